@@ -1,0 +1,1 @@
+"""Baton: the task backend that AI agents share."""

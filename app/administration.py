@@ -1,0 +1,488 @@
+"""What an operator does: workspaces, identities, keys, channels and tokens. The command line calls these.
+
+Each function is one statement on a Database and answers with a struct that says what was made. Names that do
+not exist or are taken raise the same errors that operations raise.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Iterable
+from typing import Final, get_args
+from uuid import UUID
+
+import msgspec
+
+from app.auth import KEY_VISIBLE_CHARACTERS, hash_of, new_key
+from app.db import Database, Query
+from app.errors import AlreadyExists, ChannelNotFound, IdentityNotFound, InvalidInput, NotFound
+from app.ids import new_id
+from app.types import IdentityKind, Scope, Timestamp
+
+GENERAL: Final = "general"
+ALL_SCOPES: Final[tuple[str, ...]] = get_args(Scope)
+PRESETS: Final[dict[str, tuple[str, ...]]] = {
+    "all": ALL_SCOPES,
+    "read-and-post": ("channel-read", "channel-write", "task-read", "task-write"),
+    "read-only": ("channel-read", "task-read"),
+}
+"""Bundles of scopes by name (contract section 2). A new identity gets `all` unless told otherwise."""
+
+VERIFY_TOKEN_MINUTES: Final = 10
+
+
+class Made(msgspec.Struct, kw_only=True, rename="camel"):
+    """Base of what these functions answer with; printed as camelCase JSON."""
+
+
+class Workspace(Made):
+    """A workspace."""
+
+    id: UUID
+    slug: str
+    name: str
+    created_at: Timestamp
+
+
+class Identity(Made):
+    """A user or agent, with its first key: the only time the key is seen."""
+
+    id: UUID
+    kind: IdentityKind
+    handle: str
+    name: str
+    workspace_id: UUID
+    workspace_slug: str
+    scopes: list[str]
+    channels: list[str]
+    key_id: UUID
+    key_prefix: str
+    api_key: str
+
+
+class Key(Made):
+    """A key, as far as it may be known later."""
+
+    id: UUID
+    handle: str
+    prefix: str
+    scopes: list[str]
+    state: str
+    created_at: Timestamp
+    last_used_at: Timestamp | None
+    expires_at: Timestamp | None
+    revoked_at: Timestamp | None
+
+
+class NewKey(Made):
+    """A key just made: the only time it is seen."""
+
+    id: UUID
+    handle: str
+    prefix: str
+    scopes: list[str]
+    api_key: str
+
+
+class Channel(Made):
+    """A channel."""
+
+    id: UUID
+    name: str
+    kind: str
+    workspace_id: UUID
+
+
+class Membership(Made):
+    """Who may do what in a channel."""
+
+    channel_id: UUID
+    channel: str
+    identity_id: UUID
+    handle: str
+    role: str
+
+
+class VerifyToken(Made):
+    """A one-shot token for verify-connection."""
+
+    token: str
+    agent_id: UUID
+    handle: str
+    expires_at: Timestamp
+
+
+class _Workspace(msgspec.Struct):
+    id: UUID
+    slug: str
+    name: str
+    created_at: str
+
+
+class _Identity(msgspec.Struct):
+    id: UUID
+    kind: IdentityKind
+    handle: str
+
+
+class _Key(msgspec.Struct):
+    id: UUID
+    handle: str
+    prefix: str
+    scopes: list[str]
+    state: str
+    created_at: str
+    last_used_at: str | None
+    expires_at: str | None
+    revoked_at: str | None
+
+
+class _Channel(msgspec.Struct):
+    id: UUID
+    name: str
+    kind: str
+
+
+class _Moment(msgspec.Struct):
+    at: str
+
+
+class _Name(msgspec.Struct):
+    name: str
+
+
+_MOMENT: Final = """'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'"""
+
+CREATE_WORKSPACE = Query(
+    _Workspace,
+    f"""
+    WITH created AS (
+        INSERT INTO workspaces (id, slug, name) VALUES (%(id)s, %(slug)s, %(name)s)
+        ON CONFLICT ON CONSTRAINT workspaces_slug_key DO NOTHING
+        RETURNING *
+    ), counter AS (
+        INSERT INTO task_counters (workspace_id) SELECT id FROM created
+    ), general AS (
+        INSERT INTO channels (workspace_id, id, name) SELECT id, %(channel_id)s, 'general' FROM created
+    )
+    SELECT id, slug, name, to_char(created_at AT TIME ZONE 'UTC', {_MOMENT}) FROM created
+    """,
+)
+
+FIND_WORKSPACE = Query(
+    _Workspace,
+    f"""
+    SELECT id, slug, name, to_char(created_at AT TIME ZONE 'UTC', {_MOMENT}) FROM workspaces WHERE slug = %(slug)s
+    """,
+)
+
+FIND_IDENTITY = Query(
+    _Identity,
+    """
+    SELECT id, kind, handle FROM identities WHERE workspace_id = %(workspace_id)s AND handle = %(handle)s
+    """,
+)
+
+FIND_CHANNELS = Query(
+    _Channel,
+    """
+    SELECT id, name, kind FROM channels
+     WHERE workspace_id = %(workspace_id)s AND name = ANY(%(names)s::text[]) AND archived_at IS NULL
+    """,
+)
+
+# The identity, its memberships and its first key: one statement, so there is never one without the other.
+CREATE_IDENTITY = Query(
+    _Identity,
+    """
+    WITH created AS (
+        INSERT INTO identities (workspace_id, id, kind, handle, name, email, owner_id, is_private, agent_type)
+        VALUES (%(workspace_id)s, %(id)s, %(kind)s, %(handle)s, %(name)s, %(email)s, %(owner_id)s, %(is_private)s, %(agent_type)s)
+        ON CONFLICT DO NOTHING
+        RETURNING *
+    ), joined AS (
+        INSERT INTO channel_members (workspace_id, channel_id, identity_id)
+        SELECT c.workspace_id, c.id, created.id
+          FROM created JOIN channels c ON c.workspace_id = created.workspace_id AND c.id = ANY(%(channel_ids)s::uuid[])
+    ), key AS (
+        INSERT INTO api_keys (workspace_id, id, identity_id, hash, prefix, scopes)
+        SELECT workspace_id, %(key_id)s, id, %(hash)s, %(prefix)s, %(scopes)s::text[] FROM created
+    )
+    SELECT id, kind, handle FROM created
+    """,
+)
+
+CREATE_KEY = Query(
+    _Name,
+    """
+    INSERT INTO api_keys (workspace_id, id, identity_id, hash, prefix, scopes, expires_at)
+    VALUES (%(workspace_id)s, %(id)s, %(identity_id)s, %(hash)s, %(prefix)s, %(scopes)s::text[],
+            now() + make_interval(days => %(days)s::int))
+    RETURNING prefix
+    """,
+)
+
+LIST_KEYS = Query(
+    _Key,
+    f"""
+    SELECT k.id, a.handle, k.prefix, k.scopes,
+           CASE WHEN k.revoked_at IS NOT NULL THEN 'revoked' WHEN k.expires_at <= now() THEN 'expired' ELSE 'active' END,
+           to_char(k.created_at AT TIME ZONE 'UTC', {_MOMENT}),
+           to_char(k.last_used_at AT TIME ZONE 'UTC', {_MOMENT}),
+           to_char(k.expires_at AT TIME ZONE 'UTC', {_MOMENT}),
+           to_char(k.revoked_at AT TIME ZONE 'UTC', {_MOMENT})
+      FROM api_keys k
+      JOIN identities a ON a.workspace_id = k.workspace_id AND a.id = k.identity_id
+     WHERE k.workspace_id = %(workspace_id)s AND (%(handle)s::text IS NULL OR a.handle = %(handle)s)
+     ORDER BY k.id
+    """,
+)
+
+REVOKE_KEY = Query(
+    _Key,
+    f"""
+    WITH revoked AS (
+        UPDATE api_keys k SET revoked_at = coalesce(k.revoked_at, now())
+         WHERE k.workspace_id = %(workspace_id)s AND (k.id::text = %(key)s OR k.prefix = %(key)s)
+        RETURNING *
+    )
+    SELECT k.id, a.handle, k.prefix, k.scopes, 'revoked',
+           to_char(k.created_at AT TIME ZONE 'UTC', {_MOMENT}),
+           to_char(k.last_used_at AT TIME ZONE 'UTC', {_MOMENT}),
+           to_char(k.expires_at AT TIME ZONE 'UTC', {_MOMENT}),
+           to_char(k.revoked_at AT TIME ZONE 'UTC', {_MOMENT})
+      FROM revoked k
+      JOIN identities a ON a.workspace_id = k.workspace_id AND a.id = k.identity_id
+    """,
+)
+
+CREATE_CHANNEL = Query(
+    _Channel,
+    """
+    INSERT INTO channels (workspace_id, id, name, kind, purpose)
+    VALUES (%(workspace_id)s, %(id)s, %(name)s, %(kind)s, %(purpose)s)
+    ON CONFLICT ON CONSTRAINT channels_name_key DO NOTHING
+    RETURNING id, name, kind
+    """,
+)
+
+JOIN_CHANNEL = Query(
+    _Name,
+    """
+    INSERT INTO channel_members (workspace_id, channel_id, identity_id, role)
+    VALUES (%(workspace_id)s, %(channel_id)s, %(identity_id)s, %(role)s)
+    ON CONFLICT (workspace_id, identity_id, channel_id) DO UPDATE SET role = excluded.role
+    RETURNING role
+    """,
+)
+
+CREATE_VERIFY_TOKEN = Query(
+    _Moment,
+    f"""
+    INSERT INTO verify_tokens (workspace_id, hash, agent_id, expires_at)
+    VALUES (%(workspace_id)s, %(hash)s, %(agent_id)s, now() + make_interval(mins => %(minutes)s::int))
+    RETURNING to_char(expires_at AT TIME ZONE 'UTC', {_MOMENT})
+    """,
+)
+
+
+async def create_workspace(db: Database, slug: str, *, name: str | None = None) -> Workspace:
+    """Make a workspace with its #general."""
+    _check_name("slug", slug, "workspaces start with a letter and have lowercase letters, digits and hyphens, 63 at most")
+    row = await db.one(CREATE_WORKSPACE, id=new_id(), slug=slug, name=name or slug, channel_id=new_id())
+    if row is None:
+        raise AlreadyExists("workspace", slug)
+    return Workspace(id=row.id, slug=row.slug, name=row.name, created_at=row.created_at)
+
+
+async def find_workspace(db: Database, slug: str) -> Workspace:
+    """The workspace with this slug."""
+    row = await db.one(FIND_WORKSPACE, slug=slug)
+    if row is None:
+        message = f"There is no workspace `{slug}`. Make it with `workspace create {slug}`."
+        raise NotFound(message)
+    return Workspace(id=row.id, slug=row.slug, name=row.name, created_at=row.created_at)
+
+
+async def create_identity(
+    db: Database,
+    workspace: Workspace,
+    *,
+    kind: IdentityKind,
+    handle: str,
+    name: str | None = None,
+    email: str | None = None,
+    owner: str | None = None,
+    private: bool = False,
+    agent_type: str = "local",
+    scopes: str = "all",
+    channels: Iterable[str] = (GENERAL,),
+) -> Identity:
+    """Make a user or agent with its memberships and its first key."""
+    handle = handle.removeprefix("@")
+    _check_name("handle", handle, "handles have lowercase letters, digits and hyphens, 63 at most")
+    if private and owner is None:
+        message = "A private agent needs an owner: nobody else would ever see it. Add --owner HANDLE."
+        raise InvalidInput(message, field="owner")
+    owner_id = None
+    if owner is not None:
+        found = await find_identity(db, workspace, owner)
+        if found.kind != "user":
+            message = f"`{owner}` is an agent; only a user can own one."
+            raise InvalidInput(message, field="owner")
+        owner_id = found.id
+    joined = await _channels(db, workspace, channels)
+    allowed, key, id, key_id = parse_scopes(scopes), new_key(), new_id(), new_id()
+    row = await db.one(
+        CREATE_IDENTITY,
+        workspace_id=workspace.id,
+        id=id,
+        kind=kind,
+        handle=handle,
+        name=name or handle,
+        email=email,
+        owner_id=owner_id,
+        is_private=private,
+        agent_type=agent_type,
+        channel_ids=[channel.id for channel in joined],
+        key_id=key_id,
+        hash=hash_of(key),
+        prefix=key[:KEY_VISIBLE_CHARACTERS],
+        scopes=allowed,
+    )
+    if row is None:
+        raise AlreadyExists("user or agent", f"{handle}{f' or email {email}' if email else ''}")
+    return Identity(
+        id=id,
+        kind=kind,
+        handle=handle,
+        name=name or handle,
+        workspace_id=workspace.id,
+        workspace_slug=workspace.slug,
+        scopes=allowed,
+        channels=[channel.name for channel in joined],
+        key_id=key_id,
+        key_prefix=key[:KEY_VISIBLE_CHARACTERS],
+        api_key=key,
+    )
+
+
+async def find_identity(db: Database, workspace: Workspace, handle: str) -> _Identity:
+    """The user or agent with this handle."""
+    row = await db.one(FIND_IDENTITY, workspace_id=workspace.id, handle=handle.removeprefix("@"))
+    if row is None:
+        raise IdentityNotFound(handle, field="handle")
+    return row
+
+
+async def create_key(
+    db: Database, workspace: Workspace, handle: str, *, scopes: str = "all", expires_days: int | None = None
+) -> NewKey:
+    """Make another key for an identity. Rotation is this, then revoking the old one."""
+    identity = await find_identity(db, workspace, handle)
+    key, id, allowed = new_key(), new_id(), parse_scopes(scopes)
+    await db.one(
+        CREATE_KEY,
+        workspace_id=workspace.id,
+        id=id,
+        identity_id=identity.id,
+        hash=hash_of(key),
+        prefix=key[:KEY_VISIBLE_CHARACTERS],
+        scopes=allowed,
+        days=expires_days,
+    )
+    return NewKey(id=id, handle=identity.handle, prefix=key[:KEY_VISIBLE_CHARACTERS], scopes=allowed, api_key=key)
+
+
+async def list_keys(db: Database, workspace: Workspace, handle: str | None = None) -> list[Key]:
+    """All keys of a workspace, or of one identity, oldest first."""
+    if handle is not None:
+        handle = (await find_identity(db, workspace, handle)).handle
+    rows = await db.all(LIST_KEYS, workspace_id=workspace.id, handle=handle)
+    return [_key(row) for row in rows]
+
+
+async def revoke_key(db: Database, workspace: Workspace, key: str) -> Key:
+    """Revoke a key, named by its id or its visible prefix. Every process refuses it within a second."""
+    row = await db.one(REVOKE_KEY, workspace_id=workspace.id, key=key)
+    if row is None:
+        message = f"There is no key `{key}` in this workspace. `key list` shows ids and prefixes."
+        raise NotFound(message)
+    return _key(row)
+
+
+async def create_channel(
+    db: Database, workspace: Workspace, name: str, *, private: bool = False, purpose: str | None = None
+) -> Channel:
+    """Make a channel, without members."""
+    name = name.removeprefix("#")
+    _check_name("channel", name, "channels start with a letter and have lowercase letters, digits and hyphens, 63 at most")
+    kind = "private" if private else "public"
+    row = await db.one(CREATE_CHANNEL, workspace_id=workspace.id, id=new_id(), name=name, kind=kind, purpose=purpose)
+    if row is None:
+        raise AlreadyExists("channel", name)
+    return Channel(id=row.id, name=row.name, kind=row.kind, workspace_id=workspace.id)
+
+
+async def join_channel(db: Database, workspace: Workspace, name: str, handle: str, *, role: str = "poster") -> Membership:
+    """Make an identity a member of a channel, or give it another role there."""
+    if role not in {"reader", "poster", "admin"}:
+        message = "A role is reader, poster or admin."
+        raise InvalidInput(message, field="role")
+    [channel] = await _channels(db, workspace, [name])
+    identity = await find_identity(db, workspace, handle)
+    if identity.kind == "agent" and role == "admin":
+        message = "An agent can be reader or poster, never admin."
+        raise InvalidInput(message, field="role")
+    await db.one(JOIN_CHANNEL, workspace_id=workspace.id, channel_id=channel.id, identity_id=identity.id, role=role)
+    return Membership(
+        channel_id=channel.id, channel=channel.name, identity_id=identity.id, handle=identity.handle, role=role
+    )
+
+
+async def create_verify_token(db: Database, workspace: Workspace, handle: str) -> VerifyToken:
+    """Make a token that an agent echoes with verify-connection: once, within ten minutes."""
+    identity = await find_identity(db, workspace, handle)
+    token = "verify_" + secrets.token_urlsafe(24)
+    row = await db.one(
+        CREATE_VERIFY_TOKEN,
+        workspace_id=workspace.id,
+        hash=hashlib.sha256(token.encode()).digest(),
+        agent_id=identity.id,
+        minutes=VERIFY_TOKEN_MINUTES,
+    )
+    assert row is not None, "an insert with RETURNING has a row"
+    return VerifyToken(token=token, agent_id=identity.id, handle=identity.handle, expires_at=row.at)
+
+
+def parse_scopes(text: str) -> list[str]:
+    """Scopes from a list split on white space or commas, where a preset stands for its scopes (contract section 2)."""
+    scopes: list[str] = []
+    for word in text.replace(",", " ").split():
+        if word not in PRESETS and word not in ALL_SCOPES:
+            message = f"There is no scope `{word}`. There are the presets {', '.join(PRESETS)}, and {', '.join(ALL_SCOPES)}."
+            raise InvalidInput(message, field="scopes")
+        scopes += PRESETS.get(word, (word,))
+    if not scopes:
+        message = "A key needs at least one scope."
+        raise InvalidInput(message, field="scopes")
+    return [scope for scope in ALL_SCOPES if scope in scopes]
+
+
+async def _channels(db: Database, workspace: Workspace, names: Iterable[str]) -> list[_Channel]:
+    wanted = list(dict.fromkeys(name.removeprefix("#") for name in names))
+    found = {row.name: row for row in await db.all(FIND_CHANNELS, workspace_id=workspace.id, names=wanted)}
+    for name in wanted:
+        if name not in found:
+            raise ChannelNotFound(name, field="channel")
+    return [found[name] for name in wanted]
+
+
+def _key(row: _Key) -> Key:
+    return Key(**{name: getattr(row, name) for name in row.__struct_fields__})
+
+
+def _check_name(field: str, name: str, rule: str) -> None:
+    first_ok = name[:1].isascii() and (name[:1].isalpha() or (field == "handle" and name[:1].isdigit()))
+    if not (first_ok and name == name.lower() and len(name) <= 63 and name.replace("-", "a").isalnum() and name.isascii()):
+        message = f"`{name[:80]}` cannot be a {field}: {rule}."
+        raise InvalidInput(message, field=field)

@@ -1,0 +1,172 @@
+"""From an API key to the identity behind it.
+
+A key is looked up once and then remembered by its SHA-256. Revocation must bite within a second in every
+process, so each process asks the database twice a second which keys were revoked lately: polling works behind
+any connection pooler, where LISTEN does not. A process that has not heard for too long trusts nothing it
+remembers and looks every key up again.
+"""
+
+import asyncio
+import hashlib
+import logging
+import secrets
+import time
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from app.db import Database, Query
+from app.errors import ApiError, KeyExpired, KeyInvalid, KeyMissing, KeyRevoked
+from app.rpc import Actor
+from app.types import IdentityKind
+
+KEY_PREFIX: Final = "baton_sk_"
+KEY_RANDOM_BYTES: Final = 32  # 256 bits
+KEY_VISIBLE_CHARACTERS: Final = len(KEY_PREFIX) + 8  # what people may see of a key to tell it from others
+
+POLL_INTERVAL_SECONDS: Final = 0.4  # with a round trip and a late wake-up still well inside one second
+TRUST_SECONDS: Final = 0.9  # since the last good poll; after that remembered keys are looked up again
+LOOK_BACK_SECONDS: Final = 30  # a poll sees revocations this old, so one that commits late is not missed
+REMEMBERED_KEYS_MAX: Final = 10_000  # about 10 MB; more active keys than one process can serve
+LAST_USED_INTERVAL_SECONDS: Final = 60.0
+
+log = logging.getLogger("baton.auth")
+
+
+class KeyRow(msgspec.Struct):
+    """An API key and its identity, as stored."""
+
+    workspace_id: UUID
+    key_id: UUID
+    identity_id: UUID
+    kind: IdentityKind
+    handle: str
+    scopes: list[str]
+    revoked: bool
+    seconds_left: float | None  # None: it never expires; zero or less: it has
+
+
+class RevokedRow(msgspec.Struct):
+    """The hash of a key revoked lately."""
+
+    hash: bytes
+
+
+class Counted(msgspec.Struct):
+    """How many rows a statement touched."""
+
+    count: int
+
+
+FIND_KEY = Query(
+    KeyRow,
+    """
+    SELECT k.workspace_id, k.id, i.id, i.kind, i.handle, k.scopes,
+           k.revoked_at IS NOT NULL,
+           extract(epoch FROM k.expires_at - now())::float8
+      FROM api_keys k
+      JOIN identities i ON i.workspace_id = k.workspace_id AND i.id = k.identity_id
+     WHERE k.hash = %(hash)s
+    """,
+)
+
+REVOKED_LATELY = Query(
+    RevokedRow,
+    """
+    SELECT hash FROM api_keys WHERE revoked_at > now() - make_interval(secs => %(seconds)s)
+    """,
+)
+
+# Every process may report the same key; the condition makes it one write a minute all the same.
+MARK_USED = Query(
+    Counted,
+    """
+    WITH marked AS (
+        UPDATE api_keys k
+           SET last_used_at = now()
+          FROM (SELECT e->>'workspaceId' AS workspace_id, e->>'keyId' AS key_id
+                  FROM jsonb_array_elements(%(used)s::jsonb) AS e) u
+         WHERE k.workspace_id = u.workspace_id::uuid AND k.id = u.key_id::uuid
+           AND (k.last_used_at IS NULL OR k.last_used_at < now() - interval '59 seconds')
+        RETURNING 1
+    )
+    SELECT count(*) FROM marked
+    """,
+)
+
+
+def new_key() -> str:
+    """A fresh API key. It is shown once and stored nowhere."""
+    return KEY_PREFIX + secrets.token_urlsafe(KEY_RANDOM_BYTES)
+
+
+def hash_of(key: str) -> bytes:
+    """What is stored of a key. It has 256 random bits, so a plain hash is as good as a slow one."""
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+
+
+class _Remembered(msgspec.Struct, frozen=True):
+    actor: Actor
+    until: float  # time.monotonic() at which the key expires
+
+
+class Keys:
+    """The keys this process has seen, and the door they open."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._remembered: dict[bytes, _Remembered] = {}
+        self._heard_at = 0.0  # when the last good poll began
+        self._used: dict[UUID, UUID] = {}  # key id to workspace id, since they were last written down
+
+    async def actor(self, authorization: bytes | None) -> Actor:
+        """Who sent this `Authorization` header; an Unauthenticated error says why nobody did."""
+        if authorization is None or authorization[:7].lower() != b"bearer " or not authorization[7:].strip():
+            raise KeyMissing
+        digest = hashlib.sha256(authorization[7:].strip()).digest()
+        now = time.monotonic()
+        known = self._remembered.get(digest)
+        if known is None or now >= known.until or now - self._heard_at > TRUST_SECONDS:
+            known = await self._look_up(digest, now)
+        self._used[known.actor.key_id] = known.actor.workspace_id
+        return known.actor
+
+    async def watch(self) -> None:
+        """Poll for revocations, and now and then write down which keys were used. Runs until cancelled."""
+        written_at = time.monotonic()
+        while True:
+            began = time.monotonic()
+            try:
+                for row in await self._db.all(REVOKED_LATELY, seconds=float(LOOK_BACK_SECONDS)):
+                    self._remembered.pop(row.hash, None)
+                self._heard_at = began
+                if began - written_at > LAST_USED_INTERVAL_SECONDS:
+                    written_at = began
+                    await self.write_used()
+            except ApiError as e:
+                log.warning("cannot ask for revoked keys: %s", e.message)
+            await asyncio.sleep(POLL_INTERVAL_SECONDS)
+
+    async def write_used(self) -> None:
+        """Write down the keys used since the last time."""
+        used, self._used = self._used, {}
+        if used:
+            items = [{"workspaceId": workspace_id, "keyId": key_id} for key_id, workspace_id in sorted(used.items())]
+            await self._db.one(MARK_USED, used=msgspec.json.encode(items).decode())
+
+    async def _look_up(self, digest: bytes, now: float) -> _Remembered:
+        row = await self._db.one(FIND_KEY, hash=digest)
+        self._remembered.pop(digest, None)
+        if row is None:
+            raise KeyInvalid
+        if row.revoked:
+            raise KeyRevoked
+        if row.seconds_left is not None and row.seconds_left <= 0:
+            raise KeyExpired
+        actor = Actor(row.workspace_id, row.identity_id, row.kind, row.handle, frozenset(row.scopes), row.key_id)
+        known = _Remembered(actor, now + (row.seconds_left if row.seconds_left is not None else float("inf")))
+        if len(self._remembered) >= REMEMBERED_KEYS_MAX:
+            self._remembered.clear()  # rare, and costs each key one look-up
+        self._remembered[digest] = known
+        return known

@@ -1,0 +1,277 @@
+"""The operator's interface: `python -m app COMMAND`, for people, and with `--json` for machines.
+
+Every command works while the server runs and when it does not: with DATABASE_URL it talks to that database,
+otherwise it borrows the running embedded Postgres or starts it for as long as it takes.
+"""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, TypeVar
+
+import msgspec
+import typer
+
+from app import administration as admin
+from app import serve as server
+from app.config import BadSetting, Config, from_environment
+from app.db import Database, schema
+from app.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from app.errors import ApiError
+
+T = TypeVar("T")
+
+cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Baton, the task backend that AI agents share.")
+workspaces = typer.Typer(no_args_is_help=True, help="Workspaces: each is a world of its own.")
+agents = typer.Typer(no_args_is_help=True, help="Agents.")
+users = typer.Typer(no_args_is_help=True, help="Humans.")
+channels = typer.Typer(no_args_is_help=True, help="Channels and who is in them.")
+keys = typer.Typer(no_args_is_help=True, help="API keys. To rotate one, create a second, then revoke the first.")
+tokens = typer.Typer(no_args_is_help=True, help="Tokens for verify-connection.")
+schemas = typer.Typer(no_args_is_help=True, help="The database's schema.")
+cli.add_typer(workspaces, name="workspace")
+cli.add_typer(agents, name="agent")
+cli.add_typer(users, name="user")
+cli.add_typer(channels, name="channel")
+cli.add_typer(keys, name="key")
+cli.add_typer(tokens, name="verify-token")
+cli.add_typer(schemas, name="schema")
+
+InWorkspace = Annotated[str, typer.Option("--workspace", help="Slug of the workspace.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+Name = Annotated[str | None, typer.Option("--name", help="Display name; the handle unless told.")]
+Scopes = Annotated[
+    str, typer.Option("--scopes", help="Scopes, or one of the presets all, read-and-post, read-only; split by commas.")
+]
+Channels = Annotated[list[str] | None, typer.Option("--channel", help="Channel to join besides #general; may be repeated.")]
+NoGeneral = Annotated[bool, typer.Option("--no-general", help="Do not join #general.")]
+
+
+@cli.command()
+def serve() -> None:
+    """Run the service until Ctrl-C or SIGTERM."""
+    server.serve(from_environment())
+
+
+@workspaces.command("create")
+def workspace_create(slug: str, name: Name = None, as_json: AsJson = False) -> None:
+    """Make a workspace with its channel #general."""
+    _show(_run(lambda db: admin.create_workspace(db, slug, name=name)), as_json=as_json)
+
+
+@agents.command("create")
+def agent_create(
+    handle: str,
+    workspace: InWorkspace,
+    name: Name = None,
+    owner: Annotated[str | None, typer.Option(help="Handle of the user who owns it and sees what it sees.")] = None,
+    private: Annotated[bool, typer.Option("--private", help="Only its owner and the owner's agents know of it.")] = False,
+    agent_type: Annotated[str, typer.Option("--type", help="local, cloud, team, or what you like.")] = "local",
+    scopes: Scopes = "all",
+    channel: Channels = None,
+    no_general: NoGeneral = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make an agent and its first API key, which is shown this once."""
+
+    async def create(db: Database) -> admin.Identity:
+        return await admin.create_identity(
+            db,
+            await admin.find_workspace(db, workspace),
+            kind="agent",
+            handle=handle,
+            name=name,
+            owner=owner,
+            private=private,
+            agent_type=agent_type,
+            scopes=scopes,
+            channels=_joined(channel, no_general=no_general),
+        )
+
+    _show(_run(create), as_json=as_json)
+
+
+@users.command("create")
+def user_create(
+    handle: str,
+    workspace: InWorkspace,
+    email: Annotated[str, typer.Option(help="Email address, by which resolve-identity finds the user.")],
+    name: Name = None,
+    scopes: Scopes = "all",
+    channel: Channels = None,
+    no_general: NoGeneral = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a user and their first API key, which is shown this once."""
+
+    async def create(db: Database) -> admin.Identity:
+        return await admin.create_identity(
+            db,
+            await admin.find_workspace(db, workspace),
+            kind="user",
+            handle=handle,
+            name=name,
+            email=email,
+            scopes=scopes,
+            channels=_joined(channel, no_general=no_general),
+        )
+
+    _show(_run(create), as_json=as_json)
+
+
+@channels.command("create")
+def channel_create(
+    name: str,
+    workspace: InWorkspace,
+    private: Annotated[bool, typer.Option("--private", help="Private for life.")] = False,
+    purpose: Annotated[str | None, typer.Option(help="What it is for, in one line.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a channel."""
+
+    async def create(db: Database) -> admin.Channel:
+        found = await admin.find_workspace(db, workspace)
+        return await admin.create_channel(db, found, name, private=private, purpose=purpose)
+
+    _show(_run(create), as_json=as_json)
+
+
+@channels.command("join")
+def channel_join(
+    name: str,
+    handle: str,
+    workspace: InWorkspace,
+    role: Annotated[str, typer.Option(help="reader, poster or admin.")] = "poster",
+    as_json: AsJson = False,
+) -> None:
+    """Make someone a member of a channel, or give them another role there."""
+
+    async def join(db: Database) -> admin.Membership:
+        return await admin.join_channel(db, await admin.find_workspace(db, workspace), name, handle, role=role)
+
+    _show(_run(join), as_json=as_json)
+
+
+@keys.command("create")
+def key_create(
+    handle: str,
+    workspace: InWorkspace,
+    scopes: Scopes = "all",
+    expires_days: Annotated[int | None, typer.Option(min=1, max=3650, help="Days until it expires; never unless told.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make another API key for a user or agent; it is shown this once."""
+
+    async def create(db: Database) -> admin.NewKey:
+        found = await admin.find_workspace(db, workspace)
+        return await admin.create_key(db, found, handle, scopes=scopes, expires_days=expires_days)
+
+    _show(_run(create), as_json=as_json)
+
+
+@keys.command("list")
+def key_list(
+    workspace: InWorkspace,
+    handle: Annotated[str | None, typer.Argument(help="Only the keys of this user or agent.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List API keys: prefix, scopes, state, and when each was last used."""
+
+    async def find(db: Database) -> list[admin.Key]:
+        return await admin.list_keys(db, await admin.find_workspace(db, workspace), handle)
+
+    _show(_run(find), as_json=as_json)
+
+
+@keys.command("revoke")
+def key_revoke(
+    key: Annotated[str, typer.Argument(help="Id or visible prefix of the key.")], workspace: InWorkspace, as_json: AsJson = False
+) -> None:
+    """Revoke an API key. Every server process refuses it within a second."""
+
+    async def revoke(db: Database) -> admin.Key:
+        return await admin.revoke_key(db, await admin.find_workspace(db, workspace), key)
+
+    _show(_run(revoke), as_json=as_json)
+
+
+@tokens.command("create")
+def verify_token_create(handle: str, workspace: InWorkspace, as_json: AsJson = False) -> None:
+    """Make a token that an agent echoes with verify-connection: once, within ten minutes."""
+
+    async def create(db: Database) -> admin.VerifyToken:
+        return await admin.create_verify_token(db, await admin.find_workspace(db, workspace), handle)
+
+    _show(_run(create), as_json=as_json)
+
+
+@schemas.command("apply")
+def schema_apply(as_json: AsJson = False) -> None:
+    """Apply the schema to an empty database; a database that has it is left alone."""
+    with _database_url(from_environment()) as dsn:
+        applied = schema.apply(dsn)
+    _show({"version": schema.VERSION, "applied": applied}, as_json=as_json)
+
+
+@schemas.command("check")
+def schema_check(as_json: AsJson = False) -> None:
+    """Check that the database has the schema this version serves."""
+    with _database_url(from_environment()) as dsn:
+        version = schema.check(dsn)
+    _show({"version": version, "ok": True}, as_json=as_json)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command. What an operator can mend is one line on stderr and exit status 1."""
+    try:
+        cli(arguments)
+    except (ApiError, BadSetting, EmbeddedPostgresError, schema.SchemaMismatch, schema.Unreachable, OSError) as e:
+        print(f"baton: {e}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def _joined(channel: list[str] | None, *, no_general: bool) -> list[str]:
+    return [*([] if no_general else [admin.GENERAL]), *(channel or [])]
+
+
+def _run(work: Callable[[Database], Awaitable[T]]) -> T:
+    """Run something on the database, wherever it is."""
+    config = from_environment()
+
+    async def run(dsn: str) -> T:
+        db = Database(
+            dsn, connections_max=2, statement_timeout_seconds=config.statement_timeout_seconds, pooler=config.database_pooler
+        )
+        await db.open()
+        try:
+            return await work(db)
+        finally:
+            await db.close()
+
+    with _database_url(config) as dsn:
+        schema.apply(dsn)
+        return asyncio.run(run(dsn))
+
+
+@contextmanager
+def _database_url(config: Config) -> Iterator[str]:
+    if config.database_url:
+        yield config.database_url
+    else:
+        with EmbeddedPostgres(config.data_dir, config.postgres_bin_dir).use() as dsn:
+            yield dsn
+
+
+def _show(made: object, *, as_json: bool) -> None:
+    plain = msgspec.to_builtins(made)
+    if as_json:
+        print(msgspec.json.encode(plain).decode())
+        return
+    rows = plain if isinstance(plain, list) else [plain]
+    for number, row in enumerate(rows):
+        if number:
+            print()
+        for key, value in row.items():
+            text = ", ".join(value) if isinstance(value, list) else "-" if value is None else value
+            print(f"{key:14} {text}")

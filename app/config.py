@@ -1,0 +1,55 @@
+"""Settings: one frozen struct, read once from the environment. Nothing else reads it."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, rename=str.upper):
+    """How to run. Each setting is an environment variable of the same name in capitals."""
+
+    host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes a free one and prints it.")] = 8000
+    data_dir: Annotated[Path, Meta(description="Where the embedded Postgres keeps its data.")] = Path(".data")
+    database_url: Annotated[str, Meta(description="Use this PostgreSQL 15 or newer instead of the embedded one.")] = ""
+    database_pooler: Annotated[
+        bool, Meta(description="Set to `true` behind a pooler in transaction mode: nothing is kept on a connection.")
+    ] = False
+    database_connections: Annotated[int, Meta(ge=2, le=500, description="Connections each worker keeps open at most.")] = 10
+    postgres_bin: Annotated[str, Meta(description="Directory of Postgres binaries to embed; empty finds them.")] = ""
+    workers: Annotated[int, Meta(ge=1, le=64, description="Server processes. More than one pays from four cores up.")] = 1
+    request_timeout_seconds: Annotated[
+        float, Meta(gt=0, description="After this long a request is answered with 503.")
+    ] = 30.0
+    statement_timeout_seconds: Annotated[
+        float, Meta(gt=0, description="After this long the database gives up a statement.")
+    ] = 10.0
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="`info` has one line per request; `warning` only trouble.")
+    ] = "info"
+    log_format: Annotated[Literal["json", "text"], Meta(description="The form of the log lines.")] = "json"
+
+
+    @property
+    def postgres_bin_dir(self) -> Path | None:
+        """The configured directory of Postgres binaries, if any."""
+        return Path(self.postgres_bin) if self.postgres_bin else None
+
+
+class BadSetting(Exception):
+    """A setting in the environment cannot be used; the message names it."""
+
+
+def from_environment(environ: Mapping[str, str] = os.environ) -> Config:
+    """Read the settings; an empty value counts as unset."""
+    fields = msgspec.structs.fields(Config)
+    given = {f.encode_name: value for f in fields if (value := environ.get(f.encode_name))}
+    try:
+        return msgspec.convert(given, Config, strict=False)
+    except msgspec.ValidationError as e:
+        message = f"Bad setting in the environment: {e}".replace(" - at `$.", " - in `")
+        raise BadSetting(message) from None

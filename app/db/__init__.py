@@ -1,0 +1,11 @@
+"""The database layer, and the only place that imports psycopg.
+
+`Query` and `BatchQuery` (query.py) are static statements with typed rows; `Database` (database.py) runs them.
+A result that Postgres already wrote as JSON stays bytes until it leaves: `Encoded`.
+"""
+
+from app.db.database import Database, Transaction
+from app.db.encoded import Encoded
+from app.db.query import BatchQuery, Query
+
+__all__ = ["BatchQuery", "Database", "Encoded", "Query", "Transaction"]

@@ -1,0 +1,47 @@
+"""Statements as values: static text, the shape of a row, and nothing assembled at run time."""
+
+import re
+from typing import Any, Final, Generic, LiteralString, TypeVar, get_type_hints
+
+import msgspec
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+_WRITES: Final = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM)\b(?! SKIP| OF)")
+_PLACEHOLDER: Final = re.compile(r"%\((\w+)\)s")
+
+
+class Query(Generic[R]):
+    """One statement and the struct that each of its rows becomes, column by column in order.
+
+    Parameters are named, `%(task_id)s`, and cast in the text where Postgres cannot tell their type. The text is
+    a `LiteralString`: the type checker proves that nothing a user sent is part of any statement.
+    """
+
+    def __init__(self, row: type[R], sql: LiteralString) -> None:
+        self.row = row
+        self.sql = sql
+        self.parameters = tuple(dict.fromkeys(_PLACEHOLDER.findall(sql)))
+        self.writes = _WRITES.search(re.sub(r"FOR (NO KEY )?UPDATE|DO UPDATE", "", sql)) is not None
+
+    def make(self, values: tuple[Any, ...]) -> R:  # Any: what the database sent, which the test over all queries checks
+        """One row."""
+        return self.row(*values)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.row.__name__}, {' '.join(self.sql.split())[:60]!r}…)"
+
+
+class BatchQuery(Query[R]):
+    """A statement that serves any number of calls at once.
+
+    Its only parameter, `%(items)s`, is a JSON array with one object per call, each with its place, `ord`. A call
+    that took effect comes back as a row with its `ord`; one that did not has no row. Which calls share a
+    statement is the database layer's business: operations hand over one item and get one row or none.
+    """
+
+    def __init__(self, row: type[R], sql: LiteralString) -> None:
+        super().__init__(row, sql)
+        if self.parameters != ("items",) or "ord" not in get_type_hints(row):
+            message = f"{self!r}: a batch statement has the one parameter %(items)s and a row with `ord`"
+            raise TypeError(message)

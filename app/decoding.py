@@ -1,0 +1,128 @@
+"""From what a caller sent to a checked struct, or an InvalidInput that says what to correct.
+
+Decoding is strict: `"3"` is not a number. The one licence is that a whole number may be written `3.0`, because
+a published client types numbers as floats (contract 0.6).
+"""
+
+import re
+from typing import Any, Final, Generic, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from app.errors import InvalidInput
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+QUERY_PARAMETERS_MAX: Final = 100  # more than any operation has fields, repeated lists included
+
+_PLACE: Final = re.compile(r"^(?P<what>.*?) - at `\$(?P<place>.*)`$", re.DOTALL)
+
+
+class Decoder(Generic[S]):
+    """Reads one kind of request, from a JSON body or from a query string. Built once per operation."""
+
+    def __init__(self, request: type[S]) -> None:
+        self._request = request
+        self._json = msgspec.json.Decoder(request)
+        self._lists = frozenset(f.encode_name for f in msgspec.structs.fields(request) if _takes_list(f.type))
+
+    def from_json(self, body: bytes) -> S:
+        """Decode a JSON body; an empty one counts as `{}`."""
+        body = body or b"{}"
+        try:
+            if b"\\u0000" in body:
+                _refuse_nul(msgspec.json.decode(body))
+            try:
+                return self._json.decode(body)
+            except msgspec.ValidationError as e:
+                if "got `float`" not in str(e):
+                    raise
+                return msgspec.convert(_whole(msgspec.json.decode(body)), self._request)
+        except msgspec.ValidationError as e:
+            raise explained(e) from None
+        except msgspec.DecodeError as e:
+            message = f"The body is not valid JSON: {e}."
+            raise InvalidInput(message) from None
+        except UnicodeDecodeError:
+            message = "The body is not valid UTF-8."
+            raise InvalidInput(message) from None
+        except RecursionError:
+            message = "The body is nested too deeply."
+            raise InvalidInput(message) from None
+
+    def from_query(self, query: bytes) -> S:
+        """Decode a query string; a list is written by repeating its parameter."""
+        try:
+            pairs = parse_qsl(
+                query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=QUERY_PARAMETERS_MAX
+            )
+        except ValueError:  # UnicodeDecodeError is one
+            message = "The query string is not valid: percent-encode it as UTF-8, with at most 100 parameters."
+            raise InvalidInput(message) from None
+        values: dict[str, str | list[str]] = {}
+        for name, value in pairs:
+            if "\0" in value:
+                raise _nul()
+            if name not in values:
+                values[name] = [value] if name in self._lists else value
+            elif isinstance(earlier := values[name], list):
+                earlier.append(value)
+            else:
+                message = f"The parameter `{name[:80]}` is given twice."
+                raise InvalidInput(message, field=name[:80])
+        try:
+            return msgspec.convert(values, self._request, strict=False)
+        except msgspec.ValidationError as e:
+            raise explained(e) from None
+
+
+def explained(error: msgspec.ValidationError) -> InvalidInput:
+    """msgspec's complaint, with the place as a field name."""
+    if match := _PLACE.match(str(error)):
+        field = match["place"].lstrip(".")
+        what = match["what"]
+        return InvalidInput(f"`{field}`: {what}." if field else f"{what}.", field=field or None)
+    return InvalidInput(f"{error}.")
+
+
+def _takes_list(annotation: object) -> bool:
+    match msgspec.inspect.type_info(annotation):
+        case msgspec.inspect.Metadata(type=inner):
+            return isinstance(inner, msgspec.inspect.ListType)
+        case msgspec.inspect.UnionType(types=kinds):
+            return any(isinstance(getattr(k, "type", k), msgspec.inspect.ListType) for k in kinds)
+        case kind:
+            return isinstance(kind, msgspec.inspect.ListType)
+
+
+def _whole(value: Any) -> Any:  # Any: this is JSON of any shape, before it is checked
+    """The same JSON with `3.0` as `3`."""
+    match value:
+        case dict():
+            return {key: _whole(inner) for key, inner in value.items()}
+        case list():
+            return [_whole(inner) for inner in value]
+        case float() if value.is_integer():
+            return int(value)
+        case _:
+            return value
+
+
+def _refuse_nul(value: Any) -> None:  # Any: this is JSON of any shape, before it is checked
+    match value:
+        case str() if "\0" in value:
+            raise _nul()
+        case dict():
+            for key, inner in value.items():
+                _refuse_nul(key)
+                _refuse_nul(inner)
+        case list():
+            for inner in value:
+                _refuse_nul(inner)
+        case _:
+            pass
+
+
+def _nul() -> InvalidInput:
+    return InvalidInput("Text must not contain the NUL character (U+0000): it cannot be stored.")

@@ -1,0 +1,292 @@
+"""Every way to fail, in one place.
+
+    ApiError                    a normal answer that says no; one info line in the log
+    ├── InvalidInput            400  invalid_input
+    ├── Unauthenticated         401
+    │   ├── KeyMissing               AUTH_MISSING
+    │   ├── KeyInvalid               AUTH_INVALID_API_KEY
+    │   ├── KeyExpired               AUTH_API_KEY_EXPIRED
+    │   └── KeyRevoked               AUTH_API_KEY_REVOKED
+    ├── PermissionDenied        403  permission_denied
+    │   ├── ScopeMissing
+    │   ├── TaskReadOnly
+    │   ├── NotAssignee
+    │   └── ChannelNotMember         channel_not_member
+    ├── NotFound                404  not_found
+    │   ├── UnknownPath
+    │   ├── TaskNotFound
+    │   ├── IdentityNotFound
+    │   └── ChannelNotFound
+    ├── Conflict                409  conflict
+    │   ├── VersionConflict
+    │   ├── NotAssigned
+    │   ├── ParentCycle
+    │   └── AlreadyExists
+    ├── InternalError           500  internal_error
+    └── Unavailable             503  upstream_unavailable
+        ├── DatabaseUnavailable
+        ├── TimedOut
+        └── Contended
+
+Anything else that is raised is a bug: it is logged whole, and the caller sees `internal_error` and the
+request id. Messages are read by agents, so each says what to do next. `code` is the spelling of the agent
+family; other families translate it. The eight statuses above are the only ones the published client can
+read (contract 0.1), so there are no others.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+class ApiError(Exception):
+    """The request was refused."""
+
+    status: ClassVar[int]
+    code: ClassVar[str]
+    retryable: ClassVar[bool] = False
+    retry_after_seconds: ClassVar[int | None] = None
+
+    def __init__(self, message: str, details: Mapping[str, object] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = details
+
+
+# 400 ---------------------------------------------------------------------------------------------------
+
+
+class InvalidInput(ApiError):
+    """The input is malformed, out of range or contradicts itself. Correct it; resending it cannot help."""
+
+    status = 400
+    code = "invalid_input"
+
+    def __init__(self, message: str, *, field: str | None = None, **facts: object) -> None:
+        details = {"field": field, **facts} if field else facts
+        super().__init__(message, details or None)
+
+
+# 401 ---------------------------------------------------------------------------------------------------
+
+
+class Unauthenticated(ApiError):
+    """The request carries no API key, or one that lets nobody in."""
+
+    status = 401
+
+
+class KeyMissing(Unauthenticated):
+    """No `Authorization: Bearer <key>` header was sent."""
+
+    code = "AUTH_MISSING"
+
+    def __init__(self) -> None:
+        super().__init__("Send your API key in the header `Authorization: Bearer <key>`.")
+
+
+class KeyInvalid(Unauthenticated):
+    """The key is not known here."""
+
+    code = "AUTH_INVALID_API_KEY"
+
+    def __init__(self) -> None:
+        super().__init__("Invalid API key: it is not known here. Check that it was copied whole.")
+
+
+class KeyExpired(Unauthenticated):
+    """The key's time is over."""
+
+    code = "AUTH_API_KEY_EXPIRED"
+
+    def __init__(self) -> None:
+        super().__init__("API key has expired. Ask an operator for a new one.")
+
+
+class KeyRevoked(Unauthenticated):
+    """The key was revoked."""
+
+    code = "AUTH_API_KEY_REVOKED"
+
+    def __init__(self) -> None:
+        super().__init__("API key has been revoked. Ask an operator for a new one.")
+
+
+# 403 ---------------------------------------------------------------------------------------------------
+
+
+class PermissionDenied(ApiError):
+    """The caller is known but may not do this."""
+
+    status = 403
+    code = "permission_denied"
+
+
+class ScopeMissing(PermissionDenied):
+    """The API key lacks the scope that this operation needs."""
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"This key lacks the scope `{scope}`. Ask an operator for a key that has it.", {"scope": scope})
+
+
+class TaskReadOnly(PermissionDenied):
+    """The caller sees the task only as a reader of its channel, which is not enough to change it."""
+
+    def __init__(self) -> None:
+        super().__init__("You see this task as a reader of its channel. To change it, be made a poster there or its assignee.")
+
+
+class NotAssignee(PermissionDenied):
+    """Only the assignee can release a task."""
+
+    def __init__(self) -> None:
+        super().__init__("Only its assignee can release a task, and that is not you. To reassign it, use update-task.")
+
+
+class ChannelNotMember(PermissionDenied):
+    """The caller is not a member of the channel, or is there only to read."""
+
+    code = "channel_not_member"
+
+    def __init__(self, channel_id: str) -> None:
+        super().__init__(
+            "You are not a posting member of that channel. Ask to be added, or use a channel from get-me.",
+            {"channelId": channel_id},
+        )
+
+
+# 404 ---------------------------------------------------------------------------------------------------
+
+
+class NotFound(ApiError):
+    """There is no such thing, or the caller may not know of it: the two are not told apart."""
+
+    status = 404
+    code = "not_found"
+
+
+class UnknownPath(NotFound):
+    """No operation answers at this path with this method."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"{message} GET /openapi.json lists what there is.")
+
+
+class TaskNotFound(NotFound):
+    """No task with this id or identifier is visible to the caller."""
+
+    def __init__(self, task_id: str, *, field: str = "taskId") -> None:
+        super().__init__(
+            f"No task `{task_id[:80]}` is visible to you. Find tasks with list-tasks.", {"field": field, "taskId": task_id[:80]}
+        )
+
+
+class IdentityNotFound(NotFound):
+    """No user or agent of this workspace that the caller may know of has this id, handle or email."""
+
+    def __init__(self, name: str, *, field: str) -> None:
+        super().__init__(
+            f"No user or agent `{name[:80]}` in this workspace. Look one up with resolve-identity.", {"field": field}
+        )
+
+
+class ChannelNotFound(NotFound):
+    """No such channel in this workspace."""
+
+    def __init__(self, channel_id: str, *, field: str = "channelId") -> None:
+        super().__init__(f"No channel `{channel_id[:80]}` in this workspace. get-me lists yours.", {"field": field})
+
+
+# 409 ---------------------------------------------------------------------------------------------------
+
+
+class Conflict(ApiError):
+    """The request was fine but the world is not as it supposes. Final: sent again unchanged it fails again."""
+
+    status = 409
+    code = "conflict"
+
+
+class VersionConflict(Conflict):
+    """Someone changed the task after you read it. Nothing was written.
+
+    `details` holds `reason: "version_conflict"`, `sentVersion`, `currentVersion` and `current`, the whole
+    task as it is now: merge your change into it and send that version.
+    """
+
+    def __init__(self, *, sent: int, current_version: int, current: object) -> None:
+        super().__init__(
+            f"You sent version {sent}, but the task is at version {current_version}. "
+            "Merge your change into `details.current` and send it with that version.",
+            {"reason": "version_conflict", "sentVersion": sent, "currentVersion": current_version, "current": current},
+        )
+
+
+class NotAssigned(Conflict):
+    """The task is nobody's, so there is nothing to release."""
+
+    def __init__(self) -> None:
+        super().__init__("Nobody holds this task, so there is nothing to release.", {"reason": "not_assigned"})
+
+
+class ParentCycle(Conflict):
+    """The parent given is the task itself or one of its own sub-tasks."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A task cannot be moved under itself or one of its own sub-tasks. Choose another parent.",
+            {"reason": "parent_cycle", "field": "parentTaskId"},
+        )
+
+
+class AlreadyExists(Conflict):
+    """The name is taken."""
+
+    def __init__(self, what: str, name: str) -> None:
+        super().__init__(f"There is already a {what} `{name}`. Choose another name.", {"reason": "already_exists"})
+
+
+# 500 and 503 -------------------------------------------------------------------------------------------
+
+
+class InternalError(ApiError):
+    """A bug on our side. The log has it under the request id."""
+
+    status = 500
+    code = "internal_error"
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__("Something went wrong on our side. If it repeats, report the request id.")
+
+
+class Unavailable(ApiError):
+    """The service cannot answer right now."""
+
+    status = 503
+    code = "upstream_unavailable"
+    retryable = True
+    retry_after_seconds = 1
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database cannot be reached, or the connection broke. A write may or may not have happened: read before repeating it."""
+
+    def __init__(self) -> None:
+        super().__init__("The database cannot be reached right now. A write may or may not have happened: read, then repeat it.")
+
+
+class TimedOut(Unavailable):
+    """The call took longer than the server allows. A write may or may not have happened: read before repeating it."""
+
+    def __init__(self) -> None:
+        super().__init__("The call took too long and was given up. A write may or may not have happened: read, then repeat it.")
+
+
+class Contended(Unavailable):
+    """Others changed the task again and again while this call tried. Nothing was written."""
+
+    def __init__(self) -> None:
+        super().__init__("This task is being changed too often to get a turn. Nothing was written; try again in a second.")

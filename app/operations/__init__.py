@@ -1,0 +1,30 @@
+"""Every operation there is. Standing in this tuple is what makes one exist; all doors are derived from it."""
+
+from app.operations.tasks.comment import comment_on_task, list_comments
+from app.operations.tasks.create import create_task, create_tasks_bulk
+from app.operations.tasks.lifecycle import block_task, cancel_task, complete_task, release_task
+from app.operations.tasks.listing import get_task, list_my_tasks, list_tasks
+from app.operations.tasks.update import update_task
+from app.operations.workspace import get_me, get_workspace_info, resolve_identity, verify_connection
+from app.rpc import Operation
+
+OPERATIONS: tuple[Operation, ...] = (
+    # tasks
+    create_task,
+    create_tasks_bulk,
+    get_task,
+    list_tasks,
+    list_my_tasks,
+    update_task,
+    complete_task,
+    cancel_task,
+    block_task,
+    release_task,
+    comment_on_task,
+    list_comments,
+    # the workspace and who is in it
+    get_me,
+    get_workspace_info,
+    resolve_identity,
+    verify_connection,
+)

@@ -1,0 +1,300 @@
+"""How a task changes: one statement for update, complete, cancel, block and release alike.
+
+Each call is an item: who acts, which task, the `version` they read (or null, to take it as it is), and
+`changes`, where an absent key keeps a column and null clears it. The statement joins each item `i` to the row
+as it was, `o`, works out the row as it shall be, `n`, once, and the difference `d` between them. No difference,
+no write: no new version and no event. In the same statement it writes the event, the words for search, who now
+takes part, and the comment that came along, if any.
+
+When no row comes back, `WHY` runs over the same input and says why not; that is off the hot path.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from app.db import BatchQuery, Query
+from app.errors import (
+    ApiError,
+    ChannelNotFound,
+    ChannelNotMember,
+    Contended,
+    IdentityNotFound,
+    NotAssigned,
+    NotAssignee,
+    ParentCycle,
+    TaskNotFound,
+    TaskReadOnly,
+    VersionConflict,
+)
+from app.operations.tasks.comment import COMMENT_CTES
+from app.operations.tasks.task import KNOWN_IDENTITY, TASK_JSON, VISIBLE, WRITABLE, EncodedTask
+from app.rpc import Context
+
+ATTEMPTS_MAX: Final = 10  # without a version, losing this often in a row means the task is changed all the time
+
+
+class ChangedRow(msgspec.Struct):
+    """A task after its change."""
+
+    ord: int
+    task: EncodedTask
+
+
+class RefusalRow(msgspec.Struct):
+    """Why a change did not happen: the state of everything it depended on."""
+
+    ord: int
+    task: EncodedTask
+    version: int
+    unchanged: bool
+    writable: bool
+    assigned: bool
+    assigned_to_caller: bool
+    assignee_known: bool
+    channel_known: bool
+    channel_open_to_caller: bool
+    parent_visible: bool
+    parent_is_below: bool
+
+
+class Unchanged(msgspec.Struct, frozen=True):
+    """The task as it is, after a call that had nothing to change in it."""
+
+    task: EncodedTask
+
+
+INPUT: Final = """
+    i AS MATERIALIZED (
+        SELECT (e->>'ord')::int          AS ord,
+               (e->>'workspaceId')::uuid AS workspace_id,
+               (e->>'actorId')::uuid     AS actor_id,
+               e->>'actorKind'           AS actor_kind,
+               e->>'requestId'           AS request_id,
+               (e->>'taskId')::uuid      AS task_id,
+               (e->>'version')::int      AS version,
+               e->>'kind'                AS kind,
+               e->'changes'              AS changes,
+               e->'comment'              AS comment,
+               (e->'changes'->>'assigneeId')::uuid   AS assignee_id,
+               e->'changes'->>'assigneeKind'         AS assignee_kind,
+               (e->'changes'->>'channelId')::uuid    AS channel_id,
+               (e->'changes'->>'parentTaskId')::uuid AS parent_task_id
+          FROM jsonb_array_elements(%(items)s::jsonb) AS e
+    )"""
+
+# The row as it shall be, and how it differs from the row as it was: one line per field, as {"field": [from, to]}.
+# `unassign` clears the assignee only if it is of that kind: a null for one of the two fields says nothing of the other.
+NEXT: Final = """
+    CROSS JOIN LATERAL (SELECT
+        CASE WHEN i.changes ? 'title' THEN i.changes->>'title' ELSE o.title END AS title,
+        CASE WHEN i.changes ? 'description' THEN i.changes->>'description' ELSE o.description END AS description,
+        CASE WHEN i.changes ? 'status' THEN i.changes->>'status' ELSE o.status END AS status,
+        CASE WHEN i.changes ? 'priority' THEN (i.changes->>'priority')::smallint ELSE o.priority END AS priority,
+        CASE WHEN i.changes ? 'dueAt' THEN to_timestamp((i.changes->>'dueAt')::float8) ELSE o.due_at END AS due_at,
+        CASE WHEN i.changes ? 'assigneeId' THEN i.assignee_id
+             WHEN i.changes->>'unassign' = o.assignee_kind THEN NULL ELSE o.assignee_id END AS assignee_id,
+        CASE WHEN i.changes ? 'assigneeId' THEN i.assignee_kind
+             WHEN i.changes->>'unassign' = o.assignee_kind THEN NULL ELSE o.assignee_kind END AS assignee_kind,
+        CASE WHEN i.changes ? 'channelId' THEN i.channel_id ELSE o.channel_id END AS channel_id,
+        CASE WHEN i.changes ? 'parentTaskId' THEN i.parent_task_id ELSE o.parent_task_id END AS parent_task_id) n
+    CROSS JOIN LATERAL (SELECT
+        CASE WHEN n.status = 'in_progress' THEN coalesce(o.started_at, now()) ELSE o.started_at END AS started_at,
+        CASE WHEN n.status = 'done' AND o.status <> 'done' THEN now() ELSE o.completed_at END AS completed_at,
+        CASE WHEN n.status = 'cancelled' AND o.status <> 'cancelled' THEN now() ELSE o.cancelled_at END AS cancelled_at) s
+    CROSS JOIN LATERAL (
+        SELECT jsonb_object_agg(f.name, jsonb_build_array(f.was, f.becomes)) AS changes
+          FROM (VALUES
+            ('title', to_jsonb(o.title), to_jsonb(n.title)),
+            ('description', to_jsonb(o.description), to_jsonb(n.description)),
+            ('status', to_jsonb(o.status), to_jsonb(n.status)),
+            ('priority', to_jsonb((ARRAY['none', 'low', 'medium', 'high', 'urgent'])[o.priority + 1]),
+                         to_jsonb((ARRAY['none', 'low', 'medium', 'high', 'urgent'])[n.priority + 1])),
+            ('dueAt', to_jsonb(to_char(o.due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')),
+                      to_jsonb(to_char(n.due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))),
+            ('assigneeUserId', to_jsonb(CASE WHEN o.assignee_kind = 'user' THEN o.assignee_id END),
+                               to_jsonb(CASE WHEN n.assignee_kind = 'user' THEN n.assignee_id END)),
+            ('assigneeAgentId', to_jsonb(CASE WHEN o.assignee_kind = 'agent' THEN o.assignee_id END),
+                                to_jsonb(CASE WHEN n.assignee_kind = 'agent' THEN n.assignee_id END)),
+            ('channelId', to_jsonb(o.channel_id), to_jsonb(n.channel_id)),
+            ('parentTaskId', to_jsonb(o.parent_task_id), to_jsonb(n.parent_task_id)),
+            ('startedAt', to_jsonb(to_char(o.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')),
+                          to_jsonb(to_char(s.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))),
+            ('completedAt', to_jsonb(to_char(o.completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')),
+                            to_jsonb(to_char(s.completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))),
+            ('cancelledAt', to_jsonb(to_char(o.cancelled_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')),
+                            to_jsonb(to_char(s.cancelled_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')))
+          ) AS f (name, was, becomes)
+         WHERE f.was IS DISTINCT FROM f.becomes) d"""
+
+
+ASSIGNEE_KNOWN: Final = f"""EXISTS (
+        SELECT FROM identities a
+         WHERE a.workspace_id = i.workspace_id AND a.id = i.assignee_id AND a.kind = i.assignee_kind AND {KNOWN_IDENTITY})"""
+
+CHANNEL_OPEN: Final = """EXISTS (
+        SELECT FROM channel_members m
+          JOIN channels c ON c.workspace_id = m.workspace_id AND c.id = m.channel_id AND c.archived_at IS NULL
+         WHERE m.workspace_id = i.workspace_id AND m.identity_id = i.actor_id AND m.channel_id = i.channel_id
+           AND m.role <> 'reader')"""
+
+PARENT_VISIBLE: Final = f"""EXISTS (
+        SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id AND t.id = i.parent_task_id AND {VISIBLE})"""
+
+# Whether the new parent is the task itself or stands below it. Two moves at once could each look harmless, so
+# callers that set a parent take MOVE_LOCK first.
+PARENT_BELOW: Final = """EXISTS (
+        WITH RECURSIVE up AS (
+            SELECT p.id, p.parent_task_id FROM tasks p WHERE p.workspace_id = i.workspace_id AND p.id = i.parent_task_id
+             UNION
+            SELECT p.id, p.parent_task_id FROM up JOIN tasks p ON p.workspace_id = i.workspace_id AND p.id = up.parent_task_id
+        )
+        SELECT FROM up WHERE up.id = o.id)"""
+
+CHANGE_CTES: Final = f"""
+    WITH {INPUT}, changed AS (
+        UPDATE tasks t
+           SET title = n.title, description = n.description, status = n.status, priority = n.priority, due_at = n.due_at,
+               assignee_id = n.assignee_id, assignee_kind = n.assignee_kind, channel_id = n.channel_id,
+               parent_task_id = n.parent_task_id, started_at = s.started_at, completed_at = s.completed_at,
+               cancelled_at = s.cancelled_at, version = o.version + 1, updated_at = now()
+          FROM i
+          JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
+         {NEXT}
+         WHERE t.workspace_id = i.workspace_id AND t.id = i.task_id
+           AND t.version = o.version                      -- nobody came in between, also where the caller sent no version
+           AND (i.version IS NULL OR i.version = o.version)
+           AND {WRITABLE}
+           AND (i.assignee_id IS NULL OR {ASSIGNEE_KNOWN})
+           AND (i.channel_id IS NULL OR {CHANNEL_OPEN})
+           AND (i.parent_task_id IS NULL OR ({PARENT_VISIBLE} AND NOT {PARENT_BELOW}))
+           AND (i.kind <> 'released' OR o.assignee_id = i.actor_id)
+           AND d.changes IS NOT NULL
+        RETURNING t.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.kind, i.comment, d.changes AS difference
+    ), event AS (
+        INSERT INTO task_events (workspace_id, task_id, version, kind, actor_id, actor_kind, request_id, changes)
+        SELECT workspace_id, id, version, kind, actor_id, actor_kind, request_id, difference FROM changed
+    ), participant AS (
+        INSERT INTO task_participants (workspace_id, identity_id, task_id)
+        SELECT c.workspace_id, p.id, c.id
+          FROM changed c
+          JOIN identities a ON a.workspace_id = c.workspace_id AND a.id = c.assignee_id
+         CROSS JOIN LATERAL (VALUES (a.id), (a.owner_id)) AS p (id)
+         WHERE c.difference ?| ARRAY['assigneeUserId', 'assigneeAgentId'] AND p.id IS NOT NULL
+         ORDER BY 1, 2, 3
+        ON CONFLICT DO NOTHING
+    ), searchable AS (
+        UPDATE task_search x
+           SET words = lower(c.title || chr(10) || coalesce(c.description, ''))
+          FROM changed c
+         WHERE x.workspace_id = c.workspace_id AND x.task_id = c.id AND c.difference ?| ARRAY['title', 'description']
+    )"""
+
+CHANGE = BatchQuery(ChangedRow, f"""{CHANGE_CTES} SELECT t.ord, {TASK_JSON} FROM changed t""")
+
+# The same with a comment that says why. Apart, because a plain update should not pay for it.
+CHANGE_AND_COMMENT = BatchQuery(
+    ChangedRow,
+    f"""{CHANGE_CTES}, remark AS (
+        SELECT workspace_id, id AS task_id, version, actor_id, actor_kind, request_id, comment FROM changed
+    ), {COMMENT_CTES}
+    SELECT t.ord, {TASK_JSON} FROM changed t""",
+)
+
+WHY = BatchQuery(
+    RefusalRow,
+    f"""
+    WITH {INPUT}
+    SELECT i.ord, {TASK_JSON}, t.version,
+           d.changes IS NULL,
+           {WRITABLE},
+           t.assignee_id IS NOT NULL,
+           t.assignee_id IS NOT DISTINCT FROM i.actor_id,
+           i.assignee_id IS NULL OR {ASSIGNEE_KNOWN},
+           i.channel_id IS NULL
+               OR EXISTS (SELECT FROM channels c WHERE c.workspace_id = i.workspace_id AND c.id = i.channel_id),
+           i.channel_id IS NULL OR {CHANNEL_OPEN},
+           i.parent_task_id IS NULL OR {PARENT_VISIBLE},
+           i.parent_task_id IS NOT NULL AND {PARENT_BELOW}
+      FROM i
+      JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
+     CROSS JOIN LATERAL (SELECT o.*) t                    -- the same row, under the name the shared fragments use
+     {NEXT}
+     WHERE {VISIBLE}
+    """,
+)
+
+
+class Nothing(msgspec.Struct):
+    """A row that says only that the statement ran."""
+
+    done: bool
+
+
+MOVE_LOCK = Query(
+    Nothing,
+    """
+    SELECT true FROM (SELECT pg_advisory_xact_lock(hashtextextended('move ' || %(workspace_id)s::text, 0))) AS taken
+    """,
+)
+
+
+async def change(
+    ctx: Context,
+    *,
+    task_id: UUID,
+    kind: str,
+    changes: Mapping[str, object],
+    version: int | None = None,
+    comment: Mapping[str, object] | None = None,
+) -> EncodedTask | Unchanged:
+    """Change a task, and answer with the task as it is after that; or raise what stands in the way.
+
+    A call that would change nothing writes nothing and gets the task as Unchanged.
+    """
+    item = {**ctx.who, "taskId": task_id, "version": version, "kind": kind, "changes": changes, "comment": comment}
+    for _ in range(ATTEMPTS_MAX):
+        if (row := await _attempt(ctx, item)) is not None:
+            return row.task
+        why = await ctx.db.ask(WHY, item)
+        if refusal := _refusal(why, item):
+            raise refusal
+        if why is not None and why.unchanged:
+            return Unchanged(why.task)
+        # Nothing is in the way any more: someone changed the task between the two statements.
+    raise Contended
+
+
+async def _attempt(ctx: Context, item: Mapping[str, Any]) -> ChangedRow | None:
+    if item["changes"].get("parentTaskId") is None:
+        return await ctx.db.write(CHANGE_AND_COMMENT if item["comment"] else CHANGE, item)
+    async with ctx.db.transaction() as tx:
+        await tx.one(MOVE_LOCK, workspace_id=ctx.actor.workspace_id)
+        return await tx.write(CHANGE, item)
+
+
+def _refusal(why: RefusalRow | None, item: Mapping[str, Any]) -> ApiError | None:
+    """The first thing that stands in the way, most fundamental first; None if nothing does."""
+    changes = item["changes"]
+    if why is None:
+        return TaskNotFound(str(item["taskId"]))
+    if not why.writable:
+        return TaskReadOnly()
+    if item["version"] is not None and item["version"] != why.version:
+        return VersionConflict(sent=item["version"], current_version=why.version, current=why.task)
+    if item["kind"] == "released" and not why.assigned_to_caller:
+        return NotAssignee() if why.assigned else NotAssigned()
+    if not why.assignee_known:
+        field = "assigneeUserId" if changes["assigneeKind"] == "user" else "assigneeAgentId"
+        return IdentityNotFound(str(changes["assigneeId"]), field=field)
+    if not why.channel_known:
+        return ChannelNotFound(str(changes["channelId"]))
+    if not why.channel_open_to_caller:
+        return ChannelNotMember(str(changes["channelId"]))
+    if not why.parent_visible:
+        return TaskNotFound(str(changes["parentTaskId"]), field="parentTaskId")
+    if why.parent_is_below:
+        return ParentCycle()
+    return None

@@ -1,0 +1,267 @@
+"""Remarks on tasks: written with comment-on-task, or along with a change that gives its reason; read with list-comments."""
+
+import re
+from collections.abc import Iterable
+from typing import Annotated, Final
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from app.db import BatchQuery, Encoded, Query
+from app.errors import IdentityNotFound, InvalidInput, TaskNotFound, TaskReadOnly
+from app.ids import new_id
+from app.operations.tasks.task import KNOWN_IDENTITY, VISIBLE, WRITABLE, task_id, uuid_or_none
+from app.rpc import AgentRequest, Answer, Context, Page, given, operation
+from app.types import MENTIONS_MAX, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, IdentityKind, Limit, Markdown, Timestamp
+
+
+class Mention(Answer):
+    """Someone who is addressed."""
+
+    id: Annotated[str, Meta(description="The user or agent.")]
+    type: Annotated[IdentityKind, Meta(description="Which of the two.")]
+
+
+class TaskComment(Answer):
+    """A remark on a task (contract section 5)."""
+
+    id: Annotated[str, Meta(description="Its id.")]
+    task_id: Annotated[str, Meta(description="The task it is about.")]
+    author_user_id: Annotated[str | None, Meta(description="The human who wrote it.")]
+    author_agent_id: Annotated[str | None, Meta(description="The agent who wrote it.")]
+    body: Annotated[str, Meta(description="What it says, in markdown.")]
+    parent_comment_id: Annotated[str | None, Meta(description="Always null here.")]
+    resolved_at: Annotated[Timestamp | None, Meta(description="Always null here.")]
+    mentions: Annotated[list[Mention], Meta(description="Who is addressed.")]
+    created_at: Annotated[Timestamp, Meta(description="When it was written.")]
+    updated_at: Annotated[Timestamp, Meta(description="When it was last changed.")]
+    deleted_at: Annotated[Timestamp | None, Meta(description="Always null here.")]
+
+
+class CommentRow(msgspec.Struct):
+    """A comment just written."""
+
+    ord: int
+    comment: Encoded[TaskComment]
+
+
+class CommentPageRow(msgspec.Struct):
+    """A comment in a list."""
+
+    item: Encoded[TaskComment]
+    cursor: str
+
+
+class Addressed(msgspec.Struct):
+    """Someone a body or an explicit mention names."""
+
+    id: UUID
+    kind: IdentityKind
+
+
+class Seen(msgspec.Struct):
+    """A task the caller sees."""
+
+    id: UUID
+
+
+COMMENT_JSON: Final = """
+    row_to_json((SELECT w FROM (SELECT
+        c.id, c.task_id AS "taskId",
+        CASE WHEN c.author_kind = 'user' THEN c.author_id END AS "authorUserId",
+        CASE WHEN c.author_kind = 'agent' THEN c.author_id END AS "authorAgentId",
+        c.body, NULL AS "parentCommentId", NULL AS "resolvedAt", c.mentions::json,
+        to_char(c.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt",
+        to_char(c.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "updatedAt",
+        NULL AS "deletedAt") w))"""
+
+# Writes the comments of `remark`, a CTE with the task and its version, who speaks, and the comment; with each its
+# event, and whoever now takes part: the author, everyone mentioned, and the owners of agents among them.
+COMMENT_CTES: Final = """
+    comment AS (
+        INSERT INTO task_comments (workspace_id, task_id, id, author_id, author_kind, body, mentions)
+        SELECT workspace_id, task_id, (comment->>'id')::uuid, actor_id, actor_kind, comment->>'body', comment->'mentions'
+          FROM remark
+        RETURNING *
+    ), comment_event AS (
+        INSERT INTO task_events (workspace_id, task_id, version, subject_id, kind, actor_id, actor_kind, request_id)
+        SELECT workspace_id, task_id, version, (comment->>'id')::uuid, 'commented', actor_id, actor_kind, request_id
+          FROM remark
+    ), party AS (
+        INSERT INTO task_participants (workspace_id, identity_id, task_id)
+        SELECT r.workspace_id, p.id, r.task_id
+          FROM remark r
+         CROSS JOIN LATERAL (
+               SELECT r.actor_id AS id UNION ALL SELECT (m->>'id')::uuid FROM jsonb_array_elements(r.comment->'mentions') AS m) named
+          JOIN identities a ON a.workspace_id = r.workspace_id AND a.id = named.id
+         CROSS JOIN LATERAL (VALUES (a.id), (a.owner_id)) AS p (id)
+         WHERE p.id IS NOT NULL
+         ORDER BY 1, 2, 3
+        ON CONFLICT DO NOTHING
+    )"""
+
+ADD_COMMENT = BatchQuery(
+    CommentRow,
+    f"""
+    WITH i AS MATERIALIZED (
+        SELECT (e->>'ord')::int          AS ord,
+               (e->>'workspaceId')::uuid AS workspace_id,
+               (e->>'actorId')::uuid     AS actor_id,
+               e->>'actorKind'           AS actor_kind,
+               e->>'requestId'           AS request_id,
+               (e->>'taskId')::uuid      AS task_id,
+               e->'comment'              AS comment
+          FROM jsonb_array_elements(%(items)s::jsonb) AS e
+    ), remark AS (
+        SELECT i.*, t.version
+          FROM i
+          JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = i.task_id
+         WHERE {WRITABLE}
+    ), {COMMENT_CTES}
+    SELECT r.ord, {COMMENT_JSON}
+      FROM comment c
+      JOIN remark r ON (r.comment->>'id')::uuid = c.id
+    """,
+)
+
+# Handles that are written in a body, and ids that are mentioned on purpose. A private agent can be named by
+# whoever may know of it, and by anyone who shares a channel with it.
+FIND_ADDRESSED = Query(
+    Addressed,
+    f"""
+    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
+    SELECT a.id, a.kind
+      FROM i
+      JOIN identities a ON a.workspace_id = i.workspace_id
+       AND (a.handle = ANY(%(handles)s::text[]) OR a.id = ANY(%(ids)s::uuid[]))
+     WHERE {KNOWN_IDENTITY}
+        OR EXISTS (SELECT FROM channel_members mine
+                     JOIN channel_members its ON its.workspace_id = mine.workspace_id AND its.channel_id = mine.channel_id
+                    WHERE mine.workspace_id = i.workspace_id AND mine.identity_id = i.actor_id AND its.identity_id = a.id)
+     ORDER BY a.id
+    """,
+)
+
+SEES_TASK = Query(
+    Seen,
+    f"""
+    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
+    SELECT t.id
+      FROM i
+      JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = %(task_id)s::uuid
+     WHERE {VISIBLE}
+    """,
+)
+
+LIST_COMMENTS = Query(
+    CommentPageRow,
+    f"""
+    SELECT {COMMENT_JSON}, c.id::text
+      FROM task_comments c
+     WHERE c.workspace_id = %(workspace_id)s::uuid AND c.task_id = %(task_id)s::uuid
+       AND c.id > %(after)s::uuid
+     ORDER BY c.id
+     LIMIT %(limit)s
+    """,
+)
+
+NIL: Final = UUID(int=0)
+
+
+class GivenMention(msgspec.Struct, rename="camel"):
+    """Someone to address, whether or not the body names them."""
+
+    id: Annotated[Id, Meta(description="The user or agent.")]
+    type: Annotated[IdentityKind | UnsetType, Meta(description="Which of the two; may be left out.")] = UNSET
+
+
+class CommentOnTask(AgentRequest):
+    """A remark."""
+
+    task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
+    body: Annotated[Markdown, Meta(min_length=1, description="What to say, in markdown. `@handle` outside code addresses someone.")]
+    mentions: Annotated[
+        Annotated[list[GivenMention], Meta(max_length=MENTIONS_MAX)] | None | UnsetType,
+        Meta(description="Users and agents to address besides those the body names; at most 20 in all."),
+    ] = UNSET
+
+
+class ListComments(AgentRequest):
+    """Which comments."""
+
+    task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
+    limit: Annotated[Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")] = UNSET
+    cursor: Annotated[
+        Annotated[str, Meta(pattern="^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")] | None | UnsetType,
+        Meta(description="`meta.pagination.cursor` of the page before."),
+    ] = UNSET
+
+
+@operation(scope="task-write", errors=(InvalidInput, TaskNotFound, TaskReadOnly, IdentityNotFound))
+async def comment_on_task(ctx: Context, req: CommentOnTask) -> Encoded[TaskComment]:
+    """Add a remark to a task.
+
+    Use it to say what you found, ask something or hand over. Whoever you address as `@handle` sees the task from
+    then on. A comment never changes the task's version, so it cannot conflict with anything.
+    """
+    id = await task_id(ctx, req.task_id)
+    row = await ctx.db.write(
+        ADD_COMMENT, {**ctx.who, "taskId": id, "comment": await new_comment(ctx, req.body, given(req.mentions) or ())}
+    )
+    if row is not None:
+        return row.comment
+    if await ctx.db.one(SEES_TASK, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, task_id=id):
+        raise TaskReadOnly
+    raise TaskNotFound(req.task_id)
+
+
+@operation(scope="task-read", read_only=True, errors=(TaskNotFound,))
+async def list_comments(ctx: Context, req: ListComments) -> Page[TaskComment]:
+    """Read the comments of a task, oldest first.
+
+    Page with `cursor`.
+    """
+    id = await task_id(ctx, req.task_id)
+    if not await ctx.db.one(SEES_TASK, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, task_id=id):
+        raise TaskNotFound(req.task_id)
+    limit = min(given(req.limit) or PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX)
+    after = given(req.cursor) or NIL
+    rows = await ctx.db.all(
+        LIST_COMMENTS, workspace_id=ctx.actor.workspace_id, task_id=id, after=str(after), limit=limit + 1
+    )
+    return Page.cut(rows, limit)
+
+
+async def new_comment(ctx: Context, body: str, mentions: Iterable[GivenMention] = ()) -> dict[str, object]:
+    """A comment as the statements take it, with everyone it addresses looked up."""
+    handles = handles_in(body)
+    ids: list[UUID] = []
+    for mention in mentions:
+        if (id := uuid_or_none(mention.id)) is None:
+            raise IdentityNotFound(mention.id, field="mentions")
+        ids.append(id)
+    found: list[Addressed] = []
+    if handles or ids:
+        found = await ctx.db.all(
+            FIND_ADDRESSED, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, handles=handles, ids=ids
+        )
+    if unknown := set(ids) - {a.id for a in found}:
+        raise IdentityNotFound(str(min(unknown)), field="mentions")
+    if len(found) > MENTIONS_MAX:
+        message = f"A comment addresses at most {MENTIONS_MAX} users and agents; this one addresses {len(found)}."
+        raise InvalidInput(message, field="mentions")
+    return {"id": new_id(), "body": body, "mentions": [{"id": a.id, "type": a.kind} for a in found]}
+
+
+_CODE: Final = re.compile(r"(`{3,}|~{3,}).*?(?:\1|\Z)|(`+)(?!`).*?(?<!`)\2(?!`)", re.DOTALL)
+_HANDLE: Final = re.compile(r"(?<![\w@./-])@([a-z0-9][a-z0-9-]{0,62})(?![\w@])", re.IGNORECASE)
+HANDLES_READ_MAX: Final = 200  # of one body; a text with more @words is data, not an address
+
+
+def handles_in(text: str) -> list[str]:
+    """The handles that a markdown text addresses: `@handle` outside code, each once, in lower case."""
+    if "@" not in text:
+        return []
+    found = dict.fromkeys(match[1].lower().rstrip("-") for match in _HANDLE.finditer(_CODE.sub(" ", text)))
+    return list(found)[:HANDLES_READ_MAX]

@@ -1,0 +1,304 @@
+"""create-task and create-tasks-bulk: one statement for one task or fifty, all of them or none."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from app.db import Encoded, Query
+from app.decoding import explained
+from app.errors import ApiError, ChannelNotFound, ChannelNotMember, IdentityNotFound, InvalidInput, TaskNotFound
+from app.ids import new_id
+from app.operations.tasks.change import ASSIGNEE_KNOWN, CHANNEL_OPEN, PARENT_VISIBLE
+from app.operations.tasks.task import TASK_JSON, EncodedTask, Task
+from app.operations.tasks.update import assignment, bound, due, ranked, under
+from app.rpc import AgentRequest, Context, changes, given, operation
+from app.types import BULK_ROWS_MAX, Id, Markdown, NewTaskStatus, TaskPriority, Title, When, trimmed_title
+
+
+class CreatedRow(msgspec.Struct):
+    """A task just created."""
+
+    task: EncodedTask
+
+
+class UnusableRow(msgspec.Struct):
+    """A row that names something the caller cannot use, and what of it is in order."""
+
+    ord: int
+    assignee_known: bool
+    channel_known: bool
+    channel_open_to_caller: bool
+    parent_visible: bool
+
+
+_INPUT: Final = """
+    i AS MATERIALIZED (
+        SELECT (e->>'ord')::int             AS ord,
+               %(workspace_id)s::uuid       AS workspace_id,
+               %(actor_id)s::uuid           AS actor_id,
+               %(actor_kind)s::text         AS actor_kind,
+               (e->>'id')::uuid             AS id,
+               e->>'title'                  AS title,
+               e->>'description'            AS description,
+               coalesce(e->>'status', 'todo') AS status,
+               coalesce((e->>'priority')::smallint, 0::smallint) AS priority,
+               to_timestamp((e->>'dueAt')::float8) AS due_at,
+               (e->>'assigneeId')::uuid     AS assignee_id,
+               e->>'assigneeKind'           AS assignee_kind,
+               (e->>'channelId')::uuid      AS channel_id,
+               (e->>'parentTaskId')::uuid   AS parent_task_id
+          FROM jsonb_array_elements(%(rows)s::jsonb) AS e
+    ), unusable AS (
+        SELECT ord, assignee_known, channel_known, channel_open_to_caller, parent_visible
+          FROM i CROSS JOIN LATERAL (SELECT
+""" + f"""
+               i.assignee_id IS NULL OR {ASSIGNEE_KNOWN} AS assignee_known,
+               i.channel_id IS NULL OR EXISTS (
+                   SELECT FROM channels c WHERE c.workspace_id = i.workspace_id AND c.id = i.channel_id) AS channel_known,
+               i.channel_id IS NULL OR {CHANNEL_OPEN} AS channel_open_to_caller,
+               i.parent_task_id IS NULL OR {PARENT_VISIBLE} AS parent_visible) ok
+         WHERE NOT (assignee_known AND channel_open_to_caller AND parent_visible)
+    )"""
+
+# The counter's row stays locked from here to the commit, which is this one insert. Nothing is taken from it
+# unless every row can be created, so numbers are consecutive and none is lost.
+CREATE = Query(
+    CreatedRow,
+    f"""
+    WITH {_INPUT}, counter AS (
+        UPDATE task_counters k
+           SET last_number = k.last_number + %(count)s
+         WHERE k.workspace_id = %(workspace_id)s::uuid AND NOT EXISTS (SELECT FROM unusable)
+        RETURNING k.last_number - %(count)s AS before
+    ), created AS (
+        INSERT INTO tasks (workspace_id, id, number, title, description, status, priority, due_at, assignee_id, assignee_kind,
+                           created_by_id, created_by_kind, parent_task_id, channel_id, started_at)
+        SELECT i.workspace_id, i.id, counter.before + i.ord + 1, i.title, i.description, i.status, i.priority, i.due_at,
+               i.assignee_id, i.assignee_kind, i.actor_id, i.actor_kind, i.parent_task_id, i.channel_id,
+               CASE WHEN i.status = 'in_progress' THEN now() END
+          FROM i CROSS JOIN counter
+        RETURNING *
+    ), event AS (
+        INSERT INTO task_events (workspace_id, task_id, version, kind, actor_id, actor_kind, request_id, changes)
+        SELECT c.workspace_id, c.id, 1, 'created', c.created_by_id, c.created_by_kind, %(request_id)s,
+               (SELECT jsonb_object_agg(f.key, jsonb_build_array(NULL, f.value))
+                  FROM jsonb_each(jsonb_build_object(
+                       'title', c.title, 'description', c.description, 'status', c.status,
+                       'priority', (ARRAY['none', 'low', 'medium', 'high', 'urgent'])[c.priority + 1],
+                       'dueAt', to_char(c.due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+                       'assigneeUserId', CASE WHEN c.assignee_kind = 'user' THEN c.assignee_id END,
+                       'assigneeAgentId', CASE WHEN c.assignee_kind = 'agent' THEN c.assignee_id END,
+                       'channelId', c.channel_id, 'parentTaskId', c.parent_task_id,
+                       'startedAt', to_char(c.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))) AS f
+                 WHERE f.value <> 'null')
+          FROM created c
+    ), participant AS (
+        INSERT INTO task_participants (workspace_id, identity_id, task_id)
+        SELECT DISTINCT c.workspace_id, p.id, c.id
+          FROM created c
+          JOIN identities a ON a.workspace_id = c.workspace_id AND a.id IN (c.created_by_id, c.assignee_id)
+         CROSS JOIN LATERAL (VALUES (a.id), (a.owner_id)) AS p (id)
+         WHERE p.id IS NOT NULL
+    ), searchable AS (
+        INSERT INTO task_search (workspace_id, task_id, words)
+        SELECT workspace_id, id, lower(title || chr(10) || coalesce(description, '')) FROM created
+    ), summary AS (
+        INSERT INTO messages (workspace_id, channel_id, id, sender_id, sender_type, content, mentions)
+        SELECT %(workspace_id)s::uuid, (s->>'channelId')::uuid, (s->>'id')::uuid, %(actor_id)s::uuid,
+               CASE %(actor_kind)s::text WHEN 'user' THEN 'human' ELSE 'agent' END,
+               coalesce(s->>'content', 'Created ' || told.tasks), coalesce(told.mentions, '[]')
+          FROM (SELECT %(summary)s::jsonb AS s) given
+         CROSS JOIN (
+               SELECT string_agg('T-' || c.number || coalesce(' @' || a.handle, ''), ', ' ORDER BY c.number) AS tasks,
+                      jsonb_agg(DISTINCT jsonb_build_object('id', a.id, 'type', a.kind)) FILTER (WHERE a.id IS NOT NULL) AS mentions
+                 FROM created c
+                 LEFT JOIN identities a ON a.workspace_id = c.workspace_id AND a.id = c.assignee_id) told
+         WHERE s->>'channelId' IS NOT NULL AND told.tasks IS NOT NULL
+    )
+    SELECT {TASK_JSON} FROM created t ORDER BY t.number
+    """,
+)
+
+FIND_UNUSABLE = Query(
+    UnusableRow,
+    f"""
+    WITH {_INPUT}
+    SELECT ord, assignee_known, channel_known, channel_open_to_caller, parent_visible FROM unusable ORDER BY ord LIMIT 1
+    """,
+)
+
+
+class Opened(msgspec.Struct):
+    """Whether a channel exists and takes the caller's messages."""
+
+    known: bool
+    open_to_caller: bool
+
+
+FIND_CHANNEL = Query(
+    Opened,
+    f"""
+    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id, %(channel_id)s::uuid AS channel_id)
+    SELECT EXISTS (SELECT FROM channels c WHERE c.workspace_id = i.workspace_id AND c.id = i.channel_id), {CHANNEL_OPEN}
+      FROM i
+    """,
+)
+
+
+class NewTask(msgspec.Struct, kw_only=True, rename="camel"):
+    """One task to create: a title, and whatever else is known."""
+
+    title: Annotated[Title, Meta(description="What is to be done, in 1 to 500 characters after trimming.")]
+    description: Annotated[Markdown | None | UnsetType, Meta(description="The rest of it, in markdown.")] = UNSET
+    status: Annotated[NewTaskStatus | None | UnsetType, Meta(description="Where it starts: `todo` unless told.")] = UNSET
+    priority: Annotated[TaskPriority | None | UnsetType, Meta(description="How urgent it is: `none` unless told.")] = UNSET
+    assignee_agent_id: Annotated[Id | None | UnsetType, Meta(description="Agent who is to have it.")] = UNSET
+    assignee_user_id: Annotated[Id | None | UnsetType, Meta(description="User who is to have it.")] = UNSET
+    parent_task_id: Annotated[
+        Id | None | UnsetType, Meta(description="Task it is a part of, by id or as `T-42`.")
+    ] = UNSET
+    channel_id: Annotated[Id | None | UnsetType, Meta(description="Channel to bind it to, whose members then see it.")] = UNSET
+    due_at: Annotated[When | None | UnsetType, Meta(description="When it is due, with an offset.")] = UNSET
+
+    def __post_init__(self) -> None:
+        """Trim the title."""
+        self.title = trimmed_title(self.title)
+
+
+class CreateTask(NewTask, AgentRequest):
+    """The task to create."""
+
+
+class CreateTasksBulk(AgentRequest):
+    """The tasks to create."""
+
+    tasks: Annotated[
+        str | list[dict[str, Any]],  # Any: each row is checked one by one, so that the failing one can be named
+        Meta(description="1 to 50 tasks, each with the fields of create-task: a JSON array, or a string that holds one."),
+    ]
+    summary_channel_id: Annotated[
+        Id | None | UnsetType, Meta(description="Channel in which to announce them with one message.")
+    ] = UNSET
+    summary_message: Annotated[
+        Markdown | None | UnsetType, Meta(description="What to say there; left out, the tasks and assignees are listed.")
+    ] = UNSET
+
+
+@operation(scope="task-write", errors=(InvalidInput, TaskNotFound, IdentityNotFound, ChannelNotFound, ChannelNotMember))
+async def create_task(ctx: Context, req: CreateTask) -> EncodedTask:
+    """Create a task.
+
+    Only the title is required. Without a channel only you and the assignee see it; bind it to a channel to share it
+    with the channel's members.
+    """
+    [task] = await _create(ctx, [req])
+    return task
+
+
+@operation(scope="task-write", errors=(InvalidInput, TaskNotFound, IdentityNotFound, ChannelNotFound, ChannelNotMember))
+async def create_tasks_bulk(ctx: Context, req: CreateTasksBulk) -> Encoded[list[Task]]:
+    """Create up to 50 tasks at once: all of them, or none if one is not in order.
+
+    They come back in the order you sent, with consecutive identifiers. An error names the row by its `index`.
+    """
+    rows = _rows(req.tasks)
+    summary: dict[str, object] = {}
+    if channel := given(req.summary_channel_id):
+        summary = {**bound(channel), "id": new_id(), "content": given(req.summary_message) or None}
+        found = await ctx.db.one(
+            FIND_CHANNEL,
+            workspace_id=ctx.actor.workspace_id,
+            actor_id=ctx.actor.id,
+            channel_id=summary["channelId"],
+        )
+        if found is None or not found.known:
+            raise ChannelNotFound(channel, field="summaryChannelId")
+        if not found.open_to_caller:
+            raise ChannelNotMember(channel)
+    tasks = await _create(ctx, rows, summary)
+    return Encoded(b"[" + b",".join([task.raw for task in tasks]) + b"]")
+
+
+def _rows(sent: str | list[dict[str, Any]]) -> list[NewTask]:
+    """The rows of a bulk call, each checked; an InvalidInput names the first that is not in order."""
+    if isinstance(sent, str):
+        try:
+            sent = msgspec.json.decode(sent)
+        except (msgspec.DecodeError, RecursionError) as e:
+            message = f"`tasks` is a string, but not one that holds a JSON array: {e}."
+            raise InvalidInput(message, field="tasks") from None
+    if not isinstance(sent, list) or not 1 <= len(sent) <= BULK_ROWS_MAX:
+        count = f" of {len(sent)}" if isinstance(sent, list) else ""
+        message = f"`tasks` must be an array{count and f', not one{count},'} of 1 to {BULK_ROWS_MAX} tasks."
+        raise InvalidInput(message, field="tasks")
+    rows: list[NewTask] = []
+    for index, row in enumerate(sent):
+        try:
+            rows.append(msgspec.convert(row, NewTask))
+        except msgspec.ValidationError as e:
+            raise _at(index, explained(e)) from None
+        except InvalidInput as e:
+            raise _at(index, e) from None
+    return rows
+
+
+async def _create(ctx: Context, tasks: Sequence[NewTask], summary: dict[str, object] | None = None) -> list[EncodedTask]:
+    rows: list[dict[str, object]] = []
+    for index, task in enumerate(tasks):
+        try:
+            rows.append({"ord": index, "id": new_id(), **await _values(ctx, task)})
+        except ApiError as e:
+            raise _at(index, e) if summary is not None else e from None
+    parameters: dict[str, object] = {
+        "workspace_id": ctx.actor.workspace_id,
+        "actor_id": ctx.actor.id,
+        "actor_kind": ctx.actor.kind,
+        "rows": msgspec.json.encode(rows).decode(),
+    }
+    created = await ctx.db.all(
+        CREATE,
+        **parameters,
+        count=len(rows),
+        request_id=ctx.request_id,
+        summary=msgspec.json.encode(summary or {}).decode(),
+    )
+    if created:
+        return [row.task for row in created]
+    bad = await ctx.db.one(FIND_UNUSABLE, **parameters)
+    if bad is None:  # what was missing has just appeared
+        return await _create(ctx, tasks, summary)
+    refusal = _refusal(bad, tasks[bad.ord])
+    raise _at(bad.ord, refusal) if summary is not None else refusal
+
+
+async def _values(ctx: Context, task: NewTask) -> dict[str, object]:
+    """The columns of a new task. On creation null means the same as absent (contract R8)."""
+    return {
+        **changes(task, "title", "description", "status"),
+        **ranked(task.priority),
+        **assignment(agent=given(task.assignee_agent_id) or UNSET, user=given(task.assignee_user_id) or UNSET),
+        **due(given(task.due_at) or UNSET),
+        **bound(given(task.channel_id) or UNSET),
+        **await under(ctx, given(task.parent_task_id) or UNSET),
+    }
+
+
+def _refusal(bad: UnusableRow, task: NewTask) -> ApiError:
+    if not bad.assignee_known:
+        agent, user = given(task.assignee_agent_id), given(task.assignee_user_id)
+        return IdentityNotFound(str(agent or user), field="assigneeAgentId" if agent else "assigneeUserId")
+    if not bad.channel_known:
+        return ChannelNotFound(str(task.channel_id))
+    if not bad.channel_open_to_caller:
+        return ChannelNotMember(str(task.channel_id))
+    return TaskNotFound(str(task.parent_task_id), field="parentTaskId")
+
+
+def _at(index: int, error: ApiError) -> ApiError:
+    """The same error, saying which row of a bulk call it is about."""
+    error.message = f"Row {index}: {error.message} No task was created."
+    error.details = {"index": index, **(error.details or {}), "message": error.message}
+    return error

@@ -1,0 +1,403 @@
+"""get-task, list-tasks and list-my-tasks: reading tasks.
+
+A list starts from the narrowest thing it is asked for. Three statements find candidates by search words, by
+assignee or by parent and keep those the caller sees. The fourth, `WALK`, serves everything else: it walks, newest
+first, over what the caller takes part in and over each of their channels, and stops when the page is full. None
+of them looks at tasks the caller does not see, so a list costs the same in a workspace of a million.
+"""
+
+from datetime import datetime
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from app.db import Encoded, Query
+from app.errors import InvalidInput, TaskNotFound
+from app.operations.tasks.task import CLOSED, PRIORITIES, TASK_JSON, VISIBLE, EncodedTask, Task, task_id, uuid_or_none
+from app.rpc import AgentRequest, Context, Page, given, operation
+from app.types import (
+    FIELDS_MAX,
+    PAGE_ROWS_DEFAULT,
+    PAGE_ROWS_MAX,
+    QUERY_CHARACTERS_MAX,
+    Id,
+    Limit,
+    StatusFilter,
+    TaskPriority,
+    When,
+)
+
+
+class FoundRow(msgspec.Struct):
+    """One task."""
+
+    task: EncodedTask
+
+
+class TaskRow(msgspec.Struct):
+    """A task in a list, and the cursor that continues behind it."""
+
+    item: EncodedTask
+    cursor: str
+
+
+class CountRow(msgspec.Struct):
+    """How many tasks match."""
+
+    count: int
+
+
+GET_TASK = Query(
+    FoundRow,
+    f"""
+    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
+    SELECT {TASK_JSON}
+      FROM i
+      JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = %(task_id)s::uuid
+     WHERE {VISIBLE}
+    """,
+)
+
+# The caller and every filter, by name: null does not filter. `opens` has the values of is_open that can match.
+_FILTER: Final = """
+    i AS MATERIALIZED (
+        SELECT %(workspace_id)s::uuid       AS workspace_id,
+               %(actor_id)s::uuid           AS actor_id,
+               %(statuses)s::text[]         AS statuses,
+               %(opens)s::boolean[]         AS opens,
+               %(priority)s::smallint       AS priority,
+               %(assignee_id)s::uuid        AS assignee_id,
+               %(assignee_kind)s::text      AS assignee_kind,
+               %(channel_id)s::uuid         AS channel_id,
+               %(parent_task_id)s::uuid     AS parent_task_id,
+               %(created_by_id)s::uuid      AS created_by_id,
+               to_timestamp(%(updated_since)s::float8) AS updated_since,
+               %(words)s::text              AS words,
+               %(identifier)s::text         AS identifier,
+               %(before)s::uuid             AS before
+    )"""
+
+_MATCHES: Final = """
+               t.id < i.before
+           AND t.is_open = ANY(i.opens)
+           AND (i.statuses IS NULL OR t.status = ANY(i.statuses))
+           AND (i.priority IS NULL OR t.priority = i.priority)
+           AND (i.assignee_id IS NULL OR (t.assignee_id = i.assignee_id AND t.assignee_kind = i.assignee_kind))
+           AND (i.channel_id IS NULL OR t.channel_id = i.channel_id)
+           AND (i.parent_task_id IS NULL OR t.parent_task_id = i.parent_task_id)
+           AND (i.created_by_id IS NULL OR t.created_by_id = i.created_by_id)
+           AND (i.updated_since IS NULL OR t.updated_at >= i.updated_since)"""
+
+# Newest first over what the caller takes part in, and over each of their channels: each a walk along an index
+# that ends after a page. The same task can come along both ways, so the ends are joined with UNION.
+_WALK: Final = f"""
+    WITH {_FILTER}, page AS (
+        (SELECT t.id
+           FROM i
+           JOIN task_participants p ON p.workspace_id = i.workspace_id AND p.identity_id = i.actor_id AND p.task_id < i.before
+           JOIN tasks t ON t.workspace_id = p.workspace_id AND t.id = p.task_id
+          WHERE {_MATCHES}
+          ORDER BY p.task_id DESC
+          LIMIT %(limit)s)
+         UNION
+        (SELECT found.id
+           FROM i
+           JOIN channel_members m ON m.workspace_id = i.workspace_id AND m.identity_id = i.actor_id
+            AND (i.channel_id IS NULL OR m.channel_id = i.channel_id)
+          CROSS JOIN unnest(i.opens) AS w (open)
+          CROSS JOIN LATERAL (
+                SELECT t.id
+                  FROM tasks t
+                 WHERE t.workspace_id = i.workspace_id AND t.channel_id = m.channel_id AND t.is_open = w.open AND {_MATCHES}
+                 ORDER BY t.id DESC
+                 LIMIT %(limit)s) found)
+         ORDER BY id DESC
+         LIMIT %(limit)s
+    )"""
+
+WALK = Query(
+    TaskRow,
+    f"""
+    {_WALK}
+    SELECT {TASK_JSON}, t.id::text
+      FROM page
+      JOIN tasks t ON t.workspace_id = %(workspace_id)s::uuid AND t.id = page.id
+     ORDER BY t.id DESC
+    """,
+)
+
+COUNT_WALK = Query(CountRow, f"""{_WALK} SELECT count(*) FROM page""")
+
+_BY_WORDS: Final = f"""
+    WITH {_FILTER}, candidate AS (
+        SELECT x.task_id AS id
+          FROM i JOIN task_search x ON x.workspace_id = i.workspace_id AND x.words LIKE i.words
+         UNION
+        SELECT t.id
+          FROM i JOIN tasks t ON t.workspace_id = i.workspace_id AND 'T-' || t.number LIKE i.identifier
+         WHERE i.identifier IS NOT NULL
+    ), page AS (
+        SELECT t.*
+          FROM i CROSS JOIN candidate
+          JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = candidate.id
+         WHERE {_MATCHES} AND {VISIBLE}
+         ORDER BY t.id DESC
+         LIMIT %(limit)s
+    )"""
+
+BY_WORDS = Query(TaskRow, f"""{_BY_WORDS} SELECT {TASK_JSON}, t.id::text FROM page t ORDER BY t.id DESC""")
+COUNT_BY_WORDS = Query(CountRow, f"""{_BY_WORDS} SELECT count(*) FROM page""")
+
+_BY_ASSIGNEE: Final = f"""
+    WITH {_FILTER}, page AS (
+        SELECT t.*
+          FROM i
+          JOIN tasks t ON t.workspace_id = i.workspace_id AND t.assignee_id = %(assignee_id)s::uuid
+         WHERE {_MATCHES} AND {VISIBLE}
+         ORDER BY t.id DESC
+         LIMIT %(limit)s
+    )"""
+
+BY_ASSIGNEE = Query(TaskRow, f"""{_BY_ASSIGNEE} SELECT {TASK_JSON}, t.id::text FROM page t ORDER BY t.id DESC""")
+COUNT_BY_ASSIGNEE = Query(CountRow, f"""{_BY_ASSIGNEE} SELECT count(*) FROM page""")
+
+_BY_PARENT: Final = f"""
+    WITH {_FILTER}, page AS (
+        SELECT t.*
+          FROM i
+          JOIN tasks t ON t.workspace_id = i.workspace_id AND t.parent_task_id = %(parent_task_id)s::uuid
+         WHERE {_MATCHES} AND {VISIBLE}
+         ORDER BY t.id DESC
+         LIMIT %(limit)s
+    )"""
+
+BY_PARENT = Query(TaskRow, f"""{_BY_PARENT} SELECT {TASK_JSON}, t.id::text FROM page t ORDER BY t.id DESC""")
+COUNT_BY_PARENT = Query(CountRow, f"""{_BY_PARENT} SELECT count(*) FROM page""")
+
+# The queue of one assignee. (urgency, id) is the order of the index, so a page is read straight off it.
+LIST_MINE = Query(
+    TaskRow,
+    f"""
+    SELECT {TASK_JSON}, t.urgency || '-' || t.id
+      FROM tasks t
+     WHERE t.workspace_id = %(workspace_id)s::uuid AND t.assignee_id = %(actor_id)s::uuid
+       AND (t.urgency, t.id) > (%(after_urgency)s::smallint, %(after_id)s::uuid)
+       AND t.urgency BETWEEN %(urgency_min)s::smallint AND %(urgency_max)s::smallint
+       AND (%(statuses)s::text[] IS NULL OR t.status = ANY(%(statuses)s::text[]))
+     ORDER BY t.urgency, t.id
+     LIMIT %(limit)s
+    """,
+)
+
+COUNT_MINE = Query(
+    CountRow,
+    """
+    SELECT count(*)
+      FROM tasks t
+     WHERE t.workspace_id = %(workspace_id)s::uuid AND t.assignee_id = %(actor_id)s::uuid
+       AND t.urgency BETWEEN %(urgency_min)s::smallint AND %(urgency_max)s::smallint
+       AND (%(statuses)s::text[] IS NULL OR t.status = ANY(%(statuses)s::text[]))
+    """,
+)
+
+URGENCY_CLOSED_MIN: Final = 5  # tasks.urgency: open ones are 0 to 4, closed ones 5 to 9
+URGENCY_MAX: Final = 9
+LAST_ID: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+FIRST_ID: Final = "00000000-0000-0000-0000-000000000000"
+COUNT_ROWS_MAX: Final = 2_000_000  # a total counts up to here; more would take longer than a caller should wait
+
+TaskField = Literal[
+    "id", "identifier", "workspaceId", "title", "description", "status", "priority", "version", "dueAt",
+    "assigneeUserId", "assigneeAgentId", "createdByUserId", "createdByAgentId", "parentTaskId", "channelId",
+    "originMessageId", "originExtractionId", "startedAt", "completedAt", "cancelledAt", "archivedAt",
+    "createdAt", "updatedAt", "deletedAt",
+]  # fmt: skip
+
+Statuses = StatusFilter | Annotated[list[StatusFilter], Meta(max_length=20)]
+Fields = Annotated[list[TaskField], Meta(min_length=1, max_length=FIELDS_MAX)]
+
+
+class GetTask(AgentRequest):
+    """Which task."""
+
+    task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
+    fields: Annotated[Fields | UnsetType, Meta(description="Only these keys, to save tokens.")] = UNSET
+
+
+class ListTasks(AgentRequest):
+    """What to list. Filters add up: a task must pass all of them."""
+
+    status: Annotated[
+        Statuses | UnsetType, Meta(description="One status or several; `open` means neither done nor cancelled.")
+    ] = UNSET
+    priority: Annotated[TaskPriority | UnsetType, Meta(description="Only this priority.")] = UNSET
+    assignee_agent_id: Annotated[Id | UnsetType, Meta(description="Only tasks of this agent.")] = UNSET
+    assignee_user_id: Annotated[Id | UnsetType, Meta(description="Only tasks of this user.")] = UNSET
+    channel_id: Annotated[Id | UnsetType, Meta(description="Only tasks bound to this channel.")] = UNSET
+    parent_task_id: Annotated[Id | UnsetType, Meta(description="Only parts of this task, by id or as `T-42`.")] = UNSET
+    created_by_me: Annotated[bool, Meta(description="Only tasks you created.")] = False
+    updated_since: Annotated[When | UnsetType, Meta(description="Only tasks changed at or after this moment.")] = UNSET
+    query: Annotated[
+        Annotated[str, Meta(max_length=QUERY_CHARACTERS_MAX)] | UnsetType,
+        Meta(description="Words to find in title or description, in any case, or an identifier such as `T-42`."),
+    ] = UNSET
+    fields: Annotated[Fields | UnsetType, Meta(description="Only these keys of each task, to save tokens.")] = UNSET
+    include_total: Annotated[bool, Meta(description="Also count all that match, which costs time.")] = False
+    limit: Annotated[Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")] = UNSET
+    cursor: Annotated[
+        Annotated[str, Meta(pattern="^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")] | None | UnsetType,
+        Meta(description="`meta.pagination.cursor` of the page before."),
+    ] = UNSET
+
+
+class ListMyTasks(AgentRequest):
+    """What to list of your own tasks."""
+
+    status: Annotated[
+        Statuses | UnsetType, Meta(description="One status or several; `open` means neither done nor cancelled.")
+    ] = UNSET
+    fields: Annotated[Fields | UnsetType, Meta(description="Only these keys of each task, to save tokens.")] = UNSET
+    include_total: Annotated[bool, Meta(description="Also count all that match, which costs time.")] = False
+    limit: Annotated[Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")] = UNSET
+    cursor: Annotated[
+        Annotated[str, Meta(pattern="^[0-9]-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")] | None | UnsetType,
+        Meta(description="`meta.pagination.cursor` of the page before."),
+    ] = UNSET
+
+
+@operation(scope="task-read", read_only=True, errors=(TaskNotFound,))
+async def get_task(ctx: Context, req: GetTask) -> Encoded[Task]:
+    """Read one task, by its id or as `T-42`.
+
+    Use it before an update, for the `version`.
+    """
+    row = await ctx.db.one(
+        GET_TASK,
+        workspace_id=ctx.actor.workspace_id,
+        actor_id=ctx.actor.id,
+        task_id=await task_id(ctx, req.task_id),
+    )
+    if row is None:
+        raise TaskNotFound(req.task_id)
+    return row.task.only(frozenset(req.fields)) if req.fields else row.task
+
+
+@operation(scope="task-read", read_only=True, errors=(InvalidInput,))
+async def list_tasks(ctx: Context, req: ListTasks) -> Page[Task]:
+    """List the tasks you can see, newest first.
+
+    You see tasks you created, were assigned, commented on or are mentioned in, and all tasks of your channels. To
+    see only what is assigned to you, use list-my-tasks. Page with `cursor`.
+    """
+    limit = min(given(req.limit) or PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX)
+    try:
+        filters = await _filters(ctx, req)
+    except NothingMatches:
+        return Page([], None, 0 if req.include_total else None)
+    query, count = _statement(req)
+    rows = await ctx.db.all(query, **filters, before=given(req.cursor) or LAST_ID, limit=limit + 1)
+    total = await ctx.db.one(count, **filters, before=LAST_ID, limit=COUNT_ROWS_MAX) if req.include_total else None
+    return _trimmed(Page.cut(rows, limit, total and total.count), req.fields)
+
+
+@operation(scope="task-read", read_only=True)
+async def list_my_tasks(ctx: Context, req: ListMyTasks) -> Page[Task]:
+    """List the tasks assigned to you: open before closed, most urgent first, then oldest.
+
+    The first one with `status=open` is what to do next. Page with `cursor`.
+    """
+    limit = min(given(req.limit) or PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX)
+    after_urgency, _, after_id = (given(req.cursor) or f"0-{FIRST_ID}").partition("-")
+    statuses, opens = _statuses(req.status)
+    filters = {
+        "workspace_id": ctx.actor.workspace_id,
+        "actor_id": ctx.actor.id,
+        "statuses": statuses,
+        "urgency_min": 0 if True in opens else URGENCY_CLOSED_MIN,
+        "urgency_max": URGENCY_MAX if False in opens else URGENCY_CLOSED_MIN - 1,
+    }
+    rows = await ctx.db.all(LIST_MINE, **filters, after_urgency=int(after_urgency), after_id=after_id, limit=limit + 1)
+    total = await ctx.db.one(COUNT_MINE, **filters) if req.include_total else None
+    return _trimmed(Page.cut(rows, limit, total and total.count), req.fields)
+
+
+class NothingMatches(Exception):
+    """A filter names something that cannot exist, so the list is empty."""
+
+
+def _statement(req: ListTasks) -> tuple[Query[TaskRow], Query[CountRow]]:
+    """The statement that starts from the narrowest thing asked for."""
+    if req.query:
+        return BY_WORDS, COUNT_BY_WORDS
+    if req.parent_task_id:
+        return BY_PARENT, COUNT_BY_PARENT
+    if req.assignee_agent_id or req.assignee_user_id:
+        return BY_ASSIGNEE, COUNT_BY_ASSIGNEE
+    return WALK, COUNT_WALK
+
+
+async def _filters(ctx: Context, req: ListTasks) -> dict[str, object]:
+    if req.assignee_agent_id and req.assignee_user_id:
+        message = "Filter by assigneeAgentId or assigneeUserId, not by both: a task has one assignee at most."
+        raise InvalidInput(message, field="assigneeAgentId")
+    statuses, opens = _statuses(req.status)
+    try:
+        parent = await task_id(ctx, req.parent_task_id) if req.parent_task_id else None
+    except TaskNotFound:
+        raise NothingMatches from None
+    return {
+        "workspace_id": ctx.actor.workspace_id,
+        "actor_id": ctx.actor.id,
+        "statuses": statuses,
+        "opens": opens,
+        "priority": PRIORITIES.index(req.priority) if req.priority else None,
+        "assignee_id": _id(req.assignee_agent_id or req.assignee_user_id),
+        "assignee_kind": "agent" if req.assignee_agent_id else "user",
+        "channel_id": _id(req.channel_id),
+        "parent_task_id": parent,
+        "created_by_id": ctx.actor.id if req.created_by_me else None,
+        "updated_since": req.updated_since.timestamp() if isinstance(req.updated_since, datetime) else None,
+        "words": f"%{_literal(req.query.lower())}%" if req.query else None,
+        "identifier": _identifier_pattern(req.query or ""),
+    }
+
+
+def _id(sent: str | UnsetType) -> object:
+    if not sent:
+        return None
+    if (id := uuid_or_none(sent)) is None:
+        raise NothingMatches
+    return id
+
+
+def _statuses(sent: Statuses | UnsetType) -> tuple[list[str] | None, list[bool]]:
+    """The statuses to match, or None for all of a kind; and whether matching tasks can be open, closed or both."""
+    if sent is UNSET or sent == []:
+        return None, [True, False]
+    asked = {sent} if isinstance(sent, str) else set(sent)
+    if asked == {"open"}:
+        return None, [True]
+    if "open" in asked:
+        asked |= {"triage", "backlog", "todo", "in_progress", "blocked", "in_review"}
+    opens = [is_open for is_open in (True, False) if any((s not in CLOSED) is is_open for s in asked)]
+    return sorted(asked - {"open"}), opens
+
+
+def _identifier_pattern(query: str) -> str | None:
+    """A pattern for identifiers, if this looks like the start of one: `T-4` finds T-4, T-42 and T-400."""
+    digits = query.strip().upper().removeprefix("T-")
+    looks = query.strip().upper().startswith("T-") and digits.isascii() and (digits.isdigit() or not digits)
+    return f"T-{digits}%" if looks else None
+
+
+def _literal(text: str) -> str:
+    """Text in which LIKE finds nothing special."""
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def _trimmed(page: Page[Task], fields: Fields | UnsetType) -> Page[Task]:
+    if not fields:
+        return page
+    wanted = frozenset(fields)
+    return Page([task.only(wanted) for task in page.items], page.cursor, page.total)

@@ -1,0 +1,140 @@
+"""update-task: change a task under the version that was read."""
+
+from typing import Annotated
+from uuid import UUID
+
+from msgspec import UNSET, Meta, UnsetType
+
+from app.errors import (
+    ChannelNotFound,
+    ChannelNotMember,
+    Contended,
+    IdentityNotFound,
+    InvalidInput,
+    ParentCycle,
+    TaskNotFound,
+    TaskReadOnly,
+    VersionConflict,
+)
+from app.operations.tasks.change import Unchanged, change
+from app.operations.tasks.task import PRIORITIES, EncodedTask, task_id, uuid_or_none
+from app.rpc import AgentRequest, Context, changes, operation
+from app.types import Id, Markdown, TaskPriority, TaskStatus, Title, Version, When, trimmed_title
+
+
+class UpdateTask(AgentRequest):
+    """The fields to change. An absent field stays as it is; null clears it where that makes sense."""
+
+    task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
+    version: Annotated[Version, Meta(description="The version you read. If the task has moved on you get a 409.")]
+    title: Annotated[Title | None | UnsetType, Meta(description="New title, 1 to 500 characters after trimming.")] = UNSET
+    description: Annotated[Markdown | None | UnsetType, Meta(description="New description; null clears it.")] = UNSET
+    status: Annotated[TaskStatus | None | UnsetType, Meta(description="New status. Any status may follow any other.")] = UNSET
+    priority: Annotated[TaskPriority | None | UnsetType, Meta(description="New priority.")] = UNSET
+    assignee_agent_id: Annotated[
+        Id | None | UnsetType, Meta(description="Agent to assign, instead of whoever has it; null unassigns an agent.")
+    ] = UNSET
+    assignee_user_id: Annotated[
+        Id | None | UnsetType, Meta(description="User to assign, instead of whoever has it; null unassigns a user.")
+    ] = UNSET
+    due_at: Annotated[When | None | UnsetType, Meta(description="When it is due, with an offset; null clears it.")] = UNSET
+    channel_id: Annotated[Id | None | UnsetType, Meta(description="Channel to bind it to; null unbinds it.")] = UNSET
+    parent_task_id: Annotated[
+        Id | None | UnsetType, Meta(description="Task to move it under, by id or as `T-42`; null makes it stand alone.")
+    ] = UNSET
+
+    def __post_init__(self) -> None:
+        """Trim the title, and take null for absent where there is nothing to clear (contract R8)."""
+        self.title = trimmed_title(self.title) if isinstance(self.title, str) else UNSET
+        self.status = self.status or UNSET
+        self.priority = self.priority or UNSET
+
+
+@operation(
+    scope="task-write",
+    errors=(
+        InvalidInput,
+        TaskNotFound,
+        TaskReadOnly,
+        VersionConflict,
+        IdentityNotFound,
+        ChannelNotFound,
+        ChannelNotMember,
+        ParentCycle,
+        Contended,
+    ),
+)
+async def update_task(ctx: Context, req: UpdateTask) -> EncodedTask:
+    """Change fields of a task, under the version you read.
+
+    Read the task, then send your changes with its `version`. If someone changed it in between you get a 409 with
+    the task as it is now in `details.current`: merge and send again. To claim a task, assign it to yourself. An
+    update that changes nothing keeps the version.
+    """
+    changed = await change(
+        ctx,
+        task_id=await task_id(ctx, req.task_id),
+        kind="updated",
+        version=req.version,
+        changes={
+            **changes(req, "title", "description", "status"),
+            **ranked(req.priority),
+            **assignment(agent=req.assignee_agent_id, user=req.assignee_user_id),
+            **due(req.due_at),
+            **bound(req.channel_id),
+            **await under(ctx, req.parent_task_id),
+        },
+    )
+    return changed.task if isinstance(changed, Unchanged) else changed
+
+
+def ranked(priority: TaskPriority | None | UnsetType) -> dict[str, object]:
+    """A priority by its rank."""
+    return {"priority": PRIORITIES.index(priority)} if priority else {}
+
+
+def due(at: When | None | UnsetType) -> dict[str, object]:
+    """A due date in epoch seconds: turning text into a moment depends on settings, a number does not."""
+    return {} if at is UNSET else {"dueAt": at and at.timestamp()}
+
+
+def assignment(*, agent: str | None | UnsetType, user: str | None | UnsetType) -> dict[str, object]:
+    """Who is to have the task. A null for one kind clears an assignee of that kind only (contract R7)."""
+    match agent, user:
+        case str(), str():
+            message = "Send assigneeAgentId or assigneeUserId, not both: a task has one assignee at most."
+            raise InvalidInput(message, field="assigneeAgentId")
+        case str(), _:
+            return {"assigneeId": _identity(agent, "assigneeAgentId"), "assigneeKind": "agent"}
+        case _, str():
+            return {"assigneeId": _identity(user, "assigneeUserId"), "assigneeKind": "user"}
+        case None, None:
+            return {"assigneeId": None, "assigneeKind": None}
+        case None, _:
+            return {"unassign": "agent"}
+        case _, None:
+            return {"unassign": "user"}
+        case _:
+            return {}
+
+
+def bound(channel_id: str | None | UnsetType) -> dict[str, object]:
+    """The channel to bind a task to."""
+    if channel_id is UNSET or channel_id is None:
+        return {} if channel_id is UNSET else {"channelId": None}
+    if (id := uuid_or_none(channel_id)) is None:
+        raise ChannelNotFound(channel_id)
+    return {"channelId": id}
+
+
+async def under(ctx: Context, parent: str | None | UnsetType) -> dict[str, object]:
+    """The task to move a task under."""
+    if parent is UNSET or parent is None:
+        return {} if parent is UNSET else {"parentTaskId": None}
+    return {"parentTaskId": await task_id(ctx, parent, field="parentTaskId")}
+
+
+def _identity(sent: str, field: str) -> UUID:
+    if (id := uuid_or_none(sent)) is None:
+        raise IdentityNotFound(sent, field=field)
+    return id

@@ -1,0 +1,199 @@
+"""What an operation is, and the one pipeline that runs every one of them.
+
+An operation is a typed async function: a request struct in, a struct (or JSON that Postgres wrote) out.
+
+    class GetThing(AgentRequest):
+        thing_id: Annotated[Id, Meta(description="Which thing.")]
+
+    @operation(scope="task-read", read_only=True, errors=(ThingNotFound,))
+    async def get_thing(ctx: Context, req: GetThing) -> Encoded[Thing]:
+        \"\"\"Read one thing.\"\"\"
+
+Its name and path come from the function's name and the family of its request, its documentation from the
+docstrings, its schemas from the structs. Standing in `app.operations.OPERATIONS` is what makes it exist: HTTP
+routes, the OpenAPI document and `docs/operations.md` are derived from that tuple.
+"""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Final, Generic, TypeVar, get_args, get_origin, get_type_hints
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from app.db import Database, Encoded
+from app.decoding import Decoder
+from app.errors import ApiError, ScopeMissing
+from app.types import IdentityKind, Scope
+
+T = TypeVar("T")
+
+
+class Family(msgspec.Struct, frozen=True):
+    """A wire dialect: where its operations live. How it spells success and errors is in transports/envelope.py."""
+
+    name: str
+    prefix: str
+
+
+AGENT: Final = Family(name="agent", prefix="/v1/agent/")
+"""camelCase, `{success, data, meta}`, unknown keys ignored (contract section 1)."""
+
+
+class AgentRequest(msgspec.Struct, kw_only=True, rename="camel"):
+    """Base of every request under `/v1/agent/`."""
+
+    family: ClassVar[Family] = AGENT
+
+
+class Answer(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """Base of every object in an answer: camelCase, and closed, so that the document says all there is."""
+
+
+class Actor(msgspec.Struct, frozen=True):
+    """Who is calling: the identity behind the API key."""
+
+    workspace_id: UUID
+    id: UUID
+    kind: IdentityKind
+    handle: str
+    scopes: frozenset[str]
+    key_id: UUID
+
+
+class Context(msgspec.Struct, frozen=True):
+    """What a handler may touch besides its request."""
+
+    db: Database
+    actor: Actor
+    request_id: str
+
+    @property
+    def who(self) -> dict[str, object]:
+        """The part of a batch item that says who acts, and in which request."""
+        actor = self.actor
+        return {
+            "workspaceId": actor.workspace_id,
+            "actorId": actor.id,
+            "actorKind": actor.kind,
+            "requestId": self.request_id,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a list, and where the next one starts: key-set pagination, so a page costs the same anywhere."""
+
+    items: list[Encoded[T]]
+    cursor: str | None
+    total: int | None = None
+
+    @classmethod
+    def cut(cls, rows: "list[Any]", limit: int, total: int | None = None) -> "Page[T]":  # Any: rows with .item and .cursor
+        """The first `limit` of rows that were fetched with one to spare, which tells whether there are more."""
+        page = rows[:limit]
+        return cls([row.item for row in page], page[-1].cursor if len(rows) > limit else None, total)
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One operation, as everything that is derived from it sees it."""
+
+    name: str
+    family: Family
+    scope: Scope | None
+    read_only: bool
+    errors: tuple[type[ApiError], ...]
+    request: type[msgspec.Struct]
+    result: Any  # the documented type of `data`; Any because list[Task] is not a class
+    paged: bool
+    summary: str
+    description: str
+    handler: Callable[[Context, Any], Awaitable[object]]
+    decoder: Decoder[Any]
+
+    @property
+    def path(self) -> str:
+        """Where it answers."""
+        return self.family.prefix + self.name
+
+
+Handler = Callable[[Context, Any], Awaitable[object]]  # Any: each handler takes its own request struct
+
+
+def operation(
+    *, scope: Scope | None, read_only: bool = False, errors: tuple[type[ApiError], ...] = ()
+) -> Callable[[Handler], Operation]:
+    """Declare an operation. `scope=None` lets any valid key call it; `read_only` also makes it answer to GET."""
+
+    def declare(handler: Handler) -> Operation:
+        hints = get_type_hints(handler, include_extras=True)
+        request, result = hints.get("req"), hints.get("return")
+        _check(handler, request)
+        paged = get_origin(result) is Page
+        if get_origin(result) in (Encoded, Page):
+            result = get_args(result)[0]
+        summary, _, description = inspect.cleandoc(handler.__doc__ or "").partition("\n\n")
+        return Operation(
+            name=handler.__name__.replace("_", "-"),
+            family=request.family,
+            scope=scope,
+            read_only=read_only,
+            errors=errors,
+            request=request,
+            result=list[result] if paged else result,
+            paged=paged,
+            summary=" ".join(summary.split()),
+            description=description,
+            handler=handler,
+            decoder=Decoder(request),
+        )
+
+    return declare
+
+
+async def execute(op: Operation, ctx: Context, *, body: bytes | None = None, query: bytes = b"") -> object:
+    """Run one call: scope, decode, handler. The scope comes before the body is looked at."""
+    if op.scope is not None and op.scope not in ctx.actor.scopes:
+        raise ScopeMissing(op.scope)
+    req = op.decoder.from_query(query) if body is None else op.decoder.from_json(body)
+    return await op.handler(ctx, req)
+
+
+def changes(req: msgspec.Struct, *fields: str) -> dict[str, object]:
+    """The fields a caller sent, by wire name: an absent one is left out, null stays null."""
+    return {
+        encoded: value
+        for name, encoded in zip(req.__struct_fields__, req.__struct_encode_fields__, strict=True)
+        if name in fields and (value := getattr(req, name)) is not UNSET
+    }
+
+
+def given(value: T | UnsetType | None) -> T | None:
+    """The value, with absent and null made one: for fields where clearing means nothing."""
+    return None if value is UNSET else value
+
+
+class BadDeclaration(TypeError):
+    """An operation is declared in a way that would leave its callers guessing."""
+
+
+def _check(handler: Handler, request: object) -> None:
+    where = f"{handler.__module__}.{handler.__name__}"
+    if not handler.__doc__:
+        message = f"{where} needs a docstring: it is the public documentation. First line what it does, then when to use it."
+        raise BadDeclaration(message)
+    if not (isinstance(request, type) and issubclass(request, msgspec.Struct) and hasattr(request, "family")):
+        message = f"{where} must take `(ctx: Context, req: R)` where R belongs to a family, as in `class R(AgentRequest): ...`"
+        raise BadDeclaration(message)
+    for name, hint in get_type_hints(request, include_extras=True).items():
+        if get_origin(hint) is ClassVar:
+            continue
+        if not any(isinstance(m, Meta) and m.description for m in _metas(hint)):
+            message = f'{where}: the field {name} is not described; write `{name}: Annotated[..., Meta(description="...")]`'
+            raise BadDeclaration(message)
+
+
+def _metas(hint: object) -> tuple[object, ...]:
+    return get_args(hint)[1:] if get_origin(hint) is Annotated else ()

@@ -1,0 +1,128 @@
+"""Serving: from settings to a listening server, with everything started and stopped in order.
+
+One worker runs in this process. More than one are processes of their own that share the listening socket;
+this process then only watches them. Either way the embedded Postgres, if there is one, belongs to this
+process: it starts before the first worker and stops after the last.
+"""
+
+import asyncio
+import ctypes
+import os
+import signal
+import socket
+import sys
+from contextlib import ExitStack
+from typing import Final
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from app import logs
+from app.administration import Identity, create_identity, create_workspace
+from app.config import Config, from_environment
+from app.db import Database, schema
+from app.embedded import EmbeddedPostgres
+from app.main import Application, create_app
+
+DRAIN_SECONDS_MAX: Final = 10  # how long calls under way may take to finish after SIGTERM
+BACKLOG: Final = 2048  # connections the kernel holds while we are busy
+
+PR_SET_PDEATHSIG: Final = 1
+
+
+def serve(config: Config) -> None:
+    """Run the service until SIGINT or SIGTERM."""
+    logs.configure(config.log_level, config.log_format)
+    signal.signal(signal.SIGTERM, _exit)  # before the server takes it over, and after it gives it back
+    with ExitStack() as stack:
+        dsn = config.database_url
+        if not dsn:
+            postgres = EmbeddedPostgres(config.data_dir, config.postgres_bin_dir)
+            dsn = postgres.start()
+            stack.callback(postgres.stop)
+        if schema.apply(dsn):
+            first = asyncio.run(_first_start(dsn, config))
+        else:
+            first = None
+        listener = _listen(config)
+        stack.callback(listener.close)
+        host, port = listener.getsockname()[:2]
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        if first is not None:
+            _welcome(url, first)
+        print(f"Baton listens on {url}", flush=True)
+        if config.workers == 1:
+            uvicorn.Server(_uvicorn_config(config, create_app(config, dsn))).run(sockets=[listener])
+        else:
+            os.environ["DATABASE_URL"] = dsn  # the workers are fresh interpreters: this is how they learn it
+            Multiprocess(_uvicorn_config(config, "app.serve:worker_app"), sockets=[listener]).run()
+
+
+def worker_app() -> Application:
+    """The application of a worker process, which must not outlive the one that watches it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    config = from_environment()
+    logs.configure(config.log_level, config.log_format)
+    return create_app(config, config.database_url)
+
+
+def _uvicorn_config(config: Config, app: Application | str) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        factory=isinstance(app, str),
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        workers=config.workers,
+        log_config=None,
+        access_log=False,  # we write our own line
+        server_header=False,
+        timeout_graceful_shutdown=DRAIN_SECONDS_MAX,
+    )
+
+
+def _listen(config: Config) -> socket.socket:
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((config.host, config.port))
+    listener.listen(BACKLOG)
+    listener.set_inheritable(True)
+    return listener
+
+
+async def _first_start(dsn: str, config: Config) -> Identity:
+    """Give an empty database a workspace, one human and one agent, so that there is something to start with."""
+    db = Database(
+        dsn, connections_max=2, statement_timeout_seconds=config.statement_timeout_seconds, pooler=config.database_pooler
+    )
+    await db.open()
+    try:
+        workspace = await create_workspace(db, "default", name="Default")
+        await create_identity(db, workspace, kind="user", handle="human", name="Human", scopes="all")
+        return await create_identity(db, workspace, kind="agent", handle="agent", name="Agent", owner="human")
+    finally:
+        await db.close()
+
+
+def _welcome(url: str, agent: Identity) -> None:
+    print(
+        f"""
+Baton is new here. It made the workspace `default` with the channel #general, the user @human and the agent
+@agent. This is the agent's API key; it is shown this once:
+
+    {agent.api_key}
+
+Try it:
+
+    curl -s {url}/v1/agent/create-task -H 'Authorization: Bearer {agent.api_key}' \\
+         -H 'Content-Type: application/json' -d '{{"title": "My first task"}}'
+""",
+        flush=True,
+    )
+
+
+def _exit(signal_number: int, frame: object) -> None:
+    raise SystemExit(0)

@@ -1,0 +1,139 @@
+"""Operations over HTTP: one pure ASGI callable that stands ahead of Starlette's routing.
+
+It looks the path up in a dict, lets the key in, reads the body, runs the operation and writes one line to the
+request log. It never answers in a framework's words: bad JSON, a wrong verb, an unknown path and an oversized
+body all leave as documented errors, in the shape of the family whose prefix they came under.
+"""
+
+import asyncio
+import itertools
+import logging
+import re
+import secrets
+import time
+from typing import Final
+
+from starlette.types import Receive, Scope, Send
+
+from app.auth import Keys
+from app.db import Database
+from app.errors import ApiError, InternalError, InvalidInput, TimedOut, UnknownPath
+from app.logs import RequestLog
+from app.rpc import Context, Operation, execute
+from app.transports import envelope
+
+BODY_BYTES_MAX: Final = 1024 * 1024  # 50 bulk rows with long descriptions fit; more belongs into files
+BODY_BYTES_DRAINED_MAX: Final = 16 * BODY_BYTES_MAX  # of an oversized body, read and dropped so that the sender hears the answer
+
+_SANE_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_JSON: Final = (b"application/json", b"text/json")
+
+log = logging.getLogger("baton.http")
+
+
+class RpcEndpoint:
+    """Every operation over HTTP."""
+
+    def __init__(
+        self, operations: tuple[Operation, ...], db: Database, keys: Keys, request_log: RequestLog, timeout_seconds: float
+    ) -> None:
+        self._operations = {op.path: op for op in operations}
+        self._db = db
+        self._keys = keys
+        self._log = request_log
+        self._timeout_seconds = timeout_seconds
+        self._request_ids = itertools.count(1)
+        self._process = secrets.token_hex(6)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, whatever it is."""
+        began = time.perf_counter()
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        request_id = self.request_id(headers.get(b"x-request-id"))
+        call = _Call(scope["method"], scope["path"])
+        try:
+            status, body = 200, await self._answer(call, scope, headers, receive, request_id)
+            retry_after = None
+        except ApiError as e:
+            status, body, retry_after, call.code = e.status, envelope.failure(e, request_id), e.retry_after_seconds, e.code
+        except Exception:
+            log.exception("request %s failed: %s %s", request_id, call.method, call.path)
+            e = InternalError()
+            status, body, retry_after, call.code = e.status, envelope.failure(e, request_id), None, e.code
+        answer_headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"x-request-id", request_id.encode()),
+        ]
+        if retry_after is not None:
+            answer_headers.append((b"retry-after", b"%d" % retry_after))
+        await send({"type": "http.response.start", "status": status, "headers": answer_headers})
+        await send({"type": "http.response.body", "body": b"" if call.method == "HEAD" else body})
+        self._log.add(call.method, call.path, status, time.perf_counter() - began, request_id, call.actor, call.code)
+
+    async def _answer(
+        self, call: "_Call", scope: Scope, headers: dict[bytes, bytes], receive: Receive, request_id: str
+    ) -> bytes:
+        # Who asks comes before what they ask for: to a stranger every path looks the same.
+        actor = await self._keys.actor(headers.get(b"authorization"))
+        call.actor = actor.handle
+        op = self._operations.get(call.path)
+        if op is None:
+            message = f"There is no operation at {call.path[:80]}."
+            raise UnknownPath(message)
+        if call.method == "POST":
+            body = await _read(headers, receive)
+        elif call.method == "GET" and op.read_only:
+            body = None
+        else:
+            verbs = "GET or POST" if op.read_only else "POST"
+            message = f"{op.path} answers to {verbs}, not to {call.method[:20]}."
+            raise UnknownPath(message)
+        ctx = Context(self._db, actor, request_id)
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                result = await execute(op, ctx, body=body, query=scope["query_string"])
+        except TimeoutError:
+            raise TimedOut from None
+        return envelope.success(result, request_id)
+
+    def request_id(self, sent: bytes | None) -> str:
+        """The caller's request id, if it sent a sane one; else a fresh one."""
+        if sent is not None and _SANE_REQUEST_ID.fullmatch(sent):
+            return sent.decode()
+        return f"{self._process}-{next(self._request_ids)}"
+
+
+class _Call:
+    """What the log line will say of a request."""
+
+    __slots__ = ("actor", "code", "method", "path")
+
+    def __init__(self, method: str, path: str) -> None:
+        self.method = method
+        self.path = path
+        self.actor: str | None = None
+        self.code: str | None = None
+
+
+async def _read(headers: dict[bytes, bytes], receive: Receive) -> bytes:
+    """The body of a POST, whole, or an InvalidInput."""
+    media_type = headers.get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
+    declared = headers.get(b"content-length", b"0")
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size <= BODY_BYTES_MAX:
+            chunks.append(chunk)
+        if not message.get("more_body", False) or size > BODY_BYTES_DRAINED_MAX:
+            break
+    if size > BODY_BYTES_MAX or (declared.isdigit() and int(declared) > BODY_BYTES_MAX):
+        text = f"The body is larger than {BODY_BYTES_MAX} bytes. Send less at once."
+        raise InvalidInput(text, bytesMax=BODY_BYTES_MAX)
+    if size and media_type not in _JSON and not media_type.endswith(b"+json"):
+        text = "Send JSON, with the header `Content-Type: application/json`."
+        raise InvalidInput(text)
+    return b"".join(chunks)

@@ -1,0 +1,77 @@
+"""The words every module shares: what an id, a title or a moment is, on the wire.
+
+Requests use the checked ones (`Title`, `When`, `Limit`); answers use `Timestamp`, a string, because Postgres
+writes it and nobody here reads it. Lengths count Unicode code points.
+"""
+
+from datetime import datetime
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta
+
+from app.errors import InvalidInput
+
+TITLE_CHARACTERS_MAX: Final = 500  # the contract's number (section 5)
+TEXT_CHARACTERS_MAX: Final = 100_000  # a description or comment: some 25,000 tokens, more than an agent should post
+NAME_CHARACTERS_MAX: Final = 500  # longest id, handle or email worth looking up; longer ones cannot exist
+QUERY_CHARACTERS_MAX: Final = 200  # a search term; every three characters of it cost one index probe
+PAGE_ROWS_MAX: Final = 100  # the contract's number; 100 tasks are about 100 kB
+PAGE_ROWS_DEFAULT: Final = 50
+BULK_ROWS_MAX: Final = 50  # the contract's number
+MENTIONS_MAX: Final = 20  # more than that is a broadcast, for which there are channels
+FIELDS_MAX: Final = 40  # more than there are
+VERSION_MAX: Final = 2_147_483_647  # what a Postgres integer holds
+
+Id = Annotated[str, Meta(min_length=1, max_length=NAME_CHARACTERS_MAX)]
+"""An id as users send it: a UUID, or `T-42` where a task is meant. Anything else simply is not found."""
+
+Title = Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": TITLE_CHARACTERS_MAX, "pattern": "\\S"})]
+"""1 to 500 characters after trimming. Checked by `trimmed_title`, because trimming comes first."""
+
+Markdown = Annotated[str, Meta(max_length=TEXT_CHARACTERS_MAX)]
+"""Markdown text, up to 100,000 characters."""
+
+Handle = Annotated[str, Meta(min_length=1, max_length=NAME_CHARACTERS_MAX)]
+"""The unique short name of a user or agent; a leading `@` is ignored."""
+
+When = Annotated[datetime, Meta(tz=True)]
+"""A moment as RFC 3339 with an offset, such as `2026-12-01T09:00:00Z`."""
+
+Timestamp = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+"""A moment in an answer: RFC 3339 in UTC with milliseconds and `Z`."""
+
+Version = Annotated[int, Meta(ge=1, le=VERSION_MAX)]
+"""The optimistic lock of a task: 1 on creation, one more with every change."""
+
+Limit = Annotated[int, Meta(ge=1)]
+"""How many rows to return; anything above 100 means 100."""
+
+TaskStatus = Literal["triage", "backlog", "todo", "in_progress", "blocked", "in_review", "done", "cancelled"]
+NewTaskStatus = Literal["triage", "backlog", "todo", "in_progress", "blocked", "in_review"]
+StatusFilter = Literal["open", "triage", "backlog", "todo", "in_progress", "blocked", "in_review", "done", "cancelled"]
+TaskPriority = Literal["none", "low", "medium", "high", "urgent"]
+IdentityKind = Literal["user", "agent"]
+
+Scope = Literal[
+    "channel-read",
+    "channel-write",
+    "dm-read",
+    "dm-write",
+    "task-read",
+    "task-write",
+    "memory-capture",
+    "memory-recall",
+    "knowledge-read",
+    "workspace-read",
+    "agents-read",
+    "iris-ask",
+]
+
+
+def trimmed_title(title: str) -> str:
+    """The title without surrounding white space; InvalidInput when nothing, or too much, is left."""
+    title = title.strip()
+    if not 1 <= len(title) <= TITLE_CHARACTERS_MAX:
+        message = f"A title has 1 to {TITLE_CHARACTERS_MAX} characters after trimming; this one has {len(title)}."
+        raise InvalidInput(message, field="title")
+    return title

@@ -1,0 +1,257 @@
+-- The whole schema of Baton, in reading order: who there is, what is to be done, what was said, what happened.
+--
+-- Three rules hold everywhere:
+--   * Every table of a tenant leads its primary key, its unique constraints and its foreign keys with
+--     workspace_id, and every statement names it: isolation, locality, and the distribution key on the
+--     day when one machine is too small.
+--   * Rules live here, as NOT NULL, CHECK and foreign keys, with names that errors can quote.
+--   * Nothing that every write changes (version, updated_at) stands in an index: such an update stays
+--     "heap-only" and touches no index at all.
+--
+-- app/schema.py applies this file to an empty database and refuses to start on a version it does not know.
+
+CREATE EXTENSION IF NOT EXISTS pg_trgm;      -- substring search in task_search
+CREATE EXTENSION IF NOT EXISTS btree_gin;    -- lets that index lead with workspace_id
+
+-- The version of this file. One row.
+CREATE TABLE baton_schema (
+    version     integer     NOT NULL,
+    applied_at  timestamptz NOT NULL DEFAULT now()
+);
+INSERT INTO baton_schema (version) VALUES (1);
+
+
+-- Who there is ------------------------------------------------------------------------------------------
+
+-- A workspace is a tenant. Nothing in one can be seen from another.
+CREATE TABLE workspaces (
+    id          uuid        PRIMARY KEY,
+    slug        text        NOT NULL CONSTRAINT workspaces_slug_key UNIQUE,
+    name        text        NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT workspaces_slug_check CHECK (slug ~ '^[a-z][a-z0-9-]{0,62}$'),
+    CONSTRAINT workspaces_name_check CHECK (length(name) BETWEEN 1 AND 200)
+);
+
+-- The last T-number given out in a workspace. Its own narrow table, because the row is locked from the
+-- insert of a task to its commit, and nothing else may wait for that. Numbers are consecutive and never reused.
+CREATE TABLE task_counters (
+    workspace_id  uuid    PRIMARY KEY REFERENCES workspaces (id),
+    last_number   integer NOT NULL DEFAULT 0
+) WITH (fillfactor = 10);                    -- room for many heap-only versions of one hot row
+
+-- Everyone who can act or be named: humans ("user") and agents. They share one space of handles,
+-- because @handle does not say which kind it means.
+CREATE TABLE identities (
+    workspace_id  uuid        NOT NULL REFERENCES workspaces (id),
+    id            uuid        NOT NULL,
+    kind          text        NOT NULL,
+    handle        text        NOT NULL,
+    name          text        NOT NULL,
+    email         text,                      -- humans only; resolve-identity finds a human by it
+    owner_id      uuid,                      -- agents only: the human who answers for it and sees what it sees
+    is_private    boolean     NOT NULL DEFAULT false,  -- agents only: to all but its owner and the owner's other agents it does not exist
+    agent_type    text        NOT NULL DEFAULT 'local',
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (workspace_id, id),
+    CONSTRAINT identities_handle_key UNIQUE (workspace_id, handle),
+    CONSTRAINT identities_owner_fkey FOREIGN KEY (workspace_id, owner_id) REFERENCES identities (workspace_id, id),
+    CONSTRAINT identities_kind_check CHECK (kind IN ('user', 'agent')),
+    CONSTRAINT identities_handle_check CHECK (handle ~ '^[a-z0-9][a-z0-9-]{0,62}$'),
+    CONSTRAINT identities_email_check CHECK (email IS NULL OR kind = 'user'),
+    CONSTRAINT identities_owner_check CHECK (owner_id IS NULL OR kind = 'agent'),
+    CONSTRAINT identities_private_check CHECK (NOT is_private OR owner_id IS NOT NULL)
+);
+CREATE UNIQUE INDEX identities_email_key ON identities (workspace_id, lower(email)) WHERE email IS NOT NULL;
+CREATE INDEX identities_owner ON identities (workspace_id, owner_id) WHERE owner_id IS NOT NULL;
+
+-- An API key lets one identity in. Only the SHA-256 of the key is kept; the prefix is for people's eyes.
+CREATE TABLE api_keys (
+    workspace_id  uuid        NOT NULL,
+    id            uuid        NOT NULL,
+    identity_id   uuid        NOT NULL,
+    hash          bytea       NOT NULL CONSTRAINT api_keys_hash_key UNIQUE,
+    prefix        text        NOT NULL,
+    scopes        text[]      NOT NULL,
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    last_used_at  timestamptz,               -- null until first used; written at most once a minute
+    expires_at    timestamptz,               -- null: never
+    revoked_at    timestamptz,               -- set once, by revocation
+    PRIMARY KEY (workspace_id, id),
+    FOREIGN KEY (workspace_id, identity_id) REFERENCES identities (workspace_id, id)
+);
+CREATE INDEX api_keys_identity ON api_keys (workspace_id, identity_id);
+CREATE INDEX api_keys_revoked ON api_keys (revoked_at) WHERE revoked_at IS NOT NULL;  -- every process asks for the latest
+
+-- A one-shot token that an agent echoes to prove that its connection works (verify-connection).
+CREATE TABLE verify_tokens (
+    workspace_id  uuid        NOT NULL,
+    hash          bytea       NOT NULL,
+    agent_id      uuid        NOT NULL,
+    expires_at    timestamptz NOT NULL,
+    used_at       timestamptz,               -- set by the first successful echo
+    PRIMARY KEY (workspace_id, hash),
+    FOREIGN KEY (workspace_id, agent_id) REFERENCES identities (workspace_id, id)
+);
+
+-- Where people and agents talk. Kind is fixed for life.
+CREATE TABLE channels (
+    workspace_id  uuid        NOT NULL REFERENCES workspaces (id),
+    id            uuid        NOT NULL,
+    name          text        NOT NULL,
+    kind          text        NOT NULL DEFAULT 'public',
+    purpose       text,
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    archived_at   timestamptz,               -- set when archived: then it is left out of lists and takes nothing new
+    PRIMARY KEY (workspace_id, id),
+    CONSTRAINT channels_name_key UNIQUE (workspace_id, name),
+    CONSTRAINT channels_kind_check CHECK (kind IN ('public', 'private', 'dm')),
+    CONSTRAINT channels_name_check CHECK (name ~ '^[a-z][a-z0-9-]{0,79}$')
+);
+
+-- Membership. A reader sees the channel and its tasks; poster and admin may also write.
+CREATE TABLE channel_members (
+    workspace_id  uuid        NOT NULL,
+    channel_id    uuid        NOT NULL,
+    identity_id   uuid        NOT NULL,
+    role          text        NOT NULL DEFAULT 'poster',
+    joined_at     timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (workspace_id, identity_id, channel_id),
+    FOREIGN KEY (workspace_id, channel_id) REFERENCES channels (workspace_id, id),
+    FOREIGN KEY (workspace_id, identity_id) REFERENCES identities (workspace_id, id),
+    CONSTRAINT channel_members_role_check CHECK (role IN ('reader', 'poster', 'admin'))
+);
+CREATE INDEX channel_members_channel ON channel_members (workspace_id, channel_id, identity_id);
+
+
+-- What is to be done ------------------------------------------------------------------------------------
+
+-- A task. Any status may follow any other (the contract has no table of transitions); the stamps below
+-- say what happened and are never taken back.
+CREATE TABLE tasks (
+    workspace_id     uuid        NOT NULL,
+    id               uuid        NOT NULL,  -- UUIDv7 made by the service: in order of creation
+    number           integer     NOT NULL,  -- the n of T-n
+    version          integer     NOT NULL DEFAULT 1,  -- +1 with every change of this row; the optimistic lock
+    title            text        NOT NULL,
+    description      text,                  -- null: none was written
+    status           text        NOT NULL DEFAULT 'todo',
+    priority         smallint    NOT NULL DEFAULT 0,  -- 0 none, 1 low, 2 medium, 3 high, 4 urgent
+    due_at           timestamptz,           -- null: no due date
+    assignee_id      uuid,                  -- null: nobody's
+    assignee_kind    text,                  -- that identity's kind, kept beside it so that reads need no join
+    created_by_id    uuid        NOT NULL,
+    created_by_kind  text        NOT NULL,
+    parent_task_id   uuid,                  -- null: a task of its own
+    channel_id       uuid,                  -- null: bound to no channel, seen by its participants only
+    started_at       timestamptz,           -- first time in progress; never moves again
+    completed_at     timestamptz,           -- latest flip to done
+    cancelled_at     timestamptz,           -- latest flip to cancelled
+    created_at       timestamptz NOT NULL DEFAULT now(),
+    updated_at       timestamptz NOT NULL DEFAULT now(),
+    -- Derived, because they stand in indexes: a status change that neither opens nor closes the task moves
+    -- neither, and so touches no index. urgency counts down from most to least urgent, open before closed.
+    is_open          boolean     NOT NULL GENERATED ALWAYS AS (status NOT IN ('done', 'cancelled')) STORED,
+    urgency          smallint    NOT NULL GENERATED ALWAYS AS (4 - priority + CASE WHEN status IN ('done', 'cancelled') THEN 5 ELSE 0 END) STORED,
+    PRIMARY KEY (workspace_id, id),
+    CONSTRAINT tasks_number_key UNIQUE (workspace_id, number),
+    CONSTRAINT tasks_assignee_fkey FOREIGN KEY (workspace_id, assignee_id) REFERENCES identities (workspace_id, id),
+    CONSTRAINT tasks_created_by_fkey FOREIGN KEY (workspace_id, created_by_id) REFERENCES identities (workspace_id, id),
+    CONSTRAINT tasks_parent_fkey FOREIGN KEY (workspace_id, parent_task_id) REFERENCES tasks (workspace_id, id),
+    CONSTRAINT tasks_channel_fkey FOREIGN KEY (workspace_id, channel_id) REFERENCES channels (workspace_id, id),
+    CONSTRAINT tasks_status_check CHECK (status IN ('triage', 'backlog', 'todo', 'in_progress', 'blocked', 'in_review', 'done', 'cancelled')),
+    CONSTRAINT tasks_priority_check CHECK (priority BETWEEN 0 AND 4),
+    CONSTRAINT tasks_title_check CHECK (length(title) BETWEEN 1 AND 500),
+    CONSTRAINT tasks_assignee_check CHECK ((assignee_id IS NULL) = (assignee_kind IS NULL)),
+    CONSTRAINT tasks_parent_check CHECK (parent_task_id <> id)
+) WITH (fillfactor = 85,                     -- room on the page for the next version of a row
+        autovacuum_vacuum_scale_factor = 0.02);
+CREATE INDEX tasks_assignee ON tasks (workspace_id, assignee_id, urgency, id) WHERE assignee_id IS NOT NULL;
+CREATE INDEX tasks_channel ON tasks (workspace_id, channel_id, is_open, id) WHERE channel_id IS NOT NULL;
+CREATE INDEX tasks_parent ON tasks (workspace_id, parent_task_id, id) WHERE parent_task_id IS NOT NULL;
+
+-- Who sees a task because of what they did: its creator, everyone it was ever assigned to, who commented,
+-- who was mentioned; and the owner of any agent among them. Kept, never worked out, so that listing fifty of
+-- a million tasks reads fifty rows. Channel members see a bound task without standing here.
+--
+-- This table and those below have no foreign key to tasks: the one statement that writes them selects the task
+-- in the same breath and tasks are never deleted, while the check would lock the task's row with every remark.
+CREATE TABLE task_participants (
+    workspace_id  uuid NOT NULL,
+    identity_id   uuid NOT NULL,
+    task_id       uuid NOT NULL,
+    PRIMARY KEY (workspace_id, identity_id, task_id)
+);
+
+-- The words of a task, folded to lower case, for substring search. Apart from the task, so that a change of
+-- status never touches the large index over them.
+CREATE TABLE task_search (
+    workspace_id  uuid NOT NULL,
+    task_id       uuid NOT NULL,
+    words         text NOT NULL,
+    PRIMARY KEY (workspace_id, task_id)
+);
+CREATE INDEX task_search_words ON task_search USING gin (workspace_id, words gin_trgm_ops);
+
+
+-- What was said -----------------------------------------------------------------------------------------
+
+-- A remark on a task. Never moves the task's version.
+CREATE TABLE task_comments (
+    workspace_id  uuid        NOT NULL,
+    task_id       uuid        NOT NULL,
+    id            uuid        NOT NULL,      -- UUIDv7: in order of writing
+    author_id     uuid        NOT NULL,
+    author_kind   text        NOT NULL,
+    body          text        NOT NULL,
+    mentions      jsonb       NOT NULL DEFAULT '[]',  -- [{"id": …, "type": "user" or "agent"}], as the wire has it
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (workspace_id, task_id, id),
+    CONSTRAINT task_comments_body_check CHECK (length(body) BETWEEN 1 AND 100000)
+);
+
+-- A message in a channel.
+CREATE TABLE messages (
+    workspace_id  uuid        NOT NULL,
+    channel_id    uuid        NOT NULL,
+    id            uuid        NOT NULL,      -- UUIDv7: in order of writing
+    parent_id     uuid,                      -- root of the thread; null: starts one
+    sender_id     uuid        NOT NULL,
+    sender_type   text        NOT NULL,
+    content       text        NOT NULL,
+    metadata      jsonb       NOT NULL DEFAULT '{}',
+    mentions      jsonb       NOT NULL DEFAULT '[]',
+    version       integer     NOT NULL DEFAULT 1,
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    updated_at    timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (workspace_id, channel_id, id),
+    FOREIGN KEY (workspace_id, channel_id) REFERENCES channels (workspace_id, id),
+    CONSTRAINT messages_sender_type_check CHECK (sender_type IN ('human', 'agent', 'system'))
+);
+
+
+-- What happened -----------------------------------------------------------------------------------------
+
+-- The log: one row per change, written by the same statement as the change itself, so there is never one
+-- without the other. History, change feed and webhooks read from here and nowhere else.
+--
+-- Reading it without gaps: sequence numbers become visible out of order when transactions overlap, so a reader
+-- first takes the horizon pg_snapshot_xmin(pg_current_snapshot()), then reads rows with xid below it in order
+-- of (xid, seq). Below the horizon nothing can still appear.
+CREATE TABLE task_events (
+    workspace_id  uuid        NOT NULL,
+    task_id       uuid        NOT NULL,
+    version       integer     NOT NULL,      -- the task's version after the change
+    subject_id    uuid        NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',  -- nil: the task itself; else the comment
+    kind          text        NOT NULL,      -- created, updated, completed, cancelled, blocked, released, commented
+    actor_id      uuid        NOT NULL,
+    actor_kind    text        NOT NULL,
+    request_id    text        NOT NULL,
+    changes       jsonb       NOT NULL DEFAULT '{}',  -- {"field": [from, to]}, names and values as on the wire
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    xid           xid8        NOT NULL DEFAULT pg_current_xact_id(),
+    seq           bigint      GENERATED ALWAYS AS IDENTITY,
+    -- With the nil subject this key says: a version of a task is written once. Remarks made while the task
+    -- stood at a version sort behind the change that made it.
+    PRIMARY KEY (workspace_id, task_id, version, subject_id)
+);

@@ -1,0 +1,229 @@
+"""What tests share: one Postgres for the whole run, and a workspace of its own for every test.
+
+Isolation is tenancy: tests run against one database and never see each other, because nothing in one workspace
+can be seen from another. `workspace` is such a world; the users and agents it makes are callers:
+
+    async def test_a_new_task_is_todo(workspace):
+        bot = await workspace.agent("bot")
+        task = await bot(create_task, title="Write it down")
+        assert task.status == "todo"
+
+`server` is the real thing for tests that need HTTP: `python -m app serve` in a process of its own.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import psycopg
+import pytest
+import pytest_asyncio
+
+from app import administration as admin
+from app.auth import Keys
+from app.db import Database, schema
+from app.embedded import EmbeddedPostgres
+from app.errors import ApiError, InvalidInput, ScopeMissing
+from app.rpc import Context, Operation, Page, execute
+from app.transports import envelope
+
+START_SECONDS_MAX = 30
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """A Postgres server: TEST_DATABASE_URL's, else an embedded one of our own. Yields a URL of its database."""
+    if url := os.environ.get("TEST_DATABASE_URL"):
+        yield url
+        return
+    with tempfile.TemporaryDirectory(prefix="baton-test-") as directory:
+        embedded = EmbeddedPostgres(Path(directory))
+        yield embedded.start()
+        embedded.stop()
+
+
+@pytest.fixture(scope="session")
+def dsn(postgres: str) -> Iterator[str]:
+    """A fresh database with the schema."""
+    name = f"baton_test_{os.getpid()}"
+    yield new_database(postgres, name)
+    drop_database(postgres, name)
+
+
+def new_database(postgres: str, name: str) -> str:
+    """Make a database with the schema, for tests that must not share one."""
+    drop_database(postgres, name)
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    dsn = psycopg.conninfo.make_conninfo(postgres, dbname=name)
+    schema.apply(dsn)
+    return dsn
+
+
+def drop_database(postgres: str, name: str) -> None:
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def db(dsn: str) -> AsyncIterator[Database]:
+    """The database as operations see it."""
+    db = Database(dsn, connections_max=20, statement_timeout_seconds=10, pooler=False)
+    await db.open()
+    yield db
+    await db.close()
+
+
+class Caller:
+    """A user or agent of a test's workspace. Call it with an operation and the fields of its request.
+
+    The answer is decoded with the documented type, which is closed: an extra or missing key fails the test. So
+    does an error that the operation does not declare.
+    """
+
+    def __init__(self, db: Database, identity: admin.Identity, context: Context) -> None:
+        self.id = str(identity.id)
+        self.handle = identity.handle
+        self.kind = identity.kind
+        self.api_key = identity.api_key
+        self.headers = {"Authorization": f"Bearer {identity.api_key}"}
+        self.context = context
+        self._db = db
+
+    async def __call__(self, op: Operation, /, **fields: object) -> Any:
+        return await self.post(op, fields)
+
+    async def post(self, op: Operation, body: dict[str, object] | bytes) -> Any:
+        """Call with a whole body, in wire names."""
+        raw = body if isinstance(body, bytes) else json.dumps({camel(k): v for k, v in body.items()}).encode()
+        try:
+            result = await execute(op, self.context, body=raw)
+        except ApiError as e:
+            declared = (*op.errors, InvalidInput, ScopeMissing)
+            assert isinstance(e, declared), f"{op.name} raised {type(e).__name__}, which it does not declare"
+            raise
+        sent = json.loads(envelope.success(result, "test"))
+        if getattr(op.decoder.from_json(raw), "fields", None):
+            return sent["data"]
+        data = msgspec.convert(sent["data"], op.result)
+        return PageOf(data, sent["meta"]["pagination"]) if isinstance(result, Page) else data
+
+
+class PageOf(list[Any]):
+    """A page of decoded items with its pagination."""
+
+    def __init__(self, items: list[Any], pagination: dict[str, Any]) -> None:
+        super().__init__(items)
+        self.cursor = pagination["cursor"]
+        self.has_more = pagination["hasMore"]
+        self.total = pagination.get("total")
+
+
+class World:
+    """A workspace of its own."""
+
+    def __init__(self, db: Database, info: admin.Workspace) -> None:
+        self.db = db
+        self.info = info
+        self.id = str(info.id)
+        self.slug = info.slug
+        self._keys = Keys(db)
+
+    async def agent(self, handle: str = "bot", **settings: Any) -> Caller:
+        """A new agent; by default it joins #general and may do everything."""
+        return await self._caller("agent", handle, settings)
+
+    async def user(self, handle: str = "ada", **settings: Any) -> Caller:
+        """A new human."""
+        return await self._caller("user", handle, {"email": f"{handle}@example.test", **settings})
+
+    async def channel(self, name: str, *members: Caller, role: str = "poster", **settings: Any) -> str:
+        """A new channel with these members; answers with its id."""
+        made = await admin.create_channel(self.db, self.info, name, **settings)
+        for member in members:
+            await self.join(name, member, role=role)
+        return str(made.id)
+
+    async def join(self, name: str, member: Caller, role: str = "poster") -> None:
+        await admin.join_channel(self.db, self.info, name, member.handle, role=role)
+
+    async def _caller(self, kind: Any, handle: str, settings: dict[str, Any]) -> Caller:
+        identity = await admin.create_identity(self.db, self.info, kind=kind, handle=handle, **settings)
+        actor = await self._keys.actor(f"Bearer {identity.api_key}".encode())
+        return Caller(self.db, identity, Context(self.db, actor, f"test-{handle}"))
+
+
+_numbers = iter(range(1, 1_000_000))
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def workspace(db: Database) -> World:
+    """A fresh workspace with #general and nobody in it."""
+    return World(db, await admin.create_workspace(db, f"w-{os.getpid()}-{next(_numbers)}"))
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def other_workspace(db: Database) -> World:
+    """A second one, to look over the fence from."""
+    return World(db, await admin.create_workspace(db, f"o-{os.getpid()}-{next(_numbers)}"))
+
+
+class Server:
+    """`python -m app serve` in a process of its own."""
+
+    def __init__(self, dsn: str, **settings: str) -> None:
+        environ = {**os.environ, "DATABASE_URL": dsn, "PORT": "0", **settings}
+        self.log = tempfile.TemporaryFile()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "app", "serve"], env=environ, stdout=subprocess.PIPE, stderr=self.log, text=True
+        )
+        assert self.process.stdout is not None
+        self.output = ""
+        for line in self.process.stdout:
+            self.output += line
+            if match := re.search(r"listens on (http://\S+)", line):
+                self.url = match[1]
+                break
+        else:
+            raise AssertionError(f"the server did not start:\n{self.output}{self.stderr()}")
+        self.wait_until_healthy()
+
+    def wait_until_healthy(self) -> None:
+        """Return as soon as /healthz says so; the transport retries refused connections."""
+        with httpx.Client(transport=httpx.HTTPTransport(retries=10), timeout=START_SECONDS_MAX) as client:
+            assert client.get(f"{self.url}/healthz").status_code == 200
+
+    def stderr(self) -> str:
+        self.log.seek(0)
+        return self.log.read().decode()
+
+    def stop(self, how: int = signal.SIGTERM) -> int:
+        self.process.send_signal(how)
+        status = self.process.wait(START_SECONDS_MAX)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        return status
+
+
+@pytest.fixture(scope="session")
+def server(dsn: str) -> Iterator[Server]:
+    """The service over HTTP, on the same database as `db`."""
+    server = Server(dsn)
+    yield server
+    assert server.stop() == 0, server.stderr()
+    server.log.close()
+
+
+def camel(name: str) -> str:
+    """snake_case as the wire has it."""
+    head, *rest = name.split("_")
+    return head + "".join(part.title() for part in rest)
