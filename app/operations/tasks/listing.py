@@ -7,20 +7,31 @@ of them looks at tasks the caller does not see, so a list costs the same in a wo
 """
 
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Encoded, Query
+from app.db import BatchQuery, Encoded, Query
 from app.errors import InvalidInput, TaskNotFound
-from app.operations.tasks.task import CLOSED, PRIORITIES, TASK_JSON, VISIBLE, EncodedTask, Task, task_id, uuid_or_none
+from app.operations.tasks.task import (
+    CLOSED,
+    PRIORITIES,
+    TASK_JSON,
+    VISIBLE,
+    EncodedTask,
+    Task,
+    task_id,
+    uuid_or_none,
+)
 from app.rpc import AgentRequest, Context, Page, given, operation
 from app.types import (
     FIELDS_MAX,
+    NO_NUL,
     PAGE_ROWS_DEFAULT,
     PAGE_ROWS_MAX,
     QUERY_CHARACTERS_MAX,
+    Cursor,
     Id,
     Limit,
     StatusFilter,
@@ -32,6 +43,7 @@ from app.types import (
 class FoundRow(msgspec.Struct):
     """One task."""
 
+    ord: int
     task: EncodedTask
 
 
@@ -48,13 +60,19 @@ class CountRow(msgspec.Struct):
     count: int
 
 
-GET_TASK = Query(
+GET_TASK = BatchQuery(
     FoundRow,
     f"""
-    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
-    SELECT {TASK_JSON}
+    WITH i AS MATERIALIZED (
+        SELECT (e->>'ord')::int          AS ord,
+               (e->>'workspaceId')::uuid AS workspace_id,
+               (e->>'actorId')::uuid     AS actor_id,
+               (e->>'taskId')::uuid      AS task_id
+          FROM jsonb_array_elements(%(items)s::jsonb) AS e
+    )
+    SELECT i.ord, {TASK_JSON}
       FROM i
-      JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = %(task_id)s::uuid
+      JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = i.task_id
      WHERE {VISIBLE}
     """,
 )
@@ -159,7 +177,9 @@ _BY_ASSIGNEE: Final = f"""
          LIMIT %(limit)s
     )"""
 
-BY_ASSIGNEE = Query(TaskRow, f"""{_BY_ASSIGNEE} SELECT {TASK_JSON}, t.id::text FROM page t ORDER BY t.id DESC""")
+BY_ASSIGNEE = Query(
+    TaskRow, f"""{_BY_ASSIGNEE} SELECT {TASK_JSON}, t.id::text FROM page t ORDER BY t.id DESC"""
+)
 COUNT_BY_ASSIGNEE = Query(CountRow, f"""{_BY_ASSIGNEE} SELECT count(*) FROM page""")
 
 _BY_PARENT: Final = f"""
@@ -188,6 +208,7 @@ LIST_MINE = Query(
      ORDER BY t.urgency, t.id
      LIMIT %(limit)s
     """,
+    pipelined=True,
 )
 
 COUNT_MINE = Query(
@@ -205,7 +226,9 @@ URGENCY_CLOSED_MIN: Final = 5  # tasks.urgency: open ones are 0 to 4, closed one
 URGENCY_MAX: Final = 9
 LAST_ID: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 FIRST_ID: Final = "00000000-0000-0000-0000-000000000000"
-COUNT_ROWS_MAX: Final = 2_000_000  # a total counts up to here; more would take longer than a caller should wait
+COUNT_ROWS_MAX: Final = (
+    2_000_000  # a total counts up to here; more would take longer than a caller should wait
+)
 
 TaskField = Literal[
     "id", "identifier", "workspaceId", "title", "description", "status", "priority", "version", "dueAt",
@@ -228,25 +251,38 @@ class GetTask(AgentRequest):
 class ListTasks(AgentRequest):
     """What to list. Filters add up: a task must pass all of them."""
 
+    rules: ClassVar = ONE_ASSIGNEE
+
     status: Annotated[
-        Statuses | UnsetType, Meta(description="One status or several; `open` means neither done nor cancelled.")
+        Statuses | UnsetType,
+        Meta(description="One status or several; `open` means neither done nor cancelled."),
     ] = UNSET
     priority: Annotated[TaskPriority | UnsetType, Meta(description="Only this priority.")] = UNSET
     assignee_agent_id: Annotated[Id | UnsetType, Meta(description="Only tasks of this agent.")] = UNSET
     assignee_user_id: Annotated[Id | UnsetType, Meta(description="Only tasks of this user.")] = UNSET
     channel_id: Annotated[Id | UnsetType, Meta(description="Only tasks bound to this channel.")] = UNSET
-    parent_task_id: Annotated[Id | UnsetType, Meta(description="Only parts of this task, by id or as `T-42`.")] = UNSET
-    created_by_me: Annotated[bool, Meta(description="Only tasks you created.")] = False
-    updated_since: Annotated[When | UnsetType, Meta(description="Only tasks changed at or after this moment.")] = UNSET
-    query: Annotated[
-        Annotated[str, Meta(max_length=QUERY_CHARACTERS_MAX)] | UnsetType,
-        Meta(description="Words to find in title or description, in any case, or an identifier such as `T-42`."),
+    parent_task_id: Annotated[
+        Id | UnsetType, Meta(description="Only parts of this task, by id or as `T-42`.")
     ] = UNSET
-    fields: Annotated[Fields | UnsetType, Meta(description="Only these keys of each task, to save tokens.")] = UNSET
+    created_by_me: Annotated[bool, Meta(description="Only tasks you created.")] = False
+    updated_since: Annotated[
+        When | UnsetType, Meta(description="Only tasks changed at or after this moment.")
+    ] = UNSET
+    query: Annotated[
+        Annotated[str, Meta(max_length=QUERY_CHARACTERS_MAX, extra_json_schema=NO_NUL)] | UnsetType,
+        Meta(
+            description="Words to find in title or description, in any case, or an identifier such as `T-42`."
+        ),
+    ] = UNSET
+    fields: Annotated[
+        Fields | UnsetType, Meta(description="Only these keys of each task, to save tokens.")
+    ] = UNSET
     include_total: Annotated[bool, Meta(description="Also count all that match, which costs time.")] = False
-    limit: Annotated[Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")] = UNSET
+    limit: Annotated[
+        Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")
+    ] = UNSET
     cursor: Annotated[
-        Annotated[str, Meta(pattern="^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")] | None | UnsetType,
+        Cursor | None | UnsetType,
         Meta(description="`meta.pagination.cursor` of the page before."),
     ] = UNSET
 
@@ -255,13 +291,20 @@ class ListMyTasks(AgentRequest):
     """What to list of your own tasks."""
 
     status: Annotated[
-        Statuses | UnsetType, Meta(description="One status or several; `open` means neither done nor cancelled.")
+        Statuses | UnsetType,
+        Meta(description="One status or several; `open` means neither done nor cancelled."),
     ] = UNSET
-    fields: Annotated[Fields | UnsetType, Meta(description="Only these keys of each task, to save tokens.")] = UNSET
+    fields: Annotated[
+        Fields | UnsetType, Meta(description="Only these keys of each task, to save tokens.")
+    ] = UNSET
     include_total: Annotated[bool, Meta(description="Also count all that match, which costs time.")] = False
-    limit: Annotated[Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")] = UNSET
+    limit: Annotated[
+        Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")
+    ] = UNSET
     cursor: Annotated[
-        Annotated[str, Meta(pattern="^[0-9]-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")] | None | UnsetType,
+        Annotated[str, Meta(pattern="^[0-9]-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", max_length=38)]
+        | None
+        | UnsetType,
         Meta(description="`meta.pagination.cursor` of the page before."),
     ] = UNSET
 
@@ -272,12 +315,7 @@ async def get_task(ctx: Context, req: GetTask) -> Encoded[Task]:
 
     Use it before an update, for the `version`.
     """
-    row = await ctx.db.one(
-        GET_TASK,
-        workspace_id=ctx.actor.workspace_id,
-        actor_id=ctx.actor.id,
-        task_id=await task_id(ctx, req.task_id),
-    )
+    row = await ctx.db.ask(GET_TASK, {**ctx.who, "taskId": await task_id(ctx, req.task_id)})
     if row is None:
         raise TaskNotFound(req.task_id)
     return row.task.only(frozenset(req.fields)) if req.fields else row.task
@@ -297,8 +335,12 @@ async def list_tasks(ctx: Context, req: ListTasks) -> Page[Task]:
         return Page([], None, 0 if req.include_total else None)
     query, count = _statement(req)
     rows = await ctx.db.all(query, **filters, before=given(req.cursor) or LAST_ID, limit=limit + 1)
-    total = await ctx.db.one(count, **filters, before=LAST_ID, limit=COUNT_ROWS_MAX) if req.include_total else None
-    return _trimmed(Page.cut(rows, limit, total and total.count), req.fields)
+    total = (
+        await ctx.db.one(count, **filters, before=LAST_ID, limit=COUNT_ROWS_MAX)
+        if req.include_total
+        else None
+    )
+    return _trimmed(Page[Task].cut(rows, limit, total and total.count), req.fields)
 
 
 @operation(scope="task-read", read_only=True)
@@ -317,9 +359,11 @@ async def list_my_tasks(ctx: Context, req: ListMyTasks) -> Page[Task]:
         "urgency_min": 0 if True in opens else URGENCY_CLOSED_MIN,
         "urgency_max": URGENCY_MAX if False in opens else URGENCY_CLOSED_MIN - 1,
     }
-    rows = await ctx.db.all(LIST_MINE, **filters, after_urgency=int(after_urgency), after_id=after_id, limit=limit + 1)
+    rows = await ctx.db.all(
+        LIST_MINE, **filters, after_urgency=int(after_urgency), after_id=after_id, limit=limit + 1
+    )
     total = await ctx.db.one(COUNT_MINE, **filters) if req.include_total else None
-    return _trimmed(Page.cut(rows, limit, total and total.count), req.fields)
+    return _trimmed(Page[Task].cut(rows, limit, total and total.count), req.fields)
 
 
 class NothingMatches(Exception):
