@@ -6,10 +6,13 @@ from typing import Any, Final
 import msgspec
 from psycopg import adapters as default_adapters
 from psycopg import pq
-from psycopg.adapt import AdaptersMap, Buffer, Loader, PyFormat, Transformer
+from psycopg.adapt import AdaptersMap, Buffer, Dumper, Loader, PyFormat, Transformer
 from psycopg.types.numeric import Int8Dumper
 
 from app.db.encoded import Encoded
+
+
+BYTEA_OID: Final = 17  # fixed in Postgres' catalogue
 
 
 class _EncodedLoader(Loader):
@@ -26,10 +29,20 @@ class _DecodedLoader(Loader):
         return msgspec.json.decode(data)
 
 
+class _HexDumper(Dumper):
+    """`bytes` as hexadecimal: the driver's own escaping depends on settings of a connection, which we dump without."""
+
+    oid = BYTEA_OID
+
+    def dump(self, obj: bytes) -> bytes:
+        return b"\\x" + obj.hex().encode()
+
+
 def adapt(adapters: AdaptersMap) -> None:
     """Set up one map of adapters."""
     # One parameter type for every int: psycopg keys prepared statements on text *and* parameter types.
     adapters.register_dumper(int, Int8Dumper)
+    adapters.register_dumper(bytes, _HexDumper)
     adapters.register_loader("json", _EncodedLoader)
     adapters.register_loader("jsonb", _DecodedLoader)
 

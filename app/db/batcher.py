@@ -56,7 +56,7 @@ class _Waiting:
         self.future = future
         self.since = time.monotonic()
         self.sort_key = (str(item["workspaceId"]), str(item.get("taskId", "")))
-        # What no two items of a batch may share: where a version decides, the statement itself picks the winner.
+        # What no two items under way may share: where a version decides, the statement itself picks the winner.
         self.only_one = item.get(query.one_per) if query.one_per and item.get("version") is None else None
 
 
@@ -78,11 +78,13 @@ class _Line:
         line.append(waiting)
         self.length += 1
 
-    def take(self) -> list[_Waiting]:
-        """The next batch: workspaces in turn, one item each, until it is full or nobody is left."""
+    def take(self, under_way: set[object]) -> list[_Waiting]:
+        """The next batch: workspaces in turn, one item each, until it is full or nobody is left.
+
+        Items that must not share what is in `under_way` stay in line; what the batch takes is added there.
+        """
         batch: list[_Waiting] = []
         aside: list[_Waiting] = []
-        taken: set[object] = set()
         while self.workspaces and len(batch) < BATCH_ITEMS_MAX:
             workspace, line = self.workspaces.popitem(last=False)
             waiting = line.popleft()
@@ -92,10 +94,10 @@ class _Line:
             if waiting.future.done():  # its caller has gone away, and nothing was sent yet
                 continue
             if waiting.only_one is not None:
-                if waiting.only_one in taken:
+                if waiting.only_one in under_way:
                     aside.append(waiting)
                     continue
-                taken.add(waiting.only_one)
+                under_way.add(waiting.only_one)
             batch.append(waiting)
         for waiting in reversed(aside):
             self.workspaces.setdefault(waiting.item["workspaceId"], deque()).appendleft(waiting)
@@ -121,6 +123,7 @@ class Batcher:
         self.connections: list[PipelineConnection] = []
         self._run_alone = run_alone
         self._lines: OrderedDict[BatchQuery[Any], _Line] = OrderedDict()  # those in which somebody waits
+        self._only_ones_under_way: set[object] = set()
         self._pump_soon = False
         self._sweeper: asyncio.TimerHandle | None = None
         self._alone: set[asyncio.Task[None]] = set()
@@ -141,16 +144,19 @@ class Batcher:
         return future
 
     def pump(self) -> None:
-        """Give every idle connection a batch, as long as anybody waits."""
+        """Give every idle connection a batch, statements in turn."""
         self._pump_soon = False
         for connection in self.connections:
-            while connection.up and not connection.under_way and self._lines:
+            if not connection.up or connection.under_way:
+                continue
+            for _ in range(len(self._lines)):
                 query, line = self._lines.popitem(last=False)
-                batch = line.take()
+                batch = line.take(self._only_ones_under_way)
                 if line.length:
                     self._lines[query] = line
                 if batch:
                     self._send(connection, query, batch)
+                    break
 
     def _send(self, connection: PipelineConnection, query: BatchQuery[Any], batch: list[_Waiting]) -> None:
         batch.sort(key=_sort_key)
@@ -160,6 +166,7 @@ class Batcher:
 
     def _settle(self, query: BatchQuery[Any], batch: list[_Waiting], sent: "asyncio.Future[pq.abc.PGresult]") -> None:
         """Hand out what came back, and send the next batch."""
+        self._only_ones_under_way.difference_update(waiting.only_one for waiting in batch)
         try:
             rows = load(sent.result())
         except psycopg.Error:

@@ -91,16 +91,14 @@ class Database:
         """Run one item of a batch statement: its row if it took effect, None if not."""
         if not self._writes.connections:
             return await self._alone(batch, item)
-        with _our_errors():
-            return await self._writes.submit(batch, item)
+        return await self._writes.submit(batch, item)
 
     async def ask(self, batch: BatchQuery[R], item: Item) -> R | None:
         """The same for a batch statement that only reads."""
         if not self._asks.connections:
             return await self._alone(batch, item)
         try:
-            with _our_errors():
-                return await self._asks.submit(batch, item)
+            return await self._asks.submit(batch, item)
         except DatabaseUnavailable:  # the connection broke: reading again is harmless
             return await self._alone(batch, item)
 
