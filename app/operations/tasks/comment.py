@@ -1,7 +1,7 @@
 """Remarks on tasks: written with comment-on-task, or along with a change that gives its reason; read with list-comments."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Annotated, Final
 from uuid import UUID
 
@@ -255,14 +255,10 @@ async def list_comments(ctx: Context, req: ListComments) -> Page[TaskComment]:
     return Page[TaskComment].cut(rows, limit)
 
 
-async def new_comment(ctx: Context, body: str, mentions: Iterable[GivenMention] = ()) -> dict[str, object]:
+async def new_comment(ctx: Context, body: str, mentions: Sequence[GivenMention] = ()) -> dict[str, object]:
     """A comment as the statements take it, with everyone it addresses looked up."""
     handles = handles_in(body)
-    ids: list[UUID] = []
-    for mention in mentions:
-        if (id := uuid_or_none(mention.id)) is None:
-            raise IdentityNotFound(mention.id, field="mentions")
-        ids.append(id)
+    ids = [id for mention in mentions if (id := uuid_or_none(mention.id))]
     found: list[Addressed] = []
     if handles or ids:
         found = await ctx.db.all(
@@ -272,8 +268,11 @@ async def new_comment(ctx: Context, body: str, mentions: Iterable[GivenMention] 
             handles=handles,
             ids=ids,
         )
-    if unknown := set(ids) - {a.id for a in found}:
-        raise IdentityNotFound(str(min(unknown)), field="mentions")
+    kinds = {a.id: a.kind for a in found}
+    for mention in mentions:
+        kind = kinds.get(uuid_or_none(mention.id) or NIL)
+        if kind is None or mention.type not in {kind, UNSET}:
+            raise IdentityNotFound(mention.id, field="mentions")
     if len(found) > MENTIONS_MAX:
         message = (
             f"A comment addresses at most {MENTIONS_MAX} users and agents; this one addresses {len(found)}."

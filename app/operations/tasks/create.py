@@ -18,8 +18,8 @@ from app.errors import (
 )
 from app.ids import new_id
 from app.operations.tasks.change import ASSIGNEE_KNOWN, ATTEMPTS_MAX, CHANNEL_OPEN, PARENT_VISIBLE
-from app.operations.tasks.task import TASK_JSON, EncodedTask, Task, uuid_or_none
-from app.operations.tasks.update import ONE_ASSIGNEE, assignment, bound, due, ranked, under
+from app.operations.tasks.task import ONE_ASSIGNEE, TASK_JSON, EncodedTask, Task, uuid_or_none
+from app.operations.tasks.update import assignment, bound, due, ranked, under
 from app.rpc import AgentRequest, Context, changes, given, operation
 from app.types import BULK_ROWS_MAX, Id, Markdown, NewTaskStatus, TaskPriority, Title, When, trimmed_title
 
@@ -358,5 +358,6 @@ def _refusal(bad: UnusableRow, task: NewTask) -> ApiError:
 def _at(index: int, error: ApiError) -> ApiError:
     """The same error, saying which row of a bulk call it is about."""
     error.message = f"Row {index}: {error.message} No task was created."
+    error.args = (error.message,)
     error.details = {"index": index, **(error.details or {}), "message": error.message}
     return error

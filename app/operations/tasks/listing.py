@@ -6,6 +6,7 @@ first, over what the caller takes part in and over each of their channels, and s
 of them looks at tasks the caller does not see, so a list costs the same in a workspace of a million.
 """
 
+import re
 from datetime import datetime
 from typing import Annotated, ClassVar, Final, Literal
 
@@ -16,6 +17,8 @@ from app.db import BatchQuery, Encoded, Query
 from app.errors import InvalidInput, TaskNotFound
 from app.operations.tasks.task import (
     CLOSED,
+    DIGITS_MAX,
+    ONE_ASSIGNEE,
     PRIORITIES,
     TASK_JSON,
     VISIBLE,
@@ -91,8 +94,7 @@ _FILTER: Final = """
                %(parent_task_id)s::uuid     AS parent_task_id,
                %(created_by_id)s::uuid      AS created_by_id,
                to_timestamp(%(updated_since)s::float8) AS updated_since,
-               %(words)s::text              AS words,
-               %(identifier)s::text         AS identifier,
+               lower(%(words)s::text)       AS words,
                %(before)s::uuid             AS before
     )"""
 
@@ -153,8 +155,9 @@ _BY_WORDS: Final = f"""
           FROM i JOIN task_search x ON x.workspace_id = i.workspace_id AND x.words LIKE i.words
          UNION
         SELECT t.id
-          FROM i JOIN tasks t ON t.workspace_id = i.workspace_id AND 'T-' || t.number LIKE i.identifier
-         WHERE i.identifier IS NOT NULL
+          FROM i
+         CROSS JOIN unnest(%(numbers_from)s::int[], %(numbers_to)s::int[]) AS n (first, last)
+          JOIN tasks t ON t.workspace_id = i.workspace_id AND t.number BETWEEN n.first AND n.last
     ), page AS (
         SELECT t.*
           FROM i CROSS JOIN candidate
@@ -226,6 +229,7 @@ URGENCY_CLOSED_MIN: Final = 5  # tasks.urgency: open ones are 0 to 4, closed one
 URGENCY_MAX: Final = 9
 LAST_ID: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 FIRST_ID: Final = "00000000-0000-0000-0000-000000000000"
+EVERY_IDENTIFIER: Final = "T-"  # starts with this, so a query for it finds everything
 COUNT_ROWS_MAX: Final = (
     2_000_000  # a total counts up to here; more would take longer than a caller should wait
 )
@@ -372,7 +376,7 @@ class NothingMatches(Exception):
 
 def _statement(req: ListTasks) -> tuple[Query[TaskRow], Query[CountRow]]:
     """The statement that starts from the narrowest thing asked for."""
-    if req.query:
+    if req.query and req.query.strip().upper() != EVERY_IDENTIFIER:
         return BY_WORDS, COUNT_BY_WORDS
     if req.parent_task_id:
         return BY_PARENT, COUNT_BY_PARENT
@@ -386,6 +390,7 @@ async def _filters(ctx: Context, req: ListTasks) -> dict[str, object]:
         message = "Filter by assigneeAgentId or assigneeUserId, not by both: a task has one assignee at most."
         raise InvalidInput(message, field="assigneeAgentId")
     statuses, opens = _statuses(req.status)
+    numbers = _numbers(req.query or "")
     try:
         parent = await task_id(ctx, req.parent_task_id) if req.parent_task_id else None
     except TaskNotFound:
@@ -402,8 +407,9 @@ async def _filters(ctx: Context, req: ListTasks) -> dict[str, object]:
         "parent_task_id": parent,
         "created_by_id": ctx.actor.id if req.created_by_me else None,
         "updated_since": req.updated_since.timestamp() if isinstance(req.updated_since, datetime) else None,
-        "words": f"%{_literal(req.query.lower())}%" if req.query else None,
-        "identifier": _identifier_pattern(req.query or ""),
+        "words": f"%{_literal(req.query)}%" if req.query else None,
+        "numbers_from": [numbers.start for numbers in numbers],
+        "numbers_to": [numbers.stop - 1 for numbers in numbers],
     }
 
 
@@ -428,11 +434,17 @@ def _statuses(sent: Statuses | UnsetType) -> tuple[list[str] | None, list[bool]]
     return sorted(asked - {"open"}), opens
 
 
-def _identifier_pattern(query: str) -> str | None:
-    """A pattern for identifiers, if this looks like the start of one: `T-4` finds T-4, T-42 and T-400."""
-    digits = query.strip().upper().removeprefix("T-")
-    looks = query.strip().upper().startswith("T-") and digits.isascii() and (digits.isdigit() or not digits)
-    return f"T-{digits}%" if looks else None
+def _numbers(query: str) -> list[range]:
+    """Which numbers a query means that is the start of an identifier: `T-4` finds T-4, T-42 and T-400.
+
+    As ranges, because those are read off an index: 4, 40 to 49, 400 to 499, and so on.
+    """
+    match = re.fullmatch(r"T-([1-9][0-9]*)", query.strip(), re.IGNORECASE)
+    if match is None:
+        return []
+    digits = match[1]
+    tens = [10**more for more in range(DIGITS_MAX - len(digits) + 1)]
+    return [range(int(digits) * ten, (int(digits) + 1) * ten) for ten in tens]
 
 
 def _literal(text: str) -> str:

@@ -23,6 +23,15 @@ DIGITS_MAX: Final = 9  # of an identifier; the counter is an integer, and longer
 CLOSED: Final[frozenset[TaskStatus]] = frozenset({"done", "cancelled"})
 
 
+ONE_ASSIGNEE: Final = {
+    "not": {
+        "required": ["assigneeAgentId", "assigneeUserId"],
+        "properties": {"assigneeAgentId": {"type": "string"}, "assigneeUserId": {"type": "string"}},
+    }
+}
+"""What requests that name an assignee say in the documents: not two, for a task has one at most."""
+
+
 class Task(Answer):
     """A piece of work. All 24 keys are always there; what has no value is null."""
 

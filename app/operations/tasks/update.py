@@ -1,7 +1,7 @@
 """update-task: change a task under the version that was read."""
 
 from datetime import UTC
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar
 from uuid import UUID
 
 from msgspec import UNSET, Meta, UnsetType
@@ -18,18 +18,9 @@ from app.errors import (
     VersionConflict,
 )
 from app.operations.tasks.change import Unchanged, change
-from app.operations.tasks.task import PRIORITIES, EncodedTask, task_id, uuid_or_none
+from app.operations.tasks.task import ONE_ASSIGNEE, PRIORITIES, EncodedTask, task_id, uuid_or_none
 from app.rpc import AgentRequest, Context, changes, given, operation
 from app.types import Id, Markdown, TaskPriority, TaskStatus, Title, Version, When, trimmed_title
-
-
-# A task has one assignee at most. The documents say so; `assignment` enforces it.
-ONE_ASSIGNEE: Final = {
-    "not": {
-        "required": ["assigneeAgentId", "assigneeUserId"],
-        "properties": {"assigneeAgentId": {"type": "string"}, "assigneeUserId": {"type": "string"}},
-    }
-}
 
 
 class UpdateTask(AgentRequest):
