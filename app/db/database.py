@@ -152,8 +152,8 @@ class Database:
                 return await self._run_once(query, parameters)
             except (pg_errors.DeadlockDetected, pg_errors.SerializationFailure):
                 pass  # the database undid it whole, so once more is safe
-            except pg_errors.QueryCanceled:
-                raise
+            except (pg_errors.QueryCanceled, psycopg_pool.PoolTimeout):
+                raise  # the caller has waited long enough
             except psycopg.OperationalError:
                 # A connection that broke while idle shows only now. Reading twice is harmless; a write whose
                 # fate is unknown is never sent again.
