@@ -224,18 +224,36 @@ class Conflict(ApiError):
 class VersionConflict(Conflict):
     """Someone changed the task after you read it. Nothing was written.
 
-    `details` holds `reason: "version_conflict"`, `sentVersion`, `currentVersion` and `current`, the whole
-    task as it is now: merge your change into it and send that version.
+    `details` holds all it takes to go on: `reason: "version_conflict"`, `sentVersion`, `currentVersion`, the whole
+    task as it is `current`ly, the fields that `changed` since your version, by whom and when, and which of them are
+    `overlapping` with yours. If there are none, your change is `mergeable`: send it again with `currentVersion`,
+    or with `onConflict: "merge"`.
     """
 
-    def __init__(self, *, sent: int, current_version: int, current: object) -> None:
+    def __init__(
+        self,
+        *,
+        sent: int,
+        current_version: int,
+        current: object,
+        mergeable: bool,
+        changed: object,
+        overlapping: object,
+    ) -> None:
+        advice = (
+            "Nobody touched your fields since then: send the same change with that version, or `onConflict: merge`."
+            if mergeable
+            else "Merge your change into `details.current` and send it with that version."
+        )
         super().__init__(
-            f"You sent version {sent}, but the task is at version {current_version}. "
-            "Merge your change into `details.current` and send it with that version.",
+            f"You sent version {sent}, but the task is at version {current_version}. {advice}",
             {
                 "reason": "version_conflict",
                 "sentVersion": sent,
                 "currentVersion": current_version,
+                "mergeable": mergeable,
+                "overlapping": overlapping,
+                "changed": changed,
                 "current": current,
             },
         )
@@ -314,7 +332,9 @@ class Overloaded(Unavailable):
     """More calls are waiting than can be served soon, or the database has been away for too long. Nothing was written."""
 
     def __init__(self) -> None:
-        super().__init__("The service is overloaded or its database is away. Nothing was written; try again in a second.")
+        super().__init__(
+            "The service is overloaded or its database is away. Nothing was written; try again in a second."
+        )
 
 
 class Contended(Unavailable):

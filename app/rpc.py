@@ -125,7 +125,17 @@ class Page(Generic[T]):
         return cls([row.item for row in page], page[-1].cursor if len(rows) > limit else None, total)
 
 
-Result: TypeAlias = Encoded[Any] | Page[Any] | msgspec.Struct  # Any: of what, the operation's `result` says
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[T]):
+    """An answer with something to say beside it, for which the data has no place: each door says it its own way."""
+
+    result: "Encoded[T] | msgspec.Struct"
+    merged_from: int | None = None  # the version a merged change was made for
+
+
+Result: TypeAlias = (
+    Encoded[Any] | Page[Any] | Outcome[Any] | msgspec.Struct
+)  # Any: of what, the operation's `result` says
 Handler: TypeAlias = Callable[
     [Context, Any], Awaitable[Result]
 ]  # Any: each handler takes its own request struct
@@ -162,7 +172,7 @@ def operation(
         hints = get_type_hints(handler, include_extras=True)
         request, result = _checked(handler, hints.get("req")), hints.get("return")
         paged = get_origin(result) is Page
-        if get_origin(result) in (Encoded, Page):
+        if get_origin(result) in (Encoded, Page, Outcome):
             result = get_args(result)[0]
         summary, _, description = inspect.cleandoc(handler.__doc__ or "").partition("\n\n")
         return Operation(

@@ -99,10 +99,16 @@ class Caller:
         self.api_key = identity.api_key
         self.headers = {"Authorization": f"Bearer {identity.api_key}"}
         self.context = context
+        self.aside: dict[str, str] = {}  # what the last answer said beside its data
         self._db = db
 
     async def __call__(self, op: Operation, /, **fields: object) -> Any:
         return await self.post(op, fields)
+
+    def decoded(self, error: ApiError) -> envelope.ErrorDetails:
+        """The details of an error, as documented."""
+        sent = json.loads(envelope.failure(error, "test"))
+        return msgspec.convert(sent["error"]["details"], envelope.ErrorDetails)
 
     async def post(self, op: Operation, body: dict[str, object] | bytes) -> Any:
         """Call with a whole body, in wire names."""
@@ -113,6 +119,7 @@ class Caller:
             if not isinstance(e, (*op.errors, InvalidInput, ScopeMissing)):
                 pytest.fail(f"{op.name} raised {type(e).__name__}, which it does not declare")
             raise
+        self.aside = {name.decode(): value.decode() for name, value in envelope.headers(result)}
         sent = json.loads(envelope.success(result, "test"))
         if getattr(op.decoder.from_json(raw), "fields", None):
             return sent["data"]

@@ -58,7 +58,9 @@ def dump(values: Sequence[object]) -> Sequence[Buffer | None]:
     return _transformer.dump_sequence(values, [PyFormat.TEXT] * len(values))
 
 
-def load(result: pq.abc.PGresult) -> Sequence[tuple[Any, ...]]:  # Any: the test over all queries checks the types
+def load(
+    result: pq.abc.PGresult,
+) -> Sequence[tuple[Any, ...]]:  # Any: the test over all queries checks the types
     """The rows of a result."""
     _transformer.set_pgresult(result)
     return _transformer.load_rows(0, result.ntuples, tuple)

@@ -37,10 +37,14 @@ from app.errors import DatabaseUnavailable, Overloaded
 
 Item = Mapping[str, Any]  # Any: what becomes JSON
 
-BATCH_ITEMS_MAX: Final = 64  # more gains nothing: at 64, Postgres spends 26 microseconds on an update, at 16 it spends 40
+BATCH_ITEMS_MAX: Final = (
+    64  # more gains nothing: at 64, Postgres spends 26 microseconds on an update, at 16 it spends 40
+)
 LINE_ITEMS_MAX: Final = 4096  # about a third of a second of work; who comes later had better come back
 WORKSPACE_ITEMS_MAX: Final = 2048  # half of that, so that no workspace can fill the line
-WAIT_SECONDS_MAX: Final = 5.0  # in line with no connection up; then the caller hears 503 and knows nothing was written
+WAIT_SECONDS_MAX: Final = (
+    5.0  # in line with no connection up; then the caller hears 503 and knows nothing was written
+)
 SWEEP_INTERVAL_SECONDS: Final = 0.5
 
 encode_items: Final = msgspec.json.Encoder(enc_hook=as_json).encode
@@ -51,13 +55,16 @@ class _Waiting:
 
     __slots__ = ("future", "item", "only_one", "since", "sort_key")
 
-    def __init__(self, query: BatchQuery[Any], item: Item, future: "asyncio.Future[Any]") -> None:  # Any: rows of any query
+    def __init__(
+        self, query: BatchQuery[Any], item: Item, future: "asyncio.Future[Any]"
+    ) -> None:  # Any: rows of any query
         self.item = item
         self.future = future
         self.since = time.monotonic()
         self.sort_key = (str(item["workspaceId"]), str(item.get("taskId", "")))
         # What no two items under way may share: where a version decides, the statement itself picks the winner.
-        self.only_one = item.get(query.one_per) if query.one_per and item.get("version") is None else None
+        decided = item.get("version") is not None and not item.get("merge")
+        self.only_one = item.get(query.one_per) if query.one_per and not decided else None
 
 
 class _Line:
@@ -119,7 +126,9 @@ class _Line:
 class Batcher:
     """A few connections, and the lines of those who wait for one."""
 
-    def __init__(self, run_alone: Callable[[BatchQuery[Any], Item], Awaitable[Any]]) -> None:  # Any: rows of any query
+    def __init__(
+        self, run_alone: Callable[[BatchQuery[Any], Item], Awaitable[Any]]
+    ) -> None:  # Any: rows of any query
         self.connections: list[PipelineConnection] = []
         self._run_alone = run_alone
         self._lines: OrderedDict[BatchQuery[Any], _Line] = OrderedDict()  # those in which somebody waits
@@ -164,7 +173,9 @@ class Batcher:
         sent = connection.send(query.numbered_sql, [items])
         sent.add_done_callback(lambda sent: self._settle(query, batch, sent))
 
-    def _settle(self, query: BatchQuery[Any], batch: list[_Waiting], sent: "asyncio.Future[pq.abc.PGresult]") -> None:
+    def _settle(
+        self, query: BatchQuery[Any], batch: list[_Waiting], sent: "asyncio.Future[pq.abc.PGresult]"
+    ) -> None:
         """Hand out what came back, and send the next batch."""
         self._only_ones_under_way.difference_update(waiting.only_one for waiting in batch)
         try:

@@ -35,7 +35,9 @@ LOCK_TIMEOUT_MILLISECONDS: Final = 500  # a batch that waits this long for one r
 class Database:
     """Connections to one Postgres, shared by everything in this process."""
 
-    def __init__(self, dsn: str, *, connections_max: int, statement_timeout_seconds: float, pooler: bool) -> None:
+    def __init__(
+        self, dsn: str, *, connections_max: int, statement_timeout_seconds: float, pooler: bool
+    ) -> None:
         settings = f"-c statement_timeout={int(statement_timeout_seconds * 1000)} -c timezone=UTC"
         self._pool = psycopg_pool.AsyncConnectionPool(
             dsn,
@@ -108,9 +110,13 @@ class Database:
             connection = min(self._readers, key=_under_way)
             try:
                 with _our_errors():
-                    result = await connection.send(query.numbered_sql, dump([parameters[name] for name in query.parameters]))
+                    result = await connection.send(
+                        query.numbered_sql, dump([parameters[name] for name in query.parameters])
+                    )
                     return [query.make(row) for row in load(result)]
-            except DatabaseUnavailable:  # the connection broke: the pool may have a better one, and reading again is harmless
+            except (
+                DatabaseUnavailable
+            ):  # the connection broke: the pool may have a better one, and reading again is harmless
                 if query.writes:
                     raise
         return await self._run(query, parameters)
@@ -172,7 +178,9 @@ class Transaction:
         return await self.one(batch, items=encode_items([{"ord": 0, **item}]).decode())
 
 
-async def _fetch(connection: psycopg.AsyncConnection, query: Query[R], parameters: Mapping[str, object]) -> list[R]:
+async def _fetch(
+    connection: psycopg.AsyncConnection, query: Query[R], parameters: Mapping[str, object]
+) -> list[R]:
     cursor = await connection.execute(query.sql, parameters)
     return [query.make(row) for row in await cursor.fetchall()]
 
@@ -184,7 +192,12 @@ def _our_errors() -> Iterator[None]:
         yield
     except pg_errors.QueryCanceled as e:  # statement_timeout
         raise TimedOut from e
-    except (psycopg.OperationalError, psycopg.InterfaceError, psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed) as e:
+    except (
+        psycopg.OperationalError,
+        psycopg.InterfaceError,
+        psycopg_pool.PoolTimeout,
+        psycopg_pool.PoolClosed,
+    ) as e:
         raise DatabaseUnavailable from e
 
 

@@ -29,7 +29,9 @@ class Query(Generic[R]):
         self.pipelined = pipelined
         self.writes = _WRITES.search(re.sub(r"FOR (NO KEY )?UPDATE|DO UPDATE", "", sql)) is not None
 
-    def make(self, values: tuple[Any, ...]) -> R:  # Any: what the database sent, which the test over all queries checks
+    def make(
+        self, values: tuple[Any, ...]
+    ) -> R:  # Any: what the database sent, which the test over all queries checks
         """One row."""
         return self.row(*values)
 
@@ -45,7 +47,7 @@ class BatchQuery(Query[R]):
     statement is the database layer's business: operations hand over one item and get one row or none.
 
     Every item names its `workspaceId`. `one_per` names a field of which a batch holds each value at most once, among
-    items without a `version`: where no version decides, the second call must see what the first one did.
+    items without a `version` or with `merge`: where no version decides, the second call must see what the first did.
     """
 
     def __init__(self, row: type[R], sql: LiteralString, *, one_per: str | None = None) -> None:

@@ -13,8 +13,9 @@ from app.clock import timestamp
 from app.db import Encoded
 from app.db.encoded import as_json
 from app.errors import ApiError
+from app.operations.tasks.conflict import ChangedField, OverlappingField
 from app.operations.tasks.task import Task
-from app.rpc import Answer, Page, Result
+from app.rpc import Answer, Outcome, Page, Result
 from app.types import Timestamp
 
 
@@ -22,7 +23,8 @@ class Meta(Answer):
     """About the answer itself."""
 
     request_id: Annotated[
-        str, msgspec.Meta(description="The same as the header `X-Request-Id`; quote it when you report trouble.")
+        str,
+        msgspec.Meta(description="The same as the header `X-Request-Id`; quote it when you report trouble."),
     ]
     timestamp: Annotated[Timestamp, msgspec.Meta(description="When the answer was made.")]
 
@@ -32,7 +34,8 @@ class Pagination(Answer):
 
     has_more: Annotated[bool, msgspec.Meta(description="Whether there is more behind this page.")]
     cursor: Annotated[
-        str | None, msgspec.Meta(description="Send it as `cursor` to get the next page; null on the last one.")
+        str | None,
+        msgspec.Meta(description="Send it as `cursor` to get the next page; null on the last one."),
     ]
     history_cutoff: Annotated[None, msgspec.Meta(description="Always null: nothing is hidden.")] = None
     total: Annotated[
@@ -49,16 +52,38 @@ class PageMeta(Meta):
 class ErrorDetails(Answer):
     """The facts behind an error; each is there only where it says something."""
 
-    field: Annotated[str | UnsetType, msgspec.Meta(description="The field of the request it is about.")] = UNSET
+    field: Annotated[str | UnsetType, msgspec.Meta(description="The field of the request it is about.")] = (
+        UNSET
+    )
     index: Annotated[int | UnsetType, msgspec.Meta(description="The row of a bulk call, from 0.")] = UNSET
-    message: Annotated[str | UnsetType, msgspec.Meta(description="Of a bulk call: what is wrong with the row.")] = UNSET
+    message: Annotated[
+        str | UnsetType, msgspec.Meta(description="Of a bulk call: what is wrong with the row.")
+    ] = UNSET
     bytes_max: Annotated[int | UnsetType, msgspec.Meta(description="How large a body may be.")] = UNSET
     scope: Annotated[str | UnsetType, msgspec.Meta(description="The scope that the key lacks.")] = UNSET
     task_id: Annotated[str | UnsetType, msgspec.Meta(description="The task that was not found.")] = UNSET
-    channel_id: Annotated[str | UnsetType, msgspec.Meta(description="The channel that is closed to you.")] = UNSET
+    channel_id: Annotated[str | UnsetType, msgspec.Meta(description="The channel that is closed to you.")] = (
+        UNSET
+    )
     reason: Annotated[str | UnsetType, msgspec.Meta(description="Which kind of conflict it is.")] = UNSET
     sent_version: Annotated[int | UnsetType, msgspec.Meta(description="The version you sent.")] = UNSET
-    current_version: Annotated[int | UnsetType, msgspec.Meta(description="The version the task is at.")] = UNSET
+    current_version: Annotated[int | UnsetType, msgspec.Meta(description="The version the task is at.")] = (
+        UNSET
+    )
+    mergeable: Annotated[
+        bool | UnsetType,
+        msgspec.Meta(description="Whether nobody has touched your fields since your version."),
+    ] = UNSET
+    overlapping: Annotated[
+        list[OverlappingField] | UnsetType,
+        msgspec.Meta(description="Those of your fields that someone has touched since."),
+    ] = UNSET
+    changed: Annotated[
+        list[ChangedField] | UnsetType,
+        msgspec.Meta(
+            description="All fields that have changed since your version, of the last 1000 versions."
+        ),
+    ] = UNSET
     current: Annotated[
         Task | UnsetType, msgspec.Meta(description="The whole task as it is now: merge your change into it.")
     ] = UNSET
@@ -69,6 +94,8 @@ _encode: Final = msgspec.json.Encoder(enc_hook=as_json).encode
 
 def success(result: Result, request_id: str) -> bytes:
     """`{success, data, meta}` around the result of an operation."""
+    if isinstance(result, Outcome):
+        result = result.result
     meta = b'"meta":{"requestId":"%b","timestamp":"%b"' % (request_id.encode(), timestamp())
     if isinstance(result, Encoded):
         return b'{"success":true,"data":%b,%b}}' % (result.raw, meta)
@@ -95,3 +122,10 @@ def failure(error: ApiError, request_id: str) -> bytes:
         body["details"] = error.details
     meta = {"requestId": request_id, "timestamp": timestamp().decode()}
     return _encode({"success": False, "error": body, "meta": meta})
+
+
+def headers(result: Result) -> list[tuple[bytes, bytes]]:
+    """What there is to say beside the data, as HTTP headers."""
+    if isinstance(result, Outcome) and result.merged_from is not None:
+        return [(b"baton-merged-from", b"%d" % result.merged_from)]
+    return []

@@ -35,6 +35,7 @@ from app.errors import (
     VersionConflict,
 )
 from app.operations.tasks.comment import Mention, TaskComment
+from app.operations.tasks.conflict import Author, ChangedField, OverlappingField
 from app.operations.tasks.task import Task
 from app.operations.workspace import Me, MyChannel, ResolvedIdentity, VerifyConnectionResult, WorkspaceInfo
 from app.rpc import Page, Result
@@ -85,7 +86,9 @@ T42: Final = Task(
     updated_at=MOMENT,
     deleted_at=None,
 )
-_PART: Final = replace(T42, parent_task_id=T42.id, description=None, priority="none", due_at=None, channel_id=None)
+_PART: Final = replace(
+    T42, parent_task_id=T42.id, description=None, priority="none", due_at=None, channel_id=None
+)
 T43: Final = replace(
     _PART,
     id="019cadf1-2e40-7000-8000-000000000043",
@@ -101,6 +104,7 @@ T44: Final = replace(
     assignee_user_id=ADA,
 )
 CLAIMED: Final = replace(T42, version=2, status="in_progress", assignee_agent_id=SCOUT, started_at=MOMENT)
+_SCOUT: Final = Author(id=SCOUT, kind="agent", handle="scout")
 BLOCKED: Final = replace(T43, version=2, status="blocked")
 
 REMARK: Final = TaskComment(
@@ -146,7 +150,9 @@ EXAMPLES: Final[dict[str, Example]] = {
         Encoded(_encode([T43, T44])),
     ),
     "get-task": Example({"taskId": "T-42"}, T42),
-    "list-tasks": Example({"status": ["open"], "query": "signing", "limit": 10, "includeTotal": True}, _page(T42, total=1)),
+    "list-tasks": Example(
+        {"status": ["open"], "query": "signing", "limit": 10, "includeTotal": True}, _page(T42, total=1)
+    ),
     "list-my-tasks": Example(
         {"status": ["open"], "fields": ["identifier", "title", "priority", "version"], "limit": 10},
         _page({"identifier": "T-43", "title": T43.title, "priority": "none", "version": 1}),
@@ -154,7 +160,9 @@ EXAMPLES: Final[dict[str, Example]] = {
     "update-task": Example(
         {"taskId": "T-42", "version": 1, "status": "in_progress", "assigneeAgentId": SCOUT}, CLAIMED
     ),
-    "complete-task": Example({"taskId": "T-42"}, replace(CLAIMED, version=3, status="done", completed_at=MOMENT)),
+    "complete-task": Example(
+        {"taskId": "T-42"}, replace(CLAIMED, version=3, status="done", completed_at=MOMENT)
+    ),
     "cancel-task": Example(
         {"taskId": "T-44", "reason": "Only we use these keys."},
         replace(T44, version=2, status="cancelled", cancelled_at=MOMENT),
@@ -225,7 +233,21 @@ _ERRORS: Final[tuple[ApiError, ...]] = (
     TaskNotFound("T-999"),
     IdentityNotFound("@eve", field="handle"),
     ChannelNotFound("019c2f60-5a00-7000-8000-0000000000ff"),
-    VersionConflict(sent=1, current_version=2, current=CLAIMED),
+    VersionConflict(
+        sent=1,
+        current_version=2,
+        current=CLAIMED,
+        mergeable=False,
+        changed=[
+            ChangedField(field=field, was=was, now=now, version=2, by=_SCOUT, at=MOMENT)
+            for field, was, now in (
+                ("assigneeAgentId", None, SCOUT),
+                ("startedAt", None, MOMENT),
+                ("status", "todo", "in_progress"),
+            )
+        ],
+        overlapping=[OverlappingField(field="status", yours="blocked", theirs="in_progress")],
+    ),
     NotAssigned(),
     ParentCycle(),
     InternalError(),

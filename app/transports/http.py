@@ -19,11 +19,13 @@ from app.auth import Keys
 from app.db import Database
 from app.errors import ApiError, InternalError, InvalidInput, TimedOut, UnknownPath
 from app.logs import RequestLog
-from app.rpc import Context, Operation, execute
+from app.rpc import Context, Operation, Result, execute
 from app.transports import envelope
 
 BODY_BYTES_MAX: Final = 1024 * 1024  # 50 bulk rows with long descriptions fit; more belongs into files
-BODY_BYTES_DRAINED_MAX: Final = 16 * BODY_BYTES_MAX  # of an oversized body, read and dropped so that the sender hears the answer
+BODY_BYTES_DRAINED_MAX: Final = (
+    16 * BODY_BYTES_MAX
+)  # of an oversized body, read and dropped so that the sender hears the answer
 
 _SANE_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _JSON: Final = (b"application/json", b"text/json")
@@ -35,7 +37,12 @@ class RpcEndpoint:
     """Every operation over HTTP."""
 
     def __init__(
-        self, operations: tuple[Operation, ...], db: Database, keys: Keys, request_log: RequestLog, timeout_seconds: float
+        self,
+        operations: tuple[Operation, ...],
+        db: Database,
+        keys: Keys,
+        request_log: RequestLog,
+        timeout_seconds: float,
     ) -> None:
         self._operations = {op.path: op for op in operations}
         self._db = db
@@ -52,28 +59,48 @@ class RpcEndpoint:
         request_id = self.request_id(headers.get(b"x-request-id"))
         call = _Call(scope["method"], scope["path"])
         try:
-            status, body = 200, await self._answer(call, scope, headers, receive, request_id)
-            retry_after = None
+            result = await self._answer(call, scope, headers, receive, request_id)
+            status, body, aside, retry_after = (
+                200,
+                envelope.success(result, request_id),
+                envelope.headers(result),
+                None,
+            )
         except ApiError as e:
-            status, body, retry_after, call.code = e.status, envelope.failure(e, request_id), e.retry_after_seconds, e.code
+            status, body, retry_after, call.code = (
+                e.status,
+                envelope.failure(e, request_id),
+                e.retry_after_seconds,
+                e.code,
+            )
+            aside = []
         except Exception:
             log.exception("request %s failed: %s %s", request_id, call.method, call.path)
             e = InternalError()
-            status, body, retry_after, call.code = e.status, envelope.failure(e, request_id), None, e.code
+            status, body, aside, retry_after, call.code = (
+                e.status,
+                envelope.failure(e, request_id),
+                [],
+                None,
+                e.code,
+            )
         answer_headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
             (b"x-request-id", request_id.encode()),
+            *aside,
         ]
         if retry_after is not None:
             answer_headers.append((b"retry-after", b"%d" % retry_after))
         await send({"type": "http.response.start", "status": status, "headers": answer_headers})
         await send({"type": "http.response.body", "body": b"" if call.method == "HEAD" else body})
-        self._log.add(call.method, call.path, status, time.perf_counter() - began, request_id, call.actor, call.code)
+        self._log.add(
+            call.method, call.path, status, time.perf_counter() - began, request_id, call.actor, call.code
+        )
 
     async def _answer(
         self, call: "_Call", scope: Scope, headers: dict[bytes, bytes], receive: Receive, request_id: str
-    ) -> bytes:
+    ) -> Result:
         # Who asks comes before what they ask for: to a stranger every path looks the same.
         actor = await self._keys.actor(headers.get(b"authorization"))
         call.actor = actor.handle
@@ -92,10 +119,9 @@ class RpcEndpoint:
         ctx = Context(self._db, actor, request_id)
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                result = await execute(op, ctx, body=body, query=scope["query_string"])
+                return await execute(op, ctx, body=body, query=scope["query_string"])
         except TimeoutError:
             raise TimedOut from None
-        return envelope.success(result, request_id)
 
     def request_id(self, sent: bytes | None) -> str:
         """The caller's request id, if it sent a sane one; else a fresh one."""

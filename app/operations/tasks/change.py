@@ -6,6 +6,9 @@ as it was, `o`, works out the row as it shall be, `n`, once, and the difference 
 no write: no new version and no event. In the same statement it writes the event, the words for search, who now
 takes part, and the comment that came along, if any.
 
+A version that has passed is refused, unless the call may be merged and nobody touched its fields since: that is
+read from the log in the same snapshot, and `t.version = o.version` holds it until the write.
+
 When no row comes back, `WHY` runs over the same input and says why not; that is off the hot path.
 """
 
@@ -15,7 +18,7 @@ from uuid import UUID
 
 import msgspec
 
-from app.db import BatchQuery, Query
+from app.db import BatchQuery, Encoded, Query
 from app.errors import (
     ApiError,
     ChannelNotFound,
@@ -30,12 +33,11 @@ from app.errors import (
     VersionConflict,
 )
 from app.operations.tasks.comment import COMMENT_CTES
-from app.operations.tasks.task import KNOWN_IDENTITY, TASK_JSON, VISIBLE, WRITABLE, EncodedTask
-from app.rpc import Context
+from app.operations.tasks.conflict import CHANGED_SINCE, MERGEABLE, ChangedField, OverlappingField, touches
+from app.operations.tasks.task import KNOWN_IDENTITY, TASK_JSON, VISIBLE, WRITABLE, EncodedTask, Task
+from app.rpc import Context, Outcome
 
-ATTEMPTS_MAX: Final = (
-    10  # without a version, losing this often in a row means the task is changed all the time
-)
+ATTEMPTS_MAX: Final = 10  # where no version decides, losing this often means the task is changed all the time
 
 
 class ChangedRow(msgspec.Struct):
@@ -43,6 +45,8 @@ class ChangedRow(msgspec.Struct):
 
     ord: int
     task: EncodedTask
+    merged_from: int | None  # the version the caller had read, if the task had moved on since
+    wrote: bool  # False: there was nothing to change, and only the comment was written
 
 
 class RefusalRow(msgspec.Struct):
@@ -60,12 +64,9 @@ class RefusalRow(msgspec.Struct):
     may_bind: bool
     may_put_under: bool
     parent_is_below: bool
-
-
-class Unchanged(msgspec.Struct, frozen=True):
-    """The task as it is, after a call that had nothing to change in it."""
-
-    task: EncodedTask
+    mergeable: bool
+    changed: Encoded[list[ChangedField]] | None  # null: the version has not passed
+    overlapping: Encoded[list[OverlappingField]] | None
 
 
 INPUT: Final = """
@@ -77,6 +78,8 @@ INPUT: Final = """
                e->>'requestId'           AS request_id,
                (e->>'taskId')::uuid      AS task_id,
                (e->>'version')::int      AS version,
+               (e->>'merge')::boolean    AS merge,
+               (e->>'touches')::text[]   AS touches,
                e->>'kind'                AS kind,
                e->'changes'              AS changes,
                e->'comment'              AS comment,
@@ -87,28 +90,8 @@ INPUT: Final = """
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
     )"""
 
-# The row as it shall be, and how it differs from the row as it was: one line per field, as {"field": [from, to]}.
-# `unassign` clears the assignee only if it is of that kind: a null for one of the two fields says nothing of the other.
-NEXT: Final = """
-    CROSS JOIN LATERAL (SELECT
-        CASE WHEN i.changes ? 'title' THEN i.changes->>'title' ELSE o.title END AS title,
-        CASE WHEN i.changes ? 'description' THEN i.changes->>'description' ELSE o.description END AS description,
-        CASE WHEN i.changes ? 'status' THEN i.changes->>'status' ELSE o.status END AS status,
-        CASE WHEN i.changes ? 'priority' THEN (i.changes->>'priority')::smallint ELSE o.priority END AS priority,
-        CASE WHEN i.changes ? 'dueAt' THEN to_timestamp((i.changes->>'dueAt')::float8) ELSE o.due_at END AS due_at,
-        CASE WHEN i.changes ? 'assigneeId' THEN i.assignee_id
-             WHEN i.changes->>'unassign' = o.assignee_kind THEN NULL ELSE o.assignee_id END AS assignee_id,
-        CASE WHEN i.changes ? 'assigneeId' THEN i.assignee_kind
-             WHEN i.changes->>'unassign' = o.assignee_kind THEN NULL ELSE o.assignee_kind END AS assignee_kind,
-        CASE WHEN i.changes ? 'channelId' THEN i.channel_id ELSE o.channel_id END AS channel_id,
-        CASE WHEN i.changes ? 'parentTaskId' THEN i.parent_task_id ELSE o.parent_task_id END AS parent_task_id) n
-    CROSS JOIN LATERAL (SELECT
-        CASE WHEN n.status = 'in_progress' THEN coalesce(o.started_at, now()) ELSE o.started_at END AS started_at,
-        CASE WHEN n.status = 'done' AND o.status <> 'done' THEN now() ELSE o.completed_at END AS completed_at,
-        CASE WHEN n.status = 'cancelled' AND o.status <> 'cancelled' THEN now() ELSE o.cancelled_at END AS cancelled_at) s
-    CROSS JOIN LATERAL (
-        SELECT jsonb_object_agg(f.name, jsonb_build_array(f.was, f.becomes)) AS changes
-          FROM (VALUES
+# Every field a change can move: its name and values on the wire, as it was and as it shall be.
+FIELDS: Final = """(VALUES
             ('title', to_jsonb(o.title), to_jsonb(n.title)),
             ('description', to_jsonb(o.description), to_jsonb(n.description)),
             ('status', to_jsonb(o.status), to_jsonb(n.status)),
@@ -128,7 +111,30 @@ NEXT: Final = """
                             to_jsonb(to_char(s.completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))),
             ('cancelledAt', to_jsonb(to_char(o.cancelled_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')),
                             to_jsonb(to_char(s.cancelled_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')))
-          ) AS f (name, was, becomes)
+        ) AS f (name, was, becomes)"""
+
+# The row as it shall be, and how it differs from the row as it was: one line per field, as {"field": [from, to]}.
+# `unassign` clears the assignee only if it is of that kind: a null for one of the two fields says nothing of the other.
+NEXT: Final = f"""
+    CROSS JOIN LATERAL (SELECT
+        CASE WHEN i.changes ? 'title' THEN i.changes->>'title' ELSE o.title END AS title,
+        CASE WHEN i.changes ? 'description' THEN i.changes->>'description' ELSE o.description END AS description,
+        CASE WHEN i.changes ? 'status' THEN i.changes->>'status' ELSE o.status END AS status,
+        CASE WHEN i.changes ? 'priority' THEN (i.changes->>'priority')::smallint ELSE o.priority END AS priority,
+        CASE WHEN i.changes ? 'dueAt' THEN to_timestamp((i.changes->>'dueAt')::float8) ELSE o.due_at END AS due_at,
+        CASE WHEN i.changes ? 'assigneeId' THEN i.assignee_id
+             WHEN i.changes->>'unassign' = o.assignee_kind THEN NULL ELSE o.assignee_id END AS assignee_id,
+        CASE WHEN i.changes ? 'assigneeId' THEN i.assignee_kind
+             WHEN i.changes->>'unassign' = o.assignee_kind THEN NULL ELSE o.assignee_kind END AS assignee_kind,
+        CASE WHEN i.changes ? 'channelId' THEN i.channel_id ELSE o.channel_id END AS channel_id,
+        CASE WHEN i.changes ? 'parentTaskId' THEN i.parent_task_id ELSE o.parent_task_id END AS parent_task_id) n
+    CROSS JOIN LATERAL (SELECT
+        CASE WHEN n.status = 'in_progress' THEN coalesce(o.started_at, now()) ELSE o.started_at END AS started_at,
+        CASE WHEN n.status = 'done' AND o.status <> 'done' THEN now() ELSE o.completed_at END AS completed_at,
+        CASE WHEN n.status = 'cancelled' AND o.status <> 'cancelled' THEN now() ELSE o.cancelled_at END AS cancelled_at) s
+    CROSS JOIN LATERAL (
+        SELECT jsonb_object_agg(f.name, jsonb_build_array(f.was, f.becomes)) AS changes
+          FROM {FIELDS}
          WHERE f.was IS DISTINCT FROM f.becomes) d"""
 
 
@@ -175,8 +181,8 @@ CHANGE_CTES: Final = f"""
           JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
          {NEXT}
          WHERE t.workspace_id = i.workspace_id AND t.id = i.task_id
-           AND t.version = o.version                      -- nobody came in between, also where the caller sent no version
-           AND (i.version IS NULL OR i.version = o.version)
+           AND t.version = o.version                      -- nobody came in between, also where no version decides
+           AND (i.version IS NULL OR i.version = o.version OR (i.merge AND {MERGEABLE}))
            AND {WRITABLE}
            AND {MAY_ASSIGN}
            AND {MAY_BIND}
@@ -184,7 +190,8 @@ CHANGE_CTES: Final = f"""
            AND (i.parent_task_id IS NULL OR NOT {PARENT_BELOW})
            AND (i.kind <> 'released' OR o.assignee_id = i.actor_id)
            AND d.changes IS NOT NULL
-        RETURNING t.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.kind, i.comment, d.changes AS difference
+        RETURNING t.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.kind, i.comment, d.changes AS difference,
+                  CASE WHEN i.version < o.version THEN i.version END AS merged_from
     ), event AS (
         INSERT INTO task_events (workspace_id, task_id, version, kind, actor_id, actor_kind, request_id, changes)
         SELECT workspace_id, id, version, kind, actor_id, actor_kind, request_id, difference FROM changed
@@ -205,16 +212,32 @@ CHANGE_CTES: Final = f"""
     )"""
 
 CHANGE = BatchQuery(
-    ChangedRow, f"""{CHANGE_CTES} SELECT t.ord, {TASK_JSON} FROM changed t""", one_per="taskId"
+    ChangedRow,
+    f"""{CHANGE_CTES} SELECT t.ord, {TASK_JSON}, t.merged_from, true FROM changed t""",
+    one_per="taskId",
 )
 
-# The same with a comment that says why. Apart, because a plain update should not pay for it.
+# The same with a comment that says why. Apart, because a plain update should not pay for it. A task that stands
+# where the caller wants it keeps its version, but the comment is written all the same.
 CHANGE_AND_COMMENT = BatchQuery(
     ChangedRow,
-    f"""{CHANGE_CTES}, remark AS (
+    f"""{CHANGE_CTES}, unchanged AS (
+        SELECT o.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.comment
+          FROM i
+          JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
+         CROSS JOIN LATERAL (SELECT o.*) t                -- the same row, under the name the shared fragments use
+         {NEXT}
+         WHERE (i.version IS NULL OR i.version = o.version OR (i.merge AND {MERGEABLE}))
+           AND {WRITABLE}
+           AND d.changes IS NULL
+    ), remark AS (
         SELECT workspace_id, id AS task_id, version, actor_id, actor_kind, request_id, comment FROM changed
+         UNION ALL
+        SELECT workspace_id, id AS task_id, version, actor_id, actor_kind, request_id, comment FROM unchanged
     ), {COMMENT_CTES}
-    SELECT t.ord, {TASK_JSON} FROM changed t""",
+    SELECT t.ord, {TASK_JSON}, t.merged_from, true FROM changed t
+     UNION ALL
+    SELECT t.ord, {TASK_JSON}, NULL, false FROM unchanged t""",
     one_per="taskId",
 )
 
@@ -232,7 +255,16 @@ WHY = BatchQuery(
                OR EXISTS (SELECT FROM channels c WHERE c.workspace_id = i.workspace_id AND c.id = i.channel_id),
            {MAY_BIND},
            {MAY_PUT_UNDER},
-           i.parent_task_id IS NOT NULL AND {PARENT_BELOW}
+           i.parent_task_id IS NOT NULL AND {PARENT_BELOW},
+           coalesce({MERGEABLE}, false),
+           CASE WHEN i.version <> o.version THEN {CHANGED_SINCE} END,
+           CASE WHEN i.version <> o.version THEN (
+               SELECT coalesce(json_agg(json_build_object('field', f.name, 'yours', f.becomes, 'theirs', f.was)), '[]')
+                 FROM {FIELDS}
+                WHERE f.name = ANY(i.touches)
+                  AND EXISTS (SELECT FROM task_events v
+                               WHERE v.workspace_id = i.workspace_id AND v.task_id = i.task_id AND v.version > i.version
+                                 AND v.changes ? f.name)) END
       FROM i
       JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
      CROSS JOIN LATERAL (SELECT o.*) t                    -- the same row, under the name the shared fragments use
@@ -265,12 +297,14 @@ async def change(
     changes: Mapping[str, object],
     sent_parent_id: str | None = None,
     version: int | None = None,
+    merge: bool = False,
     comment: Mapping[str, object] | None = None,
-) -> EncodedTask | Unchanged:
+) -> Outcome[Task]:
     """Change a task, and answer with the task as it is after that; or raise what stands in the way.
 
-    A call that would change nothing writes nothing and gets the task as Unchanged. Errors name tasks as the
-    caller did, in `sent_…`: the id behind a `T-42` that they may not see is not theirs to learn.
+    A call that would change nothing writes nothing but its comment. With `merge`, a version that has passed is in
+    the way only if somebody has touched the same fields since. Errors name tasks as the caller did, in `sent_…`:
+    the id behind a `T-42` that they may not see is not theirs to learn.
     """
     item = {
         **ctx.who,
@@ -280,16 +314,18 @@ async def change(
         "changes": changes,
         "comment": comment,
     }
+    if merge and version is not None:
+        item |= {"merge": True, "touches": touches(changes)}
     for _ in range(ATTEMPTS_MAX):
         if (row := await _attempt(ctx, item)) is not None:
-            return row.task
-        why = await ctx.db.ask(WHY, item)
+            return Outcome(row.task, merged_from=row.merged_from)
+        why = await ctx.db.ask(WHY, {**item, "touches": touches(changes)})
         if why is None:
             raise TaskNotFound(sent_task_id)
         if refusal := _refusal(why, item, sent_parent_id):
             raise refusal
         if why.unchanged:
-            return Unchanged(why.task)
+            return Outcome(why.task)
         # Nothing is in the way any more: someone changed the task between the two statements.
     raise Contended
 
@@ -309,8 +345,15 @@ def _refusal(  # noqa: PLR0911 - a ladder
     changes = item["changes"]
     if not why.writable:
         return TaskReadOnly()
-    if item["version"] is not None and item["version"] != why.version:
-        return VersionConflict(sent=item["version"], current_version=why.version, current=why.task)
+    if why.changed is not None and not (why.mergeable and "merge" in item):
+        return VersionConflict(
+            sent=item["version"],
+            current_version=why.version,
+            current=why.task,
+            mergeable=why.mergeable,
+            changed=why.changed,
+            overlapping=why.overlapping,
+        )
     if item["kind"] == "released" and not why.assigned_to_caller:
         return NotAssignee() if why.assigned else NotAssigned()
     if not why.may_assign:
