@@ -105,7 +105,7 @@ class Caller:
     async def __call__(self, op: Operation, /, **fields: object) -> Any:
         return await self.post(op, fields)
 
-    def decoded(self, error: ApiError) -> envelope.ErrorDetails:
+    def decoded(self, error: ApiError) -> Any:
         """The details of an error, as documented."""
         sent = json.loads(envelope.failure(error, "test"))
         return msgspec.convert(sent["error"]["details"], envelope.ErrorDetails)

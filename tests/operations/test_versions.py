@@ -43,7 +43,9 @@ async def test_a_verb_with_a_passed_version_changes_nothing(workspace: World, ve
     with pytest.raises(VersionConflict) as refused:
         await bot(verb, task_id=task.id, version=1, **FIELDS.get(verb.name, {}))
     assert refused.value.retryable is False
-    assert await bot(get_task, task_id=task.id) == await bot(update_task, task_id=task.id, version=2, title="B")
+    assert await bot(get_task, task_id=task.id) == await bot(
+        update_task, task_id=task.id, version=2, title="B"
+    )
     assert await bot(list_comments, task_id=task.id) == []
 
 
@@ -136,7 +138,9 @@ async def test_a_touched_field_is_not_merged_even_if_it_has_its_old_value_again(
     await bot(update_task, task_id=task.id, version=2, title="A")
     with pytest.raises(VersionConflict) as refused:
         await bot(update_task, task_id=task.id, version=1, title="C", priority="low", on_conflict="merge")
-    assert [(o.field, o.yours, o.theirs) for o in bot.decoded(refused.value).overlapping] == [("title", "C", "A")]
+    assert [(o.field, o.yours, o.theirs) for o in bot.decoded(refused.value).overlapping] == [
+        ("title", "C", "A")
+    ]
     assert (await bot(get_task, task_id=task.id)).version == 3
 
 
