@@ -21,6 +21,7 @@
     │   ├── VersionConflict
     │   ├── NotAssigned
     │   ├── ParentCycle
+    │   ├── IdempotencyKeyReused
     │   └── AlreadyExists
     ├── InternalError           500  internal_error
     └── Unavailable             503  upstream_unavailable
@@ -37,10 +38,18 @@ read (contract 0.1), so there are no others.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+class First(NamedTuple):
+    """Where an answer that is kept under an idempotency key was given first."""
+
+    request_id: str
+    timestamp: str
+    replayed: bool  # False: this is the first time
 
 
 class ApiError(Exception):
@@ -55,6 +64,12 @@ class ApiError(Exception):
         super().__init__(message)
         self.message = message
         self.details = details
+        self.first: First | None = None
+
+    def body(self) -> dict[str, object]:
+        """The error as the agent family spells it."""
+        body: dict[str, object] = {"code": self.code, "message": self.message, "retryable": self.retryable}
+        return {**body, "details": self.details} if self.details else body
 
 
 # 400 ---------------------------------------------------------------------------------------------------
@@ -275,6 +290,17 @@ class ParentCycle(Conflict):
         super().__init__(
             "A task cannot be moved under itself or one of its own sub-tasks. Choose another parent.",
             {"reason": "parent_cycle", "field": "parentTaskId"},
+        )
+
+
+class IdempotencyKeyReused(Conflict):
+    """This idempotency key was used before, with another operation or another body. Nothing was written."""
+
+    def __init__(self, operation: str) -> None:
+        super().__init__(
+            f"You used this idempotency key before, for {operation} with another body. Use a new key for a new request; "
+            "get-request-outcome tells what became of the first one.",
+            {"reason": "idempotency_key_reused", "operation": operation},
         )
 
 

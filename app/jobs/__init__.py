@@ -19,6 +19,7 @@ import msgspec
 from app.config import Config
 from app.db import Database
 from app.errors import ApiError
+from app.jobs import idempotency
 
 BACK_OFF_SECONDS_MIN: Final = 1.0  # after the first failure; doubled with each further one
 BACK_OFF_SECONDS_MAX: Final = 60.0  # a database that comes back is noticed within a minute
@@ -35,7 +36,10 @@ class Job(msgspec.Struct, frozen=True):
     pause_seconds: float
 
 
-JOBS: tuple[Job, ...] = ()
+JOBS: tuple[Job, ...] = (
+    # A minute late is nothing to a day.
+    Job("idempotency keys", idempotency.run_once, pause_seconds=60.0),
+)
 
 
 async def run(db: Database, config: Config, jobs: tuple[Job, ...] = JOBS) -> None:

@@ -1,5 +1,6 @@
 """Every operation there is. Standing in this tuple is what makes one exist; all doors are derived from it."""
 
+from app.operations.requests import get_request_outcome
 from app.operations.tasks.comment import comment_on_task, list_comments
 from app.operations.tasks.create import create_task, create_tasks_bulk
 from app.operations.tasks.lifecycle import block_task, cancel_task, complete_task, release_task
@@ -22,6 +23,8 @@ OPERATIONS: tuple[Operation, ...] = (
     release_task,
     comment_on_task,
     list_comments,
+    # what became of a call
+    get_request_outcome,
     # the workspace and who is in it
     get_me,
     get_workspace_info,

@@ -66,6 +66,9 @@ class ErrorDetails(Answer):
         UNSET
     )
     reason: Annotated[str | UnsetType, msgspec.Meta(description="Which kind of conflict it is.")] = UNSET
+    operation: Annotated[
+        str | UnsetType, msgspec.Meta(description="What you used the idempotency key for before.")
+    ] = UNSET
     sent_version: Annotated[int | UnsetType, msgspec.Meta(description="The version you sent.")] = UNSET
     current_version: Annotated[int | UnsetType, msgspec.Meta(description="The version the task is at.")] = (
         UNSET
@@ -94,9 +97,12 @@ _encode: Final = msgspec.json.Encoder(enc_hook=as_json).encode
 
 def success(result: Result, request_id: str) -> bytes:
     """`{success, data, meta}` around the result of an operation."""
+    moment = timestamp()
     if isinstance(result, Outcome):
+        if result.first is not None:
+            request_id, moment = result.first.request_id, result.first.timestamp.encode()
         result = result.result
-    meta = b'"meta":{"requestId":"%b","timestamp":"%b"' % (request_id.encode(), timestamp())
+    meta = b'"meta":{"requestId":"%b","timestamp":"%b"' % (request_id.encode(), moment)
     if isinstance(result, Encoded):
         return b'{"success":true,"data":%b,%b}}' % (result.raw, meta)
     if isinstance(result, Page):
@@ -117,15 +123,17 @@ def success(result: Result, request_id: str) -> bytes:
 
 def failure(error: ApiError, request_id: str) -> bytes:
     """`{success, error, meta}` for an error."""
-    body: dict[str, object] = {"code": error.code, "message": error.message, "retryable": error.retryable}
-    if error.details:
-        body["details"] = error.details
     meta = {"requestId": request_id, "timestamp": timestamp().decode()}
-    return _encode({"success": False, "error": body, "meta": meta})
+    if error.first is not None:
+        meta = {"requestId": error.first.request_id, "timestamp": error.first.timestamp}
+    return _encode({"success": False, "error": error.body(), "meta": meta})
 
 
-def headers(result: Result) -> list[tuple[bytes, bytes]]:
-    """What there is to say beside the data, as HTTP headers."""
-    if isinstance(result, Outcome) and result.merged_from is not None:
-        return [(b"baton-merged-from", b"%d" % result.merged_from)]
-    return []
+def headers(answer: Result | ApiError) -> list[tuple[bytes, bytes]]:
+    """What there is to say beside the body, as HTTP headers."""
+    headers: list[tuple[bytes, bytes]] = []
+    if isinstance(answer, Outcome) and answer.merged_from is not None:
+        headers.append((b"baton-merged-from", b"%d" % answer.merged_from))
+    if isinstance(answer, Outcome | ApiError) and answer.first is not None and answer.first.replayed:
+        headers.append((b"idempotency-replayed", b"true"))
+    return headers

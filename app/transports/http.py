@@ -73,7 +73,7 @@ class RpcEndpoint:
                 e.retry_after_seconds,
                 e.code,
             )
-            aside = []
+            aside = envelope.headers(e)
         except Exception:
             log.exception("request %s failed: %s %s", request_id, call.method, call.path)
             e = InternalError()
@@ -116,7 +116,8 @@ class RpcEndpoint:
             verbs = "GET or POST" if op.read_only else "POST"
             message = f"{op.path} answers to {verbs}, not to {call.method[:20]}."
             raise UnknownPath(message)
-        ctx = Context(self._db, actor, request_id)
+        key = headers.get(b"idempotency-key")
+        ctx = Context(self._db, actor, request_id, None if key is None else key.decode("latin-1"))
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 return await execute(op, ctx, body=body, query=scope["query_string"])

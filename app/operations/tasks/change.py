@@ -32,6 +32,7 @@ from app.errors import (
     TaskReadOnly,
     VersionConflict,
 )
+from app.idempotency import KEPT, NOT_KEPT, UNDER_WAY
 from app.operations.tasks.comment import COMMENT_CTES
 from app.operations.tasks.conflict import CHANGED_SINCE, MERGEABLE, ChangedField, OverlappingField, touches
 from app.operations.tasks.task import KNOWN_IDENTITY, TASK_JSON, VISIBLE, WRITABLE, EncodedTask, Task
@@ -46,7 +47,6 @@ class ChangedRow(msgspec.Struct):
     ord: int
     task: EncodedTask
     merged_from: int | None  # the version the caller had read, if the task had moved on since
-    wrote: bool  # False: there was nothing to change, and only the comment was written
 
 
 class RefusalRow(msgspec.Struct):
@@ -69,7 +69,7 @@ class RefusalRow(msgspec.Struct):
     overlapping: Encoded[list[OverlappingField]] | None
 
 
-INPUT: Final = """
+INPUT: Final = f"""
     i AS MATERIALIZED (
         SELECT (e->>'ord')::int          AS ord,
                (e->>'workspaceId')::uuid AS workspace_id,
@@ -83,6 +83,8 @@ INPUT: Final = """
                e->>'kind'                AS kind,
                e->'changes'              AS changes,
                e->'comment'              AS comment,
+               e->'keep'                 AS keep,
+               {UNDER_WAY} AS under_way,
                (e->'changes'->>'assigneeId')::uuid   AS assignee_id,
                e->'changes'->>'assigneeKind'         AS assignee_kind,
                (e->'changes'->>'channelId')::uuid    AS channel_id,
@@ -190,7 +192,8 @@ CHANGE_CTES: Final = f"""
            AND (i.parent_task_id IS NULL OR NOT {PARENT_BELOW})
            AND (i.kind <> 'released' OR o.assignee_id = i.actor_id)
            AND d.changes IS NOT NULL
-        RETURNING t.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.kind, i.comment, d.changes AS difference,
+           AND {NOT_KEPT}
+        RETURNING t.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.kind, i.comment, i.keep, d.changes AS difference,
                   CASE WHEN i.version < o.version THEN i.version END AS merged_from
     ), event AS (
         INSERT INTO task_events (workspace_id, task_id, version, kind, actor_id, actor_kind, request_id, changes)
@@ -213,7 +216,12 @@ CHANGE_CTES: Final = f"""
 
 CHANGE = BatchQuery(
     ChangedRow,
-    f"""{CHANGE_CTES} SELECT t.ord, {TASK_JSON}, t.merged_from, true FROM changed t""",
+    f"""{CHANGE_CTES}, answered AS (
+        SELECT t.workspace_id, t.actor_id, t.request_id, t.keep, {TASK_JSON} AS answer, t.merged_from
+          FROM changed t
+         WHERE t.keep IS NOT NULL
+    ), {KEPT}
+    SELECT t.ord, {TASK_JSON}, t.merged_from FROM changed t""",
     one_per="taskId",
 )
 
@@ -222,7 +230,7 @@ CHANGE = BatchQuery(
 CHANGE_AND_COMMENT = BatchQuery(
     ChangedRow,
     f"""{CHANGE_CTES}, unchanged AS (
-        SELECT o.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.comment
+        SELECT o.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.comment, i.keep
           FROM i
           JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
          CROSS JOIN LATERAL (SELECT o.*) t                -- the same row, under the name the shared fragments use
@@ -230,14 +238,23 @@ CHANGE_AND_COMMENT = BatchQuery(
          WHERE (i.version IS NULL OR i.version = o.version OR (i.merge AND {MERGEABLE}))
            AND {WRITABLE}
            AND d.changes IS NULL
+           AND {NOT_KEPT}
     ), remark AS (
         SELECT workspace_id, id AS task_id, version, actor_id, actor_kind, request_id, comment FROM changed
          UNION ALL
         SELECT workspace_id, id AS task_id, version, actor_id, actor_kind, request_id, comment FROM unchanged
-    ), {COMMENT_CTES}
-    SELECT t.ord, {TASK_JSON}, t.merged_from, true FROM changed t
+    ), {COMMENT_CTES}, answered AS (
+        SELECT t.workspace_id, t.actor_id, t.request_id, t.keep, {TASK_JSON} AS answer, t.merged_from
+          FROM changed t
+         WHERE t.keep IS NOT NULL
+         UNION ALL
+        SELECT t.workspace_id, t.actor_id, t.request_id, t.keep, {TASK_JSON}, NULL
+          FROM unchanged t
+         WHERE t.keep IS NOT NULL
+    ), {KEPT}
+    SELECT t.ord, {TASK_JSON}, t.merged_from FROM changed t
      UNION ALL
-    SELECT t.ord, {TASK_JSON}, NULL, false FROM unchanged t""",
+    SELECT t.ord, {TASK_JSON}, NULL FROM unchanged t""",
     one_per="taskId",
 )
 
@@ -319,13 +336,14 @@ async def change(
     for _ in range(ATTEMPTS_MAX):
         if (row := await _attempt(ctx, item)) is not None:
             return Outcome(row.task, merged_from=row.merged_from)
+        await ctx.unless_answered()
         why = await ctx.db.ask(WHY, {**item, "touches": touches(changes)})
         if why is None:
             raise TaskNotFound(sent_task_id)
         if refusal := _refusal(why, item, sent_parent_id):
             raise refusal
         if why.unchanged:
-            return Outcome(why.task)
+            return Outcome(why.task, wrote=False)
         # Nothing is in the way any more: someone changed the task between the two statements.
     raise Contended
 

@@ -23,11 +23,11 @@ from app.operations.tasks.change import change
 from app.operations.tasks.comment import new_comment
 from app.operations.tasks.conflict import AsRead, OnConflict
 from app.operations.tasks.task import Task, task_id
-from app.rpc import AgentRequest, Context, Outcome, given, operation
+from app.rpc import AgentWrite, Context, Outcome, given, operation
 from app.types import Id, Markdown
 
 
-class OnTask(AgentRequest, kw_only=True):
+class OnTask(AgentWrite, kw_only=True):
     """A task, and optionally what was read of it."""
 
     task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
@@ -59,7 +59,7 @@ class ReleaseTask(OnTask, kw_only=True):
     """The task to give back."""
 
 
-@operation(scope="task-write", errors=(TaskNotFound, TaskReadOnly, VersionConflict, Contended))
+@operation(scope="task-write", carries_key=True, errors=(TaskNotFound, TaskReadOnly, VersionConflict, Contended))
 async def complete_task(ctx: Context, req: CompleteTask) -> Outcome[Task]:
     """Close a task as done.
 
@@ -68,7 +68,7 @@ async def complete_task(ctx: Context, req: CompleteTask) -> Outcome[Task]:
     return await _change(ctx, req, "completed", {"status": "done"})
 
 
-@operation(scope="task-write", errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, Contended))
+@operation(scope="task-write", carries_key=True, errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, Contended))
 async def cancel_task(ctx: Context, req: CancelTask) -> Outcome[Task]:
     """Close a task without finishing it.
 
@@ -77,7 +77,7 @@ async def cancel_task(ctx: Context, req: CancelTask) -> Outcome[Task]:
     return await _change(ctx, req, "cancelled", {"status": "cancelled"}, given(req.reason))
 
 
-@operation(scope="task-write", errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, Contended))
+@operation(scope="task-write", carries_key=True, errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, Contended))
 async def block_task(ctx: Context, req: BlockTask) -> Outcome[Task]:
     """Mark a task as stuck.
 
@@ -88,6 +88,7 @@ async def block_task(ctx: Context, req: BlockTask) -> Outcome[Task]:
 
 @operation(
     scope="task-write",
+    carries_key=True,
     errors=(TaskNotFound, TaskReadOnly, VersionConflict, NotAssignee, NotAssigned, Contended),
 )
 async def release_task(ctx: Context, req: ReleaseTask) -> Outcome[Task]:

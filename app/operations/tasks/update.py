@@ -20,11 +20,11 @@ from app.errors import (
 from app.operations.tasks.change import change
 from app.operations.tasks.conflict import OnConflict
 from app.operations.tasks.task import ONE_ASSIGNEE, PRIORITIES, Task, task_id, uuid_or_none
-from app.rpc import AgentRequest, Context, Outcome, changes, given, operation
+from app.rpc import AgentWrite, Context, Outcome, changes, given, operation
 from app.types import Id, Markdown, TaskPriority, TaskStatus, Title, Version, When, trimmed_title
 
 
-class UpdateTask(AgentRequest):
+class UpdateTask(AgentWrite):
     """The fields to change. An absent field stays as it is; null clears it where that makes sense."""
 
     rules: ClassVar = ONE_ASSIGNEE
@@ -72,6 +72,7 @@ class UpdateTask(AgentRequest):
 
 @operation(
     scope="task-write",
+    carries_key=True,
     errors=(
         InvalidInput,
         TaskNotFound,
