@@ -150,9 +150,13 @@ def key_of(header: str | None, field: str | None | UnsetType) -> str | None:
     """The key a call came with, in its header or its body; None if it has none."""
     if header is None:
         return field or None
-    key = header[1:-1] if len(header) > 1 and header[0] == header[-1] == '"' else header  # the draft standard quotes it
+    key = (
+        header[1:-1] if len(header) > 1 and header[0] == header[-1] == '"' else header
+    )  # the draft standard quotes it
     if not (1 <= len(key) <= KEY_CHARACTERS_MAX and key.isascii() and key.isprintable()):
-        message = f"The header `Idempotency-Key` must have 1 to {KEY_CHARACTERS_MAX} printable ASCII characters."
+        message = (
+            f"The header `Idempotency-Key` must have 1 to {KEY_CHARACTERS_MAX} printable ASCII characters."
+        )
         raise InvalidInput(message, field="Idempotency-Key")
     if field and field != key:
         message = "The header `Idempotency-Key` and the field `idempotencyKey` differ. Send one of them."

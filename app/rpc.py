@@ -73,7 +73,9 @@ class AgentRequest(Request, kw_only=True, rename="camel"):
 
 
 IdempotencyKey: TypeAlias = Annotated[
-    Annotated[str, Meta(min_length=1, max_length=KEY_CHARACTERS_MAX, extra_json_schema=NO_NUL)] | None | UnsetType,
+    Annotated[str, Meta(min_length=1, max_length=KEY_CHARACTERS_MAX, extra_json_schema=NO_NUL)]
+    | None
+    | UnsetType,
     Meta(
         description=(
             "A key of your own for this call, if you cannot set the header `Idempotency-Key`. Sent again with the same "
@@ -255,10 +257,16 @@ async def execute(op: Operation, ctx: Context, *, body: bytes | None = None, que
     return await _once(op, ctx, req, keep)
 
 
-RESEND_SECONDS: Final = (0.1, 0.4, 1.0)  # connections come back within a second, or the caller should hear of it
+RESEND_SECONDS: Final = (
+    0.1,
+    0.4,
+    1.0,
+)  # connections come back within a second, or the caller should hear of it
 
 
-async def _once(op: Operation, ctx: Context, req: Any, keep: Keep) -> Result:  # Any: the request of this operation
+async def _once(
+    op: Operation, ctx: Context, req: Any, keep: Keep
+) -> Result:  # Any: the request of this operation
     """Run a call that has an idempotency key, or find out what was answered when it ran before."""
     kept = None
     try:

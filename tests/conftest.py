@@ -199,9 +199,10 @@ class World:
         )
 
     async def events(self, task_id: str) -> list[dict[str, Any]]:
-        """The log of a task, in the order in which it was written."""
+        """The log of a task: each change, and behind it what was said while it stood there."""
         return await self.rows(
-            "SELECT * FROM task_events WHERE workspace_id = %(workspace)s AND task_id = %(task)s::uuid ORDER BY seq",
+            """SELECT * FROM task_events WHERE workspace_id = %(workspace)s AND task_id = %(task)s::uuid
+                ORDER BY version, subject_id""",
             task=task_id,
         )
 
@@ -213,7 +214,9 @@ class World:
     async def seen_waiting(self) -> None:
         """Return when some statement waits for a lock that another transaction holds."""
         deadline = time.monotonic() + START_SECONDS_MAX
-        waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        waiting = (
+            "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
         while not await self.rows(f"{waiting} AND %(workspace)s::uuid IS NOT NULL"):
             assert time.monotonic() < deadline, "nobody came to wait"
 
@@ -245,7 +248,11 @@ class Server:
         environ = {**os.environ, "DATABASE_URL": dsn, "PORT": "0", **settings}
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 - the fixture closes it
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "app", "serve"], env=environ, stdout=subprocess.PIPE, stderr=self.log, text=True
+            [sys.executable, "-m", "app", "serve"],
+            env=environ,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
         )
         assert self.process.stdout is not None
         self.output = ""

@@ -11,7 +11,6 @@ from psycopg.types.numeric import Int8Dumper
 
 from app.db.encoded import Encoded
 
-
 BYTEA_OID: Final = 17  # fixed in Postgres' catalogue
 
 

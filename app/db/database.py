@@ -8,7 +8,7 @@ What the driver raises leaves here as one of our own errors, or not at all. Behi
 transaction mode nothing can be kept on a connection, so there everything goes through the pool.
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Final, TypeVar
 
@@ -135,7 +135,7 @@ class Database:
         return rows[0] if rows else None
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator["Transaction"]:
+    async def transaction(self) -> AsyncGenerator["Transaction"]:
         """One connection in one transaction, for work that truly needs more than one statement."""
         with _our_errors():
             async with self._pool.connection() as connection, connection.transaction():
@@ -190,7 +190,7 @@ class Transaction:
         return await self.write(batch, item)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator["Transaction"]:
+    async def transaction(self) -> AsyncGenerator["Transaction"]:
         """This transaction: work that needs one of its own is as well off inside another."""
         yield self
 
@@ -203,7 +203,7 @@ async def _fetch(
 
 
 @contextmanager
-def _our_errors() -> Iterator[None]:
+def _our_errors() -> Generator[None]:
     """What the driver raises when the database is away or too slow, as errors a caller can act on."""
     try:
         yield

@@ -65,6 +65,8 @@ class PipelineConnection:
         self._names: dict[str, bytes] = {}  # of the statements prepared on this connection
         self._writing = False
         self._lost = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop  # from open() on
+        self._keeper: asyncio.Task[None]
 
     @property
     def up(self) -> bool:

@@ -23,7 +23,7 @@ class Query(Generic[R]):
 
     def __init__(self, row: type[R], sql: LiteralString, *, pipelined: bool = False) -> None:
         self.row = row
-        self.sql = sql
+        self.sql: LiteralString = sql
         self.parameters = tuple(dict.fromkeys(_PLACEHOLDER.findall(sql)))
         self.numbered_sql = _PLACEHOLDER.sub(lambda match: f"${self.parameters.index(match[1]) + 1}", sql)
         self.pipelined = pipelined

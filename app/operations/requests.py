@@ -38,7 +38,9 @@ class RequestOutcome(Answer):
         dict[str, Any] | None,  # Any: details are of many shapes
         Meta(description="The `error` of the answer, if it was a refusal; else null."),
     ]
-    merged_from: Annotated[int | None, Meta(description="As the header `Baton-Merged-From` of the answer said.")]
+    merged_from: Annotated[
+        int | None, Meta(description="As the header `Baton-Merged-From` of the answer said.")
+    ]
     request_id: Annotated[str | None, Meta(description="`meta.requestId` of the answer.")]
     answered_at: Annotated[Timestamp | None, Meta(description="`meta.timestamp` of the answer.")]
 
@@ -62,7 +64,9 @@ async def get_request_outcome(ctx: Context, req: GetRequestOutcome) -> RequestOu
     key, seen = req.idempotency_key, False
     for pause_seconds in PAUSES_SECONDS:
         under_way = await idempotency.is_under_way(ctx.db, whose(ctx.actor), key)
-        row = await idempotency.find(ctx.db, whose(ctx.actor), key)  # only now: it may have been done meanwhile
+        row = await idempotency.find(
+            ctx.db, whose(ctx.actor), key
+        )  # only now: it may have been done meanwhile
         if row is not None:
             return _done(key, row, ctx.actor.scopes)
         if not under_way and not seen:

@@ -129,11 +129,13 @@ def failure(error: ApiError, request_id: str) -> bytes:
     return _encode({"success": False, "error": error.body(), "meta": meta})
 
 
-def headers(answer: Result | ApiError) -> list[tuple[bytes, bytes]]:
+def headers(said: Result | ApiError) -> list[tuple[bytes, bytes]]:
     """What there is to say beside the body, as HTTP headers."""
     headers: list[tuple[bytes, bytes]] = []
-    if isinstance(answer, Outcome) and answer.merged_from is not None:
-        headers.append((b"baton-merged-from", b"%d" % answer.merged_from))
-    if isinstance(answer, Outcome | ApiError) and answer.first is not None and answer.first.replayed:
+    if isinstance(said, Outcome) and said.merged_from is not None:
+        headers.append((b"baton-merged-from", b"%d" % said.merged_from))
+    if isinstance(said, Outcome | ApiError) and said.first is not None and said.first.replayed:
         headers.append((b"idempotency-replayed", b"true"))
+    if isinstance(said, ApiError) and said.retry_after_seconds is not None:
+        headers.append((b"retry-after", b"%d" % said.retry_after_seconds))
     return headers

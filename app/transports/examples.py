@@ -5,7 +5,7 @@ task, they are what is sent and what comes back. A test plays it, so the example
 """
 
 from dataclasses import dataclass
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 import msgspec
 from msgspec.structs import replace
@@ -17,6 +17,7 @@ from app.errors import (
     ChannelNotMember,
     Contended,
     DatabaseUnavailable,
+    IdempotencyKeyReused,
     IdentityNotFound,
     InternalError,
     InvalidInput,
@@ -34,6 +35,7 @@ from app.errors import (
     TimedOut,
     VersionConflict,
 )
+from app.operations.requests import RequestOutcome
 from app.operations.tasks.comment import Mention, TaskComment
 from app.operations.tasks.conflict import Author, ChangedField, OverlappingField
 from app.operations.tasks.task import Task
@@ -121,6 +123,13 @@ REMARK: Final = TaskComment(
     deleted_at=None,
 )
 
+ANSWER: Final = replace(
+    REMARK,
+    id="019cadf1-2e40-7000-8000-000000000102",
+    task_id=T42.id,
+    body="Done, @ada: both keys are live.",
+)
+
 _encode: Final = msgspec.json.encode
 
 
@@ -169,16 +178,22 @@ EXAMPLES: Final[dict[str, Example]] = {
     ),
     "block-task": Example({"taskId": "T-43", "reason": REMARK.body}, BLOCKED),
     "release-task": Example({"taskId": "T-43"}, replace(BLOCKED, version=3, assignee_agent_id=None)),
-    "comment-on-task": Example(
-        {"taskId": "T-42", "body": "Done, @ada: both keys are live."},
-        replace(
-            REMARK,
-            id="019cadf1-2e40-7000-8000-000000000102",
-            task_id=T42.id,
-            body="Done, @ada: both keys are live.",
+    "comment-on-task": Example({"taskId": "T-42", "body": ANSWER.body, "idempotencyKey": "tell-ada"}, ANSWER),
+    "list-comments": Example({"taskId": "T-43"}, _page(REMARK)),
+    "get-request-outcome": Example(
+        {"idempotencyKey": "tell-ada"},
+        RequestOutcome(
+            idempotency_key="tell-ada",
+            state="done",
+            operation="comment-on-task",
+            status=200,
+            data=ANSWER,
+            error=None,
+            merged_from=None,
+            request_id=REQUEST_ID,
+            answered_at=MOMENT,
         ),
     ),
-    "list-comments": Example({"taskId": "T-43"}, _page(REMARK)),
     "get-me": Example(
         {},
         Me(
@@ -249,6 +264,7 @@ _ERRORS: Final[tuple[ApiError, ...]] = (
         overlapping=[OverlappingField(field="status", yours="blocked", theirs="in_progress")],
     ),
     NotAssigned(),
+    IdempotencyKeyReused("create-task"),
     ParentCycle(),
     InternalError(),
     DatabaseUnavailable(),
@@ -259,16 +275,16 @@ _ERRORS: Final[tuple[ApiError, ...]] = (
 ERRORS: Final[dict[type[ApiError], ApiError]] = {type(error): error for error in _ERRORS}
 
 
-def answer(result: Result) -> dict[str, object]:
+def answer(result: Result) -> dict[str, Any]:  # Any: JSON
     """The whole answer with this result, as it goes over the wire, at the moment of the story."""
     return _at_the_moment(envelope.success(result, REQUEST_ID))
 
 
-def refusal(error: type[ApiError]) -> dict[str, object]:
+def refusal(error: type[ApiError]) -> dict[str, Any]:  # Any: JSON
     """The whole answer with an error of this class."""
     return _at_the_moment(envelope.failure(ERRORS[error], REQUEST_ID))
 
 
-def _at_the_moment(body: bytes) -> dict[str, object]:
-    whole = msgspec.json.decode(body, type=dict[str, object])
+def _at_the_moment(body: bytes) -> dict[str, Any]:
+    whole = msgspec.json.decode(body, type=dict[str, Any])
     return {**whole, "meta": {**whole["meta"], "timestamp": MOMENT}}

@@ -59,39 +59,20 @@ class RpcEndpoint:
         request_id = self.request_id(headers.get(b"x-request-id"))
         call = _Call(scope["method"], scope["path"])
         try:
-            result = await self._answer(call, scope, headers, receive, request_id)
-            status, body, aside, retry_after = (
-                200,
-                envelope.success(result, request_id),
-                envelope.headers(result),
-                None,
-            )
+            said: Result | ApiError = await self._answer(call, scope, headers, receive, request_id)
+            status, body = 200, envelope.success(said, request_id)
         except ApiError as e:
-            status, body, retry_after, call.code = (
-                e.status,
-                envelope.failure(e, request_id),
-                e.retry_after_seconds,
-                e.code,
-            )
-            aside = envelope.headers(e)
+            said, status, body, call.code = e, e.status, envelope.failure(e, request_id), e.code
         except Exception:
             log.exception("request %s failed: %s %s", request_id, call.method, call.path)
-            e = InternalError()
-            status, body, aside, retry_after, call.code = (
-                e.status,
-                envelope.failure(e, request_id),
-                [],
-                None,
-                e.code,
-            )
+            said = e = InternalError()
+            status, body, call.code = e.status, envelope.failure(e, request_id), e.code
         answer_headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
             (b"x-request-id", request_id.encode()),
-            *aside,
+            *envelope.headers(said),
         ]
-        if retry_after is not None:
-            answer_headers.append((b"retry-after", b"%d" % retry_after))
         await send({"type": "http.response.start", "status": status, "headers": answer_headers})
         await send({"type": "http.response.body", "body": b"" if call.method == "HEAD" else body})
         self._log.add(

@@ -71,7 +71,9 @@ async def test_a_key_lives_as_long_as_the_setting_says(own_db: Database) -> None
     await own_db.one(AGE, hours=48, keys=["old"])
     await own_db.one(AGE, hours=24, keys=["younger"])
     assert await run_once(own_db, Config(idempotency_hours=48)) == 1
-    states = [(await bot(get_request_outcome, idempotency_key=key)).state for key in ("old", "younger", "new")]
+    states = [
+        (await bot(get_request_outcome, idempotency_key=key)).state for key in ("old", "younger", "new")
+    ]
     assert states == ["unknown", "done", "done"]
     assert await run_once(own_db, Config(idempotency_hours=48)) == 0
     assert await run_once(own_db, Config()) == 1

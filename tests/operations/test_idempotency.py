@@ -54,9 +54,15 @@ async def everything(workspace: World) -> dict[str, list[dict[str, Any]]]:
     """All that calls can leave behind in a workspace."""
     return {
         "tasks": await workspace.rows("SELECT * FROM tasks WHERE workspace_id = %(workspace)s ORDER BY id"),
-        "events": await workspace.rows("SELECT * FROM task_events WHERE workspace_id = %(workspace)s ORDER BY seq"),
-        "comments": await workspace.rows("SELECT * FROM task_comments WHERE workspace_id = %(workspace)s ORDER BY id"),
-        "messages": await workspace.rows("SELECT * FROM messages WHERE workspace_id = %(workspace)s ORDER BY id"),
+        "events": await workspace.rows(
+            "SELECT * FROM task_events WHERE workspace_id = %(workspace)s ORDER BY seq"
+        ),
+        "comments": await workspace.rows(
+            "SELECT * FROM task_comments WHERE workspace_id = %(workspace)s ORDER BY id"
+        ),
+        "messages": await workspace.rows(
+            "SELECT * FROM messages WHERE workspace_id = %(workspace)s ORDER BY id"
+        ),
         "counter": await workspace.rows("SELECT * FROM task_counters WHERE workspace_id = %(workspace)s"),
         "keys": await workspace.rows("SELECT * FROM idempotency_keys WHERE workspace_id = %(workspace)s"),
     }
@@ -70,7 +76,9 @@ def test_every_operation_that_writes_takes_a_key() -> None:
 
 
 @pytest.mark.parametrize("op", KEYED, ids=lambda op: op.name)
-async def test_the_same_request_again_gets_the_first_answer_and_has_no_effect(workspace: World, op: Operation) -> None:
+async def test_the_same_request_again_gets_the_first_answer_and_has_no_effect(
+    workspace: World, op: Operation
+) -> None:
     bot = await workspace.agent("bot")
     fields = await fields_for(op, bot, idempotency_key="k-1")
     first = await bot.answer(op, "first", **fields)
@@ -84,7 +92,9 @@ async def test_the_same_request_again_gets_the_first_answer_and_has_no_effect(wo
 
 
 @pytest.mark.parametrize("op", KEYED, ids=lambda op: op.name)
-async def test_of_many_at_once_one_has_an_effect_and_all_get_its_answer(workspace: World, op: Operation) -> None:
+async def test_of_many_at_once_one_has_an_effect_and_all_get_its_answer(
+    workspace: World, op: Operation
+) -> None:
     bot = await workspace.agent("bot")
     fields = await fields_for(op, bot, idempotency_key="k-1")
     before = await everything(workspace)
@@ -98,7 +108,9 @@ async def test_of_many_at_once_one_has_an_effect_and_all_get_its_answer(workspac
 
 
 @pytest.mark.parametrize("op", KEYED, ids=lambda op: op.name)
-async def test_the_same_key_with_another_body_is_refused_and_changes_nothing(workspace: World, op: Operation) -> None:
+async def test_the_same_key_with_another_body_is_refused_and_changes_nothing(
+    workspace: World, op: Operation
+) -> None:
     bot = await workspace.agent("bot")
     fields = await fields_for(op, bot, idempotency_key="k-1")
     await bot.answer(op, "first", **fields)
@@ -157,7 +169,11 @@ async def test_a_refusal_that_came_after_execution_began_is_the_answer_for_good(
     first = await bot.answer(update_task, "first", **fields)
     assert first[0] == 409
     await bot(update_task, task_id=task.id, version=2, title="D")
-    assert await bot.answer(update_task, "second", **fields) == (409, first[1], {"idempotency-replayed": "true"})
+    assert await bot.answer(update_task, "second", **fields) == (
+        409,
+        first[1],
+        {"idempotency-replayed": "true"},
+    )
     missing = {"task_id": "T-99", "version": 1, "title": "C", "idempotency_key": "k-2"}
     unseen = await bot.answer(update_task, "first", **missing)
     assert unseen[0] == 404
@@ -207,7 +223,13 @@ async def test_a_merge_is_repeated_as_a_merge(workspace: World) -> None:
     bot = await workspace.agent("bot")
     task = await bot(create_task, title="A")
     await bot(update_task, task_id=task.id, version=1, title="B")
-    fields = {"task_id": task.id, "version": 1, "priority": "low", "on_conflict": "merge", "idempotency_key": "k-1"}
+    fields = {
+        "task_id": task.id,
+        "version": 1,
+        "priority": "low",
+        "on_conflict": "merge",
+        "idempotency_key": "k-1",
+    }
     first = await bot.answer(update_task, "first", **fields)
     assert first[2] == {"baton-merged-from": "1"}
     assert await bot.answer(update_task, "second", **fields) == (
@@ -294,7 +316,12 @@ async def test_the_outcome_of_a_call_is_its_whole_answer(workspace: World) -> No
     bot = await workspace.agent("bot")
     task = await bot(create_task, title="A", idempotency_key="k-1")
     outcome = await bot(get_request_outcome, idempotency_key="k-1")
-    assert (outcome.state, outcome.operation, outcome.status, outcome.error) == ("done", "create-task", 200, None)
+    assert (outcome.state, outcome.operation, outcome.status, outcome.error) == (
+        "done",
+        "create-task",
+        200,
+        None,
+    )
     assert outcome.data["id"] == task.id
     assert outcome.request_id == "test-bot"
 
@@ -328,7 +355,9 @@ async def test_an_answer_is_shown_only_to_a_key_with_the_scope_it_needed(workspa
     actor = bot.context.actor
     lesser = Context(
         workspace.db,
-        type(actor)(actor.workspace_id, actor.id, actor.kind, actor.handle, frozenset({"task-read"}), actor.key_id),
+        type(actor)(
+            actor.workspace_id, actor.id, actor.kind, actor.handle, frozenset({"task-read"}), actor.key_id
+        ),
         "r",
     )
     outcome = await execute(get_request_outcome, lesser, body=b'{"idempotencyKey": "k-1"}')

@@ -225,7 +225,9 @@ class ListComments(AgentRequest):
     ] = UNSET
 
 
-@operation(scope="task-write", carries_key=True, errors=(InvalidInput, TaskNotFound, TaskReadOnly, IdentityNotFound))
+@operation(
+    scope="task-write", carries_key=True, errors=(InvalidInput, TaskNotFound, TaskReadOnly, IdentityNotFound)
+)
 async def comment_on_task(ctx: Context, req: CommentOnTask) -> Encoded[TaskComment]:
     """Add a remark to a task.
 

@@ -5,7 +5,8 @@ the events above the version a caller read are exactly what they have not seen. 
 these events touched a field that it writes. Whether the values happen to agree does not matter: two agents who
 both write `in_progress` both believe that they were first, and one is wrong.
 
-Fragments speak of `i`, the input with its `version` and the fields it `touches`, and of `o`, the task as it is.
+Fragments speak of `i`, the input with its `version` and the fields it `touches`, of `o`, the task as it is, and of
+`d`, the difference the change would make.
 """
 
 from collections.abc import Mapping
@@ -78,21 +79,34 @@ MERGEABLE: Final = """(
                AND v.changes ?| i.touches))"""
 
 # What has changed since the caller's version, each field once: from the value it had then to the value it has now.
-CHANGED_SINCE: Final = """(
-        SELECT coalesce(json_agg(json_build_object(
-                   'field', c.field, 'from', c.was, 'to', c.becomes, 'version', c.version,
-                   'by', json_build_object('id', a.id, 'kind', a.kind, 'handle', a.handle),
-                   'at', to_char(c.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
-                   ORDER BY c.version, c.field), '[]')
-          FROM (SELECT DISTINCT ON (f.field)
+_SINCE: Final = """(
+                SELECT DISTINCT ON (f.field)
                        f.field, v.version, v.actor_id, v.created_at, f.change->1 AS becomes,
                        first_value(f.change->0) OVER (PARTITION BY f.field ORDER BY v.version) AS was
                   FROM task_events v
                  CROSS JOIN LATERAL jsonb_each(v.changes) AS f (field, change)
                  WHERE v.workspace_id = i.workspace_id AND v.task_id = i.task_id
                    AND v.version > i.version AND v.version > o.version - 1000
-                 ORDER BY f.field, v.version DESC) c
+                 ORDER BY f.field, v.version DESC) c"""
+
+CHANGED_SINCE: Final = f"""(
+        SELECT coalesce(json_agg(json_build_object(
+                   'field', c.field, 'from', c.was, 'to', c.becomes, 'version', c.version,
+                   'by', json_build_object('id', a.id, 'kind', a.kind, 'handle', a.handle),
+                   'at', to_char(c.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
+                   ORDER BY c.version, c.field), '[]')
+          FROM {_SINCE}
           JOIN identities a ON a.workspace_id = i.workspace_id AND a.id = c.actor_id)"""
+
+# Those of them that the caller writes too. `d.changes` says what it would change of the task as it is; a field that
+# is not in it has the wanted value already.
+OVERLAPPING: Final = f"""(
+        SELECT coalesce(json_agg(json_build_object(
+                   'field', c.field, 'theirs', c.becomes,
+                   'yours', CASE WHEN d.changes ? c.field THEN d.changes->c.field->1 ELSE c.becomes END)
+                   ORDER BY c.field), '[]')
+          FROM {_SINCE}
+         WHERE c.field = ANY(i.touches))"""
 
 _PAIR: Final = (
     "assigneeUserId",

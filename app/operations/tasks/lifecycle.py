@@ -59,7 +59,9 @@ class ReleaseTask(OnTask, kw_only=True):
     """The task to give back."""
 
 
-@operation(scope="task-write", carries_key=True, errors=(TaskNotFound, TaskReadOnly, VersionConflict, Contended))
+@operation(
+    scope="task-write", carries_key=True, errors=(TaskNotFound, TaskReadOnly, VersionConflict, Contended)
+)
 async def complete_task(ctx: Context, req: CompleteTask) -> Outcome[Task]:
     """Close a task as done.
 
@@ -68,7 +70,11 @@ async def complete_task(ctx: Context, req: CompleteTask) -> Outcome[Task]:
     return await _change(ctx, req, "completed", {"status": "done"})
 
 
-@operation(scope="task-write", carries_key=True, errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, Contended))
+@operation(
+    scope="task-write",
+    carries_key=True,
+    errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, Contended),
+)
 async def cancel_task(ctx: Context, req: CancelTask) -> Outcome[Task]:
     """Close a task without finishing it.
 
@@ -77,7 +83,11 @@ async def cancel_task(ctx: Context, req: CancelTask) -> Outcome[Task]:
     return await _change(ctx, req, "cancelled", {"status": "cancelled"}, given(req.reason))
 
 
-@operation(scope="task-write", carries_key=True, errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, Contended))
+@operation(
+    scope="task-write",
+    carries_key=True,
+    errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, Contended),
+)
 async def block_task(ctx: Context, req: BlockTask) -> Outcome[Task]:
     """Mark a task as stuck.
 
