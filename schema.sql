@@ -281,3 +281,4 @@ CREATE TABLE task_events (
     -- stood at a version sort behind the change that made it.
     PRIMARY KEY (workspace_id, task_id, version, subject_id)
 );
+CREATE INDEX task_events_actor ON task_events (workspace_id, actor_id, seq);  -- list-my-activity

@@ -15,6 +15,7 @@
     ├── NotFound                404  not_found
     │   ├── UnknownPath
     │   ├── TaskNotFound
+    │   ├── VersionNotFound
     │   ├── IdentityNotFound
     │   └── ChannelNotFound
     ├── Conflict                409  conflict
@@ -207,6 +208,16 @@ class TaskNotFound(NotFound):
         )
 
 
+class VersionNotFound(NotFound):
+    """The task has not had this version yet."""
+
+    def __init__(self, *, version: int, current_version: int) -> None:
+        super().__init__(
+            f"This task has no version {version}: it is at version {current_version}. Ask for that or an earlier one.",
+            {"field": "atVersion", "currentVersion": current_version},
+        )
+
+
 class IdentityNotFound(NotFound):
     """No user or agent of this workspace that the caller may know of has this id, handle or email."""
 
@@ -294,7 +305,7 @@ class ParentCycle(Conflict):
 
 
 class IdempotencyKeyReused(Conflict):
-    """This idempotency key was used before, with another operation or another body. Nothing was written."""
+    """The idempotency key was used before, with another operation or another body. Nothing was written."""
 
     def __init__(self, operation: str) -> None:
         super().__init__(

@@ -72,7 +72,7 @@ class Nothing(msgspec.Struct):
 
 
 class Repeated(Exception):
-    """This key was used before; what was answered then is in the table."""
+    """The key was used before; what was answered then is in the table."""
 
 
 # For statements that carry the key. `e` is the item as it came; `i` has `keep`, `workspace_id` and `actor_id`;
@@ -223,7 +223,7 @@ async def store(
 
 def is_final(error: ApiError) -> bool:
     """Whether an error is an answer to keep: the call was understood, and refused for what it found."""
-    return 400 <= error.status < 500 and not isinstance(error, InvalidInput)
+    return isinstance(error, PermissionDenied | NotFound | Conflict)
 
 
 def is_duplicate(error: Duplicate) -> bool:

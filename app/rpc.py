@@ -37,7 +37,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app import idempotency
-from app.db import Database, Duplicate, Encoded, Transaction
+from app.db import Database, Duplicate, Encoded
 from app.decoding import Decoder
 from app.errors import ApiError, Contended, DatabaseUnavailable, First, ScopeMissing
 from app.idempotency import KEY_CHARACTERS_MAX, Identity, Keep, Repeated
@@ -109,7 +109,7 @@ class Actor(msgspec.Struct, frozen=True):
 class Context(msgspec.Struct, frozen=True):
     """What a handler may touch besides its request."""
 
-    db: Database | Transaction
+    db: Database  # or a Transaction, which has the same verbs: see _in_transaction
     actor: Actor
     request_id: str
     idempotency_key: str | None = None  # from the header; one in the body stands in the request
@@ -274,7 +274,7 @@ async def _once(
             result = await op.handler(msgspec.structs.replace(ctx, keep=keep), req)
         else:
             result = await _in_transaction(op, ctx, req, keep)
-        outcome = result if isinstance(result, Outcome) else Outcome(result)
+        outcome = _outcome(result)
         if not outcome.wrote:
             kept = await idempotency.store(ctx.db, whose(ctx.actor), keep, ctx.request_id, outcome.result)
         if outcome.wrote or kept is not None:
@@ -298,12 +298,17 @@ async def _in_transaction(op: Operation, ctx: Context, req: Any, keep: Keep) -> 
         known = await idempotency.find(tx, whose(ctx.actor), keep.key)
         if known is None:
             result = await op.handler(msgspec.structs.replace(ctx, db=tx), req)
-            outcome = result if isinstance(result, Outcome) else Outcome(result)
+            outcome = _outcome(result)
             await idempotency.store(
                 tx, whose(ctx.actor), keep, ctx.request_id, outcome.result, merged_from=outcome.merged_from
             )
             return replace(outcome, wrote=True)
     raise Repeated
+
+
+def _outcome(result: Result) -> Outcome[Any]:  # Any: of whichever operation
+    assert not isinstance(result, Page), "what writes does not list"
+    return result if isinstance(result, Outcome) else Outcome(result)
 
 
 async def _replay(op: Operation, ctx: Context, keep: Keep) -> Result:

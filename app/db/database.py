@@ -191,7 +191,7 @@ class Transaction:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator["Transaction"]:
-        """This transaction: work that needs one of its own is as well off inside another."""
+        """The same transaction: work that needs one of its own is as well off inside another."""
         yield self
 
 

@@ -35,7 +35,7 @@ class RequestOutcome(Answer):
         Meta(description="The `data` of the answer, if it was a success; else null."),
     ]
     error: Annotated[
-        dict[str, Any] | None,  # Any: details are of many shapes
+        Any,  # Any: an error as it stands in an answer, whose details are of many shapes
         Meta(description="The `error` of the answer, if it was a refusal; else null."),
     ]
     merged_from: Annotated[

@@ -23,11 +23,10 @@ from app.operations import (
     list_comments,
     list_tasks,
     release_task,
-    resolve_identity,
     update_task,
 )
-from app.rpc import AgentWrite, Context, Operation, execute, operation
 from app.operations.workspace import ResolvedIdentity
+from app.rpc import AgentWrite, Context, Operation, execute, operation
 from tests.conftest import Caller, World
 
 KEYED: dict[Operation, dict[str, object]] = {
@@ -360,8 +359,9 @@ async def test_an_answer_is_shown_only_to_a_key_with_the_scope_it_needed(workspa
         ),
         "r",
     )
-    outcome = await execute(get_request_outcome, lesser, body=b'{"idempotencyKey": "k-1"}')
-    assert isinstance(outcome, get_request_outcome.result)
+    outcome = bot.of(
+        await execute(get_request_outcome, lesser, body=b'{"idempotencyKey": "k-1"}'), get_request_outcome
+    )
     assert (outcome.state, outcome.status, outcome.data) == ("done", 200, None)
 
 
@@ -420,10 +420,19 @@ async def test_a_second_caller_waits_for_the_first_and_gets_its_turn_if_that_fai
     class Failed(Exception):
         pass
 
-    with pytest.raises(Failed):
+    async def first_that_fails(claimed: asyncio.Event, fail: asyncio.Event) -> None:
         async with db.transaction() as tx:
             await tx.one(CLAIM, workspace_id=workspace.id, identity_id=bot.id)
-            second = asyncio.create_task(bot(create_task, title="A", idempotency_key="k-1"))
-            await workspace.seen_waiting()
+            claimed.set()
+            await fail.wait()
             raise Failed
+
+    claimed, fail = asyncio.Event(), asyncio.Event()
+    first = asyncio.create_task(first_that_fails(claimed, fail))
+    await claimed.wait()
+    second = asyncio.create_task(bot(create_task, title="A", idempotency_key="k-1"))
+    await workspace.seen_waiting()
+    fail.set()
+    with pytest.raises(Failed):
+        await first
     assert (await second).title == "A"

@@ -78,7 +78,8 @@ CREATE = Query(
     WITH {_INPUT}, under_way AS MATERIALIZED (
         SELECT {UNDER_WAY}
           FROM (SELECT jsonb_build_object('workspaceId', %(workspace_id)s::uuid, 'actorId', %(actor_id)s::uuid)
-                       || CASE WHEN %(keep)s::jsonb IS NULL THEN '{{}}' ELSE jsonb_build_object('keep', %(keep)s::jsonb) END) AS x (e)
+                       || CASE WHEN %(keep)s::jsonb IS NULL THEN '{{}}'
+                               ELSE jsonb_build_object('keep', %(keep)s::jsonb) END) AS x (e)
     ), counter AS (
         UPDATE task_counters k
            SET last_number = k.last_number + %(count)s
