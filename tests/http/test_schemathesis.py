@@ -18,7 +18,7 @@ from tests.conftest import Server, World
 
 SEED = int(os.environ.get("SCHEMATHESIS_SEED", "20260302"))
 EXAMPLES = int(
-    os.environ.get("SCHEMATHESIS_EXAMPLES", "12")
+    os.environ.get("SCHEMATHESIS_EXAMPLES", "8")
 )  # per operation and phase; some 2,000 requests in all
 KNOWN_PROBABILITY = 0.8  # of sending the name of something that is there, where there is one to send
 PHASES = ("examples", "coverage", "fuzzing", "stateful")
