@@ -217,6 +217,7 @@ EXAMPLES: Final[dict[str, Example]] = {
                 changes=[
                     FieldChange(field="assigneeUserId", was=None, now=ADA),
                     FieldChange(field="parentTaskId", was=None, now=T42.id),
+                    FieldChange(field="priority", was=None, now="none"),
                     FieldChange(field="status", was=None, now="todo"),
                     FieldChange(field="title", was=None, now=T44.title),
                 ],

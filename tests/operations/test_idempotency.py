@@ -1,4 +1,4 @@
-"""Idempotency keys: the same request again has no second effect and gets the first answer, whatever the operation."""
+"""Idempotency keys and get-request-outcome: the same request again has no second effect and gets the first answer."""
 
 import asyncio
 import json
