@@ -38,7 +38,7 @@ from msgspec import UNSET, Meta, UnsetType
 from app.db import Database, Encoded
 from app.decoding import Decoder
 from app.errors import ApiError, ScopeMissing
-from app.types import IdentityKind, Scope
+from app.types import IdentityKind, Scope, Timestamp
 
 T = TypeVar("T")
 
@@ -53,7 +53,10 @@ class Family(msgspec.Struct, frozen=True):
 AGENT: Final = Family(name="agent", prefix="/v1/agent/")
 """camelCase, `{success, data, meta}`, unknown keys ignored (contract section 1)."""
 
-FAMILIES: Final = (AGENT,)
+SDK: Final = Family(name="sdk", prefix="/v1/sdk/")
+"""snake_case, unknown keys refused, error codes in capitals; otherwise as AGENT."""
+
+FAMILIES: Final = (AGENT, SDK)
 
 
 def family_at(path: str) -> Family:
@@ -76,8 +79,18 @@ class AgentRequest(Request, kw_only=True, rename="camel"):
     family: ClassVar[Family] = AGENT
 
 
+class SdkRequest(Request, kw_only=True, forbid_unknown_fields=True):
+    """Base of every request under `/v1/sdk/`."""
+
+    family: ClassVar[Family] = SDK
+
+
 class Answer(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """Base of every object in an answer: camelCase, and closed, so that the document says all there is."""
+
+
+class SdkAnswer(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The same in snake_case."""
 
 
 class Actor(msgspec.Struct, frozen=True):
@@ -117,6 +130,13 @@ class Row(Protocol[T]):
     cursor: str
 
 
+class HistoryCutoff(Answer):
+    """What the workspace's history window hides: it is kept, but not shown."""
+
+    beyond_count: Annotated[int, Meta(description="How many messages that match are hidden.")]
+    cutoff_at: Annotated[Timestamp, Meta(description="The start of what is shown.")]
+
+
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
     """One page of a list, and where the next one starts: key-set pagination, so a page costs the same anywhere."""
@@ -132,7 +152,17 @@ class Page(Generic[T]):
         return cls([row.item for row in page], page[-1].cursor if len(rows) > limit else None, total)
 
 
-Result: TypeAlias = Encoded[Any] | Page[Any] | msgspec.Struct  # Any: of what, the operation's `result` says
+@dataclass(frozen=True, slots=True)
+class Excerpt(Generic[T]):
+    """Part of something longer, in an object of its own: how it goes on, and what the history window hides of it."""
+
+    data: Encoded[T]
+    has_more: bool
+    cursor: str | None
+    history_cutoff: HistoryCutoff | None
+
+
+Result: TypeAlias = Encoded[Any] | Page[Any] | Excerpt[Any] | msgspec.Struct  # Any: of what, the operation's `result` says
 Handler: TypeAlias = Callable[
     [Context, Any], Awaitable[Result]
 ]  # Any: each handler takes its own request struct
@@ -173,8 +203,8 @@ def operation(
     def declare(handler: Handler) -> Operation:
         hints = get_type_hints(handler, include_extras=True)
         request, result = _checked(handler, hints.get("req")), hints.get("return")
-        paged = get_origin(result) is Page
-        if get_origin(result) in (Encoded, Page):
+        origin = get_origin(result)
+        if origin in (Encoded, Page, Excerpt):
             result = get_args(result)[0]
         summary, _, description = inspect.cleandoc(handler.__doc__ or "").partition("\n\n")
         name = handler.__name__.replace("_", "-")
@@ -187,8 +217,8 @@ def operation(
             read_only=read_only,
             errors=errors,
             request=request,
-            result=list[result] if paged else result,
-            paged=paged,
+            result=list[result] if origin is Page else result,
+            paged=origin in (Page, Excerpt),
             summary=" ".join(summary.split()),
             description=description,
             handler=handler,

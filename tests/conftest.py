@@ -35,7 +35,7 @@ from app.auth import Keys
 from app.db import Database, Query, schema
 from app.embedded import EmbeddedPostgres
 from app.errors import ApiError, InvalidInput, ScopeMissing
-from app.rpc import Context, Operation, Page, execute
+from app.rpc import SDK, Context, Operation, Page, execute
 from app.transports import envelope
 
 START_SECONDS_MAX = 30
@@ -99,6 +99,7 @@ class Caller:
         self.api_key = identity.api_key
         self.headers = {"Authorization": f"Bearer {identity.api_key}"}
         self.context = context
+        self.meta: dict[str, Any] = {}  # of the latest answer
         self._db = db
 
     async def __call__(self, op: Operation, /, **fields: object) -> Any:
@@ -106,14 +107,15 @@ class Caller:
 
     async def post(self, op: Operation, body: dict[str, object] | bytes) -> Any:
         """Call with a whole body, in wire names."""
-        raw = body if isinstance(body, bytes) else json.dumps({camel(k): v for k, v in body.items()}).encode()
+        raw = body if isinstance(body, bytes) else json.dumps({spelled(op, k): v for k, v in body.items()}).encode()
         try:
             result = await execute(op, self.context, body=raw)
         except ApiError as e:
             if not isinstance(e, (*op.errors, InvalidInput, ScopeMissing)):
                 pytest.fail(f"{op.name} raised {type(e).__name__}, which it does not declare")
             raise
-        sent = json.loads(envelope.success(result, "test"))
+        sent = json.loads(envelope.success(result, "test", op.family))
+        self.meta = sent["meta"]
         if getattr(op.decoder.from_json(raw), "fields", None):
             return sent["data"]
         data = msgspec.convert(sent["data"], op.result)
@@ -250,6 +252,11 @@ def server(dsn: str) -> Iterator[Server]:
     yield server
     assert server.stop() == 0, server.stderr()
     server.log.close()
+
+
+def spelled(op: Operation, name: str) -> str:
+    """A field as the family of the operation writes it."""
+    return name if op.family is SDK else camel(name)
 
 
 def camel(name: str) -> str:

@@ -1,5 +1,16 @@
 """Every operation there is. Standing in this tuple is what makes one exist; all doors are derived from it."""
 
+from app.operations.channels.directory import (
+    get_channel_manifest,
+    get_channel_members,
+    get_channels,
+    list_channel_members,
+)
+from app.operations.messages.post import post_message
+from app.operations.messages.reading import get_messages
+from app.operations.messages.send import create_artifact, flag_needs_human, send_message
+from app.operations.messages.unread import get_unread_mentions
+from app.operations.search import search_messages, search_tasks
 from app.operations.tasks.comment import comment_on_task, list_comments
 from app.operations.tasks.create import create_task, create_tasks_bulk
 from app.operations.tasks.lifecycle import block_task, cancel_task, complete_task, release_task
@@ -22,6 +33,20 @@ OPERATIONS: tuple[Operation, ...] = (
     release_task,
     comment_on_task,
     list_comments,
+    # channels
+    get_channels,
+    get_channel_members,
+    list_channel_members,
+    get_channel_manifest,
+    # messages
+    send_message,
+    get_messages,
+    search_messages,
+    search_tasks,
+    get_unread_mentions,
+    create_artifact,
+    flag_needs_human,
+    post_message,
     # the workspace and who is in it
     get_me,
     get_workspace_info,

@@ -4,7 +4,8 @@ The published client parses exactly these shapes (contract sections 0, 3 and 12)
 `details` always an object, and an error has no status but the eight it knows.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from typing import Annotated, Final, NamedTuple
 
 import msgspec
@@ -13,9 +14,9 @@ from msgspec import UNSET, UnsetType
 from app.clock import timestamp
 from app.db import Encoded
 from app.db.encoded import as_json
-from app.errors import ApiError
+from app.errors import AlreadyExists, ApiError, ChannelNotMember, VersionConflict
 from app.operations.tasks.task import Task
-from app.rpc import AGENT, Answer, Family, Page, Result
+from app.rpc import AGENT, SDK, Answer, Excerpt, Family, HistoryCutoff, Page, Result
 from app.types import Timestamp
 
 
@@ -35,7 +36,9 @@ class Pagination(Answer):
     cursor: Annotated[
         str | None, msgspec.Meta(description="Send it as `cursor` to get the next page; null on the last one.")
     ]
-    history_cutoff: Annotated[None, msgspec.Meta(description="Always null: nothing is hidden.")] = None
+    history_cutoff: Annotated[
+        HistoryCutoff | None, msgspec.Meta(description="What the workspace's history window hides; null if nothing can be.")
+    ] = None
     total: Annotated[
         int | UnsetType, msgspec.Meta(description="How many match in all, if you asked with `includeTotal`.")
     ] = UNSET
@@ -96,14 +99,56 @@ def _enveloped(result: Result, request_id: str) -> bytes:
                 )
             ),
         )
+    if isinstance(result, Excerpt):
+        pagination = Pagination(has_more=result.has_more, cursor=result.cursor, history_cutoff=result.history_cutoff)
+        return b'{"success":true,"data":%b,%b,"pagination":%b}}' % (result.data.raw, meta, _encode(pagination))
     return b'{"success":true,"data":%b,%b}}' % (_encode(result), meta)
 
 
 def _agent_failure(error: ApiError, request_id: str) -> bytes:
     """`{success, error, meta}`, where the error says whether trying again may help."""
     body: dict[str, object] = {"code": error.code, "message": error.message, "retryable": error.retryable}
-    if error.details:
-        body["details"] = error.details
+    return _failed(body, error.details, request_id)
+
+
+def _sdk_failure(error: ApiError, request_id: str) -> bytes:
+    """The same, with a code in capitals and keys in snake_case."""
+    details = {_snake(name): value for name, value in (error.details or {}).items()}
+    if isinstance(field := details.get("field"), str):
+        details["field"] = _snake(field)
+    return _failed({"code": _sdk_code(error), "message": error.message}, details, request_id)
+
+
+SDK_CODES: Final[dict[int, str]] = {
+    400: "VALIDATION_ERROR",
+    403: "FORBIDDEN",
+    404: "NOT_FOUND",
+    409: "CONFLICT",
+    429: "RATE_LIMITED",
+    500: "INTERNAL_ERROR",
+    503: "SERVICE_UNAVAILABLE",
+}
+"""Codes of the SDK family by status. Those of a 401 are the same in all families."""
+
+SDK_CODES_OF: Final[dict[type[ApiError], str]] = {
+    ChannelNotMember: "CHANNEL_PERMISSION_DENIED",
+    VersionConflict: "VERSION_CONFLICT",
+    AlreadyExists: "ALREADY_EXISTS",
+}
+"""Where the SDK family is more exact than the status."""
+
+
+def _sdk_code(error: ApiError) -> str:
+    return SDK_CODES_OF.get(type(error)) or SDK_CODES.get(error.status, error.code)
+
+
+def _snake(name: str) -> str:
+    return re.sub("([A-Z])", r"_\1", name).lower()
+
+
+def _failed(body: dict[str, object], details: Mapping[str, object] | None, request_id: str) -> bytes:
+    if details:
+        body["details"] = details
     meta = {"requestId": request_id, "timestamp": timestamp().decode()}
     return _encode({"success": False, "error": body, "meta": meta})
 
@@ -117,4 +162,5 @@ class _Spelling(NamedTuple):
 
 _SPELLINGS: Final = {
     AGENT.name: _Spelling(_enveloped, _agent_failure),
+    SDK.name: _Spelling(_enveloped, _sdk_failure),
 }

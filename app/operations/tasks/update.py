@@ -7,6 +7,7 @@ from uuid import UUID
 from msgspec import UNSET, Meta, UnsetType
 
 from app.errors import (
+    ChannelArchived,
     ChannelNotFound,
     ChannelNotMember,
     Contended,
@@ -78,6 +79,7 @@ class UpdateTask(AgentRequest):
         IdentityNotFound,
         ChannelNotFound,
         ChannelNotMember,
+        ChannelArchived,
         ParentCycle,
         Contended,
     ),
