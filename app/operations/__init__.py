@@ -6,6 +6,16 @@ from app.operations.channels.directory import (
     get_channels,
     list_channel_members,
 )
+from app.operations.channels.management import (
+    add_channel_member,
+    archive_channel,
+    create_channel,
+    join_channel,
+    leave_channel,
+    remove_channel_member,
+    rename_channel,
+    set_channel_member_role,
+)
 from app.operations.messages.post import post_message
 from app.operations.messages.reading import get_messages
 from app.operations.messages.send import create_artifact, flag_needs_human, send_message
@@ -38,6 +48,14 @@ OPERATIONS: tuple[Operation, ...] = (
     get_channel_members,
     list_channel_members,
     get_channel_manifest,
+    create_channel,
+    rename_channel,
+    archive_channel,
+    join_channel,
+    leave_channel,
+    add_channel_member,
+    remove_channel_member,
+    set_channel_member_role,
     # messages
     send_message,
     get_messages,

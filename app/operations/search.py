@@ -5,6 +5,8 @@ query; one that says only what must not be there finds nothing, for it would ask
 compared as they are, without regard to case, so that no language is preferred.
 """
 
+import itertools
+import re
 from typing import Annotated, Final
 
 import msgspec
@@ -73,7 +75,7 @@ class WindowRow(msgspec.Struct):
 _ASKED: Final = """
     i AS MATERIALIZED (
         SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id, asked
-          FROM websearch_to_tsquery('simple', %(query)s::text) AS asked
+          FROM websearch_to_tsquery('simple', %(text)s::text) AS asked
          WHERE querytree(asked) NOT IN ('', 'T')
     )"""
 
@@ -169,7 +171,7 @@ async def search_messages(ctx: Context, req: SearchMessages) -> Excerpt[SearchMe
     asked = {
         "workspace_id": ctx.actor.workspace_id,
         "actor_id": ctx.actor.id,
-        "query": req.query,
+        "text": _asked(req.query),
         "channel_id": channel.id if channel else None,
     }
     limit = min(given(req.limit) or HITS_DEFAULT, PAGE_ROWS_MAX)
@@ -192,10 +194,22 @@ async def search_tasks(ctx: Context, req: SearchTasks) -> Excerpt[SearchTasksRes
         SEARCH_TASKS,
         workspace_id=ctx.actor.workspace_id,
         actor_id=ctx.actor.id,
-        query=req.query,
+        text=_asked(req.query),
         channel_id=channel.id if channel else None,
         open_only=req.open_only,
         limit=limit + 1,
     )
     hits = b",".join([row.hit.raw for row in rows[:limit]])
     return Excerpt(Encoded(b'{"tasks":[%b]}' % hits), len(rows) > limit, None, None)
+
+
+EXCLUSIONS_MAX: Final = 16  # Postgres gives up at 32 that follow one another without a word
+
+_EXCLUSION: Final = re.compile(r"-(?![^\W_])|(?<![^\W_])-")
+"""A minus that is not inside of a word."""
+
+
+def _asked(text: str) -> str:
+    """The query with no more exclusions than Postgres can take; further ones become words that must be there."""
+    minuses = itertools.count()
+    return _EXCLUSION.sub(lambda match: match[0] if next(minuses) < EXCLUSIONS_MAX else " ", text)

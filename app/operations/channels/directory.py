@@ -139,13 +139,16 @@ MEMBERS = Query(
     pipelined=True,
 )
 
+# The membership `m` of `a` as it goes out.
+MEMBERSHIP_JSON: Final = """
+    row_to_json((SELECT w FROM (SELECT
+        a.id AS "memberId", CASE a.kind WHEN 'user' THEN 'human' ELSE 'agent' END AS "memberType", a.handle, a.name,
+        m.role, to_char(m.joined_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "joinedAt") w))"""
+
 MEMBERSHIPS = Query(
     MembershipRow,
     f"""
-    SELECT row_to_json((SELECT w FROM (SELECT
-               a.id AS "memberId", CASE a.kind WHEN 'user' THEN 'human' ELSE 'agent' END AS "memberType", a.handle, a.name,
-               m.role, to_char(m.joined_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "joinedAt") w)),
-           a.id::text
+    SELECT {MEMBERSHIP_JSON}, a.id::text
     {_MEMBER_OF}
     """,
     pipelined=True,
