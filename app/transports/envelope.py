@@ -24,7 +24,8 @@ class Meta(Answer):
     """About the answer itself."""
 
     request_id: Annotated[
-        str, msgspec.Meta(description="The same as the header `X-Request-Id`; quote it when you report trouble.")
+        str,
+        msgspec.Meta(description="The same as the header `X-Request-Id`; quote it when you report trouble."),
     ]
     timestamp: Annotated[Timestamp, msgspec.Meta(description="When the answer was made.")]
 
@@ -34,7 +35,8 @@ class Pagination(Answer):
 
     has_more: Annotated[bool, msgspec.Meta(description="Whether there is more behind this page.")]
     cursor: Annotated[
-        str | None, msgspec.Meta(description="Send it as `cursor` to get the next page; null on the last one.")
+        str | None,
+        msgspec.Meta(description="Send it as `cursor` to get the next page; null on the last one."),
     ]
     history_cutoff: Annotated[
         HistoryCutoff | None, msgspec.Meta(description="What the workspace's history window hides; null if nothing can be.")
@@ -53,16 +55,24 @@ class PageMeta(Meta):
 class ErrorDetails(Answer):
     """The facts behind an error; each is there only where it says something."""
 
-    field: Annotated[str | UnsetType, msgspec.Meta(description="The field of the request it is about.")] = UNSET
+    field: Annotated[str | UnsetType, msgspec.Meta(description="The field of the request it is about.")] = (
+        UNSET
+    )
     index: Annotated[int | UnsetType, msgspec.Meta(description="The row of a bulk call, from 0.")] = UNSET
-    message: Annotated[str | UnsetType, msgspec.Meta(description="Of a bulk call: what is wrong with the row.")] = UNSET
+    message: Annotated[
+        str | UnsetType, msgspec.Meta(description="Of a bulk call: what is wrong with the row.")
+    ] = UNSET
     bytes_max: Annotated[int | UnsetType, msgspec.Meta(description="How large a body may be.")] = UNSET
     scope: Annotated[str | UnsetType, msgspec.Meta(description="The scope that the key lacks.")] = UNSET
     task_id: Annotated[str | UnsetType, msgspec.Meta(description="The task that was not found.")] = UNSET
-    channel_id: Annotated[str | UnsetType, msgspec.Meta(description="The channel that is closed to you.")] = UNSET
+    channel_id: Annotated[str | UnsetType, msgspec.Meta(description="The channel that is closed to you.")] = (
+        UNSET
+    )
     reason: Annotated[str | UnsetType, msgspec.Meta(description="Which kind of conflict it is.")] = UNSET
     sent_version: Annotated[int | UnsetType, msgspec.Meta(description="The version you sent.")] = UNSET
-    current_version: Annotated[int | UnsetType, msgspec.Meta(description="The version the task is at.")] = UNSET
+    current_version: Annotated[int | UnsetType, msgspec.Meta(description="The version the task is at.")] = (
+        UNSET
+    )
     current: Annotated[
         Task | UnsetType, msgspec.Meta(description="The whole task as it is now: merge your change into it.")
     ] = UNSET
