@@ -59,12 +59,13 @@ OPERATIONS: tuple[Operation, ...] = (
     # messages
     send_message,
     get_messages,
-    search_messages,
-    search_tasks,
     get_unread_mentions,
     create_artifact,
     flag_needs_human,
     post_message,
+    # search
+    search_messages,
+    search_tasks,
     # the workspace and who is in it
     get_me,
     get_workspace_info,

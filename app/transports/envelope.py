@@ -123,10 +123,10 @@ def _agent_failure(error: ApiError, request_id: str) -> bytes:
 
 def _sdk_failure(error: ApiError, request_id: str) -> bytes:
     """The same, with a code in capitals and keys in snake_case."""
-    details = {_snake(name): value for name, value in (error.details or {}).items()}
+    details = {snake(name): value for name, value in (error.details or {}).items()}
     if isinstance(field := details.get("field"), str):
-        details["field"] = _snake(field)
-    return _failed({"code": _sdk_code(error), "message": error.message}, details, request_id)
+        details["field"] = snake(field)
+    return _failed({"code": code_of(type(error), SDK), "message": error.message}, details, request_id)
 
 
 SDK_CODES: Final[dict[int, str]] = {
@@ -148,11 +148,15 @@ SDK_CODES_OF: Final[dict[type[ApiError], str]] = {
 """Where the SDK family is more exact than the status."""
 
 
-def _sdk_code(error: ApiError) -> str:
-    return SDK_CODES_OF.get(type(error)) or SDK_CODES.get(error.status, error.code)
+def code_of(error: type[ApiError], family: Family) -> str:
+    """The code of an error, as a family spells it."""
+    if family is SDK:
+        return SDK_CODES_OF.get(error) or SDK_CODES.get(error.status, error.code)
+    return error.code
 
 
-def _snake(name: str) -> str:
+def snake(name: str) -> str:
+    """A camelCase name in snake_case."""
     return re.sub("([A-Z])", r"_\1", name).lower()
 
 
