@@ -16,6 +16,7 @@ from app.operations.channels.management import (
     rename_channel,
     set_channel_member_role,
 )
+from app.operations.inbox import get_inbox
 from app.operations.messages.post import post_message
 from app.operations.messages.reading import get_messages
 from app.operations.messages.send import create_artifact, flag_needs_human, send_message
@@ -63,6 +64,8 @@ OPERATIONS: tuple[Operation, ...] = (
     create_artifact,
     flag_needs_human,
     post_message,
+    # what waits
+    get_inbox,
     # search
     search_messages,
     search_tasks,

@@ -51,6 +51,7 @@ from app.operations.channels.directory import (
     Membership,
 )
 from app.operations.channels.management import Departure
+from app.operations.inbox import Inbox, LeftOut
 from app.operations.mentions import Mention
 from app.operations.messages.message import Message, MessageOutput, MessageSummary
 from app.operations.messages.reading import MessagesPage
@@ -395,6 +396,18 @@ EXAMPLES: Final[dict[str, Example]] = {
             )
         ),
         by="ada",
+    ),
+    "get-inbox": Example(
+        {"maxBytes": 4000},
+        Inbox(
+            open_tasks=[],
+            mentions=[],
+            for_review=[],
+            changes=[],
+            cursor="748-0",
+            left_out=LeftOut(open_tasks=0, mentions=0, for_review=0, changes=0),
+            not_allowed=[],
+        ),
     ),
     "search-messages": Example(
         {"query": "caches -gateway"},
