@@ -29,8 +29,9 @@ CHANGE_CARDS: Final = f"""
                                  WHEN c.status = 'done' THEN 'completed' ELSE 'status_changed' END,
                    'status', c.status, 'actorId', c.actor_id) AS metadata
           FROM changed c
-          LEFT JOIN identities a ON a.workspace_id = c.workspace_id AND a.id = c.assignee_id
-           AND c.difference ?| ARRAY['assigneeUserId', 'assigneeAgentId']
+          -- Only who was just assigned is looked up: with null nothing is.
+          LEFT JOIN identities a ON a.workspace_id = c.workspace_id
+           AND a.id = CASE WHEN c.difference ?| ARRAY['assigneeUserId', 'assigneeAgentId'] THEN c.assignee_id END
          WHERE c.channel_id IS NOT NULL AND (c.difference ? 'status' OR a.id IS NOT NULL)
     )"""
 
