@@ -39,8 +39,9 @@ class Pagination(Answer):
         msgspec.Meta(description="Send it as `cursor` to get the next page; null on the last one."),
     ]
     history_cutoff: Annotated[
-        HistoryCutoff | None, msgspec.Meta(description="What the workspace's history window hides; null if nothing can be.")
-    ] = None
+        HistoryCutoff | None,
+        msgspec.Meta(description="What the workspace's history window hides; null if nothing can be."),
+    ]
     total: Annotated[
         int | UnsetType, msgspec.Meta(description="How many match in all, if you asked with `includeTotal`.")
     ] = UNSET
@@ -105,6 +106,7 @@ def _enveloped(result: Result, request_id: str) -> bytes:
                 Pagination(
                     has_more=result.cursor is not None,
                     cursor=result.cursor,
+                    history_cutoff=None,
                     total=UNSET if result.total is None else result.total,
                 )
             ),
