@@ -80,6 +80,23 @@ def workspace_create(slug: str, name: Name = None, as_json: AsJson = False) -> N
     _show(_run(lambda db: admin.create_workspace(db, slug, name=name)), as_json=as_json)
 
 
+@workspaces.command("set-history")
+def workspace_set_history(
+    slug: str,
+    days: Annotated[
+        int | None,
+        typer.Option(min=1, max=36_500, help="Show messages of this many days; all of them unless told."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say how far back messages can be read. Older ones are kept, and counted, but not shown."""
+
+    async def set_history(db: Database) -> admin.History:
+        return await admin.set_history(db, await admin.find_workspace(db, slug), days)
+
+    _show(_run(set_history), as_json=as_json)
+
+
 @agents.command("create")
 def agent_create(
     handle: str,

@@ -41,7 +41,7 @@ from app.db import Database, Duplicate, Encoded
 from app.decoding import Decoder
 from app.errors import ApiError, Contended, DatabaseUnavailable, First, ScopeMissing
 from app.idempotency import KEY_CHARACTERS_MAX, Identity, Keep, Repeated
-from app.types import NO_NUL, IdentityKind, Scope
+from app.types import NO_NUL, IdentityKind, Scope, Timestamp
 
 T = TypeVar("T")
 
@@ -55,6 +55,16 @@ class Family(msgspec.Struct, frozen=True):
 
 AGENT: Final = Family(name="agent", prefix="/v1/agent/")
 """camelCase, `{success, data, meta}`, unknown keys ignored (contract section 1)."""
+
+SDK: Final = Family(name="sdk", prefix="/v1/sdk/")
+"""snake_case, unknown keys refused, error codes in capitals; otherwise as AGENT."""
+
+FAMILIES: Final = (AGENT, SDK)
+
+
+def family_at(path: str) -> Family:
+    """Whose words an answer at this path uses, also where no operation is; the agents' where it is nobody's."""
+    return next((family for family in FAMILIES if path.startswith(family.prefix)), AGENT)
 
 
 class Request(msgspec.Struct, kw_only=True):
@@ -91,8 +101,18 @@ class AgentWrite(AgentRequest, kw_only=True):
     idempotency_key: IdempotencyKey = UNSET
 
 
+class SdkRequest(Request, kw_only=True, forbid_unknown_fields=True):
+    """Base of every request under `/v1/sdk/`."""
+
+    family: ClassVar[Family] = SDK
+
+
 class Answer(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """Base of every object in an answer: camelCase, and closed, so that the document says all there is."""
+
+
+class SdkAnswer(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The same in snake_case."""
 
 
 class Actor(msgspec.Struct, frozen=True):
@@ -142,6 +162,13 @@ class Row(Protocol[T]):
     cursor: str
 
 
+class HistoryCutoff(Answer):
+    """What the workspace's history window hides: it is kept, but not shown."""
+
+    beyond_count: Annotated[int, Meta(description="How many messages that match are hidden.")]
+    cutoff_at: Annotated[Timestamp, Meta(description="The start of what is shown.")]
+
+
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
     """One page of a list, and where the next one starts: key-set pagination, so a page costs the same anywhere."""
@@ -161,14 +188,24 @@ class Page(Generic[T]):
 class Outcome(Generic[T]):
     """An answer with something to say beside it, for which the data has no place: each door says it its own way."""
 
-    result: "Encoded[T] | msgspec.Struct"
+    result: "Encoded[T] | Page[T] | Excerpt[T] | msgspec.Struct"
     merged_from: int | None = None  # the version a merged change was made for
     wrote: bool = True  # False: there was nothing to write, so no statement has stored the idempotency key
     first: First | None = None  # set by the pipeline if the call has an idempotency key
 
 
+@dataclass(frozen=True, slots=True)
+class Excerpt(Generic[T]):
+    """Part of something longer, in an object of its own: how it goes on, and what the history window hides of it."""
+
+    data: Encoded[T]
+    has_more: bool
+    cursor: str | None
+    history_cutoff: HistoryCutoff | None
+
+
 Result: TypeAlias = (
-    Encoded[Any] | Page[Any] | Outcome[Any] | msgspec.Struct
+    Encoded[Any] | Page[Any] | Excerpt[Any] | Outcome[Any] | msgspec.Struct
 )  # Any: of what, the operation's `result` says
 Handler: TypeAlias = Callable[
     [Context, Any], Awaitable[Result]
@@ -180,6 +217,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     family: Family
+    path: str
+    status: int  # of a success
     scope: Scope | None
     read_only: bool
     carries_key: bool
@@ -192,11 +231,6 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     handler: Handler
     decoder: Decoder[Any]
 
-    @property
-    def path(self) -> str:
-        """Where it answers."""
-        return self.family.prefix + self.name
-
 
 def operation(
     *,
@@ -204,8 +238,12 @@ def operation(
     read_only: bool = False,
     carries_key: bool = False,
     errors: tuple[type[ApiError], ...] = (),
+    path: str | None = None,
+    status: int = 200,
 ) -> Callable[[Handler], Operation]:
     """Declare an operation. `scope=None` lets any valid key call it; `read_only` also makes it answer to GET.
+
+    It answers under the prefix of its family, at its own name unless `path` says otherwise.
 
     `carries_key` says that its one writing statement stores the idempotency key: see app/idempotency.py. Any other
     operation that writes is run in a transaction when it is called with a key.
@@ -214,20 +252,23 @@ def operation(
     def declare(handler: Handler) -> Operation:
         hints = get_type_hints(handler, include_extras=True)
         request, result = _checked(handler, hints.get("req")), hints.get("return")
-        paged = get_origin(result) is Page
-        if get_origin(result) in (Encoded, Page, Outcome):
+        origin = get_origin(result)
+        if origin in (Encoded, Page, Excerpt, Outcome):
             result = get_args(result)[0]
         summary, _, description = inspect.cleandoc(handler.__doc__ or "").partition("\n\n")
+        name = handler.__name__.replace("_", "-")
         return Operation(
-            name=handler.__name__.replace("_", "-"),
+            name=name,
             family=request.family,
+            path=request.family.prefix + (name if path is None else path),
+            status=status,
             scope=scope,
             read_only=read_only,
             carries_key=carries_key,
             errors=errors,
             request=request,
-            result=list[result] if paged else result,
-            paged=paged,
+            result=list[result] if origin is Page else result,
+            paged=origin in (Page, Excerpt),
             summary=" ".join(summary.split()),
             description=description,
             handler=handler,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.operations.tasks.comment import HANDLES_READ_MAX, handles_in
+from app.operations.mentions import HANDLES_READ_MAX, handles_in
 
 HANDLE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 

@@ -7,6 +7,7 @@ from uuid import UUID
 from msgspec import UNSET, Meta, UnsetType
 
 from app.errors import (
+    ChannelArchived,
     ChannelNotFound,
     ChannelNotMember,
     Contended,
@@ -81,6 +82,7 @@ class UpdateTask(AgentWrite):
         IdentityNotFound,
         ChannelNotFound,
         ChannelNotMember,
+        ChannelArchived,
         ParentCycle,
         Contended,
     ),
