@@ -174,7 +174,9 @@ _CANDIDATES: Final = """
         SELECT t.id
           FROM i
          CROSS JOIN unnest(i.numbers_from, i.numbers_to) AS n (first, last)
-          JOIN tasks t ON t.workspace_id = i.workspace_id AND t.number BETWEEN n.first AND n.last
+         CROSS JOIN LATERAL (                             -- a fence: without it the planner reads the workspace and filters
+               SELECT t.id FROM tasks t
+                WHERE t.workspace_id = i.workspace_id AND t.number BETWEEN n.first AND n.last OFFSET 0) t
          UNION ALL
         SELECT x.task_id
           FROM i JOIN task_search x ON x.workspace_id = i.workspace_id AND x.words LIKE i.words"""
