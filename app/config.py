@@ -28,6 +28,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename=str.upper):
     statement_timeout_seconds: Annotated[
         float, Meta(gt=0, description="After this long the database gives up a statement.")
     ] = 10.0
+    mcp_origins: Annotated[
+        str,
+        Meta(
+            description="Origins of web pages that may call `/mcp`, split by commas. This machine's always may, and clients that are no browsers send none."
+        ),
+    ] = ""
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="`info` has one line per request; `warning` only trouble.")
     ] = "info"
@@ -38,6 +44,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename=str.upper):
     def postgres_bin_dir(self) -> Path | None:
         """The configured directory of Postgres binaries, if any."""
         return Path(self.postgres_bin) if self.postgres_bin else None
+
+    @property
+    def allowed_mcp_origins(self) -> frozenset[str]:
+        """The configured origins, each as a browser sends it."""
+        return frozenset(origin.strip().rstrip("/") for origin in self.mcp_origins.split(",") if origin.strip())
 
 
 class BadSetting(Exception):

@@ -19,6 +19,7 @@ from app.logs import RequestLog
 from app.operations import OPERATIONS
 from app.transports import envelope
 from app.transports.http import RpcEndpoint
+from app.transports.mcp import McpEndpoint
 from app.transports.openapi import document
 
 
@@ -34,9 +35,10 @@ ALIVE = Query(Alive, "SELECT true")
 class Application(Starlette):
     """Starlette for the few pages around the operations; the operations themselves are answered ahead of its routing."""
 
-    def __init__(self, rpc: RpcEndpoint, **settings: object) -> None:
+    def __init__(self, rpc: RpcEndpoint, mcp: McpEndpoint, **settings: object) -> None:
         super().__init__(**settings)  # pyright: ignore[reportArgumentType] -- passed on as they came
         self._rpc = rpc
+        self._mcp = mcp
         self.router.redirect_slashes = False
         self.router.default = rpc  # also for what is nowhere: it knows how to say so
 
@@ -44,6 +46,8 @@ class Application(Starlette):
         """Answer one request or run the lifespan."""
         if scope["type"] == "http" and scope["path"].startswith("/v1/"):
             await self._rpc(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"] in {"/mcp", "/mcp/"}:
+            await self._mcp(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 
@@ -88,7 +92,16 @@ def create_app(config: Config, dsn: str) -> Application:
         return Response(body, error.status, media_type="application/json")
 
     routes = [Route("/healthz", healthz, methods=["GET"]), Route("/openapi.json", openapi_json, methods=["GET"])]
-    return Application(rpc, routes=routes, lifespan=lifespan, exception_handlers={405: wrong_verb})
+    mcp = McpEndpoint(
+        OPERATIONS,
+        db,
+        keys,
+        request_log,
+        request_id=rpc.request_id,
+        timeout_seconds=config.request_timeout_seconds,
+        origins=config.allowed_mcp_origins,
+    )
+    return Application(rpc, mcp, routes=routes, lifespan=lifespan, exception_handlers={405: wrong_verb})
 
 
 @asynccontextmanager

@@ -51,6 +51,9 @@ class AgentRequest(msgspec.Struct, kw_only=True, rename="camel"):
 class Answer(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """Base of every object in an answer: camelCase, and closed, so that the document says all there is."""
 
+    brief: ClassVar[tuple[str, ...]] = ()
+    """The keys an agent needs to choose and to act, where a list should be short; empty means all of them."""
+
 
 class Actor(msgspec.Struct, frozen=True):
     """Who is calling: the identity behind the API key."""
@@ -97,6 +100,17 @@ class Page(Generic[T]):
         return cls([row.item for row in page], page[-1].cursor if len(rows) > limit else None, total)
 
 
+class Step(msgspec.Struct, frozen=True):
+    """An operation's place in an agent's daily loop, and the line that teaches it there.
+
+    The operations that have one are the `core` tools, and their lines in `order` are the loop as the server
+    explains it. Leave gaps between the orders, so that another operation can step in.
+    """
+
+    order: int
+    line: str
+
+
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """One operation, as everything that is derived from it sees it."""
 
@@ -112,20 +126,41 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     handler: Callable[[Context, Any], Awaitable[object]]
     decoder: Decoder[Any]
+    core: Step | None = None
+    destructive: bool = False
+    idempotent: bool = False
+    resource: str | None = None
 
     @property
     def path(self) -> str:
         """Where it answers."""
         return self.family.prefix + self.name
 
+    @property
+    def noun(self) -> str:
+        """What it is about: the module or package under `app.operations` in which it stands."""
+        return self.handler.__module__.removeprefix("app.operations.").partition(".")[0]
+
 
 Handler = Callable[[Context, Any], Awaitable[object]]  # Any: each handler takes its own request struct
 
 
 def operation(
-    *, scope: Scope | None, read_only: bool = False, errors: tuple[type[ApiError], ...] = ()
+    *,
+    scope: Scope | None,
+    read_only: bool = False,
+    errors: tuple[type[ApiError], ...] = (),
+    core: Step | None = None,
+    destructive: bool = False,
+    idempotent: bool = False,
+    resource: str | None = None,
 ) -> Callable[[Handler], Operation]:
-    """Declare an operation. `scope=None` lets any valid key call it; `read_only` also makes it answer to GET."""
+    """Declare an operation. `scope=None` lets any valid key call it; `read_only` also makes it answer to GET.
+
+    For agents: `core` puts it into the daily loop; `destructive` says that it overwrites or closes what is there,
+    `idempotent` that doing it twice does no more than once. `resource` is the URI under which a read can be had as
+    a document, with its fields in braces, as in `thing://{thingId}`.
+    """
 
     def declare(handler: Handler) -> Operation:
         hints = get_type_hints(handler, include_extras=True)
@@ -148,6 +183,10 @@ def operation(
             description=description,
             handler=handler,
             decoder=Decoder(request),
+            core=core,
+            destructive=destructive,
+            idempotent=idempotent,
+            resource=resource,
         )
 
     return declare

@@ -20,24 +20,35 @@ _encode: Final = msgspec.json.Encoder(enc_hook=as_json).encode
 def success(result: object, request_id: str) -> bytes:
     """`{success, data, meta}` around the result of an operation."""
     meta = b'"meta":{"requestId":"%b","timestamp":"%b"' % (request_id.encode(), timestamp())
-    if isinstance(result, Encoded):
-        return b'{"success":true,"data":%b,%b}}' % (result.raw, meta)
     if isinstance(result, Page):
-        data = b",".join([item.raw for item in result.items])
-        return b'{"success":true,"data":[%b],%b,"pagination":%b}}' % (data, meta, _encode(_pagination(result)))
-    return b'{"success":true,"data":%b,%b}}' % (_encode(result), meta)
+        return b'{"success":true,"data":%b,%b,"pagination":%b}}' % (data(result), meta, _encode(pagination(result)))
+    return b'{"success":true,"data":%b,%b}}' % (data(result), meta)
 
 
 def failure(error: ApiError, request_id: str) -> bytes:
     """`{success, error, meta}` for an error."""
-    body: dict[str, object] = {"code": error.code, "message": error.message, "retryable": error.retryable}
-    if error.details:
-        body["details"] = error.details
     meta = {"requestId": request_id, "timestamp": timestamp().decode()}
-    return _encode({"success": False, "error": body, "meta": meta})
+    return _encode({"success": False, "error": error_object(error), "meta": meta})
 
 
-def _pagination(page: Page[object]) -> dict[str, object]:
+def data(result: object) -> bytes:
+    """The JSON of a result, without anything around it."""
+    if isinstance(result, Encoded):
+        return result.raw
+    if isinstance(result, Page):
+        return b"[%b]" % b",".join([item.raw for item in result.items])
+    return _encode(result)
+
+
+def error_object(error: ApiError) -> dict[str, object]:
+    """What every door says of an error."""
+    said: dict[str, object] = {"code": error.code, "message": error.message, "retryable": error.retryable}
+    if error.details:
+        said["details"] = error.details
+    return said
+
+
+def pagination(page: Page[object]) -> dict[str, object]:
     pagination: dict[str, object] = {"hasMore": page.cursor is not None, "cursor": page.cursor, "historyCutoff": None}
     if page.total is not None:
         pagination["total"] = page.total

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 from uuid import UUID
 
 import msgspec
@@ -12,7 +12,7 @@ from app.db import BatchQuery, Encoded, Query
 from app.errors import IdentityNotFound, InvalidInput, TaskNotFound, TaskReadOnly
 from app.ids import new_id
 from app.operations.tasks.task import KNOWN_IDENTITY, VISIBLE, WRITABLE, task_id, uuid_or_none
-from app.rpc import AgentRequest, Answer, Context, Page, given, operation
+from app.rpc import AgentRequest, Answer, Context, Page, Step, given, operation
 from app.types import MENTIONS_MAX, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, IdentityKind, Limit, Markdown, Timestamp
 
 
@@ -25,6 +25,8 @@ class Mention(Answer):
 
 class TaskComment(Answer):
     """A remark on a task (contract section 5)."""
+
+    brief: ClassVar[tuple[str, ...]] = ("id", "authorUserId", "authorAgentId", "body", "createdAt")
 
     id: Annotated[str, Meta(description="Its id.")]
     task_id: Annotated[str, Meta(description="The task it is about.")]
@@ -198,7 +200,11 @@ class ListComments(AgentRequest):
     ] = UNSET
 
 
-@operation(scope="task-write", errors=(InvalidInput, TaskNotFound, TaskReadOnly, IdentityNotFound))
+@operation(
+    scope="task-write",
+    errors=(InvalidInput, TaskNotFound, TaskReadOnly, IdentityNotFound),
+    core=Step(60, "Say what you found, or ask with @handle. It never conflicts."),
+)
 async def comment_on_task(ctx: Context, req: CommentOnTask) -> Encoded[TaskComment]:
     """Add a remark to a task.
 

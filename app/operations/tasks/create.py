@@ -14,7 +14,7 @@ from app.ids import new_id
 from app.operations.tasks.change import ASSIGNEE_KNOWN, CHANNEL_OPEN, PARENT_VISIBLE
 from app.operations.tasks.task import TASK_JSON, EncodedTask, Task
 from app.operations.tasks.update import assignment, bound, due, ranked, under
-from app.rpc import AgentRequest, Context, changes, given, operation
+from app.rpc import AgentRequest, Context, Step, changes, given, operation
 from app.types import BULK_ROWS_MAX, Id, Markdown, NewTaskStatus, TaskPriority, Title, When, trimmed_title
 
 
@@ -187,7 +187,11 @@ class CreateTasksBulk(AgentRequest):
     ] = UNSET
 
 
-@operation(scope="task-write", errors=(InvalidInput, TaskNotFound, IdentityNotFound, ChannelNotFound, ChannelNotMember))
+@operation(
+    scope="task-write",
+    errors=(InvalidInput, TaskNotFound, IdentityNotFound, ChannelNotFound, ChannelNotMember),
+    core=Step(80, "Work you will not do now, or for someone else: make it a task, bound to a channel if others should see it."),
+)
 async def create_task(ctx: Context, req: CreateTask) -> EncodedTask:
     """Create a task.
 

@@ -12,7 +12,7 @@ from app.errors import Contended, InvalidInput, NotAssigned, NotAssignee, TaskNo
 from app.operations.tasks.change import Unchanged, change
 from app.operations.tasks.comment import ADD_COMMENT, new_comment
 from app.operations.tasks.task import EncodedTask, task_id
-from app.rpc import AgentRequest, Context, given, operation
+from app.rpc import AgentRequest, Context, Step, given, operation
 from app.types import Id, Markdown, TaskStatus
 
 
@@ -42,7 +42,12 @@ class ReleaseTask(AgentRequest):
     task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
 
 
-@operation(scope="task-write", errors=(TaskNotFound, TaskReadOnly, Contended))
+@operation(
+    scope="task-write",
+    errors=(TaskNotFound, TaskReadOnly, Contended),
+    core=Step(90, "Finish. Then take the next one."),
+    idempotent=True,
+)
 async def complete_task(ctx: Context, req: CompleteTask) -> EncodedTask:
     """Close a task as done.
 
@@ -51,7 +56,9 @@ async def complete_task(ctx: Context, req: CompleteTask) -> EncodedTask:
     return await _set_status(ctx, req.task_id, "completed", "done")
 
 
-@operation(scope="task-write", errors=(InvalidInput, TaskNotFound, TaskReadOnly, Contended))
+@operation(
+    scope="task-write", errors=(InvalidInput, TaskNotFound, TaskReadOnly, Contended), destructive=True
+)
 async def cancel_task(ctx: Context, req: CancelTask) -> EncodedTask:
     """Close a task without finishing it.
 
@@ -69,7 +76,11 @@ async def block_task(ctx: Context, req: BlockTask) -> EncodedTask:
     return await _set_status(ctx, req.task_id, "blocked", "blocked", req.reason)
 
 
-@operation(scope="task-write", errors=(TaskNotFound, TaskReadOnly, NotAssignee, NotAssigned, Contended))
+@operation(
+    scope="task-write",
+    errors=(TaskNotFound, TaskReadOnly, NotAssignee, NotAssigned, Contended),
+    idempotent=True,
+)
 async def release_task(ctx: Context, req: ReleaseTask) -> EncodedTask:
     """Give back a task that is assigned to you, so that someone else can take it.
 

@@ -18,7 +18,7 @@ from app.errors import (
 )
 from app.operations.tasks.change import Unchanged, change
 from app.operations.tasks.task import PRIORITIES, EncodedTask, task_id, uuid_or_none
-from app.rpc import AgentRequest, Context, changes, operation
+from app.rpc import AgentRequest, Context, Step, changes, operation
 from app.types import Id, Markdown, TaskPriority, TaskStatus, Title, Version, When, trimmed_title
 
 
@@ -63,6 +63,13 @@ class UpdateTask(AgentRequest):
         ParentCycle,
         Contended,
     ),
+    core=Step(
+        50,
+        "Claim a task by assigning it to your own id with status in_progress, then keep it true. On a conflict "
+        "merge your change into `details.current` and send it with that version; never resend it unchanged.",
+    ),
+    destructive=True,
+    idempotent=True,
 )
 async def update_task(ctx: Context, req: UpdateTask) -> EncodedTask:
     """Change fields of a task, under the version you read.

@@ -1,0 +1,245 @@
+"""Operations as tools for a model: names, short descriptions, small schemas, and the sets one can choose from.
+
+Every tool costs the context of every agent that connects, in every conversation. So schemas are inlined and keep
+what tells a model what to send, and leave out what only the server must know: it checks each call in full, and a
+refusal names the field and its rule. Nothing here knows an operation by name.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from app.errors import InvalidInput
+from app.rpc import Operation
+
+Schema: TypeAlias = dict[str, Any]  # Any: JSON Schema is JSON of any shape
+
+CORE_TOOLS_MAX: Final = 8  # a model picks well from eight, and they cost less than two screens of text
+CHOICES_MAX: Final = 12  # a longer enumeration costs more than it tells: a refusal names what was wrong
+CORE_BYTES_MAX: Final = 8 * 1024  # of its tools/list: some 2,000 tokens
+TOOL_BYTES_MAX: Final = 1024  # on average over all tools
+
+_CORE: Final = "core"
+_ALL: Final = "all"
+
+# What a server checks and a model does not need to be told beforehand.
+_UNTOLD: Final = frozenset(
+    {"title", "default", "minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum", "pattern"}
+)
+_NOTHING: Final[Schema] = {"type": "object", "properties": {}}
+_PAGINATION: Final[Schema] = {"type": "object", "properties": {"cursor": {"type": ["string", "null"]}}}
+
+
+class Tool:
+    """One operation as a model sees it."""
+
+    __slots__ = ("brief", "json", "name", "operation", "wrapped")
+
+    def __init__(self, operation: Operation) -> None:
+        self.operation = operation
+        self.name = operation.name
+        schema = msgspec.json.schema(operation.result)
+        whole = _inlined(schema, schema.get("$defs", {}))
+        self.wrapped = whole.get("type") == "array"
+        """Whether the result is a list, which structured content cannot be: it stands in an object then."""
+        self.brief = _brief(operation)
+        """The keys of each item of a list, unless the caller names others; empty where it cannot choose."""
+        self.json: Schema = {
+            "name": self.name,
+            "description": f"{operation.summary} {' '.join(operation.description.split())}".strip(),
+            "inputSchema": self._input(),
+            "outputSchema": self._output(whole),
+            "annotations": _annotations(operation),
+        }
+
+    def _input(self) -> Schema:
+        whole = msgspec.json.schema(self.operation.request)
+        schema = _told(_inlined(whole, whole.get("$defs", {})))
+        properties = schema.get("properties")
+        if not properties:
+            return _NOTHING
+        if self.brief:
+            properties["fields"]["description"] += f" Unless told: {', '.join(self.brief)}."
+        told: Schema = {"type": "object", "properties": properties}
+        if schema.get("required"):
+            told["required"] = schema["required"]
+        return told
+
+    def _output(self, whole: Schema) -> Schema:
+        """Types without prose. No key is required: `fields` may leave it out, and a refusal comes in the same place."""
+        if not self.wrapped:
+            return _shape(whole, _keys(self.operation))
+        items = _shape(whole["items"], _keys(self.operation))
+        properties: Schema = {"data": {"type": "array", "items": items}}
+        if self.operation.paged:
+            properties["pagination"] = _PAGINATION
+        return {"type": "object", "properties": properties}
+
+
+class Toolbox:
+    """All tools, and the sets of them that a connection can ask for."""
+
+    def __init__(self, operations: Iterable[Operation]) -> None:
+        self._tools = {op.name: Tool(op) for op in operations}
+        core = sorted((op for op in operations if op.core), key=lambda op: op.core.order if op.core else 0)
+        self.loop = tuple((op.name, op.core.line) for op in core if op.core)
+        """The daily loop: the name and the line of each core tool, in order."""
+        self.sets: Mapping[str, frozenset[str]] = {
+            _CORE: frozenset(op.name for op in core),
+            **{op.noun: frozenset(o.name for o in operations if o.noun == op.noun) for op in operations},
+            _ALL: frozenset(self._tools),
+        }
+        """The sets by name: the loop, each noun of the product, and everything."""
+
+    def find(self, name: str) -> Tool | None:
+        """The tool of this name."""
+        return self._tools.get(name)
+
+    def chosen(self, asked: str) -> frozenset[str]:
+        """The names that `?tools=` asks for: sets and single tools, split by commas; all of them when it is empty."""
+        names: set[str] = set()
+        for word in asked.split(",") if asked else (_ALL,):
+            if word in self.sets:
+                names |= self.sets[word]
+            elif word in self._tools:
+                names.add(word)
+            else:
+                message = f"There is no tool or tool set `{word[:80]}`. The sets are {', '.join(self.sets)}."
+                raise InvalidInput(message, field="tools")
+        return frozenset(names)
+
+    def listed(self, names: frozenset[str], scopes: frozenset[str]) -> list[Schema]:
+        """The tools among these that a key with these scopes can call, in the order of the operations."""
+        return [
+            tool.json
+            for tool in self._tools.values()
+            if tool.name in names and (tool.operation.scope is None or tool.operation.scope in scopes)
+        ]
+
+
+def _annotations(operation: Operation) -> dict[str, bool]:
+    """What a client may show or ask before it calls. The world is closed: nothing leaves this service."""
+    if operation.read_only:
+        return {"readOnlyHint": True, "openWorldHint": False}
+    hints = {"destructiveHint": operation.destructive, "openWorldHint": False}
+    return {**hints, "idempotentHint": True} if operation.idempotent else hints
+
+
+def _brief(operation: Operation) -> tuple[str, ...]:
+    if operation.paged and "fields" in operation.request.__struct_encode_fields__:
+        return _keys(operation)
+    return ()
+
+
+def _keys(operation: Operation) -> tuple[str, ...]:
+    """The keys worth telling of an answer, or of each item of a list; empty for all of them."""
+    match msgspec.inspect.type_info(operation.result):
+        case msgspec.inspect.StructType(cls=answer) | msgspec.inspect.ListType(
+            item_type=msgspec.inspect.StructType(cls=answer)
+        ):
+            return tuple(getattr(answer, "brief", ()))
+        case _:
+            return ()
+
+
+def _inlined(schema: Schema, definitions: Schema, within: tuple[str, ...] = ()) -> Schema:
+    """The schema with every reference replaced by what it refers to; one that contains itself ends as any object."""
+    if reference := schema.get("$ref"):
+        name = reference.removeprefix("#/$defs/")
+        if name in within:
+            return {"type": "object"}
+        found = _inlined(definitions[name], definitions, (*within, name))
+        return {**found, **{key: value for key, value in schema.items() if key not in {"$ref", "$defs"}}}
+
+    def inlined(value: Any) -> Any:  # Any: JSON of any shape
+        if isinstance(value, dict):
+            return _inlined(value, definitions, within)
+        return [inlined(inner) for inner in value] if isinstance(value, list) else value
+
+    return {key: inlined(value) for key, value in schema.items() if key != "$defs"}
+
+
+def _told(schema: Schema) -> Schema:
+    """The schema with what a model needs in order to call well, in its shortest form."""
+    told: Schema = {}
+    for key, value in schema.items():
+        if key == "properties":
+            told[key] = {name: _told(inner) for name, inner in value.items()}
+        elif key == "items":
+            told[key] = _told({k: v for k, v in value.items() if k != "description"})
+        elif key == "anyOf":
+            # A null which the description does not speak of means the same as leaving the field out.
+            clears = "null" in schema.get("description", "null")
+            told |= _either([_told(choice) for choice in value if clears or choice != {"type": "null"}])
+        elif key not in _UNTOLD and not (key == "required" and not value):
+            told[key] = value
+    if "enum" in told:
+        told.setdefault("type", _type_of(told["enum"]))
+        if len(told["enum"]) > CHOICES_MAX:
+            del told["enum"]
+    return told
+
+
+def _either(choices: list[Schema]) -> Schema:
+    """A choice of schemas. `or null` is folded into the one it belongs to, and `or a list of these` says no more."""
+    real = [choice for choice in choices if choice != {"type": "null"}]
+    for choice in real:
+        if choice.get("items") in real:
+            choice["items"] = {"type": choice["items"]["type"]}
+    if len(choices) == 1:
+        return choices[0]
+    if len(real) == len(choices) or len(real) != 1 or not isinstance(real[0].get("type"), str):
+        return {"anyOf": choices}
+    [only] = real
+    folded = {**only, "type": [only["type"], "null"]}
+    if "enum" in only:
+        folded["enum"] = [*only["enum"], None]
+    return folded
+
+
+def _shape(schema: Schema, keys: tuple[str, ...] = ()) -> Schema:
+    """The types of an answer without words; `keys` are the ones worth telling, if not all. What may be null is open."""
+    if properties := schema.get("properties"):
+        told = {name: _shape(inner) for name, inner in properties.items() if not keys or name in keys}
+        return {"type": "object", "properties": told}
+    if "items" in schema:
+        return {"type": "array", "items": _shape(schema["items"])}
+    if "enum" in schema:
+        return {"type": _type_of(schema["enum"])}
+    return {"type": schema["type"]} if "type" in schema else {}
+
+
+def _type_of(values: list[object]) -> str:
+    return "string" if all(isinstance(value, str) for value in values) else "integer"
+
+
+_FIELD: Final = re.compile(r"\{(\w+)\}")
+
+
+class Document:
+    """A read that can be had under a URI."""
+
+    __slots__ = ("_pattern", "description", "name", "operation", "templated", "uri")
+
+    def __init__(self, operation: Operation, uri: str) -> None:
+        self.operation = operation
+        self.uri = uri
+        self.name = operation.name
+        self.description = operation.summary
+        self.templated = "{" in uri
+        pieces = _FIELD.split(uri)
+        for place, piece in enumerate(pieces):
+            pieces[place] = f"(?P<{piece}>[^/?#]+)" if place % 2 else re.escape(piece)
+        self._pattern = re.compile("".join(pieces))
+
+    def fields(self, uri: str) -> dict[str, str] | None:
+        """The fields of the request that this URI stands for, or None if it is not one of these."""
+        match = self._pattern.fullmatch(uri)
+        return None if match is None else match.groupdict()
+
+
+def documents(operations: Iterable[Operation]) -> list[Document]:
+    """Every read that declares a URI."""
+    return [Document(op, op.resource) for op in operations if op.resource]
