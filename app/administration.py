@@ -5,6 +5,7 @@ not exist or are taken raise the same errors that operations raise.
 """
 
 import hashlib
+import re
 import secrets
 from collections.abc import Iterable
 from typing import Final, get_args
@@ -13,7 +14,7 @@ from uuid import UUID
 import msgspec
 
 from app.auth import KEY_VISIBLE_CHARACTERS, hash_of, new_key
-from app.db import Database, Query
+from app.db import Database, Query, Transaction
 from app.errors import AlreadyExists, ChannelNotFound, IdentityNotFound, InvalidInput, NotFound
 from app.ids import new_id
 from app.types import IdentityKind, Scope, Timestamp
@@ -28,6 +29,25 @@ PRESETS: Final[dict[str, tuple[str, ...]]] = {
 """Bundles of scopes by name (contract section 2). A new identity gets `all` unless told otherwise."""
 
 VERIFY_TOKEN_MINUTES: Final = 10
+LOCK: Final = 4_242_002  # advisory lock under which one of several starting servers fills an empty database
+LABEL_CHARACTERS_MAX: Final = 200  # a display name or a purpose is one line
+EMAIL: Final = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}")  # only mail itself can tell more
+
+NAMES: Final = {
+    "slug": (
+        re.compile("[a-z][a-z0-9-]{0,62}"),
+        "workspaces start with a letter and have lowercase letters, digits and hyphens, 63 at most",
+    ),
+    "handle": (
+        re.compile("[a-z0-9][a-z0-9-]{0,62}"),
+        "handles have lowercase letters, digits and hyphens, 63 at most",
+    ),
+    "channel": (
+        re.compile("[a-z][a-z0-9-]{0,79}"),
+        "channels start with a letter and have lowercase letters, digits and hyphens, 80 at most",
+    ),
+}
+"""What names may look like, and the same in words; the CHECKs of schema.sql say it again."""
 
 
 class Made(msgspec.Struct, kw_only=True, rename="camel"):
@@ -150,6 +170,10 @@ class _Name(msgspec.Struct):
     name: str
 
 
+class _Scopes(msgspec.Struct):
+    scopes: list[str]
+
+
 _MOMENT: Final = """'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'"""
 
 CREATE_WORKSPACE = Query(
@@ -166,6 +190,12 @@ CREATE_WORKSPACE = Query(
     )
     SELECT id, slug, name, to_char(created_at AT TIME ZONE 'UTC', {_MOMENT}) FROM created
     """,
+)
+
+ANY_WORKSPACE = Query(_Name, "SELECT slug FROM workspaces LIMIT 1")
+
+FIRST_START_LOCK = Query(
+    _Name, "SELECT 'first start' FROM (SELECT pg_advisory_xact_lock(%(lock)s::bigint)) AS taken"
 )
 
 FIND_WORKSPACE = Query(
@@ -211,13 +241,19 @@ CREATE_IDENTITY = Query(
     """,
 )
 
+# Without scopes of its own a key gets those of the newest before it: rotating a narrow key must not widen it.
 CREATE_KEY = Query(
-    _Name,
+    _Scopes,
     """
     INSERT INTO api_keys (workspace_id, id, identity_id, hash, prefix, scopes, expires_at)
-    VALUES (%(workspace_id)s, %(id)s, %(identity_id)s, %(hash)s, %(prefix)s, %(scopes)s::text[],
-            now() + make_interval(days => %(days)s::int))
-    RETURNING prefix
+    SELECT a.workspace_id, %(id)s, a.id, %(hash)s, %(prefix)s,
+           coalesce(%(scopes)s::text[],
+                    (SELECT k.scopes FROM api_keys k
+                      WHERE k.workspace_id = a.workspace_id AND k.identity_id = a.id ORDER BY k.id DESC LIMIT 1)),
+           now() + make_interval(days => %(days)s::int)
+      FROM identities a
+     WHERE a.workspace_id = %(workspace_id)s AND a.id = %(identity_id)s
+    RETURNING scopes
     """,
 )
 
@@ -285,13 +321,28 @@ CREATE_VERIFY_TOKEN = Query(
 )
 
 
-async def create_workspace(db: Database, slug: str, *, name: str | None = None) -> Workspace:
+async def create_workspace(db: Database | Transaction, slug: str, *, name: str | None = None) -> Workspace:
     """Make a workspace with its #general."""
-    _check_name("slug", slug, "workspaces start with a letter and have lowercase letters, digits and hyphens, 63 at most")
+    _check_name("slug", slug)
+    _check_text("name", name)
     row = await db.one(CREATE_WORKSPACE, id=new_id(), slug=slug, name=name or slug, channel_id=new_id())
     if row is None:
         raise AlreadyExists("workspace", slug)
     return Workspace(id=row.id, slug=row.slug, name=row.name, created_at=row.created_at)
+
+
+async def first_start(db: Database) -> Identity | None:
+    """Give a database without a workspace one, with a human and an agent, so that there is something to start with.
+
+    All of it or nothing, and only one of several starting servers: the answer is the agent, with its key, or None.
+    """
+    async with db.transaction() as tx:
+        await tx.one(FIRST_START_LOCK, lock=LOCK)
+        if await tx.one(ANY_WORKSPACE):
+            return None
+        workspace = await create_workspace(tx, "default", name="Default")
+        await create_identity(tx, workspace, kind="user", handle="human", name="Human")
+        return await create_identity(tx, workspace, kind="agent", handle="agent", name="Agent", owner="human")
 
 
 async def find_workspace(db: Database, slug: str) -> Workspace:
@@ -304,7 +355,7 @@ async def find_workspace(db: Database, slug: str) -> Workspace:
 
 
 async def create_identity(
-    db: Database,
+    db: Database | Transaction,
     workspace: Workspace,
     *,
     kind: IdentityKind,
@@ -319,7 +370,11 @@ async def create_identity(
 ) -> Identity:
     """Make a user or agent with its memberships and its first key."""
     handle = handle.removeprefix("@")
-    _check_name("handle", handle, "handles have lowercase letters, digits and hyphens, 63 at most")
+    _check_name("handle", handle)
+    _check_text("name", name)
+    _check_text("agent type", agent_type)
+    if email is not None and not EMAIL.fullmatch(email):
+        raise InvalidInput(f"`{email[:80]}` is not an email address.", field="email")
     if private and owner is None:
         message = "A private agent needs an owner: nobody else would ever see it. Add --owner HANDLE."
         raise InvalidInput(message, field="owner")
@@ -366,7 +421,7 @@ async def create_identity(
     )
 
 
-async def find_identity(db: Database, workspace: Workspace, handle: str) -> _Identity:
+async def find_identity(db: Database | Transaction, workspace: Workspace, handle: str) -> _Identity:
     """The user or agent with this handle."""
     row = await db.one(FIND_IDENTITY, workspace_id=workspace.id, handle=handle.removeprefix("@"))
     if row is None:
@@ -375,22 +430,30 @@ async def find_identity(db: Database, workspace: Workspace, handle: str) -> _Ide
 
 
 async def create_key(
-    db: Database, workspace: Workspace, handle: str, *, scopes: str = "all", expires_days: int | None = None
+    db: Database,
+    workspace: Workspace,
+    handle: str,
+    *,
+    scopes: str | None = None,
+    expires_days: int | None = None,
 ) -> NewKey:
     """Make another key for an identity. Rotation is this, then revoking the old one."""
     identity = await find_identity(db, workspace, handle)
-    key, id, allowed = new_key(), new_id(), parse_scopes(scopes)
-    await db.one(
+    key, id = new_key(), new_id()
+    row = await db.one(
         CREATE_KEY,
         workspace_id=workspace.id,
         id=id,
         identity_id=identity.id,
         hash=hash_of(key),
         prefix=key[:KEY_VISIBLE_CHARACTERS],
-        scopes=allowed,
+        scopes=None if scopes is None else parse_scopes(scopes),
         days=expires_days,
     )
-    return NewKey(id=id, handle=identity.handle, prefix=key[:KEY_VISIBLE_CHARACTERS], scopes=allowed, api_key=key)
+    assert row is not None, "every identity is made with a key"
+    return NewKey(
+        id=id, handle=identity.handle, prefix=key[:KEY_VISIBLE_CHARACTERS], scopes=row.scopes, api_key=key
+    )
 
 
 async def list_keys(db: Database, workspace: Workspace, handle: str | None = None) -> list[Key]:
@@ -415,15 +478,20 @@ async def create_channel(
 ) -> Channel:
     """Make a channel, without members."""
     name = name.removeprefix("#")
-    _check_name("channel", name, "channels start with a letter and have lowercase letters, digits and hyphens, 63 at most")
+    _check_name("channel", name)
+    _check_text("purpose", purpose)
     kind = "private" if private else "public"
-    row = await db.one(CREATE_CHANNEL, workspace_id=workspace.id, id=new_id(), name=name, kind=kind, purpose=purpose)
+    row = await db.one(
+        CREATE_CHANNEL, workspace_id=workspace.id, id=new_id(), name=name, kind=kind, purpose=purpose
+    )
     if row is None:
         raise AlreadyExists("channel", name)
     return Channel(id=row.id, name=row.name, kind=row.kind, workspace_id=workspace.id)
 
 
-async def join_channel(db: Database, workspace: Workspace, name: str, handle: str, *, role: str = "poster") -> Membership:
+async def join_channel(
+    db: Database, workspace: Workspace, name: str, handle: str, *, role: str = "poster"
+) -> Membership:
     """Make an identity a member of a channel, or give it another role there."""
     if role not in {"reader", "poster", "admin"}:
         message = "A role is reader, poster or admin."
@@ -433,9 +501,15 @@ async def join_channel(db: Database, workspace: Workspace, name: str, handle: st
     if identity.kind == "agent" and role == "admin":
         message = "An agent can be reader or poster, never admin."
         raise InvalidInput(message, field="role")
-    await db.one(JOIN_CHANNEL, workspace_id=workspace.id, channel_id=channel.id, identity_id=identity.id, role=role)
+    await db.one(
+        JOIN_CHANNEL, workspace_id=workspace.id, channel_id=channel.id, identity_id=identity.id, role=role
+    )
     return Membership(
-        channel_id=channel.id, channel=channel.name, identity_id=identity.id, handle=identity.handle, role=role
+        channel_id=channel.id,
+        channel=channel.name,
+        identity_id=identity.id,
+        handle=identity.handle,
+        role=role,
     )
 
 
@@ -468,7 +542,7 @@ def parse_scopes(text: str) -> list[str]:
     return [scope for scope in ALL_SCOPES if scope in scopes]
 
 
-async def _channels(db: Database, workspace: Workspace, names: Iterable[str]) -> list[_Channel]:
+async def _channels(db: Database | Transaction, workspace: Workspace, names: Iterable[str]) -> list[_Channel]:
     wanted = list(dict.fromkeys(name.removeprefix("#") for name in names))
     found = {row.name: row for row in await db.all(FIND_CHANNELS, workspace_id=workspace.id, names=wanted)}
     for name in wanted:
@@ -481,8 +555,13 @@ def _key(row: _Key) -> Key:
     return Key(**{name: getattr(row, name) for name in row.__struct_fields__})
 
 
-def _check_name(field: str, name: str, rule: str) -> None:
-    first_ok = name[:1].isascii() and (name[:1].isalpha() or (field == "handle" and name[:1].isdigit()))
-    if not (first_ok and name == name.lower() and len(name) <= 63 and name.replace("-", "a").isalnum() and name.isascii()):
-        message = f"`{name[:80]}` cannot be a {field}: {rule}."
-        raise InvalidInput(message, field=field)
+def _check_name(field: str, name: str) -> None:
+    """Refuse a name that the schema would refuse, with the rule in words."""
+    pattern, rule = NAMES[field]
+    if not pattern.fullmatch(name):
+        raise InvalidInput(f"`{name[:80]}` cannot be a {field}: {rule}.", field=field)
+
+
+def _check_text(field: str, text: str | None) -> None:
+    if text is not None and not (text.strip() and len(text) <= LABEL_CHARACTERS_MAX):
+        raise InvalidInput(f"A {field} has 1 to {LABEL_CHARACTERS_MAX} characters.", field=field)

@@ -67,8 +67,9 @@ FIND_KEY = Query(
            extract(epoch FROM k.expires_at - now())::float8
       FROM api_keys k
       JOIN identities i ON i.workspace_id = k.workspace_id AND i.id = k.identity_id
-     WHERE k.hash = %(hash)s
+     WHERE k.hash = %(hash)s::bytea
     """,
+    pipelined=True,
 )
 
 REVOKED_LATELY = Query(
@@ -152,7 +153,10 @@ class Keys:
         """Write down the keys used since the last time."""
         used, self._used = self._used, {}
         if used:
-            items = [{"workspaceId": workspace_id, "keyId": key_id} for key_id, workspace_id in sorted(used.items())]
+            items = [
+                {"workspaceId": workspace_id, "keyId": key_id}
+                for key_id, workspace_id in sorted(used.items())
+            ]
             await self._db.one(MARK_USED, used=msgspec.json.encode(items).decode())
 
     async def _look_up(self, digest: bytes, now: float) -> _Remembered:
@@ -164,7 +168,9 @@ class Keys:
             raise KeyRevoked
         if row.seconds_left is not None and row.seconds_left <= 0:
             raise KeyExpired
-        actor = Actor(row.workspace_id, row.identity_id, row.kind, row.handle, frozenset(row.scopes), row.key_id)
+        actor = Actor(
+            row.workspace_id, row.identity_id, row.kind, row.handle, frozenset(row.scopes), row.key_id
+        )
         known = _Remembered(actor, now + (row.seconds_left if row.seconds_left is not None else float("inf")))
         if len(self._remembered) >= REMEMBERED_KEYS_MAX:
             self._remembered.clear()  # rare, and costs each key one look-up

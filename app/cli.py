@@ -6,9 +6,9 @@ otherwise it borrows the running embedded Postgres or starts it for as long as i
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, TypeVar
+from typing import Annotated, NoReturn, TypeVar
 
 import msgspec
 import typer
@@ -17,17 +17,25 @@ from app import administration as admin
 from app import serve as server
 from app.config import BadSetting, Config, from_environment
 from app.db import Database, schema
+from app.decoding import Json
 from app.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from app.errors import ApiError
 
 T = TypeVar("T")
 
-cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Baton, the task backend that AI agents share.")
+cli = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Baton, the task backend that AI agents share.",
+)
 workspaces = typer.Typer(no_args_is_help=True, help="Workspaces: each is a world of its own.")
 agents = typer.Typer(no_args_is_help=True, help="Agents.")
 users = typer.Typer(no_args_is_help=True, help="Humans.")
 channels = typer.Typer(no_args_is_help=True, help="Channels and who is in them.")
-keys = typer.Typer(no_args_is_help=True, help="API keys. To rotate one, create a second, then revoke the first.")
+keys = typer.Typer(
+    no_args_is_help=True, help="API keys. To rotate one, create a second, then revoke the first."
+)
 tokens = typer.Typer(no_args_is_help=True, help="Tokens for verify-connection.")
 schemas = typer.Typer(no_args_is_help=True, help="The database's schema.")
 cli.add_typer(workspaces, name="workspace")
@@ -42,10 +50,22 @@ InWorkspace = Annotated[str, typer.Option("--workspace", help="Slug of the works
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 Name = Annotated[str | None, typer.Option("--name", help="Display name; the handle unless told.")]
 Scopes = Annotated[
-    str, typer.Option("--scopes", help="Scopes, or one of the presets all, read-and-post, read-only; split by commas.")
+    str,
+    typer.Option(
+        "--scopes", help="Scopes, or one of the presets all, read-and-post, read-only; split by commas."
+    ),
 ]
-Channels = Annotated[list[str] | None, typer.Option("--channel", help="Channel to join besides #general; may be repeated.")]
+Channels = Annotated[
+    list[str] | None, typer.Option("--channel", help="Channel to join besides #general; may be repeated.")
+]
 NoGeneral = Annotated[bool, typer.Option("--no-general", help="Do not join #general.")]
+
+
+class SchemaState(admin.Made):
+    """The schema of a database that can be served."""
+
+    version: int
+    applied: bool = False  # whether this call did it
 
 
 @cli.command()
@@ -65,9 +85,15 @@ def agent_create(
     handle: str,
     workspace: InWorkspace,
     name: Name = None,
-    owner: Annotated[str | None, typer.Option(help="Handle of the user who owns it and sees what it sees.")] = None,
-    private: Annotated[bool, typer.Option("--private", help="Only its owner and the owner's agents know of it.")] = False,
-    agent_type: Annotated[str, typer.Option("--type", help="local, cloud, team, or what you like.")] = "local",
+    owner: Annotated[
+        str | None, typer.Option(help="Handle of the user who owns it and sees what it sees.")
+    ] = None,
+    private: Annotated[
+        bool, typer.Option("--private", help="Only its owner and the owner's agents know of it.")
+    ] = False,
+    agent_type: Annotated[
+        str, typer.Option("--type", help="local, cloud, team, or what you like.")
+    ] = "local",
     scopes: Scopes = "all",
     channel: Channels = None,
     no_general: NoGeneral = False,
@@ -148,7 +174,9 @@ def channel_join(
     """Make someone a member of a channel, or give them another role there."""
 
     async def join(db: Database) -> admin.Membership:
-        return await admin.join_channel(db, await admin.find_workspace(db, workspace), name, handle, role=role)
+        return await admin.join_channel(
+            db, await admin.find_workspace(db, workspace), name, handle, role=role
+        )
 
     _show(_run(join), as_json=as_json)
 
@@ -157,8 +185,12 @@ def channel_join(
 def key_create(
     handle: str,
     workspace: InWorkspace,
-    scopes: Scopes = "all",
-    expires_days: Annotated[int | None, typer.Option(min=1, max=3650, help="Days until it expires; never unless told.")] = None,
+    scopes: Annotated[
+        str | None, typer.Option(help="Scopes or a preset; those of the newest key unless told.")
+    ] = None,
+    expires_days: Annotated[
+        int | None, typer.Option(min=1, max=3650, help="Days until it expires; never unless told.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make another API key for a user or agent; it is shown this once."""
@@ -186,7 +218,9 @@ def key_list(
 
 @keys.command("revoke")
 def key_revoke(
-    key: Annotated[str, typer.Argument(help="Id or visible prefix of the key.")], workspace: InWorkspace, as_json: AsJson = False
+    key: Annotated[str, typer.Argument(help="Id or visible prefix of the key.")],
+    workspace: InWorkspace,
+    as_json: AsJson = False,
 ) -> None:
     """Revoke an API key. Every server process refuses it within a second."""
 
@@ -211,7 +245,7 @@ def schema_apply(as_json: AsJson = False) -> None:
     """Apply the schema to an empty database; a database that has it is left alone."""
     with _database_url(from_environment()) as dsn:
         applied = schema.apply(dsn)
-    _show({"version": schema.VERSION, "applied": applied}, as_json=as_json)
+    _show(SchemaState(version=schema.VERSION, applied=applied), as_json=as_json)
 
 
 @schemas.command("check")
@@ -219,16 +253,36 @@ def schema_check(as_json: AsJson = False) -> None:
     """Check that the database has the schema this version serves."""
     with _database_url(from_environment()) as dsn:
         version = schema.check(dsn)
-    _show({"version": version, "ok": True}, as_json=as_json)
+    _show(SchemaState(version=version), as_json=as_json)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command. What an operator can mend is one line on stderr and exit status 1."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        cli(arguments)
-    except (ApiError, BadSetting, EmbeddedPostgresError, schema.SchemaMismatch, schema.Unreachable, OSError) as e:
-        print(f"baton: {e}", file=sys.stderr)
-        raise SystemExit(1) from None
+        " ".join(arguments).encode()
+        cli(arguments, standalone_mode=False)
+    except UnicodeEncodeError:
+        _fail("The arguments are not valid UTF-8.")
+    except typer.TyperException as e:
+        if not (said := e.format_message().rstrip(".")):  # it has shown the help already
+            raise SystemExit(1) from None
+        _fail(f"{said}. Add --help to see what the command takes.")
+    except (
+        ApiError,
+        BadSetting,
+        EmbeddedPostgresError,
+        schema.SchemaMismatch,
+        schema.Unreachable,
+        schema.Unsuitable,
+        OSError,
+    ) as e:
+        _fail(str(e))
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"baton: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(1) from None
 
 
 def _joined(channel: list[str] | None, *, no_general: bool) -> list[str]:
@@ -241,7 +295,10 @@ def _run(work: Callable[[Database], Awaitable[T]]) -> T:
 
     async def run(dsn: str) -> T:
         db = Database(
-            dsn, connections_max=2, statement_timeout_seconds=config.statement_timeout_seconds, pooler=config.database_pooler
+            dsn,
+            connections_max=2,
+            statement_timeout_seconds=config.statement_timeout_seconds,
+            pooler=config.database_pooler,
         )
         await db.open()
         try:
@@ -255,7 +312,7 @@ def _run(work: Callable[[Database], Awaitable[T]]) -> T:
 
 
 @contextmanager
-def _database_url(config: Config) -> Iterator[str]:
+def _database_url(config: Config) -> Generator[str]:
     if config.database_url:
         yield config.database_url
     else:
@@ -263,15 +320,14 @@ def _database_url(config: Config) -> Iterator[str]:
             yield dsn
 
 
-def _show(made: object, *, as_json: bool) -> None:
-    plain = msgspec.to_builtins(made)
+def _show(made: admin.Made | Sequence[admin.Made], *, as_json: bool) -> None:
     if as_json:
-        print(msgspec.json.encode(plain).decode())
+        print(msgspec.json.encode(made).decode())
         return
-    rows = plain if isinstance(plain, list) else [plain]
-    for number, row in enumerate(rows):
+    for number, thing in enumerate(made if isinstance(made, Sequence) else [made]):
         if number:
             print()
-        for key, value in row.items():
-            text = ", ".join(value) if isinstance(value, list) else "-" if value is None else value
+        fields: dict[str, Json] = msgspec.to_builtins(thing)
+        for key, value in fields.items():
+            text = ", ".join(map(str, value)) if isinstance(value, list) else "-" if value is None else value
             print(f"{key:14} {text}")

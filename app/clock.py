@@ -7,7 +7,7 @@ _second: tuple[int, bytes] = (0, b"")
 
 def timestamp() -> bytes:
     """Now, as RFC 3339 in UTC with milliseconds; the part down to the second is made once a second."""
-    global _second
+    global _second  # noqa: PLW0603 - the one thing this module remembers, for one thread
     now = time.time()
     whole = int(now)
     if whole != _second[0]:

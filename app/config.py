@@ -3,30 +3,44 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
+
+SECONDS_MAX: Final = 3600.0  # a call that takes longer is not a call any more
+
+Seconds = Annotated[float, Meta(gt=0, le=SECONDS_MAX)]
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, rename=str.upper):
     """How to run. Each setting is an environment variable of the same name in capitals."""
 
     host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
-    port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes a free one and prints it.")] = 8000
+    port: Annotated[
+        int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes a free one and prints it.")
+    ] = 8000
     data_dir: Annotated[Path, Meta(description="Where the embedded Postgres keeps its data.")] = Path(".data")
-    database_url: Annotated[str, Meta(description="Use this PostgreSQL 15 or newer instead of the embedded one.")] = ""
+    database_url: Annotated[
+        str, Meta(description="Use this PostgreSQL 15 or newer instead of the embedded one.")
+    ] = ""
     database_pooler: Annotated[
-        bool, Meta(description="Set to `true` behind a pooler in transaction mode: nothing is kept on a connection.")
+        bool, Meta(description="`true` behind a pooler in transaction mode: nothing is kept on a connection.")
     ] = False
-    database_connections: Annotated[int, Meta(ge=2, le=500, description="Connections each worker keeps open at most.")] = 10
-    postgres_bin: Annotated[str, Meta(description="Directory of Postgres binaries to embed; empty finds them.")] = ""
-    workers: Annotated[int, Meta(ge=1, le=64, description="Server processes. More than one pays from four cores up.")] = 1
+    database_connections: Annotated[
+        int, Meta(ge=2, le=500, description="Connections each worker keeps open at most.")
+    ] = 10
+    postgres_bin: Annotated[
+        str, Meta(description="Directory of Postgres binaries to embed; empty finds them.")
+    ] = ""
+    workers: Annotated[
+        int, Meta(ge=1, le=64, description="Server processes. More than one pays from four cores up.")
+    ] = 1
     request_timeout_seconds: Annotated[
-        float, Meta(gt=0, description="After this long a request is answered with 503.")
+        Seconds, Meta(description="After this long a request is answered with 503.")
     ] = 30.0
     statement_timeout_seconds: Annotated[
-        float, Meta(gt=0, description="After this long the database gives up a statement.")
+        Seconds, Meta(description="After this long the database gives up a statement.")
     ] = 10.0
     mcp_origins: Annotated[
         str,
@@ -35,10 +49,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename=str.upper):
         ),
     ] = ""
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], Meta(description="`info` has one line per request; `warning` only trouble.")
+        Literal["debug", "info", "warning", "error"],
+        Meta(description="`info` has one line per request; `warning` only trouble."),
     ] = "info"
-    log_format: Annotated[Literal["json", "text"], Meta(description="The form of the log lines.")] = "json"
-
+    log_format: Annotated[
+        Literal["json", "text"], Meta(description="The form of the log lines: `json` or `text`.")
+    ] = "json"
 
     @property
     def postgres_bin_dir(self) -> Path | None:
@@ -48,7 +64,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename=str.upper):
     @property
     def allowed_mcp_origins(self) -> frozenset[str]:
         """The configured origins, each as a browser sends it."""
-        return frozenset(origin.strip().rstrip("/") for origin in self.mcp_origins.split(",") if origin.strip())
+        return frozenset(
+            origin.strip().rstrip("/") for origin in self.mcp_origins.split(",") if origin.strip()
+        )
 
 
 class BadSetting(Exception):
@@ -60,7 +78,15 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Config:
     fields = msgspec.structs.fields(Config)
     given = {f.encode_name: value for f in fields if (value := environ.get(f.encode_name))}
     try:
-        return msgspec.convert(given, Config, strict=False)
+        return msgspec.convert(given, Config, strict=False, dec_hook=_path)
     except msgspec.ValidationError as e:
-        message = f"Bad setting in the environment: {e}".replace(" - at `$.", " - in `")
-        raise BadSetting(message) from None
+        what, _, where = str(e).partition(" - at `$.")
+        raise BadSetting(
+            f"Bad setting {where.rstrip('`')} in the environment: {what}. README.md lists the settings."
+        ) from None
+
+
+def _path(wanted: type, value: object) -> Path:
+    """What msgspec does not know by itself: the one setting that is a path."""
+    assert wanted is Path
+    return Path(str(value))

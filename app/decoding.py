@@ -5,7 +5,7 @@ a published client types numbers as floats (contract 0.6).
 """
 
 import re
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -13,6 +13,9 @@ import msgspec
 from app.errors import InvalidInput
 
 S = TypeVar("S", bound=msgspec.Struct)
+
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | float | bool | None"
+"""JSON of any shape, before it is checked; `float` includes int."""
 
 QUERY_PARAMETERS_MAX: Final = 100  # more than any operation has fields, repeated lists included
 
@@ -25,14 +28,15 @@ class Decoder(Generic[S]):
     def __init__(self, request: type[S]) -> None:
         self._request = request
         self._json = msgspec.json.Decoder(request)
-        self._lists = frozenset(f.encode_name for f in msgspec.structs.fields(request) if _takes_list(f.type))
+        kinds = {f.encode_name: msgspec.inspect.type_info(f.type) for f in msgspec.structs.fields(request)}
+        self._lists = frozenset(name for name, kind in kinds.items() if _takes_list(kind))
 
     def from_json(self, body: bytes) -> S:
         """Decode a JSON body; an empty one counts as `{}`."""
         body = body or b"{}"
         try:
             if b"\\u0000" in body:
-                _refuse_nul(msgspec.json.decode(body))
+                refuse_nul(msgspec.json.decode(body))
             try:
                 return self._json.decode(body)
             except msgspec.ValidationError as e:
@@ -55,10 +59,15 @@ class Decoder(Generic[S]):
         """Decode a query string; a list is written by repeating its parameter."""
         try:
             pairs = parse_qsl(
-                query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=QUERY_PARAMETERS_MAX
+                query.decode("ascii"),
+                keep_blank_values=True,
+                errors="strict",
+                max_num_fields=QUERY_PARAMETERS_MAX,
             )
         except ValueError:  # UnicodeDecodeError is one
-            message = "The query string is not valid: percent-encode it as UTF-8, with at most 100 parameters."
+            message = (
+                "The query string is not valid: percent-encode it as UTF-8, with at most 100 parameters."
+            )
             raise InvalidInput(message) from None
         values: dict[str, str | list[str]] = {}
         for name, value in pairs:
@@ -78,7 +87,7 @@ class Decoder(Generic[S]):
 
 
 def explained(error: msgspec.ValidationError) -> InvalidInput:
-    """msgspec's complaint, with the place as a field name."""
+    """What msgspec complains of, with the place as a field name."""
     if match := _PLACE.match(str(error)):
         field = match["place"].lstrip(".")
         what = match["what"]
@@ -86,17 +95,17 @@ def explained(error: msgspec.ValidationError) -> InvalidInput:
     return InvalidInput(f"{error}.")
 
 
-def _takes_list(annotation: object) -> bool:
-    match msgspec.inspect.type_info(annotation):
+def _takes_list(kind: msgspec.inspect.Type) -> bool:
+    match kind:
         case msgspec.inspect.Metadata(type=inner):
-            return isinstance(inner, msgspec.inspect.ListType)
+            return _takes_list(inner)
         case msgspec.inspect.UnionType(types=kinds):
-            return any(isinstance(getattr(k, "type", k), msgspec.inspect.ListType) for k in kinds)
-        case kind:
+            return any(_takes_list(inner) for inner in kinds)
+        case _:
             return isinstance(kind, msgspec.inspect.ListType)
 
 
-def _whole(value: Any) -> Any:  # Any: this is JSON of any shape, before it is checked
+def _whole(value: Json) -> Json:
     """The same JSON with `3.0` as `3`."""
     match value:
         case dict():
@@ -109,17 +118,18 @@ def _whole(value: Any) -> Any:  # Any: this is JSON of any shape, before it is c
             return value
 
 
-def _refuse_nul(value: Any) -> None:  # Any: this is JSON of any shape, before it is checked
+def refuse_nul(value: Json) -> None:
+    """Raise InvalidInput where JSON holds the one character that Postgres cannot store."""
     match value:
         case str() if "\0" in value:
             raise _nul()
         case dict():
             for key, inner in value.items():
-                _refuse_nul(key)
-                _refuse_nul(inner)
+                refuse_nul(key)
+                refuse_nul(inner)
         case list():
             for inner in value:
-                _refuse_nul(inner)
+                refuse_nul(inner)
         case _:
             pass
 

@@ -31,7 +31,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -44,7 +44,7 @@ DEFAULT_SETTINGS: Final[Mapping[str, str]] = {
     "max_connections": "100",  # several workers with their pools, commands, and psql beside them
     "shared_buffers": "256MB",  # the hot tasks of a small machine; the usual 128MB evicts them
     "max_wal_size": "2GB",  # checkpoints go by the clock: a burst of writes brings none on itself
-    "checkpoint_timeout": "15min",  # fewer whole pages in the WAL; recovery replays at most 2GB anyway
+    "checkpoint_timeout": "15min",  # fewer whole pages in the WAL; recovery replays about 2GB at most
     "random_page_cost": "1.1",  # on solid state disks an index is nearly always right
     "jit": "off",  # statements take milliseconds, compiling one takes tenths of a second
     "max_parallel_workers_per_gather": "0",  # one request, one core; a container has little /dev/shm
@@ -161,7 +161,7 @@ class EmbeddedPostgres:
     @contextmanager
     def use(
         self, *, wait_seconds: float = START_WAIT_SECONDS, users_wait_seconds: float = 10.0
-    ) -> Iterator[str]:
+    ) -> Generator[str]:
         """Borrow the running server, or own one for the block, which others may borrow; yield its DSN."""
         deadline = time.monotonic() + wait_seconds
         while not self._own():
@@ -273,7 +273,7 @@ class EmbeddedPostgres:
         path = _socket_path(str(self.cluster))
         if len(os.fsencode(path)) > SOCKET_BYTES_MAX or not PLAIN_PATH.fullmatch(path):
             # Borrowers read in postmaster.pid where it is. Not in $TMPDIR, which may be long itself.
-            self._socket_dir = Path(tempfile.mkdtemp(prefix="baton-", dir="/tmp"))  # noqa: S108 - it is 0700
+            self._socket_dir = Path(tempfile.mkdtemp(prefix="baton-", dir="/tmp"))
             self._give(self._socket_dir)
 
     def _choose_identity(self, deadline: float) -> int:
@@ -369,7 +369,10 @@ class EmbeddedPostgres:
             said = self.log.read_bytes()[log_bytes:].decode(errors="replace").strip()
             # Children of a server that was killed leave at the latest when their statement ends: wait for it.
             if "pre-existing shared memory block" not in said or time.monotonic() > deadline:
-                raise EmbeddedPostgresError(f"Postgres did not start; {self.log} says: {said}")
+                status = server.returncode
+                raise EmbeddedPostgresError(
+                    f"Postgres did not start (status {status}), {self.log} says: {said}"
+                )
             self._stopping.wait(BACKOFF_SECONDS)
 
     def _fork(self, log: io.BufferedWriter) -> subprocess.Popen[bytes]:

@@ -26,6 +26,7 @@
     └── Unavailable             503  upstream_unavailable
         ├── DatabaseUnavailable
         ├── TimedOut
+        ├── Overloaded
         └── Contended
 
 Anything else that is raised is a bug: it is logged whole, and the caller sees `internal_error` and the
@@ -40,6 +41,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
 
 class ApiError(Exception):
     """The request was refused."""
@@ -128,21 +130,27 @@ class ScopeMissing(PermissionDenied):
     """The API key lacks the scope that this operation needs."""
 
     def __init__(self, scope: str) -> None:
-        super().__init__(f"This key lacks the scope `{scope}`. Ask an operator for a key that has it.", {"scope": scope})
+        super().__init__(
+            f"This key lacks the scope `{scope}`. Ask an operator for a key that has it.", {"scope": scope}
+        )
 
 
 class TaskReadOnly(PermissionDenied):
     """The caller sees the task only as a reader of its channel, which is not enough to change it."""
 
     def __init__(self) -> None:
-        super().__init__("You see this task as a reader of its channel. To change it, be made a poster there or its assignee.")
+        super().__init__(
+            "You see this task as a reader of its channel. To change it, be made a poster there or its assignee."
+        )
 
 
 class NotAssignee(PermissionDenied):
     """Only the assignee can release a task."""
 
     def __init__(self) -> None:
-        super().__init__("Only its assignee can release a task, and that is not you. To reassign it, use update-task.")
+        super().__init__(
+            "Only its assignee can release a task, and that is not you. To reassign it, use update-task."
+        )
 
 
 class ChannelNotMember(PermissionDenied):
@@ -179,7 +187,8 @@ class TaskNotFound(NotFound):
 
     def __init__(self, task_id: str, *, field: str = "taskId") -> None:
         super().__init__(
-            f"No task `{task_id[:80]}` is visible to you. Find tasks with list-tasks.", {"field": field, "taskId": task_id[:80]}
+            f"No task `{task_id[:80]}` is visible to you. Find tasks with list-tasks.",
+            {"field": field, "taskId": task_id[:80]},
         )
 
 
@@ -188,7 +197,8 @@ class IdentityNotFound(NotFound):
 
     def __init__(self, name: str, *, field: str) -> None:
         super().__init__(
-            f"No user or agent `{name[:80]}` in this workspace. Look one up with resolve-identity.", {"field": field}
+            f"No user or agent `{name[:80]}` in this workspace. Look one up with resolve-identity.",
+            {"field": field},
         )
 
 
@@ -196,7 +206,9 @@ class ChannelNotFound(NotFound):
     """No such channel in this workspace."""
 
     def __init__(self, channel_id: str, *, field: str = "channelId") -> None:
-        super().__init__(f"No channel `{channel_id[:80]}` in this workspace. get-me lists yours.", {"field": field})
+        super().__init__(
+            f"No channel `{channel_id[:80]}` in this workspace. get-me lists yours.", {"field": field}
+        )
 
 
 # 409 ---------------------------------------------------------------------------------------------------
@@ -220,7 +232,12 @@ class VersionConflict(Conflict):
         super().__init__(
             f"You sent version {sent}, but the task is at version {current_version}. "
             "Merge your change into `details.current` and send it with that version.",
-            {"reason": "version_conflict", "sentVersion": sent, "currentVersion": current_version, "current": current},
+            {
+                "reason": "version_conflict",
+                "sentVersion": sent,
+                "currentVersion": current_version,
+                "current": current,
+            },
         )
 
 
@@ -228,7 +245,9 @@ class NotAssigned(Conflict):
     """The task is nobody's, so there is nothing to release."""
 
     def __init__(self) -> None:
-        super().__init__("Nobody holds this task, so there is nothing to release.", {"reason": "not_assigned"})
+        super().__init__(
+            "Nobody holds this task, so there is nothing to release.", {"reason": "not_assigned"}
+        )
 
 
 class ParentCycle(Conflict):
@@ -245,7 +264,9 @@ class AlreadyExists(Conflict):
     """The name is taken."""
 
     def __init__(self, what: str, name: str) -> None:
-        super().__init__(f"There is already a {what} `{name}`. Choose another name.", {"reason": "already_exists"})
+        super().__init__(
+            f"There is already a {what} `{name}`. Choose another name.", {"reason": "already_exists"}
+        )
 
 
 # 500 and 503 -------------------------------------------------------------------------------------------
@@ -275,18 +296,31 @@ class DatabaseUnavailable(Unavailable):
     """The database cannot be reached, or the connection broke. A write may or may not have happened: read before repeating it."""
 
     def __init__(self) -> None:
-        super().__init__("The database cannot be reached right now. A write may or may not have happened: read, then repeat it.")
+        super().__init__(
+            "The database cannot be reached right now. A write may or may not have happened: read, then repeat it."
+        )
 
 
 class TimedOut(Unavailable):
     """The call took longer than the server allows. A write may or may not have happened: read before repeating it."""
 
     def __init__(self) -> None:
-        super().__init__("The call took too long and was given up. A write may or may not have happened: read, then repeat it.")
+        super().__init__(
+            "The call took too long and was given up. A write may or may not have happened: read, then repeat it."
+        )
+
+
+class Overloaded(Unavailable):
+    """More calls are waiting than can be served soon, or the database has been away for too long. Nothing was written."""
+
+    def __init__(self) -> None:
+        super().__init__("The service is overloaded or its database is away. Nothing was written; try again in a second.")
 
 
 class Contended(Unavailable):
     """Others changed the task again and again while this call tried. Nothing was written."""
 
     def __init__(self) -> None:
-        super().__init__("This task is being changed too often to get a turn. Nothing was written; try again in a second.")
+        super().__init__(
+            "This task is being changed too often to get a turn. Nothing was written; try again in a second."
+        )

@@ -27,7 +27,14 @@ class RequestLog:
         self._timer: asyncio.TimerHandle | None = None
 
     def add(
-        self, method: str, path: str, status: int, seconds: float, request_id: str, actor: str | None, code: str | None
+        self,
+        method: str,
+        path: str,
+        status: int,
+        seconds: float,
+        request_id: str,
+        actor: str | None,
+        code: str | None,
     ) -> None:
         """Note one finished request."""
         if not self._enabled:
@@ -44,22 +51,32 @@ class RequestLog:
             _write_all(sys.stderr.fileno(), b"".join(lines))
 
     def _line(
-        self, method: str, path: str, status: int, ms: float, request_id: str, actor: str | None, code: str | None
+        self,
+        method: str,
+        path: str,
+        status: int,
+        ms: float,
+        request_id: str,
+        actor: str | None,
+        code: str | None,
     ) -> bytes:
         if not self._as_json:
             text = f"{status} {method} {path} {ms:.1f}ms by={actor or '-'} request={request_id}"
             line = f"{timestamp().decode()} {text}{f' error={code}' if code else ''}"
             return line.encode("utf-8", "backslashreplace").replace(b"\n", b"\\n") + b"\n"
         quoted = b'"%b"' % path.encode() if _plain(path) else msgspec.json.encode(path)
-        return b'{"time":"%b","status":%d,"method":"%b","path":%b,"ms":%.2f,"actor":%b,"request":"%b"%b}\n' % (
-            timestamp(),
-            status,
-            method.encode(),
-            quoted,
-            ms,
-            b'"%b"' % actor.encode() if actor else b"null",
-            request_id.encode(),
-            b',"error":"%b"' % code.encode() if code else b"",
+        return (
+            b'{"time":"%b","status":%d,"method":"%b","path":%b,"ms":%.2f,"actor":%b,"request":"%b"%b}\n'
+            % (
+                timestamp(),
+                status,
+                method.encode(),
+                quoted,
+                ms,
+                b'"%b"' % actor.encode() if actor else b"null",
+                request_id.encode(),
+                b',"error":"%b"' % code.encode() if code else b"",
+            )
         )
 
 
@@ -89,7 +106,9 @@ def configure(level: str, log_format: str) -> None:
     """Set up `logging` for a process that serves. Called by the command line, never on import."""
     handler = logging.StreamHandler()
     handler.setFormatter(
-        _JsonFormatter() if log_format == "json" else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+        _JsonFormatter()
+        if log_format == "json"
+        else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for noisy in ("psycopg.pool", "uvicorn.access"):

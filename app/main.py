@@ -1,35 +1,23 @@
 """The application: everything wired together. Imports everything, imported by no one but the command line."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import msgspec
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from app.auth import Keys
 from app.config import Config
-from app.db import Database, Query
-from app.errors import ApiError, UnknownPath
+from app.db import Database
 from app.logs import RequestLog
 from app.operations import OPERATIONS
-from app.transports import envelope
 from app.transports.http import RpcEndpoint
 from app.transports.mcp import McpEndpoint
 from app.transports.openapi import document
-
-
-class Alive(msgspec.Struct):
-    """The database's answer to being asked."""
-
-    ok: bool
-
-
-ALIVE = Query(Alive, "SELECT true")
+from app.transports.pages import Page, fixed, healthz
 
 
 class Application(Starlette):
@@ -61,21 +49,12 @@ def create_app(config: Config, dsn: str) -> Application:
         pooler=config.database_pooler,
     )
     keys = Keys(db)
-    request_log = RequestLog(enabled=config.log_level in {"debug", "info"}, as_json=config.log_format == "json")
-    openapi = msgspec.json.encode(document(OPERATIONS))
-
-    async def healthz(request: Request) -> Response:
-        try:
-            await db.one(ALIVE)
-        except ApiError as e:
-            return Response(msgspec.json.encode({"ok": False, "message": e.message}), 503, media_type="application/json")
-        return Response(b'{"ok":true}', media_type="application/json")
-
-    async def openapi_json(request: Request) -> Response:
-        return Response(openapi, media_type="application/json")
+    request_log = RequestLog(
+        enabled=config.log_level in {"debug", "info"}, as_json=config.log_format == "json"
+    )
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncGenerator[None]:
         async with AsyncExitStack() as stack:
             stack.callback(request_log.write)
             await db.open()
@@ -85,13 +64,6 @@ def create_app(config: Config, dsn: str) -> Application:
             yield
 
     rpc = RpcEndpoint(OPERATIONS, db, keys, request_log, config.request_timeout_seconds)
-    async def wrong_verb(request: Request, refused: Exception) -> Response:
-        """Starlette's 405, in our words: the published client knows no such status."""
-        error = UnknownPath(f"{request.url.path} answers to GET only.")
-        body = envelope.failure(error, rpc.request_id(request.headers.get("x-request-id", "").encode()))
-        return Response(body, error.status, media_type="application/json")
-
-    routes = [Route("/healthz", healthz, methods=["GET"]), Route("/openapi.json", openapi_json, methods=["GET"])]
     mcp = McpEndpoint(
         OPERATIONS,
         db,
@@ -101,11 +73,14 @@ def create_app(config: Config, dsn: str) -> Application:
         timeout_seconds=config.request_timeout_seconds,
         origins=config.allowed_mcp_origins,
     )
-    return Application(rpc, mcp, routes=routes, lifespan=lifespan, exception_handlers={405: wrong_verb})
+    openapi = msgspec.json.encode(document(OPERATIONS))
+    pages = {"/healthz": healthz(db), "/openapi.json": fixed(openapi)}
+    routes = [Route(path, Page(write, rpc.request_id, request_log)) for path, write in pages.items()]
+    return Application(rpc, mcp, routes=routes, lifespan=lifespan)
 
 
 @asynccontextmanager
-async def _running(work: "asyncio.coroutines.Coroutine[None, None, None]") -> AsyncIterator[None]:
+async def _running(work: Coroutine[None, None, None]) -> AsyncGenerator[None]:
     """Work that goes on in the background for as long as the block is open."""
     task = asyncio.create_task(work)
     try:

@@ -15,9 +15,21 @@ routes, the OpenAPI document and `docs/operations.md` are derived from that tupl
 """
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Final, Generic, TypeVar, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Final,
+    Generic,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 from uuid import UUID
 
 import msgspec
@@ -42,7 +54,16 @@ AGENT: Final = Family(name="agent", prefix="/v1/agent/")
 """camelCase, `{success, data, meta}`, unknown keys ignored (contract section 1)."""
 
 
-class AgentRequest(msgspec.Struct, kw_only=True, rename="camel"):
+class Request(msgspec.Struct, kw_only=True):
+    """Base of every request; which family an operation belongs to follows from the subclass."""
+
+    family: ClassVar[Family]
+
+    rules: ClassVar[Mapping[str, object]] = {}
+    """What no type of a single field can say, as JSON Schema for the documents; a class in it stands for its schema."""
+
+
+class AgentRequest(Request, kw_only=True, rename="camel"):
     """Base of every request under `/v1/agent/`."""
 
     family: ClassVar[Family] = AGENT
@@ -85,6 +106,13 @@ class Context(msgspec.Struct, frozen=True):
         }
 
 
+class Row(Protocol[T]):
+    """A row of a list: an item, and the cursor that continues behind it."""
+
+    item: Encoded[T]
+    cursor: str
+
+
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
     """One page of a list, and where the next one starts: key-set pagination, so a page costs the same anywhere."""
@@ -94,7 +122,7 @@ class Page(Generic[T]):
     total: int | None = None
 
     @classmethod
-    def cut(cls, rows: "list[Any]", limit: int, total: int | None = None) -> "Page[T]":  # Any: rows with .item and .cursor
+    def cut(cls, rows: Sequence[Row[T]], limit: int, total: int | None = None) -> "Page[T]":
         """The first `limit` of rows that were fetched with one to spare, which tells whether there are more."""
         page = rows[:limit]
         return cls([row.item for row in page], page[-1].cursor if len(rows) > limit else None, total)
@@ -111,6 +139,12 @@ class Step(msgspec.Struct, frozen=True):
     line: str
 
 
+Result: TypeAlias = Encoded[Any] | Page[Any] | msgspec.Struct  # Any: of what, the operation's `result` says
+Handler: TypeAlias = Callable[
+    [Context, Any], Awaitable[Result]
+]  # Any: each handler takes its own request struct
+
+
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """One operation, as everything that is derived from it sees it."""
 
@@ -124,7 +158,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     paged: bool
     summary: str
     description: str
-    handler: Callable[[Context, Any], Awaitable[object]]
+    handler: Handler
     decoder: Decoder[Any]
     core: Step | None = None
     destructive: bool = False
@@ -140,9 +174,6 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     def noun(self) -> str:
         """What it is about: the module or package under `app.operations` in which it stands."""
         return self.handler.__module__.removeprefix("app.operations.").partition(".")[0]
-
-
-Handler = Callable[[Context, Any], Awaitable[object]]  # Any: each handler takes its own request struct
 
 
 def operation(
@@ -164,8 +195,7 @@ def operation(
 
     def declare(handler: Handler) -> Operation:
         hints = get_type_hints(handler, include_extras=True)
-        request, result = hints.get("req"), hints.get("return")
-        _check(handler, request)
+        request, result = _checked(handler, hints.get("req")), hints.get("return")
         paged = get_origin(result) is Page
         if get_origin(result) in (Encoded, Page):
             result = get_args(result)[0]
@@ -192,7 +222,7 @@ def operation(
     return declare
 
 
-async def execute(op: Operation, ctx: Context, *, body: bytes | None = None, query: bytes = b"") -> object:
+async def execute(op: Operation, ctx: Context, *, body: bytes | None = None, query: bytes = b"") -> Result:
     """Run one call: scope, decode, handler. The scope comes before the body is looked at."""
     if op.scope is not None and op.scope not in ctx.actor.scopes:
         raise ScopeMissing(op.scope)
@@ -218,20 +248,22 @@ class BadDeclaration(TypeError):
     """An operation is declared in a way that would leave its callers guessing."""
 
 
-def _check(handler: Handler, request: object) -> None:
+def _checked(handler: Handler, request: object) -> type[Request]:
+    """The request of a handler, if both are declared well."""
     where = f"{handler.__module__}.{handler.__name__}"
     if not handler.__doc__:
         message = f"{where} needs a docstring: it is the public documentation. First line what it does, then when to use it."
         raise BadDeclaration(message)
-    if not (isinstance(request, type) and issubclass(request, msgspec.Struct) and hasattr(request, "family")):
+    if not (isinstance(request, type) and issubclass(request, Request) and hasattr(request, "family")):
         message = f"{where} must take `(ctx: Context, req: R)` where R belongs to a family, as in `class R(AgentRequest): ...`"
         raise BadDeclaration(message)
-    for name, hint in get_type_hints(request, include_extras=True).items():
-        if get_origin(hint) is ClassVar:
-            continue
+    hints = get_type_hints(request, include_extras=True)
+    for name in request.__struct_fields__:
+        hint = hints[name]
         if not any(isinstance(m, Meta) and m.description for m in _metas(hint)):
             message = f'{where}: the field {name} is not described; write `{name}: Annotated[..., Meta(description="...")]`'
             raise BadDeclaration(message)
+    return request
 
 
 def _metas(hint: object) -> tuple[object, ...]:

@@ -18,8 +18,8 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from app import logs
-from app.administration import Identity, create_identity, create_workspace
-from app.config import Config, from_environment
+from app.administration import Identity, first_start
+from app.config import BadSetting, Config, from_environment
 from app.db import Database, schema
 from app.embedded import EmbeddedPostgres
 from app.main import Application, create_app
@@ -33,21 +33,22 @@ PR_SET_PDEATHSIG: Final = 1
 def serve(config: Config) -> None:
     """Run the service until SIGINT or SIGTERM."""
     logs.configure(config.log_level, config.log_format)
-    signal.signal(signal.SIGTERM, _exit)  # before the server takes it over, and after it gives it back
+    for stop in (
+        signal.SIGTERM,
+        signal.SIGINT,
+    ):  # until the server takes them over, and after it gives them back
+        signal.signal(stop, _exit)
     with ExitStack() as stack:
+        listener = stack.enter_context(_bind(config))  # first: nothing has happened yet if that fails
         dsn = config.database_url
         if not dsn:
             postgres = EmbeddedPostgres(config.data_dir, config.postgres_bin_dir)
             dsn = postgres.start()
             stack.callback(postgres.stop)
-        if schema.apply(dsn):
-            first = asyncio.run(_first_start(dsn, config))
-        else:
-            first = None
-        listener = _listen(config)
-        stack.callback(listener.close)
-        host, port = listener.getsockname()[:2]
-        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        schema.apply(dsn)
+        first = asyncio.run(_first_start(dsn, config))
+        listener.listen(BACKLOG)
+        url = _url(listener)
         if first is not None:
             _welcome(url, first)
         print(f"Baton listens on {url}", flush=True)
@@ -79,30 +80,41 @@ def _uvicorn_config(config: Config, app: Application | str) -> uvicorn.Config:
         log_config=None,
         access_log=False,  # we write our own line
         server_header=False,
+        proxy_headers=False,  # nothing here asks who the client is or which scheme it used
         timeout_graceful_shutdown=DRAIN_SECONDS_MAX,
     )
 
 
-def _listen(config: Config) -> socket.socket:
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    listener = socket.socket(family)
+def _bind(config: Config) -> socket.socket:
+    """A socket at the configured address, which does not take connections yet."""
+    listener = socket.socket(socket.AF_INET6 if ":" in config.host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((config.host, config.port))
-    listener.listen(BACKLOG)
     listener.set_inheritable(True)
+    try:
+        listener.bind((config.host, config.port))
+    except OSError as e:
+        listener.close()
+        raise BadSetting(
+            f"Cannot listen on {config.host}, port {config.port}: {e.strerror}. Set HOST or PORT to something else."
+        ) from None
     return listener
 
 
-async def _first_start(dsn: str, config: Config) -> Identity:
-    """Give an empty database a workspace, one human and one agent, so that there is something to start with."""
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+async def _first_start(dsn: str, config: Config) -> Identity | None:
     db = Database(
-        dsn, connections_max=2, statement_timeout_seconds=config.statement_timeout_seconds, pooler=config.database_pooler
+        dsn,
+        connections_max=2,
+        statement_timeout_seconds=config.statement_timeout_seconds,
+        pooler=config.database_pooler,
     )
     await db.open()
     try:
-        workspace = await create_workspace(db, "default", name="Default")
-        await create_identity(db, workspace, kind="user", handle="human", name="Human", scopes="all")
-        return await create_identity(db, workspace, kind="agent", handle="agent", name="Agent", owner="human")
+        return await first_start(db)
     finally:
         await db.close()
 

@@ -12,7 +12,9 @@ from msgspec import Meta
 from app.errors import InvalidInput
 
 TITLE_CHARACTERS_MAX: Final = 500  # the contract's number (section 5)
-TEXT_CHARACTERS_MAX: Final = 100_000  # a description or comment: some 25,000 tokens, more than an agent should post
+TEXT_CHARACTERS_MAX: Final = (
+    100_000  # a description or comment: some 25,000 tokens, more than an agent should post
+)
 NAME_CHARACTERS_MAX: Final = 500  # longest id, handle or email worth looking up; longer ones cannot exist
 QUERY_CHARACTERS_MAX: Final = 200  # a search term; every three characters of it cost one index probe
 PAGE_ROWS_MAX: Final = 100  # the contract's number; 100 tasks are about 100 kB
@@ -22,16 +24,30 @@ MENTIONS_MAX: Final = 20  # more than that is a broadcast, for which there are c
 FIELDS_MAX: Final = 40  # more than there are
 VERSION_MAX: Final = 2_147_483_647  # what a Postgres integer holds
 
-Id = Annotated[str, Meta(min_length=1, max_length=NAME_CHARACTERS_MAX)]
+NO_NUL: Final = {"pattern": "^[^\\u0000]*$"}  # Postgres cannot store it, so the decoder refuses it everywhere
+
+Id = Annotated[str, Meta(min_length=1, max_length=NAME_CHARACTERS_MAX, extra_json_schema=NO_NUL)]
 """An id as users send it: a UUID, or `T-42` where a task is meant. Anything else simply is not found."""
 
-Title = Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": TITLE_CHARACTERS_MAX, "pattern": "\\S"})]
+WHITE_SPACE: Final = (
+    "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
+)
+"""What JavaScript trims, and what `\\s` means in a JSON Schema: so the pattern of a title says exactly what we do."""
+
+Title = Annotated[
+    str,
+    Meta(
+        extra_json_schema={
+            "pattern": f"^\\s*[^\\s\\u0000]([^\\u0000]{{0,{TITLE_CHARACTERS_MAX - 2}}}[^\\s\\u0000])?\\s*$"
+        }
+    ),
+]
 """1 to 500 characters after trimming. Checked by `trimmed_title`, because trimming comes first."""
 
-Markdown = Annotated[str, Meta(max_length=TEXT_CHARACTERS_MAX)]
+Markdown = Annotated[str, Meta(max_length=TEXT_CHARACTERS_MAX, extra_json_schema=NO_NUL)]
 """Markdown text, up to 100,000 characters."""
 
-Handle = Annotated[str, Meta(min_length=1, max_length=NAME_CHARACTERS_MAX)]
+Handle = Annotated[str, Meta(min_length=1, max_length=NAME_CHARACTERS_MAX, extra_json_schema=NO_NUL)]
 """The unique short name of a user or agent; a leading `@` is ignored."""
 
 When = Annotated[datetime, Meta(tz=True)]
@@ -46,9 +62,14 @@ Version = Annotated[int, Meta(ge=1, le=VERSION_MAX)]
 Limit = Annotated[int, Meta(ge=1)]
 """How many rows to return; anything above 100 means 100."""
 
+Cursor = Annotated[str, Meta(pattern="^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", max_length=36)]
+"""Where a page ends: the id of its last row. The length is there because `$` also matches before a line feed."""
+
 TaskStatus = Literal["triage", "backlog", "todo", "in_progress", "blocked", "in_review", "done", "cancelled"]
 NewTaskStatus = Literal["triage", "backlog", "todo", "in_progress", "blocked", "in_review"]
-StatusFilter = Literal["open", "triage", "backlog", "todo", "in_progress", "blocked", "in_review", "done", "cancelled"]
+StatusFilter = Literal[
+    "open", "triage", "backlog", "todo", "in_progress", "blocked", "in_review", "done", "cancelled"
+]
 TaskPriority = Literal["none", "low", "medium", "high", "urgent"]
 IdentityKind = Literal["user", "agent"]
 
@@ -70,8 +91,10 @@ Scope = Literal[
 
 def trimmed_title(title: str) -> str:
     """The title without surrounding white space; InvalidInput when nothing, or too much, is left."""
-    title = title.strip()
+    title = title.strip(WHITE_SPACE)
     if not 1 <= len(title) <= TITLE_CHARACTERS_MAX:
-        message = f"A title has 1 to {TITLE_CHARACTERS_MAX} characters after trimming; this one has {len(title)}."
+        message = (
+            f"A title has 1 to {TITLE_CHARACTERS_MAX} characters after trimming; this one has {len(title)}."
+        )
         raise InvalidInput(message, field="title")
     return title

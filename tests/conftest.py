@@ -20,17 +20,19 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import httpx
 import msgspec
 import psycopg
 import pytest
 import pytest_asyncio
+from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier
 
 from app import administration as admin
 from app.auth import Keys
-from app.db import Database, schema
+from app.db import Database, Query, schema
 from app.embedded import EmbeddedPostgres
 from app.errors import ApiError, InvalidInput, ScopeMissing
 from app.rpc import Context, Operation, Page, execute
@@ -63,15 +65,15 @@ def new_database(postgres: str, name: str) -> str:
     """Make a database with the schema, for tests that must not share one."""
     drop_database(postgres, name)
     with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    dsn = psycopg.conninfo.make_conninfo(postgres, dbname=name)
+        connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+    dsn = make_conninfo(postgres, dbname=name)
     schema.apply(dsn)
     return dsn
 
 
 def drop_database(postgres: str, name: str) -> None:
     with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        connection.execute(SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name)))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -108,8 +110,8 @@ class Caller:
         try:
             result = await execute(op, self.context, body=raw)
         except ApiError as e:
-            declared = (*op.errors, InvalidInput, ScopeMissing)
-            assert isinstance(e, declared), f"{op.name} raised {type(e).__name__}, which it does not declare"
+            if not isinstance(e, (*op.errors, InvalidInput, ScopeMissing)):
+                pytest.fail(f"{op.name} raised {type(e).__name__}, which it does not declare")
             raise
         sent = json.loads(envelope.success(result, "test"))
         if getattr(op.decoder.from_json(raw), "fields", None):
@@ -126,6 +128,12 @@ class PageOf(list[Any]):
         self.cursor = pagination["cursor"]
         self.has_more = pagination["hasMore"]
         self.total = pagination.get("total")
+
+
+class Row(msgspec.Struct):
+    """A row of any statement."""
+
+    columns: dict[str, Any]
 
 
 class World:
@@ -156,6 +164,27 @@ class World:
     async def join(self, name: str, member: Caller, role: str = "poster") -> None:
         await admin.join_channel(self.db, self.info, name, member.handle, role=role)
 
+    async def leave(self, channel_id: str, member: Caller) -> None:
+        await self.rows(
+            """DELETE FROM channel_members
+                WHERE workspace_id = %(workspace)s AND channel_id = %(channel)s::uuid AND identity_id = %(member)s::uuid
+            RETURNING role""",
+            channel=channel_id,
+            member=member.id,
+        )
+
+    async def events(self, task_id: str) -> list[dict[str, Any]]:
+        """The log of a task, in the order in which it was written."""
+        return await self.rows(
+            "SELECT * FROM task_events WHERE workspace_id = %(workspace)s AND task_id = %(task)s::uuid ORDER BY seq",
+            task=task_id,
+        )
+
+    async def rows(self, sql: LiteralString, **parameters: object) -> list[dict[str, Any]]:
+        """What a statement of the test's own answers: to see what no operation shows, and arrange what none can."""
+        query = Query(Row, f"WITH r AS ({sql}) SELECT to_jsonb(r) FROM r")
+        return [row.columns for row in await self.db.all(query, workspace=self.info.id, **parameters)]
+
     async def _caller(self, kind: Any, handle: str, settings: dict[str, Any]) -> Caller:
         identity = await admin.create_identity(self.db, self.info, kind=kind, handle=handle, **settings)
         actor = await self._keys.actor(f"Bearer {identity.api_key}".encode())
@@ -182,7 +211,7 @@ class Server:
 
     def __init__(self, dsn: str, **settings: str) -> None:
         environ = {**os.environ, "DATABASE_URL": dsn, "PORT": "0", **settings}
-        self.log = tempfile.TemporaryFile()
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115 - the fixture closes it
         self.process = subprocess.Popen(
             [sys.executable, "-m", "app", "serve"], env=environ, stdout=subprocess.PIPE, stderr=self.log, text=True
         )

@@ -1,32 +1,35 @@
-"""Running statements: a pool of autocommit connections behind four verbs.
+"""Running statements: four verbs, and the connections behind them.
 
-`all` and `one` run a Query, `write` and `ask` hand one item to a BatchQuery, `transaction` is for work that
-truly needs two statements. What the driver raises leaves here as one of our own errors, or not at all.
+    write, ask   one item of a BatchQuery. Calls that come together travel together: see batcher.py
+    all, one     a Query. Short ones share a few connections: see pipeline.py; others get one of the pool's
+    transaction  work that truly needs two statements, on one of the pool's connections
+
+What the driver raises leaves here as one of our own errors, or not at all. Behind a connection pooler in
+transaction mode nothing can be kept on a connection, so there everything goes through the pool.
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Final, TypeVar
 
 import msgspec
 import psycopg
 import psycopg_pool
 from psycopg import errors as pg_errors
-from psycopg.adapt import Buffer, Loader
-from psycopg.types.json import set_json_loads
-from psycopg.types.numeric import Int8Dumper
 
-from app.db.encoded import Encoded, as_json
+from app.db.adapters import adapt, dump, load
+from app.db.batcher import Batcher, Item, encode_items
+from app.db.pipeline import CONNECT_TIMEOUT_SECONDS, PipelineConnection
 from app.db.query import BatchQuery, Query
 from app.errors import DatabaseUnavailable, TimedOut
 
 R = TypeVar("R", bound=msgspec.Struct)
-Item = Mapping[str, object]
 
-CONNECT_TIMEOUT_SECONDS: Final = 5  # a local or nearby server answers in milliseconds; waiting longer only queues callers
-CHECKOUT_TIMEOUT_SECONDS: Final = 5.0  # longest wait for a free connection before the caller hears 503
-
-encode_items = msgspec.json.Encoder(enc_hook=as_json).encode
+WRITERS: Final = 2  # one waits for its commit while the other works; more gained nothing when measured
+ASKERS: Final = 2  # the same for batches that only read, so that they do not wait behind a commit
+READERS: Final = 2
+CHECKOUT_TIMEOUT_SECONDS: Final = 5.0  # longest wait for a connection of the pool before the caller hears 503
+LOCK_TIMEOUT_MILLISECONDS: Final = 500  # a batch that waits this long for one row is run item by item instead
 
 
 class Database:
@@ -36,7 +39,7 @@ class Database:
         settings = f"-c statement_timeout={int(statement_timeout_seconds * 1000)} -c timezone=UTC"
         self._pool = psycopg_pool.AsyncConnectionPool(
             dsn,
-            min_size=2,
+            min_size=min(2, connections_max),
             max_size=connections_max,
             timeout=CHECKOUT_TIMEOUT_SECONDS,
             open=False,
@@ -45,38 +48,77 @@ class Database:
             kwargs={
                 "autocommit": True,
                 "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-                # A pooler in transaction mode gives every statement another connection: nothing may be left on one.
                 **({"prepare_threshold": None} if pooler else {"prepare_threshold": 1, "options": settings}),
             },
         )
+        self._writes = Batcher(self._alone)
+        self._asks = Batcher(self._alone)
+        self._readers: list[PipelineConnection] = []
+        self._closing = AsyncExitStack()
+
+        def connect(count: int, options: str, batcher: Batcher | None) -> list[PipelineConnection]:
+            return [
+                PipelineConnection(
+                    dsn,
+                    settings=options,
+                    statement_timeout_seconds=statement_timeout_seconds,
+                    on_up=batcher.pump if batcher else lambda: None,
+                )
+                for _ in range(count)
+            ]
+
+        if not pooler:
+            # A nested loop over the sorted items locks rows in their order; a hash join would not.
+            in_order = f"{settings} -c lock_timeout={LOCK_TIMEOUT_MILLISECONDS} -c enable_hashjoin=off -c enable_mergejoin=off"
+            self._writes.connections = connect(WRITERS, in_order, self._writes)
+            self._asks.connections = connect(ASKERS, in_order, self._asks)
+            self._readers = connect(READERS, settings, None)
 
     async def open(self) -> None:
         """Connect, or raise DatabaseUnavailable."""
-        try:
+        with _our_errors():
             await self._pool.open(wait=True, timeout=CONNECT_TIMEOUT_SECONDS)
-        except psycopg_pool.PoolTimeout as e:
-            raise DatabaseUnavailable from e
+            self._closing.push_async_callback(self._pool.close)
+            for connection in (*self._writes.connections, *self._asks.connections, *self._readers):
+                await connection.open()
+                self._closing.push_async_callback(connection.close)
 
     async def close(self) -> None:
         """Let go of all connections."""
-        await self._pool.close()
+        await self._closing.aclose()
+
+    async def write(self, batch: BatchQuery[R], item: Item) -> R | None:
+        """Run one item of a batch statement: its row if it took effect, None if not."""
+        if not self._writes.connections:
+            return await self._alone(batch, item)
+        return await self._writes.submit(batch, item)
+
+    async def ask(self, batch: BatchQuery[R], item: Item) -> R | None:
+        """The same for a batch statement that only reads."""
+        if not self._asks.connections:
+            return await self._alone(batch, item)
+        try:
+            return await self._asks.submit(batch, item)
+        except DatabaseUnavailable:  # the connection broke: reading again is harmless
+            return await self._alone(batch, item)
 
     async def all(self, query: Query[R], **parameters: object) -> list[R]:
         """Every row of a query."""
+        if query.pipelined and self._readers:
+            connection = min(self._readers, key=_under_way)
+            try:
+                with _our_errors():
+                    result = await connection.send(query.numbered_sql, dump([parameters[name] for name in query.parameters]))
+                    return [query.make(row) for row in load(result)]
+            except DatabaseUnavailable:  # the connection broke: the pool may have a better one, and reading again is harmless
+                if query.writes:
+                    raise
         return await self._run(query, parameters)
 
     async def one(self, query: Query[R], **parameters: object) -> R | None:
         """The first row of a query, or None."""
-        rows = await self._run(query, parameters)
+        rows = await self.all(query, **parameters)
         return rows[0] if rows else None
-
-    async def write(self, batch: BatchQuery[R], item: Item) -> R | None:
-        """Run one item of a batch statement: its row if it took effect, None if not."""
-        return await self.one(batch, items=encode_items([{"ord": 0, **item}]).decode())
-
-    async def ask(self, batch: BatchQuery[R], item: Item) -> R | None:
-        """The same for a batch statement that only reads."""
-        return await self.write(batch, item)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator["Transaction"]:
@@ -84,6 +126,11 @@ class Database:
         with _our_errors():
             async with self._pool.connection() as connection, connection.transaction():
                 yield Transaction(connection)
+
+    async def _alone(self, batch: BatchQuery[R], item: Item) -> R | None:
+        """One item of a batch statement, on a connection of its own."""
+        rows = await self._run(batch, {"items": encode_items([{"ord": 0, **item}]).decode()})
+        return rows[0] if rows else None
 
     async def _run(self, query: Query[R], parameters: Mapping[str, object]) -> list[R]:
         with _our_errors():
@@ -141,15 +188,9 @@ def _our_errors() -> Iterator[None]:
         raise DatabaseUnavailable from e
 
 
-class _EncodedLoader(Loader):
-    """`json` columns stay the bytes that Postgres wrote."""
-
-    def load(self, data: Buffer) -> Encoded[object]:
-        return Encoded(bytes(data))
-
-
 async def _configure(connection: psycopg.AsyncConnection) -> None:
-    """Make one parameter type of every int: psycopg keys prepared statements on text *and* parameter types."""
-    connection.adapters.register_dumper(int, Int8Dumper)
-    set_json_loads(msgspec.json.decode, connection)
-    connection.adapters.register_loader("json", _EncodedLoader)
+    adapt(connection.adapters)
+
+
+def _under_way(connection: PipelineConnection) -> int:
+    return connection.under_way

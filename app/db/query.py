@@ -16,12 +16,17 @@ class Query(Generic[R]):
 
     Parameters are named, `%(task_id)s`, and cast in the text where Postgres cannot tell their type. The text is
     a `LiteralString`: the type checker proves that nothing a user sent is part of any statement.
+
+    `pipelined` says that it is answered from a few index look-ups, so that it may share a connection with others:
+    whoever is behind it in line hardly waits.
     """
 
-    def __init__(self, row: type[R], sql: LiteralString) -> None:
+    def __init__(self, row: type[R], sql: LiteralString, *, pipelined: bool = False) -> None:
         self.row = row
         self.sql = sql
         self.parameters = tuple(dict.fromkeys(_PLACEHOLDER.findall(sql)))
+        self.numbered_sql = _PLACEHOLDER.sub(lambda match: f"${self.parameters.index(match[1]) + 1}", sql)
+        self.pipelined = pipelined
         self.writes = _WRITES.search(re.sub(r"FOR (NO KEY )?UPDATE|DO UPDATE", "", sql)) is not None
 
     def make(self, values: tuple[Any, ...]) -> R:  # Any: what the database sent, which the test over all queries checks
@@ -38,10 +43,14 @@ class BatchQuery(Query[R]):
     Its only parameter, `%(items)s`, is a JSON array with one object per call, each with its place, `ord`. A call
     that took effect comes back as a row with its `ord`; one that did not has no row. Which calls share a
     statement is the database layer's business: operations hand over one item and get one row or none.
+
+    Every item names its `workspaceId`. `one_per` names a field of which a batch holds each value at most once, among
+    items without a `version`: where no version decides, the second call must see what the first one did.
     """
 
-    def __init__(self, row: type[R], sql: LiteralString) -> None:
+    def __init__(self, row: type[R], sql: LiteralString, *, one_per: str | None = None) -> None:
         super().__init__(row, sql)
+        self.one_per = one_per
         if self.parameters != ("items",) or "ord" not in get_type_hints(row):
             message = f"{self!r}: a batch statement has the one parameter %(items)s and a row with `ord`"
             raise TypeError(message)

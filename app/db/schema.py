@@ -4,10 +4,16 @@ from pathlib import Path
 from typing import Final
 
 import psycopg
+from psycopg import errors as pg_errors
 
 FILE: Final = Path(__file__).parent.parent.parent / "schema.sql"
 VERSION: Final = 1  # what schema.sql writes into baton_schema; a test keeps the two equal
 CONNECT_TIMEOUT_SECONDS: Final = 5
+OLDEST_SERVER: Final = 150_000  # PostgreSQL 15, the oldest our SQL was tried on
+NEEDS: Final = (
+    "Baton needs a database of its own, the right to create tables in it, and the extensions pg_trgm and btree_gin "
+    "(an administrator can create them beforehand)."
+)
 LOCK: Final = 4_242_001  # advisory lock under which one of several starting processes applies the schema
 
 
@@ -19,12 +25,23 @@ class Unreachable(Exception):
     """There is no database to talk to; the message says why."""
 
 
+class Unsuitable(Exception):
+    """The database cannot hold the schema; the message says what it lacks."""
+
+
 def apply(dsn: str) -> bool:
     """Apply schema.sql if the database is empty. True if it was; SchemaMismatch if it holds another version."""
     with _connect(dsn) as connection:  # one transaction: all of the schema or none of it
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
         if _version(connection) is None:
-            connection.execute(FILE.read_bytes())
+            try:
+                connection.execute(FILE.read_bytes())
+            except (
+                pg_errors.InsufficientPrivilege,
+                pg_errors.FeatureNotSupported,
+                pg_errors.DuplicateObject,
+            ) as e:
+                raise Unsuitable(f"The schema cannot be applied: {e} {NEEDS}") from None
             return True
         _check(connection)
         return False
@@ -38,10 +55,16 @@ def check(dsn: str) -> int:
 
 def _connect(dsn: str) -> psycopg.Connection:
     try:
-        return psycopg.connect(dsn, connect_timeout=CONNECT_TIMEOUT_SECONDS)
-    except psycopg.OperationalError as e:
-        message = f"The database cannot be reached. Check DATABASE_URL: {e}"
-        raise Unreachable(message) from None
+        connection = psycopg.connect(dsn, connect_timeout=CONNECT_TIMEOUT_SECONDS)
+    except (psycopg.OperationalError, psycopg.ProgrammingError) as e:  # the latter: a URL that is none
+        raise Unreachable(f"The database cannot be reached. Check DATABASE_URL: {e}") from None
+    if connection.info.server_version < OLDEST_SERVER:
+        connection.close()
+        raise Unsuitable("The database server is too old. Baton needs PostgreSQL 15 or newer.")
+    if (encoding := connection.info.parameter_status("server_encoding")) != "UTF8":
+        connection.close()
+        raise Unsuitable(f"The database is encoded as {encoding}. Make one with ENCODING 'UTF8'.")
+    return connection
 
 
 def _check(connection: psycopg.Connection) -> int:

@@ -11,7 +11,7 @@ from app.db import Encoded, Query
 from app.errors import IdentityNotFound, InvalidInput
 from app.operations.tasks.task import KNOWN_IDENTITY
 from app.rpc import AgentRequest, Answer, Context, Step, operation
-from app.types import Handle, IdentityKind, Scope, Timestamp
+from app.types import NAME_CHARACTERS_MAX, NO_NUL, Handle, IdentityKind, Scope, Timestamp
 
 
 class MyChannel(Answer):
@@ -19,7 +19,9 @@ class MyChannel(Answer):
 
     id: Annotated[str, Meta(description="Its id, for `channelId`.")]
     name: Annotated[str, Meta(description="Its name, without `#`.")]
-    role: Annotated[Literal["reader", "poster", "admin"], Meta(description="What you may do there; a reader only reads.")]
+    role: Annotated[
+        Literal["reader", "poster", "admin"], Meta(description="What you may do there; a reader only reads.")
+    ]
 
 
 class Me(Answer):
@@ -39,7 +41,7 @@ class Me(Answer):
 
 
 class WorkspaceInfo(Answer):
-    """A workspace and how many live in it (contract section 5)."""
+    """A workspace and how many live in it."""
 
     id: Annotated[str, Meta(description="Its id.")]
     name: Annotated[str, Meta(description="Its name.")]
@@ -60,12 +62,13 @@ class ResolvedIdentity(Answer):
 
 
 class VerifyConnectionResult(Answer, omit_defaults=True):
-    """Whether a connection works. Also when it does not, the answer is a 200 (contract section 7)."""
+    """Whether a connection works. Also when it does not, the answer is a 200."""
 
     ok: Annotated[bool, Meta(description="Whether the token was good.")]
     message: Annotated[str, Meta(description="The same for people.")]
     reason: Annotated[
-        Literal["invalid_token", "expired", "already_used", "agent_mismatch"] | UnsetType, Meta(description="Why not.")
+        Literal["invalid_token", "expired", "already_used", "agent_mismatch"] | UnsetType,
+        Meta(description="Why not."),
     ] = UNSET
     verified_at: Annotated[Timestamp | None | UnsetType, Meta(description="When it was verified.")] = UNSET
     agent_id: Annotated[str | UnsetType, Meta(description="The agent that was verified.")] = UNSET
@@ -173,14 +176,26 @@ class GetWorkspaceInfo(AgentRequest):
 class ResolveIdentity(AgentRequest):
     """Whom to look up: exactly one of the two."""
 
-    handle: Annotated[Handle | UnsetType, Meta(description="A user's or agent's handle, with or without `@`.")] = UNSET
+    rules: ClassVar = {"oneOf": [{"required": ["handle"]}, {"required": ["email"]}]}
+
+    handle: Annotated[
+        Handle | UnsetType, Meta(description="A user's or agent's handle, with or without `@`.")
+    ] = UNSET
     email: Annotated[Handle | UnsetType, Meta(description="A user's email address.")] = UNSET
 
 
 class VerifyConnection(AgentRequest):
     """The token to echo."""
 
-    token: Annotated[str, Meta(min_length=1, max_length=500, description="The token an operator made for you.")]
+    token: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=NAME_CHARACTERS_MAX,
+            extra_json_schema=NO_NUL,
+            description="The token an operator made for you.",
+        ),
+    ]
 
 
 @operation(
@@ -250,9 +265,13 @@ async def verify_connection(ctx: Context, req: VerifyConnection) -> VerifyConnec
     digest = hashlib.sha256(req.token.encode()).digest()
     row = await ctx.db.one(SPEND_TOKEN, workspace_id=actor.workspace_id, actor_id=actor.id, hash=digest)
     if row is None:
-        return VerifyConnectionResult(ok=False, reason="invalid_token", message="This token is not known here.")
+        return VerifyConnectionResult(
+            ok=False, reason="invalid_token", message="This token is not known here."
+        )
     if not row.is_callers:
-        return VerifyConnectionResult(ok=False, reason="agent_mismatch", message="This token was made for another agent.")
+        return VerifyConnectionResult(
+            ok=False, reason="agent_mismatch", message="This token was made for another agent."
+        )
     if row.verified_at is not None:
         return VerifyConnectionResult(
             ok=True,
@@ -262,5 +281,9 @@ async def verify_connection(ctx: Context, req: VerifyConnection) -> VerifyConnec
             workspace_id=str(actor.workspace_id),
         )
     if row.expired and not row.used:
-        return VerifyConnectionResult(ok=False, reason="expired", message="This token has expired. Ask for a new one.")
-    return VerifyConnectionResult(ok=False, reason="already_used", message="This token was used before. Ask for a new one.")
+        return VerifyConnectionResult(
+            ok=False, reason="expired", message="This token has expired. Ask for a new one."
+        )
+    return VerifyConnectionResult(
+        ok=False, reason="already_used", message="This token was used before. Ask for a new one."
+    )

@@ -4,24 +4,88 @@ The published client parses exactly these shapes (contract sections 0, 3 and 12)
 `details` always an object, and an error has no status but the eight it knows.
 """
 
-from typing import Final
+from typing import Annotated, Any, Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from app.clock import timestamp
 from app.db import Encoded
 from app.db.encoded import as_json
 from app.errors import ApiError
-from app.rpc import Page
+from app.operations.tasks.task import Task
+from app.rpc import Answer, Page, Result
+from app.types import Timestamp
+
+
+class Meta(Answer):
+    """About the answer itself."""
+
+    request_id: Annotated[
+        str,
+        msgspec.Meta(description="The same as the header `X-Request-Id`; quote it when you report trouble."),
+    ]
+    timestamp: Annotated[Timestamp, msgspec.Meta(description="When the answer was made.")]
+
+
+class Pagination(Answer):
+    """How a list goes on."""
+
+    has_more: Annotated[bool, msgspec.Meta(description="Whether there is more behind this page.")]
+    cursor: Annotated[
+        str | None,
+        msgspec.Meta(description="Send it as `cursor` to get the next page; null on the last one."),
+    ]
+    history_cutoff: Annotated[None, msgspec.Meta(description="Always null: nothing is hidden.")] = None
+    total: Annotated[
+        int | UnsetType, msgspec.Meta(description="How many match in all, if you asked with `includeTotal`.")
+    ] = UNSET
+
+
+class PageMeta(Meta):
+    """About the answer itself, and how the list goes on."""
+
+    pagination: Annotated[Pagination, msgspec.Meta(description="How the list goes on.")]
+
+
+class ErrorDetails(Answer):
+    """The facts behind an error; each is there only where it says something."""
+
+    field: Annotated[str | UnsetType, msgspec.Meta(description="The field of the request it is about.")] = (
+        UNSET
+    )
+    index: Annotated[int | UnsetType, msgspec.Meta(description="The row of a bulk call, from 0.")] = UNSET
+    message: Annotated[
+        str | UnsetType, msgspec.Meta(description="Of a bulk call: what is wrong with the row.")
+    ] = UNSET
+    bytes_max: Annotated[int | UnsetType, msgspec.Meta(description="How large a body may be.")] = UNSET
+    scope: Annotated[str | UnsetType, msgspec.Meta(description="The scope that the key lacks.")] = UNSET
+    task_id: Annotated[str | UnsetType, msgspec.Meta(description="The task that was not found.")] = UNSET
+    channel_id: Annotated[str | UnsetType, msgspec.Meta(description="The channel that is closed to you.")] = (
+        UNSET
+    )
+    reason: Annotated[str | UnsetType, msgspec.Meta(description="Which kind of conflict it is.")] = UNSET
+    sent_version: Annotated[int | UnsetType, msgspec.Meta(description="The version you sent.")] = UNSET
+    current_version: Annotated[int | UnsetType, msgspec.Meta(description="The version the task is at.")] = (
+        UNSET
+    )
+    current: Annotated[
+        Task | UnsetType, msgspec.Meta(description="The whole task as it is now: merge your change into it.")
+    ] = UNSET
+
 
 _encode: Final = msgspec.json.Encoder(enc_hook=as_json).encode
 
 
-def success(result: object, request_id: str) -> bytes:
+def success(result: Result, request_id: str) -> bytes:
     """`{success, data, meta}` around the result of an operation."""
     meta = b'"meta":{"requestId":"%b","timestamp":"%b"' % (request_id.encode(), timestamp())
     if isinstance(result, Page):
-        return b'{"success":true,"data":%b,%b,"pagination":%b}}' % (data(result), meta, _encode(pagination(result)))
+        return b'{"success":true,"data":%b,%b,"pagination":%b}}' % (
+            data(result),
+            meta,
+            _encode(pagination(result)),
+        )
     return b'{"success":true,"data":%b,%b}}' % (data(result), meta)
 
 
@@ -31,13 +95,22 @@ def failure(error: ApiError, request_id: str) -> bytes:
     return _encode({"success": False, "error": error_object(error), "meta": meta})
 
 
-def data(result: object) -> bytes:
-    """The JSON of a result, without anything around it."""
+def data(result: Result) -> bytes:
+    """The JSON of a result, with nothing around it."""
     if isinstance(result, Encoded):
         return result.raw
     if isinstance(result, Page):
         return b"[%b]" % b",".join([item.raw for item in result.items])
     return _encode(result)
+
+
+def pagination(page: Page[Any]) -> Pagination:  # Any: of what does not matter
+    """How a list goes on."""
+    return Pagination(
+        has_more=page.cursor is not None,
+        cursor=page.cursor,
+        total=UNSET if page.total is None else page.total,
+    )
 
 
 def error_object(error: ApiError) -> dict[str, object]:
@@ -46,10 +119,3 @@ def error_object(error: ApiError) -> dict[str, object]:
     if error.details:
         said["details"] = error.details
     return said
-
-
-def pagination(page: Page[object]) -> dict[str, object]:
-    pagination: dict[str, object] = {"hasMore": page.cursor is not None, "cursor": page.cursor, "historyCutoff": None}
-    if page.total is not None:
-        pagination["total"] = page.total
-    return pagination

@@ -53,7 +53,7 @@ from app.errors import (
     Unauthenticated,
 )
 from app.logs import RequestLog
-from app.rpc import Actor, Context, Operation, Page, execute
+from app.rpc import Actor, Context, Operation, Page, Result, execute
 from app.transports import envelope
 from app.transports.http import BODY_BYTES_MAX
 from app.transports.tools import Tool, Toolbox, documents
@@ -62,10 +62,14 @@ Json: TypeAlias = dict[str, Any]  # Any: a JSON object of any shape
 Ctx: TypeAlias = ServerRequestContext[None, "Call"]
 
 PATIENCE_SECONDS: Final = 1.0  # a call that takes longer becomes a stream; almost all take milliseconds
-PROGRESS_INTERVAL_SECONDS: Final = 5.0  # well inside the 30 or 60 seconds after which proxies drop a silent stream
+PROGRESS_INTERVAL_SECONDS: Final = (
+    5.0  # well inside the 30 or 60 seconds after which proxies drop a silent stream
+)
 SESSION_BYTES_MAX: Final = 200  # of the session header that a client sends back; ours has 22 characters
 
-REQUEST_CANCELLED: Final = -32800  # what the SDK's own transport answers; the stream of a request must end somehow
+REQUEST_CANCELLED: Final = (
+    -32800
+)  # what the SDK's own transport answers; the stream of a request must end somehow
 RESOURCE_NOT_FOUND: Final = -32002  # before 2026-07-28, which uses "invalid params"
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -137,11 +141,15 @@ class McpEndpoint:
 
     # The door ------------------------------------------------------------------------------------------
 
-    async def _answer(self, call: "Call", scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> None:
+    async def _answer(
+        self, call: "Call", scope: Scope, headers: dict[bytes, bytes], receive: Receive
+    ) -> None:
         call.actor = await self._keys.actor(headers.get(b"authorization"))
         self._check_origin(headers.get(b"origin"))
         if scope["method"] != "POST":
-            message = "POST a message here. There is no stream to GET and no session to DELETE: nothing is kept."
+            message = (
+                "POST a message here. There is no stream to GET and no session to DELETE: nothing is kept."
+            )
             raise Refused(405, message, headers=[(b"allow", b"POST")])
         call.names = self._tools.chosen(_asked_tools(scope["query_string"]))
         call.streams = _accepts_stream(headers.get(b"accept", b"*/*"))
@@ -190,13 +198,18 @@ class McpEndpoint:
                 raise
             call.task.uncancel()
             call.code = "cancelled"
-            reply, status = _error(request_id, protocol.ErrorData(code=REQUEST_CANCELLED, message="Request cancelled")), 200
+            reply, status = (
+                _error(request_id, protocol.ErrorData(code=REQUEST_CANCELLED, message="Request cancelled")),
+                200,
+            )
         finally:
             call.end()
             if self._under_way.get(place) is call:
                 del self._under_way[place]
         # A session only tells one client's request ids from another's, so that a cancellation ends the right call.
-        new_session = message["method"] == "initialize" and [(b"mcp-session-id", secrets.token_urlsafe(16).encode())]
+        new_session = message["method"] == "initialize" and [
+            (b"mcp-session-id", secrets.token_urlsafe(16).encode())
+        ]
         await call.send(status, reply, new_session or [])
 
     async def _reply(self, call: "Call", message: Json, connection: Connection) -> tuple[bytes, int]:
@@ -214,7 +227,9 @@ class McpEndpoint:
         except MCPError as e:
             error = e.error
         except ValidationError:
-            error = protocol.ErrorData(code=protocol.INVALID_PARAMS, message="The parameters do not fit the method.")
+            error = protocol.ErrorData(
+                code=protocol.INVALID_PARAMS, message="The parameters do not fit the method."
+            )
         except Exception:
             log.exception("request %s failed: %s", call.request_id, call.what)
             error = protocol.ErrorData(code=protocol.INTERNAL_ERROR, message=InternalError().message)
@@ -226,7 +241,9 @@ class McpEndpoint:
 
     # The methods ---------------------------------------------------------------------------------------
 
-    async def _list_tools(self, ctx: Ctx, params: protocol.PaginatedRequestParams | None) -> protocol.ListToolsResult:
+    async def _list_tools(
+        self, ctx: Ctx, params: protocol.PaginatedRequestParams | None
+    ) -> protocol.ListToolsResult:
         call = _call(ctx)
         tools = self._tools.listed(call.names, call.caller.scopes)
         return protocol.ListToolsResult(tools=[protocol.Tool.model_validate(tool) for tool in tools])
@@ -271,7 +288,9 @@ class McpEndpoint:
         ]
         return protocol.ListResourceTemplatesResult(resource_templates=found)
 
-    async def _read_resource(self, ctx: Ctx, params: protocol.ReadResourceRequestParams) -> protocol.ReadResourceResult:
+    async def _read_resource(
+        self, ctx: Ctx, params: protocol.ReadResourceRequestParams
+    ) -> protocol.ReadResourceResult:
         call = _call(ctx)
         modern = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
         missing = protocol.INVALID_PARAMS if modern else RESOURCE_NOT_FOUND
@@ -290,9 +309,13 @@ class McpEndpoint:
             )
             return protocol.ReadResourceResult(contents=[text])
         known = ", ".join(document.uri for document in self._documents)
-        raise MCPError(code=missing, message=f"There is no resource {uri[:80]}. There are {known}.", data={"uri": uri[:200]})
+        raise MCPError(
+            code=missing,
+            message=f"There is no resource {uri[:80]}. There are {known}.",
+            data={"uri": uri[:200]},
+        )
 
-    async def _execute(self, call: "Call", operation: Operation, arguments: Mapping[str, object]) -> object:
+    async def _execute(self, call: "Call", operation: Operation, arguments: Mapping[str, object]) -> Result:
         ctx = Context(self._db, call.caller, call.request_id)
         try:
             async with asyncio.timeout(self._timeout_seconds):
@@ -371,7 +394,9 @@ class Call:
     async def notify(self, method: str, params: Mapping[str, Any] | None) -> None:
         """Send a notification ahead of the answer, where the client takes a stream."""
         if self.streams:
-            await self._event(msgspec.json.encode({"jsonrpc": "2.0", "method": method, "params": params or {}}))
+            await self._event(
+                msgspec.json.encode({"jsonrpc": "2.0", "method": method, "params": params or {}})
+            )
 
     async def progress(self, progress: float, total: float | None, message: str | None) -> None:
         """Say how far the work is, if the client asked to know; else only that it goes on."""
@@ -379,8 +404,15 @@ class Call:
             if self.streams:
                 await self._stream(b": working\r\n\r\n")
             return
-        said = {"progressToken": self.progress_token, "progress": progress, "total": total, "message": message}
-        await self.notify("notifications/progress", {key: value for key, value in said.items() if value is not None})
+        said = {
+            "progressToken": self.progress_token,
+            "progress": progress,
+            "total": total,
+            "message": message,
+        }
+        await self.notify(
+            "notifications/progress", {key: value for key, value in said.items() if value is not None}
+        )
 
     async def refuse(self, error: ApiError) -> None:
         """Answer that the door stays shut. A client reads the error of the protocol, people the same in words."""
@@ -390,7 +422,9 @@ class Call:
             headers.append((b"www-authenticate", _challenge(error)))
         if error.retry_after_seconds is not None:
             headers.append((b"retry-after", b"%d" % error.retry_after_seconds))
-        said = protocol.ErrorData(code=protocol.INVALID_REQUEST, message=error.message, data=envelope.error_object(error))
+        said = protocol.ErrorData(
+            code=protocol.INVALID_REQUEST, message=error.message, data=envelope.error_object(error)
+        )
         await self.send(error.status, _error(None, said), headers)
 
     async def send(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]] | None = None) -> None:
@@ -455,7 +489,9 @@ class Exchange:
     ) -> dict[str, Any]:
         raise NoBackChannelError(method)
 
-    async def notify(self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None) -> None:
+    async def notify(
+        self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
+    ) -> None:
         await self._call.notify(method, params)
 
     async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
@@ -492,7 +528,7 @@ Name tasks by id or as T-42. Times are RFC 3339. Lists are short and give the ma
 next, and only what is `retryable` may be sent again unchanged."""
 
 
-def _result(tool: Tool, result: object) -> Json:
+def _result(tool: Tool, result: Result) -> Json:
     """A result as text and as structure, with the same data as over HTTP. A list stands in an object, with its cursor."""
     raw = envelope.data(result)
     data = msgspec.json.decode(raw)
@@ -500,7 +536,7 @@ def _result(tool: Tool, result: object) -> Json:
     if tool.wrapped:
         data = {"data": data}
     if isinstance(result, Page):
-        data["pagination"] = envelope.pagination(result)
+        data["pagination"] = msgspec.to_builtins(envelope.pagination(result))
         if result.cursor is not None:
             content.append({"type": "text", "text": f"There is more: call again with cursor {result.cursor}"})
     return {"content": content, "structuredContent": data, "isError": False, "resultType": "complete"}
@@ -530,14 +566,20 @@ def _may(actor: Actor, operation: Operation) -> bool:
 def _connection(message: Json, headers: dict[bytes, bytes]) -> Connection:
     """The protocol version the client speaks, and who it says it is. Since 2026-07-28 every request says both."""
     request_id = message["id"]
-    if not isinstance(request_id, str | int) or isinstance(request_id, bool) or message.get("jsonrpc") != "2.0":
+    if (
+        not isinstance(request_id, str | int)
+        or isinstance(request_id, bool)
+        or message.get("jsonrpc") != "2.0"
+    ):
         text = 'Send one JSON-RPC request: {"jsonrpc": "2.0", "id": <string or integer>, "method": …}.'
         raise Refused(400, text)
     params = message.get("params")
     if params is not None and not isinstance(params, dict):
         text = "`params` must be an object."
         raise Refused(400, text, code=protocol.INVALID_PARAMS, request_id=request_id)
-    version = headers.get(b"mcp-protocol-version", protocol.DEFAULT_NEGOTIATED_VERSION.encode()).decode("latin-1")
+    version = headers.get(b"mcp-protocol-version", protocol.DEFAULT_NEGOTIATED_VERSION.encode()).decode(
+        "latin-1"
+    )
     if version in HANDSHAKE_PROTOCOL_VERSIONS:
         return Connection.from_envelope(version, None, None)
     text_headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
@@ -601,7 +643,9 @@ def _challenge(error: Unauthenticated) -> bytes:
     """The `WWW-Authenticate` of a 401 (RFC 6750): who sent no key is only told that one is needed."""
     if isinstance(error, KeyMissing):
         return b'Bearer realm="Baton"'
-    return b'Bearer realm="Baton", error="invalid_token", error_description="%b"' % error.message.encode("ascii", "replace")
+    return b'Bearer realm="Baton", error="invalid_token", error_description="%b"' % error.message.encode(
+        "ascii", "replace"
+    )
 
 
 def _error(request_id: protocol.RequestId | None, error: protocol.ErrorData) -> bytes:

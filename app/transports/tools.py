@@ -136,8 +136,9 @@ def _brief(operation: Operation) -> tuple[str, ...]:
 def _keys(operation: Operation) -> tuple[str, ...]:
     """The keys worth telling of an answer, or of each item of a list; empty for all of them."""
     match msgspec.inspect.type_info(operation.result):
-        case msgspec.inspect.StructType(cls=answer) | msgspec.inspect.ListType(
-            item_type=msgspec.inspect.StructType(cls=answer)
+        case (
+            msgspec.inspect.StructType(cls=answer)
+            | msgspec.inspect.ListType(item_type=msgspec.inspect.StructType(cls=answer))
         ):
             return tuple(getattr(answer, "brief", ()))
         case _:

@@ -469,6 +469,6 @@ def test_root_without_namespaces_becomes_nobody(stack: ExitStack, monkeypatch: p
 @needs_root
 def test_root_that_can_become_nobody_else_is_told(new_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "CLONE_NEWUSER", 1)
-    with pytest.raises(EmbeddedPostgresError, match="root in a user namespace.*ordinary user.*DATABASE_URL"):
+    with pytest.raises(EmbeddedPostgresError, match=r"root in a user namespace.*ordinary user.*DATABASE_URL"):
         EmbeddedPostgres(new_dir).start()
     assert new_dir.stat().st_uid == 0, "and nothing was given away"

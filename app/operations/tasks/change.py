@@ -33,7 +33,9 @@ from app.operations.tasks.comment import COMMENT_CTES
 from app.operations.tasks.task import KNOWN_IDENTITY, TASK_JSON, VISIBLE, WRITABLE, EncodedTask
 from app.rpc import Context
 
-ATTEMPTS_MAX: Final = 10  # without a version, losing this often in a row means the task is changed all the time
+ATTEMPTS_MAX: Final = (
+    10  # without a version, losing this often in a row means the task is changed all the time
+)
 
 
 class ChangedRow(msgspec.Struct):
@@ -53,10 +55,10 @@ class RefusalRow(msgspec.Struct):
     writable: bool
     assigned: bool
     assigned_to_caller: bool
-    assignee_known: bool
+    may_assign: bool
     channel_known: bool
-    channel_open_to_caller: bool
-    parent_visible: bool
+    may_bind: bool
+    may_put_under: bool
     parent_is_below: bool
 
 
@@ -153,6 +155,15 @@ PARENT_BELOW: Final = """EXISTS (
         )
         SELECT FROM up WHERE up.id = o.id)"""
 
+# What a change may say of the three: nothing, what is the case already (whoever sends a task back as they read
+# it asks for nothing), or something that is theirs to use.
+MAY_ASSIGN: Final = f"""(
+        i.assignee_id IS NULL OR (i.assignee_id, i.assignee_kind) = (o.assignee_id, o.assignee_kind) OR {ASSIGNEE_KNOWN})"""
+MAY_BIND: Final = f"""(i.channel_id IS NULL OR i.channel_id = o.channel_id OR {CHANNEL_OPEN})"""
+MAY_PUT_UNDER: Final = (
+    f"""(i.parent_task_id IS NULL OR i.parent_task_id = o.parent_task_id OR {PARENT_VISIBLE})"""
+)
+
 CHANGE_CTES: Final = f"""
     WITH {INPUT}, changed AS (
         UPDATE tasks t
@@ -167,9 +178,10 @@ CHANGE_CTES: Final = f"""
            AND t.version = o.version                      -- nobody came in between, also where the caller sent no version
            AND (i.version IS NULL OR i.version = o.version)
            AND {WRITABLE}
-           AND (i.assignee_id IS NULL OR {ASSIGNEE_KNOWN})
-           AND (i.channel_id IS NULL OR {CHANNEL_OPEN})
-           AND (i.parent_task_id IS NULL OR ({PARENT_VISIBLE} AND NOT {PARENT_BELOW}))
+           AND {MAY_ASSIGN}
+           AND {MAY_BIND}
+           AND {MAY_PUT_UNDER}
+           AND (i.parent_task_id IS NULL OR NOT {PARENT_BELOW})
            AND (i.kind <> 'released' OR o.assignee_id = i.actor_id)
            AND d.changes IS NOT NULL
         RETURNING t.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.kind, i.comment, d.changes AS difference
@@ -192,7 +204,9 @@ CHANGE_CTES: Final = f"""
          WHERE x.workspace_id = c.workspace_id AND x.task_id = c.id AND c.difference ?| ARRAY['title', 'description']
     )"""
 
-CHANGE = BatchQuery(ChangedRow, f"""{CHANGE_CTES} SELECT t.ord, {TASK_JSON} FROM changed t""")
+CHANGE = BatchQuery(
+    ChangedRow, f"""{CHANGE_CTES} SELECT t.ord, {TASK_JSON} FROM changed t""", one_per="taskId"
+)
 
 # The same with a comment that says why. Apart, because a plain update should not pay for it.
 CHANGE_AND_COMMENT = BatchQuery(
@@ -201,6 +215,7 @@ CHANGE_AND_COMMENT = BatchQuery(
         SELECT workspace_id, id AS task_id, version, actor_id, actor_kind, request_id, comment FROM changed
     ), {COMMENT_CTES}
     SELECT t.ord, {TASK_JSON} FROM changed t""",
+    one_per="taskId",
 )
 
 WHY = BatchQuery(
@@ -212,11 +227,11 @@ WHY = BatchQuery(
            {WRITABLE},
            t.assignee_id IS NOT NULL,
            t.assignee_id IS NOT DISTINCT FROM i.actor_id,
-           i.assignee_id IS NULL OR {ASSIGNEE_KNOWN},
+           {MAY_ASSIGN},
            i.channel_id IS NULL
                OR EXISTS (SELECT FROM channels c WHERE c.workspace_id = i.workspace_id AND c.id = i.channel_id),
-           i.channel_id IS NULL OR {CHANNEL_OPEN},
-           i.parent_task_id IS NULL OR {PARENT_VISIBLE},
+           {MAY_BIND},
+           {MAY_PUT_UNDER},
            i.parent_task_id IS NOT NULL AND {PARENT_BELOW}
       FROM i
       JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
@@ -245,23 +260,35 @@ async def change(
     ctx: Context,
     *,
     task_id: UUID,
+    sent_task_id: str,
     kind: str,
     changes: Mapping[str, object],
+    sent_parent_id: str | None = None,
     version: int | None = None,
     comment: Mapping[str, object] | None = None,
 ) -> EncodedTask | Unchanged:
     """Change a task, and answer with the task as it is after that; or raise what stands in the way.
 
-    A call that would change nothing writes nothing and gets the task as Unchanged.
+    A call that would change nothing writes nothing and gets the task as Unchanged. Errors name tasks as the
+    caller did, in `sent_…`: the id behind a `T-42` that they may not see is not theirs to learn.
     """
-    item = {**ctx.who, "taskId": task_id, "version": version, "kind": kind, "changes": changes, "comment": comment}
+    item = {
+        **ctx.who,
+        "taskId": task_id,
+        "version": version,
+        "kind": kind,
+        "changes": changes,
+        "comment": comment,
+    }
     for _ in range(ATTEMPTS_MAX):
         if (row := await _attempt(ctx, item)) is not None:
             return row.task
         why = await ctx.db.ask(WHY, item)
-        if refusal := _refusal(why, item):
+        if why is None:
+            raise TaskNotFound(sent_task_id)
+        if refusal := _refusal(why, item, sent_parent_id):
             raise refusal
-        if why is not None and why.unchanged:
+        if why.unchanged:
             return Unchanged(why.task)
         # Nothing is in the way any more: someone changed the task between the two statements.
     raise Contended
@@ -275,26 +302,26 @@ async def _attempt(ctx: Context, item: Mapping[str, Any]) -> ChangedRow | None:
         return await tx.write(CHANGE, item)
 
 
-def _refusal(why: RefusalRow | None, item: Mapping[str, Any]) -> ApiError | None:
+def _refusal(  # noqa: PLR0911 - a ladder
+    why: RefusalRow, item: Mapping[str, Any], sent_parent_id: str | None
+) -> ApiError | None:
     """The first thing that stands in the way, most fundamental first; None if nothing does."""
     changes = item["changes"]
-    if why is None:
-        return TaskNotFound(str(item["taskId"]))
     if not why.writable:
         return TaskReadOnly()
     if item["version"] is not None and item["version"] != why.version:
         return VersionConflict(sent=item["version"], current_version=why.version, current=why.task)
     if item["kind"] == "released" and not why.assigned_to_caller:
         return NotAssignee() if why.assigned else NotAssigned()
-    if not why.assignee_known:
+    if not why.may_assign:
         field = "assigneeUserId" if changes["assigneeKind"] == "user" else "assigneeAgentId"
         return IdentityNotFound(str(changes["assigneeId"]), field=field)
     if not why.channel_known:
         return ChannelNotFound(str(changes["channelId"]))
-    if not why.channel_open_to_caller:
+    if not why.may_bind:
         return ChannelNotMember(str(changes["channelId"]))
-    if not why.parent_visible:
-        return TaskNotFound(str(changes["parentTaskId"]), field="parentTaskId")
+    if not why.may_put_under:
+        return TaskNotFound(sent_parent_id or str(changes["parentTaskId"]), field="parentTaskId")
     if why.parent_is_below:
         return ParentCycle()
     return None

@@ -1,7 +1,7 @@
 """Remarks on tasks: written with comment-on-task, or along with a change that gives its reason; read with list-comments."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Final
 from uuid import UUID
 
@@ -13,7 +13,17 @@ from app.errors import IdentityNotFound, InvalidInput, TaskNotFound, TaskReadOnl
 from app.ids import new_id
 from app.operations.tasks.task import KNOWN_IDENTITY, VISIBLE, WRITABLE, task_id, uuid_or_none
 from app.rpc import AgentRequest, Answer, Context, Page, Step, given, operation
-from app.types import MENTIONS_MAX, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, IdentityKind, Limit, Markdown, Timestamp
+from app.types import (
+    MENTIONS_MAX,
+    PAGE_ROWS_DEFAULT,
+    PAGE_ROWS_MAX,
+    Cursor,
+    Id,
+    IdentityKind,
+    Limit,
+    Markdown,
+    Timestamp,
+)
 
 
 class Mention(Answer):
@@ -24,7 +34,7 @@ class Mention(Answer):
 
 
 class TaskComment(Answer):
-    """A remark on a task (contract section 5)."""
+    """A remark on a task."""
 
     brief: ClassVar[tuple[str, ...]] = ("id", "authorUserId", "authorAgentId", "body", "createdAt")
 
@@ -95,7 +105,9 @@ COMMENT_CTES: Final = """
         SELECT r.workspace_id, p.id, r.task_id
           FROM remark r
          CROSS JOIN LATERAL (
-               SELECT r.actor_id AS id UNION ALL SELECT (m->>'id')::uuid FROM jsonb_array_elements(r.comment->'mentions') AS m) named
+               SELECT r.actor_id AS id
+                UNION ALL
+               SELECT (m->>'id')::uuid FROM jsonb_array_elements(r.comment->'mentions') AS m) named
           JOIN identities a ON a.workspace_id = r.workspace_id AND a.id = named.id
          CROSS JOIN LATERAL (VALUES (a.id), (a.owner_id)) AS p (id)
          WHERE p.id IS NOT NULL
@@ -143,6 +155,7 @@ FIND_ADDRESSED = Query(
                     WHERE mine.workspace_id = i.workspace_id AND mine.identity_id = i.actor_id AND its.identity_id = a.id)
      ORDER BY a.id
     """,
+    pipelined=True,
 )
 
 SEES_TASK = Query(
@@ -154,6 +167,7 @@ SEES_TASK = Query(
       JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = %(task_id)s::uuid
      WHERE {VISIBLE}
     """,
+    pipelined=True,
 )
 
 LIST_COMMENTS = Query(
@@ -182,7 +196,10 @@ class CommentOnTask(AgentRequest):
     """A remark."""
 
     task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
-    body: Annotated[Markdown, Meta(min_length=1, description="What to say, in markdown. `@handle` outside code addresses someone.")]
+    body: Annotated[
+        Markdown,
+        Meta(min_length=1, description="What to say, in markdown. `@handle` outside code addresses someone."),
+    ]
     mentions: Annotated[
         Annotated[list[GivenMention], Meta(max_length=MENTIONS_MAX)] | None | UnsetType,
         Meta(description="Users and agents to address besides those the body names; at most 20 in all."),
@@ -193,9 +210,11 @@ class ListComments(AgentRequest):
     """Which comments."""
 
     task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
-    limit: Annotated[Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")] = UNSET
+    limit: Annotated[
+        Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")
+    ] = UNSET
     cursor: Annotated[
-        Annotated[str, Meta(pattern="^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")] | None | UnsetType,
+        Cursor | None | UnsetType,
         Meta(description="`meta.pagination.cursor` of the page before."),
     ] = UNSET
 
@@ -213,7 +232,8 @@ async def comment_on_task(ctx: Context, req: CommentOnTask) -> Encoded[TaskComme
     """
     id = await task_id(ctx, req.task_id)
     row = await ctx.db.write(
-        ADD_COMMENT, {**ctx.who, "taskId": id, "comment": await new_comment(ctx, req.body, given(req.mentions) or ())}
+        ADD_COMMENT,
+        {**ctx.who, "taskId": id, "comment": await new_comment(ctx, req.body, given(req.mentions) or ())},
     )
     if row is not None:
         return row.comment
@@ -229,39 +249,46 @@ async def list_comments(ctx: Context, req: ListComments) -> Page[TaskComment]:
     Page with `cursor`.
     """
     id = await task_id(ctx, req.task_id)
-    if not await ctx.db.one(SEES_TASK, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, task_id=id):
+    if not await ctx.db.one(
+        SEES_TASK, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, task_id=id
+    ):
         raise TaskNotFound(req.task_id)
     limit = min(given(req.limit) or PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX)
     after = given(req.cursor) or NIL
     rows = await ctx.db.all(
         LIST_COMMENTS, workspace_id=ctx.actor.workspace_id, task_id=id, after=str(after), limit=limit + 1
     )
-    return Page.cut(rows, limit)
+    return Page[TaskComment].cut(rows, limit)
 
 
-async def new_comment(ctx: Context, body: str, mentions: Iterable[GivenMention] = ()) -> dict[str, object]:
+async def new_comment(ctx: Context, body: str, mentions: Sequence[GivenMention] = ()) -> dict[str, object]:
     """A comment as the statements take it, with everyone it addresses looked up."""
     handles = handles_in(body)
-    ids: list[UUID] = []
-    for mention in mentions:
-        if (id := uuid_or_none(mention.id)) is None:
-            raise IdentityNotFound(mention.id, field="mentions")
-        ids.append(id)
+    ids = [id for mention in mentions if (id := uuid_or_none(mention.id))]
     found: list[Addressed] = []
     if handles or ids:
         found = await ctx.db.all(
-            FIND_ADDRESSED, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, handles=handles, ids=ids
+            FIND_ADDRESSED,
+            workspace_id=ctx.actor.workspace_id,
+            actor_id=ctx.actor.id,
+            handles=handles,
+            ids=ids,
         )
-    if unknown := set(ids) - {a.id for a in found}:
-        raise IdentityNotFound(str(min(unknown)), field="mentions")
+    kinds = {a.id: a.kind for a in found}
+    for mention in mentions:
+        kind = kinds.get(uuid_or_none(mention.id) or NIL)
+        if kind is None or mention.type not in {kind, UNSET}:
+            raise IdentityNotFound(mention.id, field="mentions")
     if len(found) > MENTIONS_MAX:
-        message = f"A comment addresses at most {MENTIONS_MAX} users and agents; this one addresses {len(found)}."
+        message = (
+            f"A comment addresses at most {MENTIONS_MAX} users and agents; this one addresses {len(found)}."
+        )
         raise InvalidInput(message, field="mentions")
     return {"id": new_id(), "body": body, "mentions": [{"id": a.id, "type": a.kind} for a in found]}
 
 
 _CODE: Final = re.compile(r"(`{3,}|~{3,}).*?(?:\1|\Z)|(`+)(?!`).*?(?<!`)\2(?!`)", re.DOTALL)
-_HANDLE: Final = re.compile(r"(?<![\w@./-])@([a-z0-9][a-z0-9-]{0,62})(?![\w@])", re.IGNORECASE)
+_HANDLE: Final = re.compile(r"(?<![\w@./-])@([a-zA-Z0-9][a-zA-Z0-9-]{0,62}+)(?![\w@-])")
 HANDLES_READ_MAX: Final = 200  # of one body; a text with more @words is data, not an address
 
 

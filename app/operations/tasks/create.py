@@ -1,18 +1,24 @@
 """create-task and create-tasks-bulk: one statement for one task or fifty, all of them or none."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Final
-from uuid import UUID
+from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Encoded, Query
-from app.decoding import explained
-from app.errors import ApiError, ChannelNotFound, ChannelNotMember, IdentityNotFound, InvalidInput, TaskNotFound
+from app.decoding import explained, refuse_nul
+from app.errors import (
+    ApiError,
+    ChannelNotFound,
+    ChannelNotMember,
+    IdentityNotFound,
+    InvalidInput,
+    TaskNotFound,
+)
 from app.ids import new_id
-from app.operations.tasks.change import ASSIGNEE_KNOWN, CHANNEL_OPEN, PARENT_VISIBLE
-from app.operations.tasks.task import TASK_JSON, EncodedTask, Task
+from app.operations.tasks.change import ASSIGNEE_KNOWN, ATTEMPTS_MAX, CHANNEL_OPEN, PARENT_VISIBLE
+from app.operations.tasks.task import ONE_ASSIGNEE, TASK_JSON, EncodedTask, Task, uuid_or_none
 from app.operations.tasks.update import assignment, bound, due, ranked, under
 from app.rpc import AgentRequest, Context, Step, changes, given, operation
 from app.types import BULK_ROWS_MAX, Id, Markdown, NewTaskStatus, TaskPriority, Title, When, trimmed_title
@@ -34,7 +40,7 @@ class UnusableRow(msgspec.Struct):
     parent_visible: bool
 
 
-_INPUT: Final = """
+_INPUT: Final = f"""
     i AS MATERIALIZED (
         SELECT (e->>'ord')::int             AS ord,
                %(workspace_id)s::uuid       AS workspace_id,
@@ -54,7 +60,6 @@ _INPUT: Final = """
     ), unusable AS (
         SELECT ord, assignee_known, channel_known, channel_open_to_caller, parent_visible
           FROM i CROSS JOIN LATERAL (SELECT
-""" + f"""
                i.assignee_id IS NULL OR {ASSIGNEE_KNOWN} AS assignee_known,
                i.channel_id IS NULL OR EXISTS (
                    SELECT FROM channels c WHERE c.workspace_id = i.workspace_id AND c.id = i.channel_id) AS channel_known,
@@ -113,7 +118,8 @@ CREATE = Query(
           FROM (SELECT %(summary)s::jsonb AS s) given
          CROSS JOIN (
                SELECT string_agg('T-' || c.number || coalesce(' @' || a.handle, ''), ', ' ORDER BY c.number) AS tasks,
-                      jsonb_agg(DISTINCT jsonb_build_object('id', a.id, 'type', a.kind)) FILTER (WHERE a.id IS NOT NULL) AS mentions
+                      jsonb_agg(DISTINCT jsonb_build_object('id', a.id, 'type', a.kind))
+                          FILTER (WHERE a.id IS NOT NULL) AS mentions
                  FROM created c
                  LEFT JOIN identities a ON a.workspace_id = c.workspace_id AND a.id = c.assignee_id) told
          WHERE s->>'channelId' IS NOT NULL AND told.tasks IS NOT NULL
@@ -151,16 +157,26 @@ FIND_CHANNEL = Query(
 class NewTask(msgspec.Struct, kw_only=True, rename="camel"):
     """One task to create: a title, and whatever else is known."""
 
+    rules: ClassVar = ONE_ASSIGNEE
+
     title: Annotated[Title, Meta(description="What is to be done, in 1 to 500 characters after trimming.")]
-    description: Annotated[Markdown | None | UnsetType, Meta(description="The rest of it, in markdown.")] = UNSET
-    status: Annotated[NewTaskStatus | None | UnsetType, Meta(description="Where it starts: `todo` unless told.")] = UNSET
-    priority: Annotated[TaskPriority | None | UnsetType, Meta(description="How urgent it is: `none` unless told.")] = UNSET
+    description: Annotated[Markdown | None | UnsetType, Meta(description="The rest of it, in markdown.")] = (
+        UNSET
+    )
+    status: Annotated[
+        NewTaskStatus | None | UnsetType, Meta(description="Where it starts: `todo` unless told.")
+    ] = UNSET
+    priority: Annotated[
+        TaskPriority | None | UnsetType, Meta(description="How urgent it is: `none` unless told.")
+    ] = UNSET
     assignee_agent_id: Annotated[Id | None | UnsetType, Meta(description="Agent who is to have it.")] = UNSET
     assignee_user_id: Annotated[Id | None | UnsetType, Meta(description="User who is to have it.")] = UNSET
     parent_task_id: Annotated[
         Id | None | UnsetType, Meta(description="Task it is a part of, by id or as `T-42`.")
     ] = UNSET
-    channel_id: Annotated[Id | None | UnsetType, Meta(description="Channel to bind it to, whose members then see it.")] = UNSET
+    channel_id: Annotated[
+        Id | None | UnsetType, Meta(description="Channel to bind it to, whose members then see it.")
+    ] = UNSET
     due_at: Annotated[When | None | UnsetType, Meta(description="When it is due, with an offset.")] = UNSET
 
     def __post_init__(self) -> None:
@@ -172,25 +188,45 @@ class CreateTask(NewTask, AgentRequest):
     """The task to create."""
 
 
+_ROWS: Final = {"type": "array", "items": NewTask, "minItems": 1, "maxItems": BULK_ROWS_MAX}
+
+
 class CreateTasksBulk(AgentRequest):
     """The tasks to create."""
 
+    rules: ClassVar = {
+        "properties": {
+            "tasks": {
+                "anyOf": [
+                    _ROWS,
+                    {"type": "string", "contentMediaType": "application/json", "contentSchema": _ROWS},
+                ]
+            }
+        }
+    }
+
     tasks: Annotated[
-        str | list[dict[str, Any]],  # Any: each row is checked one by one, so that the failing one can be named
-        Meta(description="1 to 50 tasks, each with the fields of create-task: a JSON array, or a string that holds one."),
+        str
+        | list[dict[str, Any]],  # Any: each row is checked one by one, so that the failing one can be named
+        Meta(
+            description="1 to 50 tasks, each with the fields of create-task: a JSON array, or a string that holds one."
+        ),
     ]
     summary_channel_id: Annotated[
         Id | None | UnsetType, Meta(description="Channel in which to announce them with one message.")
     ] = UNSET
     summary_message: Annotated[
-        Markdown | None | UnsetType, Meta(description="What to say there; left out, the tasks and assignees are listed.")
+        Markdown | None | UnsetType,
+        Meta(description="What to say there; left out, the tasks and assignees are listed."),
     ] = UNSET
 
 
 @operation(
     scope="task-write",
     errors=(InvalidInput, TaskNotFound, IdentityNotFound, ChannelNotFound, ChannelNotMember),
-    core=Step(80, "Work you will not do now, or for someone else: make it a task, bound to a channel if others should see it."),
+    core=Step(
+        80, "Work you will not do now, or for someone else: make it a task, bound to a channel to share it."
+    ),
 )
 async def create_task(ctx: Context, req: CreateTask) -> EncodedTask:
     """Create a task.
@@ -202,7 +238,10 @@ async def create_task(ctx: Context, req: CreateTask) -> EncodedTask:
     return task
 
 
-@operation(scope="task-write", errors=(InvalidInput, TaskNotFound, IdentityNotFound, ChannelNotFound, ChannelNotMember))
+@operation(
+    scope="task-write",
+    errors=(InvalidInput, TaskNotFound, IdentityNotFound, ChannelNotFound, ChannelNotMember),
+)
 async def create_tasks_bulk(ctx: Context, req: CreateTasksBulk) -> Encoded[list[Task]]:
     """Create up to 50 tasks at once: all of them, or none if one is not in order.
 
@@ -211,12 +250,14 @@ async def create_tasks_bulk(ctx: Context, req: CreateTasksBulk) -> Encoded[list[
     rows = _rows(req.tasks)
     summary: dict[str, object] = {}
     if channel := given(req.summary_channel_id):
-        summary = {**bound(channel), "id": new_id(), "content": given(req.summary_message) or None}
+        if (channel_id := uuid_or_none(channel)) is None:
+            raise ChannelNotFound(channel, field="summaryChannelId")
+        summary = {"channelId": channel_id, "id": new_id(), "content": given(req.summary_message) or None}
         found = await ctx.db.one(
             FIND_CHANNEL,
             workspace_id=ctx.actor.workspace_id,
             actor_id=ctx.actor.id,
-            channel_id=summary["channelId"],
+            channel_id=channel_id,
         )
         if found is None or not found.known:
             raise ChannelNotFound(channel, field="summaryChannelId")
@@ -235,21 +276,33 @@ def _rows(sent: str | list[dict[str, Any]]) -> list[NewTask]:
             message = f"`tasks` is a string, but not one that holds a JSON array: {e}."
             raise InvalidInput(message, field="tasks") from None
     if not isinstance(sent, list) or not 1 <= len(sent) <= BULK_ROWS_MAX:
-        count = f" of {len(sent)}" if isinstance(sent, list) else ""
-        message = f"`tasks` must be an array{count and f', not one{count},'} of 1 to {BULK_ROWS_MAX} tasks."
+        count = f"; this one has {len(sent)}" if isinstance(sent, list) else ""
+        message = f"`tasks` must be an array of 1 to {BULK_ROWS_MAX} tasks{count}."
         raise InvalidInput(message, field="tasks")
     rows: list[NewTask] = []
     for index, row in enumerate(sent):
         try:
-            rows.append(msgspec.convert(row, NewTask))
-        except msgspec.ValidationError as e:
-            raise _at(index, explained(e)) from None
+            rows.append(_row(row))
         except InvalidInput as e:
             raise _at(index, e) from None
     return rows
 
 
-async def _create(ctx: Context, tasks: Sequence[NewTask], summary: dict[str, object] | None = None) -> list[EncodedTask]:
+def _row(sent: Any) -> NewTask:  # Any: this is JSON of any shape, before it is checked
+    try:
+        refuse_nul(sent)  # also here: in a body that holds the rows as a string, NUL is escaped twice
+        return msgspec.convert(sent, NewTask)
+    except msgspec.ValidationError as e:
+        raise explained(e) from None
+    except RecursionError:
+        message = "It is nested too deeply."
+        raise InvalidInput(message) from None
+
+
+async def _create(
+    ctx: Context, tasks: Sequence[NewTask], summary: dict[str, object] | None = None
+) -> list[EncodedTask]:
+    """Create all of the tasks or none. With a `summary`, even an empty one, it is a bulk call, whose errors name the row."""
     rows: list[dict[str, object]] = []
     for index, task in enumerate(tasks):
         try:
@@ -262,20 +315,22 @@ async def _create(ctx: Context, tasks: Sequence[NewTask], summary: dict[str, obj
         "actor_kind": ctx.actor.kind,
         "rows": msgspec.json.encode(rows).decode(),
     }
-    created = await ctx.db.all(
-        CREATE,
-        **parameters,
-        count=len(rows),
-        request_id=ctx.request_id,
-        summary=msgspec.json.encode(summary or {}).decode(),
-    )
-    if created:
-        return [row.task for row in created]
-    bad = await ctx.db.one(FIND_UNUSABLE, **parameters)
-    if bad is None:  # what was missing has just appeared
-        return await _create(ctx, tasks, summary)
-    refusal = _refusal(bad, tasks[bad.ord])
-    raise _at(bad.ord, refusal) if summary is not None else refusal
+    for _ in range(ATTEMPTS_MAX):
+        created = await ctx.db.all(
+            CREATE,
+            **parameters,
+            count=len(rows),
+            request_id=ctx.request_id,
+            summary=msgspec.json.encode(summary or {}).decode(),
+        )
+        if created:
+            return [row.task for row in created]
+        if bad := await ctx.db.one(FIND_UNUSABLE, **parameters):
+            refusal = _refusal(bad, tasks[bad.ord])
+            raise _at(bad.ord, refusal) if summary is not None else refusal
+        # Nothing is missing any more: it appeared between the two statements.
+    message = f"the workspace {ctx.actor.workspace_id} has no counter for its tasks"
+    raise RuntimeError(message)
 
 
 async def _values(ctx: Context, task: NewTask) -> dict[str, object]:
@@ -283,7 +338,9 @@ async def _values(ctx: Context, task: NewTask) -> dict[str, object]:
     return {
         **changes(task, "title", "description", "status"),
         **ranked(task.priority),
-        **assignment(agent=given(task.assignee_agent_id) or UNSET, user=given(task.assignee_user_id) or UNSET),
+        **assignment(
+            agent=given(task.assignee_agent_id) or UNSET, user=given(task.assignee_user_id) or UNSET
+        ),
         **due(given(task.due_at) or UNSET),
         **bound(given(task.channel_id) or UNSET),
         **await under(ctx, given(task.parent_task_id) or UNSET),
@@ -304,5 +361,6 @@ def _refusal(bad: UnusableRow, task: NewTask) -> ApiError:
 def _at(index: int, error: ApiError) -> ApiError:
     """The same error, saying which row of a bulk call it is about."""
     error.message = f"Row {index}: {error.message} No task was created."
+    error.args = (error.message,)
     error.details = {"index": index, **(error.details or {}), "message": error.message}
     return error

@@ -26,14 +26,18 @@ class CancelTask(AgentRequest):
     """The task to cancel, and why."""
 
     task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
-    reason: Annotated[Markdown | None | UnsetType, Meta(description="Why, in markdown; kept as a comment.")] = UNSET
+    reason: Annotated[
+        Markdown | None | UnsetType, Meta(description="Why, in markdown; kept as a comment.")
+    ] = UNSET
 
 
 class BlockTask(AgentRequest):
     """The task that is stuck, and on what."""
 
     task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
-    reason: Annotated[Markdown, Meta(min_length=1, description="What it waits for, in markdown; kept as a comment.")]
+    reason: Annotated[
+        Markdown, Meta(min_length=1, description="What it waits for, in markdown; kept as a comment.")
+    ]
 
 
 class ReleaseTask(AgentRequest):
@@ -89,6 +93,7 @@ async def release_task(ctx: Context, req: ReleaseTask) -> EncodedTask:
     changed = await change(
         ctx,
         task_id=await task_id(ctx, req.task_id),
+        sent_task_id=req.task_id,
         kind="released",
         changes={"assigneeId": None, "assigneeKind": None},
     )
@@ -100,7 +105,9 @@ async def _set_status(
 ) -> EncodedTask:
     id = await task_id(ctx, sent_task_id)
     comment = await new_comment(ctx, reason) if reason else None
-    changed = await change(ctx, task_id=id, kind=kind, changes={"status": status}, comment=comment)
+    changed = await change(
+        ctx, task_id=id, sent_task_id=sent_task_id, kind=kind, changes={"status": status}, comment=comment
+    )
     if not isinstance(changed, Unchanged):
         return changed
     if comment is not None:

@@ -6,21 +6,35 @@ first, over what the caller takes part in and over each of their channels, and s
 of them looks at tasks the caller does not see, so a list costs the same in a workspace of a million.
 """
 
+import re
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Encoded, Query
+from app.db import BatchQuery, Encoded, Query
 from app.errors import InvalidInput, TaskNotFound
-from app.operations.tasks.task import CLOSED, PRIORITIES, TASK_JSON, VISIBLE, EncodedTask, Task, task_id, uuid_or_none
+from app.operations.tasks.task import (
+    CLOSED,
+    DIGITS_MAX,
+    ONE_ASSIGNEE,
+    PRIORITIES,
+    TASK_JSON,
+    VISIBLE,
+    EncodedTask,
+    Task,
+    task_id,
+    uuid_or_none,
+)
 from app.rpc import AgentRequest, Context, Page, Step, given, operation
 from app.types import (
     FIELDS_MAX,
+    NO_NUL,
     PAGE_ROWS_DEFAULT,
     PAGE_ROWS_MAX,
     QUERY_CHARACTERS_MAX,
+    Cursor,
     Id,
     Limit,
     StatusFilter,
@@ -32,6 +46,7 @@ from app.types import (
 class FoundRow(msgspec.Struct):
     """One task."""
 
+    ord: int
     task: EncodedTask
 
 
@@ -48,13 +63,19 @@ class CountRow(msgspec.Struct):
     count: int
 
 
-GET_TASK = Query(
+GET_TASK = BatchQuery(
     FoundRow,
     f"""
-    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
-    SELECT {TASK_JSON}
+    WITH i AS MATERIALIZED (
+        SELECT (e->>'ord')::int          AS ord,
+               (e->>'workspaceId')::uuid AS workspace_id,
+               (e->>'actorId')::uuid     AS actor_id,
+               (e->>'taskId')::uuid      AS task_id
+          FROM jsonb_array_elements(%(items)s::jsonb) AS e
+    )
+    SELECT i.ord, {TASK_JSON}
       FROM i
-      JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = %(task_id)s::uuid
+      JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = i.task_id
      WHERE {VISIBLE}
     """,
 )
@@ -73,8 +94,7 @@ _FILTER: Final = """
                %(parent_task_id)s::uuid     AS parent_task_id,
                %(created_by_id)s::uuid      AS created_by_id,
                to_timestamp(%(updated_since)s::float8) AS updated_since,
-               %(words)s::text              AS words,
-               %(identifier)s::text         AS identifier,
+               lower(%(words)s::text)       AS words,
                %(before)s::uuid             AS before
     )"""
 
@@ -135,8 +155,9 @@ _BY_WORDS: Final = f"""
           FROM i JOIN task_search x ON x.workspace_id = i.workspace_id AND x.words LIKE i.words
          UNION
         SELECT t.id
-          FROM i JOIN tasks t ON t.workspace_id = i.workspace_id AND 'T-' || t.number LIKE i.identifier
-         WHERE i.identifier IS NOT NULL
+          FROM i
+         CROSS JOIN unnest(%(numbers_from)s::int[], %(numbers_to)s::int[]) AS n (first, last)
+          JOIN tasks t ON t.workspace_id = i.workspace_id AND t.number BETWEEN n.first AND n.last
     ), page AS (
         SELECT t.*
           FROM i CROSS JOIN candidate
@@ -159,7 +180,9 @@ _BY_ASSIGNEE: Final = f"""
          LIMIT %(limit)s
     )"""
 
-BY_ASSIGNEE = Query(TaskRow, f"""{_BY_ASSIGNEE} SELECT {TASK_JSON}, t.id::text FROM page t ORDER BY t.id DESC""")
+BY_ASSIGNEE = Query(
+    TaskRow, f"""{_BY_ASSIGNEE} SELECT {TASK_JSON}, t.id::text FROM page t ORDER BY t.id DESC"""
+)
 COUNT_BY_ASSIGNEE = Query(CountRow, f"""{_BY_ASSIGNEE} SELECT count(*) FROM page""")
 
 _BY_PARENT: Final = f"""
@@ -188,6 +211,7 @@ LIST_MINE = Query(
      ORDER BY t.urgency, t.id
      LIMIT %(limit)s
     """,
+    pipelined=True,
 )
 
 COUNT_MINE = Query(
@@ -205,7 +229,10 @@ URGENCY_CLOSED_MIN: Final = 5  # tasks.urgency: open ones are 0 to 4, closed one
 URGENCY_MAX: Final = 9
 LAST_ID: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 FIRST_ID: Final = "00000000-0000-0000-0000-000000000000"
-COUNT_ROWS_MAX: Final = 2_000_000  # a total counts up to here; more would take longer than a caller should wait
+EVERY_IDENTIFIER: Final = "T-"  # starts with this, so a query for it finds everything
+COUNT_ROWS_MAX: Final = (
+    2_000_000  # a total counts up to here; more would take longer than a caller should wait
+)
 
 TaskField = Literal[
     "id", "identifier", "workspaceId", "title", "description", "status", "priority", "version", "dueAt",
@@ -228,25 +255,38 @@ class GetTask(AgentRequest):
 class ListTasks(AgentRequest):
     """What to list. Filters add up: a task must pass all of them."""
 
+    rules: ClassVar = ONE_ASSIGNEE
+
     status: Annotated[
-        Statuses | UnsetType, Meta(description="One status or several; `open` means neither done nor cancelled.")
+        Statuses | UnsetType,
+        Meta(description="One status or several; `open` means neither done nor cancelled."),
     ] = UNSET
     priority: Annotated[TaskPriority | UnsetType, Meta(description="Only this priority.")] = UNSET
     assignee_agent_id: Annotated[Id | UnsetType, Meta(description="Only tasks of this agent.")] = UNSET
     assignee_user_id: Annotated[Id | UnsetType, Meta(description="Only tasks of this user.")] = UNSET
     channel_id: Annotated[Id | UnsetType, Meta(description="Only tasks bound to this channel.")] = UNSET
-    parent_task_id: Annotated[Id | UnsetType, Meta(description="Only parts of this task, by id or as `T-42`.")] = UNSET
-    created_by_me: Annotated[bool, Meta(description="Only tasks you created.")] = False
-    updated_since: Annotated[When | UnsetType, Meta(description="Only tasks changed at or after this moment.")] = UNSET
-    query: Annotated[
-        Annotated[str, Meta(max_length=QUERY_CHARACTERS_MAX)] | UnsetType,
-        Meta(description="Words to find in title or description, in any case, or an identifier such as `T-42`."),
+    parent_task_id: Annotated[
+        Id | UnsetType, Meta(description="Only parts of this task, by id or as `T-42`.")
     ] = UNSET
-    fields: Annotated[Fields | UnsetType, Meta(description="Only these keys of each task, to save tokens.")] = UNSET
+    created_by_me: Annotated[bool, Meta(description="Only tasks you created.")] = False
+    updated_since: Annotated[
+        When | UnsetType, Meta(description="Only tasks changed at or after this moment.")
+    ] = UNSET
+    query: Annotated[
+        Annotated[str, Meta(max_length=QUERY_CHARACTERS_MAX, extra_json_schema=NO_NUL)] | UnsetType,
+        Meta(
+            description="Words to find in title or description, in any case, or an identifier such as `T-42`."
+        ),
+    ] = UNSET
+    fields: Annotated[
+        Fields | UnsetType, Meta(description="Only these keys of each task, to save tokens.")
+    ] = UNSET
     include_total: Annotated[bool, Meta(description="Also count all that match, which costs time.")] = False
-    limit: Annotated[Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")] = UNSET
+    limit: Annotated[
+        Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")
+    ] = UNSET
     cursor: Annotated[
-        Annotated[str, Meta(pattern="^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")] | None | UnsetType,
+        Cursor | None | UnsetType,
         Meta(description="`meta.pagination.cursor` of the page before."),
     ] = UNSET
 
@@ -255,13 +295,20 @@ class ListMyTasks(AgentRequest):
     """What to list of your own tasks."""
 
     status: Annotated[
-        Statuses | UnsetType, Meta(description="One status or several; `open` means neither done nor cancelled.")
+        Statuses | UnsetType,
+        Meta(description="One status or several; `open` means neither done nor cancelled."),
     ] = UNSET
-    fields: Annotated[Fields | UnsetType, Meta(description="Only these keys of each task, to save tokens.")] = UNSET
+    fields: Annotated[
+        Fields | UnsetType, Meta(description="Only these keys of each task, to save tokens.")
+    ] = UNSET
     include_total: Annotated[bool, Meta(description="Also count all that match, which costs time.")] = False
-    limit: Annotated[Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")] = UNSET
+    limit: Annotated[
+        Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")
+    ] = UNSET
     cursor: Annotated[
-        Annotated[str, Meta(pattern="^[0-9]-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")] | None | UnsetType,
+        Annotated[str, Meta(pattern="^[0-9]-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", max_length=38)]
+        | None
+        | UnsetType,
         Meta(description="`meta.pagination.cursor` of the page before."),
     ] = UNSET
 
@@ -278,12 +325,7 @@ async def get_task(ctx: Context, req: GetTask) -> Encoded[Task]:
 
     Use it before an update, for the `version`.
     """
-    row = await ctx.db.one(
-        GET_TASK,
-        workspace_id=ctx.actor.workspace_id,
-        actor_id=ctx.actor.id,
-        task_id=await task_id(ctx, req.task_id),
-    )
+    row = await ctx.db.ask(GET_TASK, {**ctx.who, "taskId": await task_id(ctx, req.task_id)})
     if row is None:
         raise TaskNotFound(req.task_id)
     return row.task.only(frozenset(req.fields)) if req.fields else row.task
@@ -303,8 +345,12 @@ async def list_tasks(ctx: Context, req: ListTasks) -> Page[Task]:
         return Page([], None, 0 if req.include_total else None)
     query, count = _statement(req)
     rows = await ctx.db.all(query, **filters, before=given(req.cursor) or LAST_ID, limit=limit + 1)
-    total = await ctx.db.one(count, **filters, before=LAST_ID, limit=COUNT_ROWS_MAX) if req.include_total else None
-    return _trimmed(Page.cut(rows, limit, total and total.count), req.fields)
+    total = (
+        await ctx.db.one(count, **filters, before=LAST_ID, limit=COUNT_ROWS_MAX)
+        if req.include_total
+        else None
+    )
+    return _trimmed(Page[Task].cut(rows, limit, total and total.count), req.fields)
 
 
 @operation(
@@ -327,9 +373,11 @@ async def list_my_tasks(ctx: Context, req: ListMyTasks) -> Page[Task]:
         "urgency_min": 0 if True in opens else URGENCY_CLOSED_MIN,
         "urgency_max": URGENCY_MAX if False in opens else URGENCY_CLOSED_MIN - 1,
     }
-    rows = await ctx.db.all(LIST_MINE, **filters, after_urgency=int(after_urgency), after_id=after_id, limit=limit + 1)
+    rows = await ctx.db.all(
+        LIST_MINE, **filters, after_urgency=int(after_urgency), after_id=after_id, limit=limit + 1
+    )
     total = await ctx.db.one(COUNT_MINE, **filters) if req.include_total else None
-    return _trimmed(Page.cut(rows, limit, total and total.count), req.fields)
+    return _trimmed(Page[Task].cut(rows, limit, total and total.count), req.fields)
 
 
 class NothingMatches(Exception):
@@ -338,7 +386,7 @@ class NothingMatches(Exception):
 
 def _statement(req: ListTasks) -> tuple[Query[TaskRow], Query[CountRow]]:
     """The statement that starts from the narrowest thing asked for."""
-    if req.query:
+    if req.query and req.query.strip().upper() != EVERY_IDENTIFIER:
         return BY_WORDS, COUNT_BY_WORDS
     if req.parent_task_id:
         return BY_PARENT, COUNT_BY_PARENT
@@ -352,6 +400,7 @@ async def _filters(ctx: Context, req: ListTasks) -> dict[str, object]:
         message = "Filter by assigneeAgentId or assigneeUserId, not by both: a task has one assignee at most."
         raise InvalidInput(message, field="assigneeAgentId")
     statuses, opens = _statuses(req.status)
+    numbers = _numbers(req.query or "")
     try:
         parent = await task_id(ctx, req.parent_task_id) if req.parent_task_id else None
     except TaskNotFound:
@@ -368,8 +417,9 @@ async def _filters(ctx: Context, req: ListTasks) -> dict[str, object]:
         "parent_task_id": parent,
         "created_by_id": ctx.actor.id if req.created_by_me else None,
         "updated_since": req.updated_since.timestamp() if isinstance(req.updated_since, datetime) else None,
-        "words": f"%{_literal(req.query.lower())}%" if req.query else None,
-        "identifier": _identifier_pattern(req.query or ""),
+        "words": f"%{_literal(req.query)}%" if req.query else None,
+        "numbers_from": [numbers.start for numbers in numbers],
+        "numbers_to": [numbers.stop - 1 for numbers in numbers],
     }
 
 
@@ -394,11 +444,17 @@ def _statuses(sent: Statuses | UnsetType) -> tuple[list[str] | None, list[bool]]
     return sorted(asked - {"open"}), opens
 
 
-def _identifier_pattern(query: str) -> str | None:
-    """A pattern for identifiers, if this looks like the start of one: `T-4` finds T-4, T-42 and T-400."""
-    digits = query.strip().upper().removeprefix("T-")
-    looks = query.strip().upper().startswith("T-") and digits.isascii() and (digits.isdigit() or not digits)
-    return f"T-{digits}%" if looks else None
+def _numbers(query: str) -> list[range]:
+    """Which numbers a query means that is the start of an identifier: `T-4` finds T-4, T-42 and T-400.
+
+    As ranges, because those are read off an index: 4, 40 to 49, 400 to 499, and so on.
+    """
+    match = re.fullmatch(r"T-([1-9][0-9]*)", query.strip(), re.IGNORECASE)
+    if match is None:
+        return []
+    digits = match[1]
+    tens = [10**more for more in range(DIGITS_MAX - len(digits) + 1)]
+    return [range(int(digits) * ten, (int(digits) + 1) * ten) for ten in tens]
 
 
 def _literal(text: str) -> str:

@@ -18,11 +18,22 @@ from app.types import TaskPriority, TaskStatus, Timestamp
 PRIORITIES: Final[tuple[TaskPriority, ...]] = get_args(TaskPriority)
 """By rank, as stored: a priority is its place in this tuple."""
 
+DIGITS_MAX: Final = 9  # of an identifier; the counter is an integer, and longer numbers would not fit
+
 CLOSED: Final[frozenset[TaskStatus]] = frozenset({"done", "cancelled"})
 
 
+ONE_ASSIGNEE: Final = {
+    "not": {
+        "required": ["assigneeAgentId", "assigneeUserId"],
+        "properties": {"assigneeAgentId": {"type": "string"}, "assigneeUserId": {"type": "string"}},
+    }
+}
+"""What requests that name an assignee say in the documents: not two, for a task has one at most."""
+
+
 class Task(Answer):
-    """A piece of work. All 24 keys are always there; what has no value is null (contract section 5)."""
+    """A piece of work. All 24 keys are always there; what has no value is null."""
 
     brief: ClassVar[tuple[str, ...]] = (
         "identifier",
@@ -44,8 +55,12 @@ class Task(Answer):
     priority: Annotated[TaskPriority, Meta(description="How urgent it is.")]
     version: Annotated[int, Meta(description="The optimistic lock: send it with your next update.")]
     due_at: Annotated[Timestamp | None, Meta(description="When it is due.")]
-    assignee_user_id: Annotated[str | None, Meta(description="The human who has it; at most one assignee is set.")]
-    assignee_agent_id: Annotated[str | None, Meta(description="The agent who has it; at most one assignee is set.")]
+    assignee_user_id: Annotated[
+        str | None, Meta(description="The human who has it; at most one assignee is set.")
+    ]
+    assignee_agent_id: Annotated[
+        str | None, Meta(description="The agent who has it; at most one assignee is set.")
+    ]
     created_by_user_id: Annotated[str | None, Meta(description="The human who created it.")]
     created_by_agent_id: Annotated[str | None, Meta(description="The agent who created it.")]
     parent_task_id: Annotated[str | None, Meta(description="The task it is a part of.")]
@@ -116,8 +131,9 @@ class TaskId(msgspec.Struct):
 FIND_NUMBER = Query(
     TaskId,
     """
-    SELECT id FROM tasks WHERE workspace_id = %(workspace_id)s AND number = %(number)s
+    SELECT id FROM tasks WHERE workspace_id = %(workspace_id)s::uuid AND number = %(number)s::int
     """,
+    pipelined=True,
 )
 
 
@@ -126,7 +142,12 @@ async def task_id(ctx: Context, sent: str, *, field: str = "taskId") -> UUID:
 
     Says nothing about whether the caller may see it: the statement that uses the id does.
     """
-    if sent[:2] in {"T-", "t-"} and (digits := sent[2:]).isascii() and digits.isdigit() and len(digits) < 10:
+    if (
+        sent[:2] in {"T-", "t-"}
+        and (digits := sent[2:]).isascii()
+        and digits.isdigit()
+        and len(digits) <= DIGITS_MAX
+    ):
         found = await ctx.db.one(FIND_NUMBER, workspace_id=ctx.actor.workspace_id, number=int(digits))
         if found is not None:
             return found.id

@@ -1,6 +1,7 @@
 """update-task: change a task under the version that was read."""
 
-from typing import Annotated
+from datetime import UTC
+from typing import Annotated, ClassVar
 from uuid import UUID
 
 from msgspec import UNSET, Meta, UnsetType
@@ -17,30 +18,47 @@ from app.errors import (
     VersionConflict,
 )
 from app.operations.tasks.change import Unchanged, change
-from app.operations.tasks.task import PRIORITIES, EncodedTask, task_id, uuid_or_none
-from app.rpc import AgentRequest, Context, Step, changes, operation
+from app.operations.tasks.task import ONE_ASSIGNEE, PRIORITIES, EncodedTask, task_id, uuid_or_none
+from app.rpc import AgentRequest, Context, Step, changes, given, operation
 from app.types import Id, Markdown, TaskPriority, TaskStatus, Title, Version, When, trimmed_title
 
 
 class UpdateTask(AgentRequest):
     """The fields to change. An absent field stays as it is; null clears it where that makes sense."""
 
+    rules: ClassVar = ONE_ASSIGNEE
+
     task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
-    version: Annotated[Version, Meta(description="The version you read. If the task has moved on you get a 409.")]
-    title: Annotated[Title | None | UnsetType, Meta(description="New title, 1 to 500 characters after trimming.")] = UNSET
-    description: Annotated[Markdown | None | UnsetType, Meta(description="New description; null clears it.")] = UNSET
-    status: Annotated[TaskStatus | None | UnsetType, Meta(description="New status. Any status may follow any other.")] = UNSET
+    version: Annotated[
+        Version, Meta(description="The version you read. If the task has moved on you get a 409.")
+    ]
+    title: Annotated[
+        Title | None | UnsetType, Meta(description="New title, 1 to 500 characters after trimming.")
+    ] = UNSET
+    description: Annotated[
+        Markdown | None | UnsetType, Meta(description="New description; null clears it.")
+    ] = UNSET
+    status: Annotated[
+        TaskStatus | None | UnsetType, Meta(description="New status. Any status may follow any other.")
+    ] = UNSET
     priority: Annotated[TaskPriority | None | UnsetType, Meta(description="New priority.")] = UNSET
     assignee_agent_id: Annotated[
-        Id | None | UnsetType, Meta(description="Agent to assign, instead of whoever has it; null unassigns an agent.")
+        Id | None | UnsetType,
+        Meta(description="Agent to assign, instead of whoever has it; null unassigns an agent."),
     ] = UNSET
     assignee_user_id: Annotated[
-        Id | None | UnsetType, Meta(description="User to assign, instead of whoever has it; null unassigns a user.")
+        Id | None | UnsetType,
+        Meta(description="User to assign, instead of whoever has it; null unassigns a user."),
     ] = UNSET
-    due_at: Annotated[When | None | UnsetType, Meta(description="When it is due, with an offset; null clears it.")] = UNSET
-    channel_id: Annotated[Id | None | UnsetType, Meta(description="Channel to bind it to; null unbinds it.")] = UNSET
+    due_at: Annotated[
+        When | None | UnsetType, Meta(description="When it is due, with an offset; null clears it.")
+    ] = UNSET
+    channel_id: Annotated[
+        Id | None | UnsetType, Meta(description="Channel to bind it to; null unbinds it.")
+    ] = UNSET
     parent_task_id: Annotated[
-        Id | None | UnsetType, Meta(description="Task to move it under, by id or as `T-42`; null makes it stand alone.")
+        Id | None | UnsetType,
+        Meta(description="Task to move it under, by id or as `T-42`; null makes it stand alone."),
     ] = UNSET
 
     def __post_init__(self) -> None:
@@ -81,6 +99,8 @@ async def update_task(ctx: Context, req: UpdateTask) -> EncodedTask:
     changed = await change(
         ctx,
         task_id=await task_id(ctx, req.task_id),
+        sent_task_id=req.task_id,
+        sent_parent_id=given(req.parent_task_id),
         kind="updated",
         version=req.version,
         changes={
@@ -102,7 +122,13 @@ def ranked(priority: TaskPriority | None | UnsetType) -> dict[str, object]:
 
 def due(at: When | None | UnsetType) -> dict[str, object]:
     """A due date in epoch seconds: turning text into a moment depends on settings, a number does not."""
-    return {} if at is UNSET else {"dueAt": at and at.timestamp()}
+    if at is UNSET or at is None:
+        return {} if at is UNSET else {"dueAt": None}
+    try:
+        return {"dueAt": at.astimezone(UTC).timestamp()}
+    except OverflowError:
+        message = "This moment lies outside of the years 1 to 9999 in UTC. Send an earlier or later one."
+        raise InvalidInput(message, field="dueAt") from None
 
 
 def assignment(*, agent: str | None | UnsetType, user: str | None | UnsetType) -> dict[str, object]:

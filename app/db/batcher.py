@@ -1,0 +1,216 @@
+"""Calls that arrive while the database is busy travel together.
+
+A call to a BatchQuery puts its item in line and waits for a future. Whenever one of the few connections is idle,
+the batcher takes up to 64 items of one statement and sends them as one: one round trip, one commit. Nothing waits
+for company: with an idle connection a lone call leaves in the same turn of the event loop. So batches grow exactly
+as the load does.
+
+    submit()   an item joins the line of its statement, within that the line of its workspace
+    pump()     for each idle connection: the next statement in turn gets a batch
+    _settle()  rows come back with `ord`; each future gets its row, and the items without one get None
+
+What keeps it safe:
+
+* Items are sorted before they leave, so that two batches lock rows in the same order.
+* Workspaces take turns within a batch, and none may fill the line: a busy one cannot shut others out.
+* An error spoils only the statement it is in. Its items are then run one by one on ordinary connections, where a
+  bad one fails alone. The database undid the batch whole, so nothing is done twice.
+* If the connection is lost instead, nobody knows what was done: each call hears 503 and none is sent again.
+* A caller that goes away leaves its item behind; the others do not notice.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+import psycopg
+from psycopg import pq
+
+from app.db.adapters import load
+from app.db.encoded import as_json
+from app.db.pipeline import PipelineConnection
+from app.db.query import BatchQuery
+from app.errors import DatabaseUnavailable, Overloaded
+
+Item = Mapping[str, Any]  # Any: what becomes JSON
+
+BATCH_ITEMS_MAX: Final = 64  # more gains nothing: at 64, Postgres spends 26 microseconds on an update, at 16 it spends 40
+LINE_ITEMS_MAX: Final = 4096  # about a third of a second of work; who comes later had better come back
+WORKSPACE_ITEMS_MAX: Final = 2048  # half of that, so that no workspace can fill the line
+WAIT_SECONDS_MAX: Final = 5.0  # in line with no connection up; then the caller hears 503 and knows nothing was written
+SWEEP_INTERVAL_SECONDS: Final = 0.5
+
+encode_items: Final = msgspec.json.Encoder(enc_hook=as_json).encode
+
+
+class _Waiting:
+    """An item in line."""
+
+    __slots__ = ("future", "item", "only_one", "since", "sort_key")
+
+    def __init__(self, query: BatchQuery[Any], item: Item, future: "asyncio.Future[Any]") -> None:  # Any: rows of any query
+        self.item = item
+        self.future = future
+        self.since = time.monotonic()
+        self.sort_key = (str(item["workspaceId"]), str(item.get("taskId", "")))
+        # What no two items under way may share: where a version decides, the statement itself picks the winner.
+        self.only_one = item.get(query.one_per) if query.one_per and item.get("version") is None else None
+
+
+class _Line:
+    """The items that wait for one statement, by workspace."""
+
+    def __init__(self, query: BatchQuery[Any]) -> None:  # Any: rows of any query
+        self.query = query
+        self.workspaces: OrderedDict[object, deque[_Waiting]] = OrderedDict()
+        self.length = 0
+
+    def add(self, waiting: _Waiting) -> None:
+        """Join the line, unless it is full or holds too many of this workspace."""
+        line = self.workspaces.get(workspace := waiting.item["workspaceId"])
+        if line is None:
+            line = self.workspaces[workspace] = deque()
+        if self.length >= LINE_ITEMS_MAX or len(line) >= WORKSPACE_ITEMS_MAX:
+            raise Overloaded
+        line.append(waiting)
+        self.length += 1
+
+    def take(self, under_way: set[object]) -> list[_Waiting]:
+        """The next batch: workspaces in turn, one item each, until it is full or nobody is left.
+
+        Items that must not share what is in `under_way` stay in line; what the batch takes is added there.
+        """
+        batch: list[_Waiting] = []
+        aside: list[_Waiting] = []
+        while self.workspaces and len(batch) < BATCH_ITEMS_MAX:
+            workspace, line = self.workspaces.popitem(last=False)
+            waiting = line.popleft()
+            self.length -= 1
+            if line:
+                self.workspaces[workspace] = line
+            if waiting.future.done():  # its caller has gone away, and nothing was sent yet
+                continue
+            if waiting.only_one is not None:
+                if waiting.only_one in under_way:
+                    aside.append(waiting)
+                    continue
+                under_way.add(waiting.only_one)
+            batch.append(waiting)
+        for waiting in reversed(aside):
+            self.workspaces.setdefault(waiting.item["workspaceId"], deque()).appendleft(waiting)
+            self.length += 1
+        return batch
+
+    def take_older_than(self, since: float) -> list[_Waiting]:
+        """All items that wait since before a moment."""
+        old: list[_Waiting] = []
+        for workspace, line in list(self.workspaces.items()):
+            while line and line[0].since < since:
+                old.append(line.popleft())
+                self.length -= 1
+            if not line:
+                del self.workspaces[workspace]
+        return old
+
+
+class Batcher:
+    """A few connections, and the lines of those who wait for one."""
+
+    def __init__(self, run_alone: Callable[[BatchQuery[Any], Item], Awaitable[Any]]) -> None:  # Any: rows of any query
+        self.connections: list[PipelineConnection] = []
+        self._run_alone = run_alone
+        self._lines: OrderedDict[BatchQuery[Any], _Line] = OrderedDict()  # those in which somebody waits
+        self._only_ones_under_way: set[object] = set()
+        self._pump_soon = False
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._alone: set[asyncio.Task[None]] = set()
+
+    def submit(self, query: BatchQuery[Any], item: Item) -> "asyncio.Future[Any]":  # Any: rows of any query
+        """Put an item in line. The future gets its row, or None if it had no effect."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        line = self._lines.get(query)
+        if line is None:
+            line = self._lines[query] = _Line(query)
+        line.add(_Waiting(query, item, future))
+        if not self._pump_soon:
+            self._pump_soon = True
+            loop.call_soon(self.pump)
+        if self._sweeper is None:
+            self._sweeper = loop.call_later(SWEEP_INTERVAL_SECONDS, self._sweep)
+        return future
+
+    def pump(self) -> None:
+        """Give every idle connection a batch, statements in turn."""
+        self._pump_soon = False
+        for connection in self.connections:
+            if not connection.up or connection.under_way:
+                continue
+            for _ in range(len(self._lines)):
+                query, line = self._lines.popitem(last=False)
+                batch = line.take(self._only_ones_under_way)
+                if line.length:
+                    self._lines[query] = line
+                if batch:
+                    self._send(connection, query, batch)
+                    break
+
+    def _send(self, connection: PipelineConnection, query: BatchQuery[Any], batch: list[_Waiting]) -> None:
+        batch.sort(key=_sort_key)
+        items = encode_items([{"ord": ord, **waiting.item} for ord, waiting in enumerate(batch)])
+        sent = connection.send(query.numbered_sql, [items])
+        sent.add_done_callback(lambda sent: self._settle(query, batch, sent))
+
+    def _settle(self, query: BatchQuery[Any], batch: list[_Waiting], sent: "asyncio.Future[pq.abc.PGresult]") -> None:
+        """Hand out what came back, and send the next batch."""
+        self._only_ones_under_way.difference_update(waiting.only_one for waiting in batch)
+        try:
+            rows = load(sent.result())
+        except psycopg.Error:
+            for waiting in batch:
+                task = asyncio.ensure_future(self._run_one(query, waiting))
+                self._alone.add(task)
+                task.add_done_callback(self._alone.discard)
+        except DatabaseUnavailable as e:
+            for waiting in batch:
+                if not waiting.future.done():
+                    waiting.future.set_exception(type(e)())
+        else:
+            for row in rows:
+                if not (future := batch[row[0]].future).done():
+                    future.set_result(query.make(row))
+            for waiting in batch:
+                if not waiting.future.done():
+                    waiting.future.set_result(None)
+        if self._lines:
+            self.pump()
+
+    async def _run_one(self, query: BatchQuery[Any], waiting: _Waiting) -> None:
+        """Run one item of a failed batch on its own, and give its caller whatever comes of it."""
+        try:
+            row = await self._run_alone(query, waiting.item)
+        except Exception as e:
+            if not waiting.future.done():
+                waiting.future.set_exception(e)
+        else:
+            if not waiting.future.done():
+                waiting.future.set_result(row)
+
+    def _sweep(self) -> None:
+        """Tell those who have waited too long. They were not sent, so nothing of theirs was written."""
+        self._sweeper = None
+        for query, line in list(self._lines.items()):
+            for waiting in line.take_older_than(time.monotonic() - WAIT_SECONDS_MAX):
+                if not waiting.future.done():
+                    waiting.future.set_exception(Overloaded())
+            if not line.length:
+                del self._lines[query]
+        if self._lines:
+            self._sweeper = asyncio.get_running_loop().call_later(SWEEP_INTERVAL_SECONDS, self._sweep)
+
+
+def _sort_key(waiting: _Waiting) -> tuple[str, str]:
+    return waiting.sort_key
