@@ -14,6 +14,7 @@ import msgspec
 import typer
 
 from app import administration as admin
+from app import bridge
 from app import serve as server
 from app.config import BadSetting, Config, from_environment
 from app.db import Database, schema
@@ -72,6 +73,24 @@ class SchemaState(admin.Made):
 def serve() -> None:
     """Run the service until Ctrl-C or SIGTERM."""
     server.serve(from_environment())
+
+
+@cli.command()
+def mcp(
+    key: Annotated[
+        str,
+        typer.Option(
+            envvar="BATON_API_KEY",
+            show_envvar=True,
+            help="API key. Better in the environment: others on the machine can read arguments.",
+        ),
+    ],
+    url: Annotated[
+        str, typer.Option(help="Where the server is; add ?tools=core for the eight tools of the daily loop.")
+    ] = "http://127.0.0.1:8000/mcp",
+) -> None:
+    """Bridge an MCP client that speaks stdio only to a running server."""
+    bridge.run(url, key)
 
 
 @workspaces.command("create")
