@@ -14,13 +14,13 @@ import msgspec
 import typer
 
 from app import administration as admin
-from app import bridge
 from app import serve as server
 from app.config import BadSetting, Config, from_environment
 from app.db import Database, schema
 from app.decoding import Json
 from app.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from app.errors import ApiError
+from app.transports.mcp.bridge import run as run_bridge
 
 T = TypeVar("T")
 
@@ -90,7 +90,7 @@ def mcp(
     ] = "http://127.0.0.1:8000/mcp",
 ) -> None:
     """Bridge an MCP client that speaks stdio only to a running server."""
-    bridge.run(url, key)
+    run_bridge(url, key)
 
 
 @workspaces.command("create")

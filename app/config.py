@@ -45,7 +45,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename=str.upper):
     mcp_origins: Annotated[
         str,
         Meta(
-            description="Origins of web pages that may call `/mcp`, split by commas. This machine's always may, and clients that are no browsers send none."
+            description="Origins of web pages that may call `/mcp`, split by commas, besides those of this machine."
         ),
     ] = ""
     log_level: Annotated[

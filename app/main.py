@@ -15,7 +15,7 @@ from app.db import Database
 from app.logs import RequestLog
 from app.operations import OPERATIONS
 from app.transports.http import RpcEndpoint
-from app.transports.mcp import McpEndpoint
+from app.transports.mcp.endpoint import McpEndpoint
 from app.transports.openapi import document
 from app.transports.pages import Page, fixed, healthz
 

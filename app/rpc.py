@@ -170,6 +170,10 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
         """Where it answers."""
         return self.family.prefix + self.name
 
+    def allows(self, scopes: frozenset[str]) -> bool:
+        """Whether a key with these scopes may call it."""
+        return self.scope is None or self.scope in scopes
+
     @property
     def noun(self) -> str:
         """What it is about: the module or package under `app.operations` in which it stands."""
@@ -224,7 +228,7 @@ def operation(
 
 async def execute(op: Operation, ctx: Context, *, body: bytes | None = None, query: bytes = b"") -> Result:
     """Run one call: scope, decode, handler. The scope comes before the body is looked at."""
-    if op.scope is not None and op.scope not in ctx.actor.scopes:
+    if op.scope is not None and not op.allows(ctx.actor.scopes):
         raise ScopeMissing(op.scope)
     req = op.decoder.from_query(query) if body is None else op.decoder.from_json(body)
     return await op.handler(ctx, req)

@@ -74,7 +74,7 @@ def document(operations: tuple[Operation, ...]) -> Schema:
     """The whole document."""
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Baton", "version": _version(), "summary": "The task backend that AI agents share.", "description": ABOUT},
+        "info": {"title": "Baton", "version": version(), "summary": "The task backend that AI agents share.", "description": ABOUT},
         "servers": [{"url": "/", "description": "This server."}],
         "tags": [{"name": name, "description": about} for name, about in _tags(operations)],
         "security": [{"bearerAuth": []}],
@@ -529,7 +529,8 @@ def _tags(operations: tuple[Operation, ...]) -> Iterator[tuple[str, str]]:
     yield "service", "The service itself: neither page needs a key."
 
 
-def _version() -> str:
+def version() -> str:
+    """The version of this service, from the one place where it stands."""
     return tomllib.loads(PYPROJECT.read_text())["project"]["version"]
 
 

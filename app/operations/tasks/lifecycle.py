@@ -60,9 +60,7 @@ async def complete_task(ctx: Context, req: CompleteTask) -> EncodedTask:
     return await _set_status(ctx, req.task_id, "completed", "done")
 
 
-@operation(
-    scope="task-write", errors=(InvalidInput, TaskNotFound, TaskReadOnly, Contended), destructive=True
-)
+@operation(scope="task-write", errors=(InvalidInput, TaskNotFound, TaskReadOnly, Contended), destructive=True)
 async def cancel_task(ctx: Context, req: CancelTask) -> EncodedTask:
     """Close a task without finishing it.
 

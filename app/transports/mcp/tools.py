@@ -5,8 +5,7 @@ what tells a model what to send, and leave out what only the server must know: i
 refusal names the field and its rule. Nothing here knows an operation by name.
 """
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -81,7 +80,7 @@ class Tool:
 class Toolbox:
     """All tools, and the sets of them that a connection can ask for."""
 
-    def __init__(self, operations: Iterable[Operation]) -> None:
+    def __init__(self, operations: Sequence[Operation]) -> None:
         self._tools = {op.name: Tool(op) for op in operations}
         core = sorted((op for op in operations if op.core), key=lambda op: op.core.order if op.core else 0)
         self.loop = tuple((op.name, op.core.line) for op in core if op.core)
@@ -99,8 +98,10 @@ class Toolbox:
 
     def chosen(self, asked: str) -> frozenset[str]:
         """The names that `?tools=` asks for: sets and single tools, split by commas; all of them when it is empty."""
+        if (names_of_set := self.sets.get(asked or _ALL)) is not None:
+            return names_of_set
         names: set[str] = set()
-        for word in asked.split(",") if asked else (_ALL,):
+        for word in asked.split(","):
             if word in self.sets:
                 names |= self.sets[word]
             elif word in self._tools:
@@ -113,9 +114,7 @@ class Toolbox:
     def listed(self, names: frozenset[str], scopes: frozenset[str]) -> list[Schema]:
         """The tools among these that a key with these scopes can call, in the order of the operations."""
         return [
-            tool.json
-            for tool in self._tools.values()
-            if tool.name in names and (tool.operation.scope is None or tool.operation.scope in scopes)
+            tool.json for tool in self._tools.values() if tool.name in names and tool.operation.allows(scopes)
         ]
 
 
@@ -147,19 +146,23 @@ def _keys(operation: Operation) -> tuple[str, ...]:
 
 def _inlined(schema: Schema, definitions: Schema, within: tuple[str, ...] = ()) -> Schema:
     """The schema with every reference replaced by what it refers to; one that contains itself ends as any object."""
-    if reference := schema.get("$ref"):
-        name = reference.removeprefix("#/$defs/")
-        if name in within:
-            return {"type": "object"}
-        found = _inlined(definitions[name], definitions, (*within, name))
-        return {**found, **{key: value for key, value in schema.items() if key not in {"$ref", "$defs"}}}
 
     def inlined(value: Any) -> Any:  # Any: JSON of any shape
-        if isinstance(value, dict):
-            return _inlined(value, definitions, within)
-        return [inlined(inner) for inner in value] if isinstance(value, list) else value
+        match value:
+            case {**inner}:
+                return _inlined(inner, definitions, within)
+            case [*items]:
+                return [inlined(item) for item in items]
+            case _:
+                return value
 
-    return {key: inlined(value) for key, value in schema.items() if key != "$defs"}
+    beside = {key: inlined(value) for key, value in schema.items() if key not in {"$ref", "$defs"}}
+    if "$ref" not in schema:
+        return beside
+    name = schema["$ref"].removeprefix("#/$defs/")
+    if name in within:
+        return {"type": "object"}
+    return {**_inlined(definitions[name], definitions, (*within, name)), **beside}
 
 
 def _told(schema: Schema) -> Schema:
@@ -214,33 +217,3 @@ def _shape(schema: Schema, keys: tuple[str, ...] = ()) -> Schema:
 
 def _type_of(values: list[object]) -> str:
     return "string" if all(isinstance(value, str) for value in values) else "integer"
-
-
-_FIELD: Final = re.compile(r"\{(\w+)\}")
-
-
-class Document:
-    """A read that can be had under a URI."""
-
-    __slots__ = ("_pattern", "description", "name", "operation", "templated", "uri")
-
-    def __init__(self, operation: Operation, uri: str) -> None:
-        self.operation = operation
-        self.uri = uri
-        self.name = operation.name
-        self.description = operation.summary
-        self.templated = "{" in uri
-        pieces = _FIELD.split(uri)
-        for place, piece in enumerate(pieces):
-            pieces[place] = f"(?P<{piece}>[^/?#]+)" if place % 2 else re.escape(piece)
-        self._pattern = re.compile("".join(pieces))
-
-    def fields(self, uri: str) -> dict[str, str] | None:
-        """The fields of the request that this URI stands for, or None if it is not one of these."""
-        match = self._pattern.fullmatch(uri)
-        return None if match is None else match.groupdict()
-
-
-def documents(operations: Iterable[Operation]) -> list[Document]:
-    """Every read that declares a URI."""
-    return [Document(op, op.resource) for op in operations if op.resource]

@@ -1,0 +1,124 @@
+"""Every operation as a tool: the same data and the same refusals as over HTTP, with valid and with invalid arguments.
+
+Arguments are made from the names of fields, so an operation that joins the list is tested without being mentioned;
+if it asks for something new, SAMPLES wants one more line.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import jsonschema
+import msgspec
+import pytest
+
+from app.operations import OPERATIONS, create_task
+from app.rpc import Operation
+from app.transports.mcp.tools import Toolbox
+from tests.conftest import Caller, Server, World
+from tests.mcp.connecting import ERAS, connected, named, structure_of, text_of
+
+TOOLS = Toolbox(OPERATIONS)
+EVERY_OPERATION = pytest.mark.parametrize("name", [op.name for op in OPERATIONS])
+EVERY_ERA = pytest.mark.parametrize("era", ERAS)
+
+VOLATILE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|T-\d+|\d{4}-\d\d-\d\dT[\d:.]+Z")
+
+SAMPLES: dict[str, Callable[[Any], object]] = {
+    "taskId": lambda task: task.id,
+    "version": lambda task: task.version,
+    "title": lambda task: "A title",
+    "body": lambda task: "Some **words** for `@nobody`.",
+    "reason": lambda task: "For a good reason.",
+    "tasks": lambda task: [{"title": "One"}, {"title": "Two", "priority": "high"}],
+    "handle": lambda task: "bot",
+    "token": lambda task: "no such token",
+}
+
+
+@EVERY_ERA
+@EVERY_OPERATION
+async def test_a_tool_answers_with_the_same_data_as_http(
+    server: Server, workspace: World, name: str, era: str
+) -> None:
+    op = named(name)
+    bot = await workspace.agent()
+    twins = [await bot(create_task, title="A twin", assignee_agent_id=bot.id) for _ in range(2)]
+    here, there = (twins[0], twins[0]) if op.read_only else twins
+    http = await over_http(server, bot, op, arguments(op, there))
+    async with connected(server, bot.api_key, era=era) as client:
+        schema = next(tool for tool in (await client.list_tools()).tools if tool.name == name)
+        sent = arguments(op, here)
+        jsonschema.Draft202012Validator(schema.input_schema).validate(sent)
+        result = await client.call_tool(name, sent)  # which checks the output schema
+    assert not result.is_error, result
+    assert http["success"]
+    said = json.loads(text_of(result))
+    assert steady(said) == steady(http["data"])
+    if isinstance(said, list):
+        assert structure_of(result)["data"] == said
+        if op.paged:
+            assert structure_of(result)["pagination"] == http["meta"]["pagination"]
+    else:
+        assert result.structured_content == said
+    msgspec.convert(said, op.result)
+
+
+@EVERY_ERA
+@EVERY_OPERATION
+async def test_a_tool_refuses_with_the_same_error_as_http(
+    server: Server, workspace: World, name: str, era: str
+) -> None:
+    op = named(name)
+    bot = await workspace.agent()
+    if not op.request.__struct_fields__:
+        pytest.skip("it takes no arguments, so none are wrong")
+    wrong = {op.request.__struct_encode_fields__[0]: {"neither": "this"}}
+    http = await over_http(server, bot, op, wrong)
+    async with connected(server, bot.api_key, era=era) as client:
+        result = await client.call_tool(name, wrong)
+    assert result.is_error
+    assert http["error"]["code"] == "invalid_input"
+    assert json.loads(text_of(result)) == http["error"]
+    assert result.structured_content == http["error"]
+
+
+@EVERY_OPERATION
+async def test_a_tool_whose_scope_the_key_lacks_is_neither_shown_nor_run(
+    server: Server, workspace: World, name: str
+) -> None:
+    op = named(name)
+    other = "task-read" if op.scope != "task-read" else "workspace-read"
+    bot = await workspace.agent(scopes=other)
+    async with connected(server, bot.api_key) as client:
+        shown = {tool.name for tool in (await client.list_tools()).tools}
+        assert (name in shown) is (op.scope in (None, other))
+        if name not in shown:
+            result = await client.call_tool(name, {})
+            assert result.is_error
+            assert json.loads(text_of(result))["details"] == {"scope": op.scope}
+
+
+def arguments(op: Operation, task: Any) -> dict[str, Any]:
+    """The least one can send, and every key of each item where a list would be brief."""
+    made: dict[str, Any] = {}
+    for field in msgspec.structs.fields(op.request):
+        if field.required or (field.encode_name == "handle"):
+            assert field.encode_name in SAMPLES, f"{op.name} needs {field.encode_name}: add a sample of it"
+            made[field.encode_name] = SAMPLES[field.encode_name](task)
+    if (tool := TOOLS.find(op.name)) is not None and tool.brief:
+        schema = msgspec.json.schema(op.result)
+        made["fields"] = list(next(iter(schema["$defs"].values()))["properties"])
+    return made
+
+
+async def over_http(server: Server, caller: Caller, op: Operation, body: dict[str, Any]) -> dict[str, Any]:
+    async with httpx.AsyncClient(base_url=server.url, headers=caller.headers) as http:
+        return (await http.post(op.path, json=body)).json()
+
+
+def steady(data: object) -> object:
+    """The data without what is never twice the same: ids, identifiers and moments."""
+    return json.loads(VOLATILE.sub("…", json.dumps(data)))
