@@ -29,20 +29,20 @@ class Decoder(Generic[S]):
         self._request = request
         self._json = msgspec.json.Decoder(request)
         kinds = {f.encode_name: msgspec.inspect.type_info(f.type) for f in msgspec.structs.fields(request)}
-        self._lists = frozenset(name for name, kind in kinds.items() if _takes_list(kind))
+        self._known = frozenset(kinds)
+        self._lists = frozenset(name for name, kind in kinds.items() if _takes(msgspec.inspect.ListType, kind))
+        self._moments = frozenset(name for name, kind in kinds.items() if _takes(msgspec.inspect.DateTimeType, kind))
 
     def from_json(self, body: bytes) -> S:
         """Decode a JSON body; an empty one counts as `{}`."""
         body = body or b"{}"
         try:
-            if b"\\u0000" in body:
-                refuse_nul(msgspec.json.decode(body))
             try:
-                return self._json.decode(body)
+                req = self._json.decode(body)
             except msgspec.ValidationError as e:
                 if "got `float`" not in str(e):
                     raise
-                return msgspec.convert(_whole(msgspec.json.decode(body)), self._request)
+                req = msgspec.convert(_whole(msgspec.json.decode(body)), self._request)
         except msgspec.ValidationError as e:
             raise explained(e) from None
         except msgspec.DecodeError as e:
@@ -54,6 +54,9 @@ class Decoder(Generic[S]):
         except RecursionError:
             message = "The body is nested too deeply."
             raise InvalidInput(message) from None
+        if b"\\u0000" in body:
+            refuse_nul(req)
+        return req
 
     def from_query(self, query: bytes) -> S:
         """Decode a query string; a list is written by repeating its parameter."""
@@ -71,8 +74,10 @@ class Decoder(Generic[S]):
             raise InvalidInput(message) from None
         values: dict[str, str | list[str]] = {}
         for name, value in pairs:
-            if "\0" in value:
-                raise _nul()
+            if name not in self._known:
+                continue
+            if name in self._moments and ":" not in value:  # msgspec would take a bare number for an epoch
+                raise InvalidInput(f"`{name}`: Invalid RFC3339 encoded datetime.", field=name)
             if name not in values:
                 values[name] = [value] if name in self._lists else value
             elif isinstance(earlier := values[name], list):
@@ -81,9 +86,11 @@ class Decoder(Generic[S]):
                 message = f"The parameter `{name[:80]}` is given twice."
                 raise InvalidInput(message, field=name[:80])
         try:
-            return msgspec.convert(values, self._request, strict=False)
+            req = msgspec.convert(values, self._request, strict=False)
         except msgspec.ValidationError as e:
             raise explained(e) from None
+        refuse_nul(req)
+        return req
 
 
 def explained(error: msgspec.ValidationError) -> InvalidInput:
@@ -95,14 +102,14 @@ def explained(error: msgspec.ValidationError) -> InvalidInput:
     return InvalidInput(f"{error}.")
 
 
-def _takes_list(kind: msgspec.inspect.Type) -> bool:
+def _takes(wanted: type[msgspec.inspect.Type], kind: msgspec.inspect.Type) -> bool:
     match kind:
         case msgspec.inspect.Metadata(type=inner):
-            return _takes_list(inner)
+            return _takes(wanted, inner)
         case msgspec.inspect.UnionType(types=kinds):
-            return any(_takes_list(inner) for inner in kinds)
+            return any(_takes(wanted, inner) for inner in kinds)
         case _:
-            return isinstance(kind, msgspec.inspect.ListType)
+            return isinstance(kind, wanted)
 
 
 def _whole(value: Json) -> Json:
@@ -118,21 +125,19 @@ def _whole(value: Json) -> Json:
             return value
 
 
-def refuse_nul(value: Json) -> None:
-    """Raise InvalidInput where JSON holds the one character that Postgres cannot store."""
+def refuse_nul(value: object) -> None:
+    """Raise InvalidInput where a request holds the one character that Postgres cannot store.
+
+    Only what was understood is looked at: a key we do not know is ignored whatever it holds.
+    """
     match value:
         case str() if "\0" in value:
-            raise _nul()
-        case dict():
-            for key, inner in value.items():
-                refuse_nul(key)
-                refuse_nul(inner)
+            raise InvalidInput("Text must not contain the NUL character (U+0000): it cannot be stored.")
         case list():
             for inner in value:
                 refuse_nul(inner)
+        case msgspec.Struct():
+            for name in value.__struct_fields__:
+                refuse_nul(getattr(value, name))
         case _:
             pass
-
-
-def _nul() -> InvalidInput:
-    return InvalidInput("Text must not contain the NUL character (U+0000): it cannot be stored.")

@@ -7,6 +7,7 @@ process: it starts before the first worker and stops after the last.
 
 import asyncio
 import ctypes
+import multiprocessing
 import os
 import signal
 import socket
@@ -56,13 +57,24 @@ def serve(config: Config) -> None:
             uvicorn.Server(_uvicorn_config(config, create_app(config, dsn))).run(sockets=[listener])
         else:
             os.environ["DATABASE_URL"] = dsn  # the workers are fresh interpreters: this is how they learn it
-            Multiprocess(_uvicorn_config(config, "app.serve:worker_app"), sockets=[listener]).run()
+            _Supervisor(_uvicorn_config(config, "app.serve:worker_app"), sockets=[listener]).run()
+
+
+class _Supervisor(Multiprocess):
+    def terminate_all(self) -> None:
+        """Refuse new calls at once: ours is the last copy of the listening socket when the workers drain."""
+        super().terminate_all()
+        for listener in self.sockets:
+            listener.close()
 
 
 def worker_app() -> Application:
     """The application of a worker process, which must not outlive the one that watches it."""
     if sys.platform == "linux":
+        parent = multiprocessing.parent_process()
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if parent is not None and os.getppid() != parent.pid:
+            raise SystemExit(1)  # it died before that was set
     config = from_environment()
     logs.configure(config.log_level, config.log_format)
     return create_app(config, config.database_url)

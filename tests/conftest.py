@@ -174,9 +174,10 @@ class World:
         )
 
     async def events(self, task_id: str) -> list[dict[str, Any]]:
-        """The log of a task, in the order in which it was written."""
+        """The log of a task: each change, and behind it what was said while it stood there."""
         return await self.rows(
-            "SELECT * FROM task_events WHERE workspace_id = %(workspace)s AND task_id = %(task)s::uuid ORDER BY seq",
+            """SELECT * FROM task_events WHERE workspace_id = %(workspace)s AND task_id = %(task)s::uuid
+                ORDER BY version, subject_id""",
             task=task_id,
         )
 

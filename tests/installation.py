@@ -1,9 +1,9 @@
 """A Baton as an operator has it: a data directory, commands, and a server that comes and goes.
 
-    installation = Installation(tmp_path / "data")
-    acme = installation.ask("workspace", "create", "acme")
-    with installation.serving() as server:
-        ...
+installation = Installation(tmp_path / "data")
+acme = installation.ask("workspace", "create", "acme")
+with installation.serving() as server:
+    ...
 """
 
 import json
@@ -76,6 +76,13 @@ class Installation:
     def postgres_pid(self) -> int:
         """The postmaster of the embedded Postgres."""
         return int((self.data_dir / "postgres" / "postmaster.pid").read_text().split()[0])
+
+    def has_postgres_other_than(self, pid: int) -> bool:
+        """Whether another postmaster has taken the place of that one."""
+        try:
+            return self.postgres_pid() != pid
+        except (FileNotFoundError, IndexError):  # between the two
+            return False
 
     def processes(self) -> list[int]:
         """Every process that works on the embedded cluster, as Linux tells."""

@@ -11,7 +11,6 @@ from psycopg.types.numeric import Int8Dumper
 
 from app.db.encoded import Encoded
 
-
 BYTEA_OID: Final = 17  # fixed in Postgres' catalogue
 
 
@@ -58,7 +57,9 @@ def dump(values: Sequence[object]) -> Sequence[Buffer | None]:
     return _transformer.dump_sequence(values, [PyFormat.TEXT] * len(values))
 
 
-def load(result: pq.abc.PGresult) -> Sequence[tuple[Any, ...]]:  # Any: the test over all queries checks the types
+def load(
+    result: pq.abc.PGresult,
+) -> Sequence[tuple[Any, ...]]:  # Any: the test over all queries checks the types
     """The rows of a result."""
     _transformer.set_pgresult(result)
     return _transformer.load_rows(0, result.ntuples, tuple)

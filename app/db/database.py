@@ -8,7 +8,7 @@ What the driver raises leaves here as one of our own errors, or not at all. Behi
 transaction mode nothing can be kept on a connection, so there everything goes through the pool.
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Final, TypeVar
 
@@ -35,7 +35,9 @@ LOCK_TIMEOUT_MILLISECONDS: Final = 500  # a batch that waits this long for one r
 class Database:
     """Connections to one Postgres, shared by everything in this process."""
 
-    def __init__(self, dsn: str, *, connections_max: int, statement_timeout_seconds: float, pooler: bool) -> None:
+    def __init__(
+        self, dsn: str, *, connections_max: int, statement_timeout_seconds: float, pooler: bool
+    ) -> None:
         settings = f"-c statement_timeout={int(statement_timeout_seconds * 1000)} -c timezone=UTC"
         self._pool = psycopg_pool.AsyncConnectionPool(
             dsn,
@@ -108,9 +110,13 @@ class Database:
             connection = min(self._readers, key=_under_way)
             try:
                 with _our_errors():
-                    result = await connection.send(query.numbered_sql, dump([parameters[name] for name in query.parameters]))
+                    result = await connection.send(
+                        query.numbered_sql, dump([parameters[name] for name in query.parameters])
+                    )
                     return [query.make(row) for row in load(result)]
-            except DatabaseUnavailable:  # the connection broke: the pool may have a better one, and reading again is harmless
+            except (
+                DatabaseUnavailable
+            ):  # the connection broke: the pool may have a better one, and reading again is harmless
                 if query.writes:
                     raise
         return await self._run(query, parameters)
@@ -121,7 +127,7 @@ class Database:
         return rows[0] if rows else None
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator["Transaction"]:
+    async def transaction(self) -> AsyncGenerator["Transaction"]:
         """One connection in one transaction, for work that truly needs more than one statement."""
         with _our_errors():
             async with self._pool.connection() as connection, connection.transaction():
@@ -172,19 +178,26 @@ class Transaction:
         return await self.one(batch, items=encode_items([{"ord": 0, **item}]).decode())
 
 
-async def _fetch(connection: psycopg.AsyncConnection, query: Query[R], parameters: Mapping[str, object]) -> list[R]:
+async def _fetch(
+    connection: psycopg.AsyncConnection, query: Query[R], parameters: Mapping[str, object]
+) -> list[R]:
     cursor = await connection.execute(query.sql, parameters)
     return [query.make(row) for row in await cursor.fetchall()]
 
 
 @contextmanager
-def _our_errors() -> Iterator[None]:
+def _our_errors() -> Generator[None]:
     """What the driver raises when the database is away or too slow, as errors a caller can act on."""
     try:
         yield
     except pg_errors.QueryCanceled as e:  # statement_timeout
         raise TimedOut from e
-    except (psycopg.OperationalError, psycopg.InterfaceError, psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed) as e:
+    except (
+        psycopg.OperationalError,
+        psycopg.InterfaceError,
+        psycopg_pool.PoolTimeout,
+        psycopg_pool.PoolClosed,
+    ) as e:
         raise DatabaseUnavailable from e
 
 

@@ -53,7 +53,9 @@ class _Sent:
 class PipelineConnection:
     """A connection that many callers use at once. From `open()` to `close()` it keeps itself up."""
 
-    def __init__(self, dsn: str, *, settings: str, statement_timeout_seconds: float, on_up: Callable[[], None]) -> None:
+    def __init__(
+        self, dsn: str, *, settings: str, statement_timeout_seconds: float, on_up: Callable[[], None]
+    ) -> None:
         self._dsn = dsn
         self._settings = settings
         self._silence_seconds_max = statement_timeout_seconds + SILENCE_GRACE_SECONDS
@@ -63,6 +65,8 @@ class PipelineConnection:
         self._names: dict[str, bytes] = {}  # of the statements prepared on this connection
         self._writing = False
         self._lost = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop  # from open() on
+        self._keeper: asyncio.Task[None]
 
     @property
     def up(self) -> bool:
@@ -162,7 +166,9 @@ class PipelineConnection:
     def _lose(self, why: str) -> None:
         """Give the connection up, and say so."""
         if self._connection is not None:
-            log.warning("a database connection is gone with %d statements under way: %s", len(self._line), why.strip())
+            log.warning(
+                "a database connection is gone with %d statements under way: %s", len(self._line), why.strip()
+            )
             self._drop()
 
     def _drop(self) -> None:

@@ -23,13 +23,15 @@ class Query(Generic[R]):
 
     def __init__(self, row: type[R], sql: LiteralString, *, pipelined: bool = False) -> None:
         self.row = row
-        self.sql = sql
+        self.sql: LiteralString = sql
         self.parameters = tuple(dict.fromkeys(_PLACEHOLDER.findall(sql)))
         self.numbered_sql = _PLACEHOLDER.sub(lambda match: f"${self.parameters.index(match[1]) + 1}", sql)
         self.pipelined = pipelined
         self.writes = _WRITES.search(re.sub(r"FOR (NO KEY )?UPDATE|DO UPDATE", "", sql)) is not None
 
-    def make(self, values: tuple[Any, ...]) -> R:  # Any: what the database sent, which the test over all queries checks
+    def make(
+        self, values: tuple[Any, ...]
+    ) -> R:  # Any: what the database sent, which the test over all queries checks
         """One row."""
         return self.row(*values)
 

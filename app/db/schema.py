@@ -39,7 +39,7 @@ def apply(dsn: str) -> bool:
             except (
                 pg_errors.InsufficientPrivilege,
                 pg_errors.FeatureNotSupported,
-                pg_errors.DuplicateObject,
+                pg_errors.DuplicateTable,
             ) as e:
                 raise Unsuitable(f"The schema cannot be applied: {e} {NEEDS}") from None
             return True

@@ -5,7 +5,7 @@ task, they are what is sent and what comes back. A test plays it, so the example
 """
 
 from dataclasses import dataclass
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 import msgspec
 from msgspec.structs import replace
@@ -85,7 +85,9 @@ T42: Final = Task(
     updated_at=MOMENT,
     deleted_at=None,
 )
-_PART: Final = replace(T42, parent_task_id=T42.id, description=None, priority="none", due_at=None, channel_id=None)
+_PART: Final = replace(
+    T42, parent_task_id=T42.id, description=None, priority="none", due_at=None, channel_id=None
+)
 T43: Final = replace(
     _PART,
     id="019cadf1-2e40-7000-8000-000000000043",
@@ -146,7 +148,9 @@ EXAMPLES: Final[dict[str, Example]] = {
         Encoded(_encode([T43, T44])),
     ),
     "get-task": Example({"taskId": "T-42"}, T42),
-    "list-tasks": Example({"status": ["open"], "query": "signing", "limit": 10, "includeTotal": True}, _page(T42, total=1)),
+    "list-tasks": Example(
+        {"status": ["open"], "query": "signing", "limit": 10, "includeTotal": True}, _page(T42, total=1)
+    ),
     "list-my-tasks": Example(
         {"status": ["open"], "fields": ["identifier", "title", "priority", "version"], "limit": 10},
         _page({"identifier": "T-43", "title": T43.title, "priority": "none", "version": 1}),
@@ -154,7 +158,9 @@ EXAMPLES: Final[dict[str, Example]] = {
     "update-task": Example(
         {"taskId": "T-42", "version": 1, "status": "in_progress", "assigneeAgentId": SCOUT}, CLAIMED
     ),
-    "complete-task": Example({"taskId": "T-42"}, replace(CLAIMED, version=3, status="done", completed_at=MOMENT)),
+    "complete-task": Example(
+        {"taskId": "T-42"}, replace(CLAIMED, version=3, status="done", completed_at=MOMENT)
+    ),
     "cancel-task": Example(
         {"taskId": "T-44", "reason": "Only we use these keys."},
         replace(T44, version=2, status="cancelled", cancelled_at=MOMENT),
@@ -237,16 +243,16 @@ _ERRORS: Final[tuple[ApiError, ...]] = (
 ERRORS: Final[dict[type[ApiError], ApiError]] = {type(error): error for error in _ERRORS}
 
 
-def answer(result: Result) -> dict[str, object]:
+def answer(result: Result) -> dict[str, Any]:  # Any: JSON
     """The whole answer with this result, as it goes over the wire, at the moment of the story."""
     return _at_the_moment(envelope.success(result, REQUEST_ID))
 
 
-def refusal(error: type[ApiError]) -> dict[str, object]:
+def refusal(error: type[ApiError]) -> dict[str, Any]:  # Any: JSON
     """The whole answer with an error of this class."""
     return _at_the_moment(envelope.failure(ERRORS[error], REQUEST_ID))
 
 
-def _at_the_moment(body: bytes) -> dict[str, object]:
-    whole = msgspec.json.decode(body, type=dict[str, object])
+def _at_the_moment(body: bytes) -> dict[str, Any]:
+    whole = msgspec.json.decode(body, type=dict[str, Any])
     return {**whole, "meta": {**whole["meta"], "timestamp": MOMENT}}

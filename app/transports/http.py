@@ -23,7 +23,9 @@ from app.rpc import Context, Operation, execute
 from app.transports import envelope
 
 BODY_BYTES_MAX: Final = 1024 * 1024  # 50 bulk rows with long descriptions fit; more belongs into files
-BODY_BYTES_DRAINED_MAX: Final = 16 * BODY_BYTES_MAX  # of an oversized body, read and dropped so that the sender hears the answer
+BODY_BYTES_DRAINED_MAX: Final = (
+    16 * BODY_BYTES_MAX
+)  # of an oversized body, read and dropped so that the sender hears the answer
 
 _SANE_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _JSON: Final = (b"application/json", b"text/json")
@@ -35,7 +37,12 @@ class RpcEndpoint:
     """Every operation over HTTP."""
 
     def __init__(
-        self, operations: tuple[Operation, ...], db: Database, keys: Keys, request_log: RequestLog, timeout_seconds: float
+        self,
+        operations: tuple[Operation, ...],
+        db: Database,
+        keys: Keys,
+        request_log: RequestLog,
+        timeout_seconds: float,
     ) -> None:
         self._operations = {op.path: op for op in operations}
         self._db = db
@@ -55,7 +62,12 @@ class RpcEndpoint:
             status, body = 200, await self._answer(call, scope, headers, receive, request_id)
             retry_after = None
         except ApiError as e:
-            status, body, retry_after, call.code = e.status, envelope.failure(e, request_id), e.retry_after_seconds, e.code
+            status, body, retry_after, call.code = (
+                e.status,
+                envelope.failure(e, request_id),
+                e.retry_after_seconds,
+                e.code,
+            )
         except Exception:
             log.exception("request %s failed: %s %s", request_id, call.method, call.path)
             e = InternalError()
@@ -69,7 +81,9 @@ class RpcEndpoint:
             answer_headers.append((b"retry-after", b"%d" % retry_after))
         await send({"type": "http.response.start", "status": status, "headers": answer_headers})
         await send({"type": "http.response.body", "body": b"" if call.method == "HEAD" else body})
-        self._log.add(call.method, call.path, status, time.perf_counter() - began, request_id, call.actor, call.code)
+        self._log.add(
+            call.method, call.path, status, time.perf_counter() - began, request_id, call.actor, call.code
+        )
 
     async def _answer(
         self, call: "_Call", scope: Scope, headers: dict[bytes, bytes], receive: Receive, request_id: str

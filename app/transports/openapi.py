@@ -9,7 +9,7 @@ ways round it means what the decoder does: what fits is accepted, what does not 
 
 import importlib
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args, get_origin, get_typ
 
 import msgspec
 
+from app.decoding import Json
 from app.errors import (
     ApiError,
     DatabaseUnavailable,
@@ -37,6 +38,7 @@ from app.transports import envelope
 from app.transports.examples import EXAMPLES, answer, refusal
 
 Schema: TypeAlias = dict[str, Any]  # Any: a document is JSON of any shape
+Rule: TypeAlias = "dict[str, Rule] | list[Rule] | type | str | float | bool | None"
 
 ALWAYS: Final = (
     InvalidInput,
@@ -74,7 +76,12 @@ def document(operations: tuple[Operation, ...]) -> Schema:
     """The whole document."""
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Baton", "version": version(), "summary": "The task backend that AI agents share.", "description": ABOUT},
+        "info": {
+            "title": "Baton",
+            "version": version(),
+            "summary": "The task backend that AI agents share.",
+            "description": ABOUT,
+        },
         "servers": [{"url": "/", "description": "This server."}],
         "tags": [{"name": name, "description": about} for name, about in _tags(operations)],
         "security": [{"bearerAuth": []}],
@@ -101,10 +108,15 @@ def document(operations: tuple[Operation, ...]) -> Schema:
 
 
 def errors_of(op: Operation) -> list[type[ApiError]]:
-    """Every error that an operation can answer with, by status, in the order of app/errors.py."""
+    """Every error that an operation can answer with."""
     scope = () if op.scope is None else (ScopeMissing,)
-    possible = {*ALWAYS, *scope, *op.errors}
-    return [error for error in _below(ApiError) if error in possible]
+    return in_order((*ALWAYS, *scope, *op.errors))
+
+
+def in_order(errors: Iterable[type[ApiError]]) -> list[type[ApiError]]:
+    """Each error once, in the order of app/errors.py, which is by status."""
+    wanted = set(errors)
+    return [error for error in _below(ApiError) if error in wanted]
 
 
 def tag_of(op: Operation) -> str:
@@ -186,7 +198,11 @@ PAGES: Final[Schema] = {
             "200": {
                 "description": "This document.",
                 "headers": _HEADERS,
-                "content": {"application/json": {"schema": {"type": "object", "required": ["openapi", "info", "paths"]}}},
+                "content": {
+                    "application/json": {
+                        "schema": {"type": "object", "required": ["openapi", "info", "paths"]}
+                    }
+                },
             }
         },
     ),
@@ -215,7 +231,7 @@ def _method(op: Operation, id: str, operations: tuple[Operation, ...]) -> Schema
 
 def _request_body(op: Operation) -> Schema:
     return {
-        "required": "required" in _schema_of(op.request),
+        "required": not {"required", "oneOf"}.isdisjoint(_schema_of(op.request)),
         "content": {
             "application/json": {
                 "schema": {"$ref": REF.format(name=op.request.__name__)},
@@ -326,15 +342,19 @@ def _schemas(operations: tuple[Operation, ...]) -> Schema:
     structs = _structs(
         (
             *(op.request for op in operations),
-            *(_item(op) for op in operations),
+            *(item_of(op) for op in operations),
             envelope.Meta,
             envelope.PageMeta,
             envelope.ErrorDetails,
         )
     )
-    views = {name: view for op in operations if _takes_fields(op) for name, view in _views(op, structs).items()}
+    views = {
+        name: view for op in operations if _takes_fields(op) for name, view in _views(op, structs).items()
+    }
     envelopes = {_envelope_name(op): _envelope(op) for op in operations}
-    failures = {_error_name(errors[0]): _error_envelope(errors) for errors in _by_status(_all_errors(operations))}
+    failures = {
+        _error_name(errors[0]): _error_envelope(errors) for errors in _by_status(_all_errors(operations))
+    }
     return dict(sorted((structs | views | envelopes | failures).items()))
 
 
@@ -351,10 +371,17 @@ def _structs(given: tuple[type, ...]) -> Schema:
 
 def _views(op: Operation, structs: Schema) -> Schema:
     """What an operation answers with that lets the caller choose `fields`: all of an item, or a part."""
-    whole = _item(op).__name__
-    part = {key: value for key, value in structs[whole].items() if key not in {"required", "title", "description"}}
+    whole = item_of(op).__name__
+    part = {
+        key: value for key, value in structs[whole].items() if key not in {"required", "title", "description"}
+    }
     return {
-        f"{whole}Part": {"title": f"{whole}Part", "description": "The keys that `fields` names.", **part, "minProperties": 1},
+        f"{whole}Part": {
+            "title": f"{whole}Part",
+            "description": "The keys that `fields` names.",
+            **part,
+            "minProperties": 1,
+        },
         f"{whole}View": {
             "description": "Whole, or with `fields` only the keys it names.",
             "anyOf": [{"$ref": REF.format(name=whole)}, {"$ref": REF.format(name=f"{whole}Part")}],
@@ -367,13 +394,18 @@ def _envelope(op: Operation) -> Schema:
     if get_origin(op.result) is list:
         data = {"type": "array", "items": data}
     meta = envelope.PageMeta if op.paged else envelope.Meta
-    return _closed({"success": {"const": True}, "data": data, "meta": {"$ref": REF.format(name=meta.__name__)}})
+    return _closed(
+        {"success": {"const": True}, "data": data, "meta": {"$ref": REF.format(name=meta.__name__)}}
+    )
 
 
 def _error_envelope(errors: Sequence[type[ApiError]]) -> Schema:
     error = _closed(
         {
-            "code": {"enum": list(_each(error.code for error in errors)), "description": "What kind of error it is."},
+            "code": {
+                "enum": list(_each(error.code for error in errors)),
+                "description": "What kind of error it is.",
+            },
             "message": {"type": "string", "description": "What is wrong, and what to do next."},
             "retryable": {
                 "const": errors[0].retryable,
@@ -384,7 +416,11 @@ def _error_envelope(errors: Sequence[type[ApiError]]) -> Schema:
     )
     error["required"].remove("details")
     return _closed(
-        {"success": {"const": False}, "error": error, "meta": {"$ref": REF.format(name=envelope.Meta.__name__)}}
+        {
+            "success": {"const": False},
+            "error": error,
+            "meta": {"$ref": REF.format(name=envelope.Meta.__name__)},
+        }
     )
 
 
@@ -394,14 +430,14 @@ def _envelope_name(op: Operation) -> str:
 
 
 def _data_name(op: Operation) -> str:
-    return f"{_item(op).__name__}View" if _takes_fields(op) else _item(op).__name__
+    return f"{item_of(op).__name__}View" if _takes_fields(op) else item_of(op).__name__
 
 
 def _error_name(error: type[ApiError]) -> str:
     return _base(error).__name__.removesuffix("Error") + "Error"
 
 
-def _item(op: Operation) -> type:
+def item_of(op: Operation) -> type:
     """What an operation answers with, or answers with a list of."""
     return get_args(op.result)[0] if get_origin(op.result) is list else op.result
 
@@ -414,11 +450,11 @@ def _schema_of(struct: type) -> Schema:
     return _structs((struct,))[struct.__name__]
 
 
-def _rules(struct: type) -> Schema:
+def _rules(struct: type) -> dict[str, Rule]:
     return getattr(struct, "rules", {})
 
 
-def _classes_in(value: Any) -> Iterator[type]:  # Any: a schema
+def _classes_in(value: Rule) -> Iterator[type]:
     match value:
         case type():
             yield value
@@ -430,7 +466,7 @@ def _classes_in(value: Any) -> Iterator[type]:  # Any: a schema
             pass
 
 
-def _resolved(value: Any) -> Any:  # Any: a schema
+def _resolved(value: Rule) -> Json:
     """Rules with a reference where a class stands."""
     match value:
         case type():
@@ -443,20 +479,23 @@ def _resolved(value: Any) -> Any:  # Any: a schema
             return value
 
 
-def _merged(schema: Schema, rules: Schema) -> Schema:
+def _merged(schema: Json, rules: Json) -> Json:
     """A schema with rules laid over it; unlike in msgspec's own merge a list replaces a list."""
+    if not isinstance(schema, dict) or not isinstance(rules, dict):
+        return rules
     return schema | {
-        key: _merged(schema[key], value) if isinstance(schema.get(key), dict) and isinstance(value, dict) else value
-        for key, value in rules.items()
+        key: _merged(schema[key], rule) if key in schema else rule for key, rule in rules.items()
     }
 
 
-def _tidied(value: Any, orders: dict[frozenset[Any], list[Any]]) -> Any:  # Any: a schema
+def _tidied(value: Json, orders: Mapping[frozenset[Json], list[Json]]) -> Json:
     """The same schema with its enums in the order they are declared in, and without empty `required` lists."""
     match value:
+        case {"enum": list(values), **rest}:
+            return {"enum": orders.get(frozenset(values), values), **rest}
         case dict():
             return {
-                key: orders.get(frozenset(inner), inner) if key == "enum" else _tidied(inner, orders)
+                key: _tidied(inner, orders)
                 for key, inner in value.items()
                 if (key, inner) != ("required", [])
             }
@@ -482,12 +521,10 @@ def _literals(hint: Any) -> Iterator[tuple[Any, ...]]:  # Any: a type hint
 
 
 def _all_errors(operations: tuple[Operation, ...]) -> list[type[ApiError]]:
-    possible = {error for op in operations for error in errors_of(op)}
-    return [error for error in _below(ApiError) if error in possible]
+    return in_order(error for op in operations for error in errors_of(op))
 
 
 def _below(base: type[ApiError]) -> Iterator[type[ApiError]]:
-    """Every class of the tree in app/errors.py, in its order, which is by status."""
     for error in base.__subclasses__():
         yield error
         yield from _below(error)

@@ -36,7 +36,10 @@ class Page:
     """One page. `write` makes its body, or raises the ApiError that makes it unavailable."""
 
     def __init__(
-        self, write: Callable[[], Awaitable[bytes]], request_id: Callable[[bytes | None], str], request_log: RequestLog
+        self,
+        write: Callable[[], Awaitable[bytes]],
+        request_id: Callable[[bytes | None], str],
+        request_log: RequestLog,
     ) -> None:
         self._write = write
         self._request_id = request_id
@@ -50,9 +53,7 @@ class Page:
         request_id = self._request_id(headers.get(b"x-request-id"))
         error: ApiError | None = None
         try:
-            if method not in {"GET", "HEAD"}:
-                raise UnknownPath(f"{path} answers to GET only.")
-            status, body = 200, await self._write()
+            status, body = 200, await self._answer(method, path)
         except ApiError as e:
             error = e
             status, body = e.status, envelope.failure(e, request_id)
@@ -67,6 +68,11 @@ class Page:
         self._log.add(
             method, path, status, time.perf_counter() - began, request_id, None, error and error.code
         )
+
+    async def _answer(self, method: str, path: str) -> bytes:
+        if method not in {"GET", "HEAD"}:
+            raise UnknownPath(f"{path} answers to GET only.")
+        return await self._write()
 
 
 def healthz(db: Database) -> Callable[[], Awaitable[bytes]]:

@@ -15,7 +15,9 @@ CAMEL_CASE = re.compile(r"[a-z][a-zA-Z]*")
 
 
 @pytest.fixture(scope="module", params=["while a server runs", "when none does"])
-def installation(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+def installation(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installation]:
     installation = Installation(tmp_path_factory.mktemp("commands") / "data")
     with ExitStack() as stack:
         stack.callback(installation.remove)
@@ -67,7 +69,12 @@ def test_a_new_member_stays_out_of_general_when_told_so(installation: Installati
 
 def test_user_create_answers_with_the_user_and_their_key(installation: Installation) -> None:
     made = installation.ask("user", "create", "@ada", "--workspace", "acme", "--email", "ada@example.test")
-    assert (made["kind"], made["handle"], made["name"], made["channels"]) == ("user", "ada", "ada", ["general"])
+    assert (made["kind"], made["handle"], made["name"], made["channels"]) == (
+        "user",
+        "ada",
+        "ada",
+        ["general"],
+    )
     assert WHOLE_KEY.fullmatch(made["apiKey"])
 
 
@@ -140,7 +147,9 @@ def test_schema_check_answers_with_the_version(installation: Installation) -> No
 
 
 def test_people_read_one_fact_per_line(installation: Installation) -> None:
-    done = installation.run("agent", "create", "plain", "--workspace", "acme", "--scopes", "task-read,task-write")
+    done = installation.run(
+        "agent", "create", "plain", "--workspace", "acme", "--scopes", "task-read,task-write"
+    )
     assert done.returncode == 0, done.stderr
     facts = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
     assert (facts["handle"], facts["scopes"]) == ("plain", "task-read, task-write")

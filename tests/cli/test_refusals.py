@@ -49,7 +49,10 @@ REFUSED = {
     "no email": (("user", "create", "eve", *ACME), "--email"),
     "a channel that is there": (("channel", "create", "general", *ACME), "already a channel `general`"),
     "a channel with a bad name": (("channel", "create", "no_good", *ACME), "cannot be a channel"),
-    "a role that does not exist": (("channel", "join", "general", "bot", *ACME, "--role", "king"), "reader, poster"),
+    "a role that does not exist": (
+        ("channel", "join", "general", "bot", *ACME, "--role", "king"),
+        "reader, poster",
+    ),
     "an agent as an admin": (("channel", "join", "general", "bot", *ACME, "--role", "admin"), "never admin"),
     "joining nobody": (("channel", "join", "general", "nobody", *ACME), "`nobody`"),
     "joining nowhere": (("channel", "join", "nowhere", "bot", *ACME), "`nowhere`"),

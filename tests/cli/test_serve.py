@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -50,7 +51,9 @@ def test_the_first_start_prints_a_key_and_a_curl_that_works_and_the_second_finds
             done = subprocess.run(["sh", "-c", curl], capture_output=True, check=True, text=True)
             assert '"identifier":"T-1"' in done.stdout
         else:
-            httpx.post(f"{server.url}/v1/agent/create-task", headers=bearer(key), json={"title": "My first task"})
+            httpx.post(
+                f"{server.url}/v1/agent/create-task", headers=bearer(key), json={"title": "My first task"}
+            )
         assert key not in server.stderr()
         assert "My first task" not in server.stderr()
 
@@ -117,14 +120,18 @@ def test_a_stop_lets_the_call_under_way_finish_and_stops_postgres(
     with (
         ThreadPoolExecutor() as pool,
         used.serving(WORKERS=workers) as server,
-        httpx.Client(base_url=f"{server.url}/v1/agent", headers=bearer(agent["apiKey"]), timeout=30) as client,
+        httpx.Client(
+            base_url=f"{server.url}/v1/agent", headers=bearer(agent["apiKey"]), timeout=30
+        ) as client,
         psycopg.connect(used.borrow()) as holder,
     ):
         task = client.post("/create-task", json={"title": "Slow"}).json()["data"]
         holder.execute("SELECT FROM tasks WHERE id = %s FOR UPDATE", [task["id"]])
         call = pool.submit(client.post, "/complete-task", json={"taskId": task["id"]})
         with psycopg.connect(used.borrow(), autocommit=True) as watcher:
-            waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%%tasks%%'"
+            waiting = (
+                "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%%tasks%%'"
+            )
             eventually(lambda: watcher.execute(waiting).fetchone())
         server.process.send_signal(how)
         eventually(lambda: refuses_connections(server.url))
@@ -145,8 +152,7 @@ def refuses_connections(url: str) -> bool:
 
 def test_a_stop_before_the_start_is_over_leaves_nothing_behind(installation: Installation) -> None:
     process = subprocess.Popen(
-        [*("python", "-m", "app", "serve")],
-        executable=shutil.which("python") and os.sys.executable,
+        [sys.executable, "-m", "app", "serve"],
         env={**os.environ, **installation.settings, "PORT": "0"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -155,15 +161,6 @@ def test_a_stop_before_the_start_is_over_leaves_nothing_behind(installation: Ins
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 0
     assert installation.processes() == []
-
-
-def test_two_servers_cannot_share_a_data_directory_and_the_second_says_so(used: Installation) -> None:
-    with used.serving():
-        other = Installation(used.data_dir, PORT="0")
-        # It waits a while for the first to stop; a stop in between would let it start.
-        line = other.refusal("serve")
-    assert "already running" in line
-    assert "DATABASE_URL" in line
 
 
 def test_a_port_that_is_taken_is_refused_before_anything_is_made(installation: Installation) -> None:

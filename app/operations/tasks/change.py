@@ -87,7 +87,8 @@ INPUT: Final = """
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
     )"""
 
-# The row as it shall be, and how it differs from the row as it was: one line per field, as {"field": [from, to]}.
+# The row as it shall be, and how it differs from the row as it was: one entry per field, as {"field": [from, to]}, or
+# null where nothing differs. (OFFSET 0 has it worked out once, not wherever it is named.)
 # `unassign` clears the assignee only if it is of that kind: a null for one of the two fields says nothing of the other.
 NEXT: Final = """
     CROSS JOIN LATERAL (SELECT
@@ -106,30 +107,43 @@ NEXT: Final = """
         CASE WHEN n.status = 'in_progress' THEN coalesce(o.started_at, now()) ELSE o.started_at END AS started_at,
         CASE WHEN n.status = 'done' AND o.status <> 'done' THEN now() ELSE o.completed_at END AS completed_at,
         CASE WHEN n.status = 'cancelled' AND o.status <> 'cancelled' THEN now() ELSE o.cancelled_at END AS cancelled_at) s
+    CROSS JOIN LATERAL (SELECT
+        CASE WHEN o.assignee_kind = 'user' THEN o.assignee_id END AS user_before,
+        CASE WHEN n.assignee_kind = 'user' THEN n.assignee_id END AS user_after,
+        CASE WHEN o.assignee_kind = 'agent' THEN o.assignee_id END AS agent_before,
+        CASE WHEN n.assignee_kind = 'agent' THEN n.assignee_id END AS agent_after) x
     CROSS JOIN LATERAL (
-        SELECT jsonb_object_agg(f.name, jsonb_build_array(f.was, f.becomes)) AS changes
-          FROM (VALUES
-            ('title', to_jsonb(o.title), to_jsonb(n.title)),
-            ('description', to_jsonb(o.description), to_jsonb(n.description)),
-            ('status', to_jsonb(o.status), to_jsonb(n.status)),
-            ('priority', to_jsonb((ARRAY['none', 'low', 'medium', 'high', 'urgent'])[o.priority + 1]),
-                         to_jsonb((ARRAY['none', 'low', 'medium', 'high', 'urgent'])[n.priority + 1])),
-            ('dueAt', to_jsonb(to_char(o.due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')),
-                      to_jsonb(to_char(n.due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))),
-            ('assigneeUserId', to_jsonb(CASE WHEN o.assignee_kind = 'user' THEN o.assignee_id END),
-                               to_jsonb(CASE WHEN n.assignee_kind = 'user' THEN n.assignee_id END)),
-            ('assigneeAgentId', to_jsonb(CASE WHEN o.assignee_kind = 'agent' THEN o.assignee_id END),
-                                to_jsonb(CASE WHEN n.assignee_kind = 'agent' THEN n.assignee_id END)),
-            ('channelId', to_jsonb(o.channel_id), to_jsonb(n.channel_id)),
-            ('parentTaskId', to_jsonb(o.parent_task_id), to_jsonb(n.parent_task_id)),
-            ('startedAt', to_jsonb(to_char(o.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')),
-                          to_jsonb(to_char(s.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))),
-            ('completedAt', to_jsonb(to_char(o.completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')),
-                            to_jsonb(to_char(s.completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))),
-            ('cancelledAt', to_jsonb(to_char(o.cancelled_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')),
-                            to_jsonb(to_char(s.cancelled_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')))
-          ) AS f (name, was, becomes)
-         WHERE f.was IS DISTINCT FROM f.becomes) d"""
+        SELECT nullif(jsonb_strip_nulls(jsonb_build_object(
+            'title', CASE WHEN n.title IS DISTINCT FROM o.title THEN
+                jsonb_build_array(o.title, n.title) END,
+            'description', CASE WHEN n.description IS DISTINCT FROM o.description THEN
+                jsonb_build_array(o.description, n.description) END,
+            'status', CASE WHEN n.status IS DISTINCT FROM o.status THEN
+                jsonb_build_array(o.status, n.status) END,
+            'priority', CASE WHEN n.priority IS DISTINCT FROM o.priority THEN jsonb_build_array(
+                (ARRAY['none', 'low', 'medium', 'high', 'urgent'])[o.priority + 1],
+                (ARRAY['none', 'low', 'medium', 'high', 'urgent'])[n.priority + 1]) END,
+            'dueAt', CASE WHEN n.due_at IS DISTINCT FROM o.due_at THEN jsonb_build_array(
+                to_char(o.due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+                to_char(n.due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) END,
+            'assigneeUserId', CASE WHEN x.user_after IS DISTINCT FROM x.user_before THEN
+                jsonb_build_array(x.user_before, x.user_after) END,
+            'assigneeAgentId', CASE WHEN x.agent_after IS DISTINCT FROM x.agent_before THEN
+                jsonb_build_array(x.agent_before, x.agent_after) END,
+            'channelId', CASE WHEN n.channel_id IS DISTINCT FROM o.channel_id THEN
+                jsonb_build_array(o.channel_id, n.channel_id) END,
+            'parentTaskId', CASE WHEN n.parent_task_id IS DISTINCT FROM o.parent_task_id THEN
+                jsonb_build_array(o.parent_task_id, n.parent_task_id) END,
+            'startedAt', CASE WHEN s.started_at IS DISTINCT FROM o.started_at THEN jsonb_build_array(
+                to_char(o.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+                to_char(s.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) END,
+            'completedAt', CASE WHEN s.completed_at IS DISTINCT FROM o.completed_at THEN jsonb_build_array(
+                to_char(o.completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+                to_char(s.completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) END,
+            'cancelledAt', CASE WHEN s.cancelled_at IS DISTINCT FROM o.cancelled_at THEN jsonb_build_array(
+                to_char(o.cancelled_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+                to_char(s.cancelled_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) END)), '{}') AS changes
+        OFFSET 0) d"""
 
 
 ASSIGNEE_KNOWN: Final = f"""EXISTS (

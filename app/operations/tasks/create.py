@@ -290,13 +290,14 @@ def _rows(sent: str | list[dict[str, Any]]) -> list[NewTask]:
 
 def _row(sent: Any) -> NewTask:  # Any: this is JSON of any shape, before it is checked
     try:
-        refuse_nul(sent)  # also here: in a body that holds the rows as a string, NUL is escaped twice
-        return msgspec.convert(sent, NewTask)
+        row = msgspec.convert(sent, NewTask)
     except msgspec.ValidationError as e:
         raise explained(e) from None
     except RecursionError:
         message = "It is nested too deeply."
         raise InvalidInput(message) from None
+    refuse_nul(row)
+    return row
 
 
 async def _create(

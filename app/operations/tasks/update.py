@@ -121,11 +121,15 @@ def ranked(priority: TaskPriority | None | UnsetType) -> dict[str, object]:
 
 
 def due(at: When | None | UnsetType) -> dict[str, object]:
-    """A due date in epoch seconds: turning text into a moment depends on settings, a number does not."""
+    """A due date in epoch seconds: turning text into a moment depends on settings, a number does not.
+
+    It is kept as answers write it, to the millisecond: a task sent back as it was read is not changed.
+    """
     if at is UNSET or at is None:
         return {} if at is UNSET else {"dueAt": None}
     try:
-        return {"dueAt": at.astimezone(UTC).timestamp()}
+        at = at.astimezone(UTC)
+        return {"dueAt": at.replace(microsecond=at.microsecond // 1000 * 1000).timestamp()}
     except OverflowError:
         message = "This moment lies outside of the years 1 to 9999 in UTC. Send an earlier or later one."
         raise InvalidInput(message, field="dueAt") from None
