@@ -3,7 +3,7 @@
 The protocol belongs to the official SDK: its low-level `Server` knows the methods, negotiates versions, validates
 every message and shapes every result for the version a client speaks. The HTTP exchange around it is ours. The
 SDK's own starts a transport, four streams and several tasks for each request, which costs several times the call
-itself (docs/decisions/mcp-exchange.md); `serve_one`, which the SDK offers for entries like this, does not.
+itself (docs/decisions/0070); `serve_one`, which the SDK offers for entries like this, does not.
 
 Stateless: an answer depends on nothing but its request, so any worker can give it. A quick call is answered with
 JSON. One that takes longer turns into a stream that reports progress, and ends early when its client cancels it
