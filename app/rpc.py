@@ -48,6 +48,7 @@ class Family(msgspec.Struct, frozen=True):
 
     name: str
     prefix: str
+    tools: bool = True  # whether its operations are tools too; not where it only spells the same work otherwise
 
 
 AGENT: Final = Family(name="agent", prefix="/v1/agent/")
@@ -160,6 +161,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     handler: Handler
     decoder: Decoder[Any]
+    patience_seconds: float = 0  # how much longer than others it may take, because it waits on purpose
     core: Step | None = None
     destructive: bool = False
     idempotent: bool = False
@@ -185,12 +187,15 @@ def operation(
     scope: Scope | None,
     read_only: bool = False,
     errors: tuple[type[ApiError], ...] = (),
+    patience_seconds: float = 0,
     core: Step | None = None,
     destructive: bool = False,
     idempotent: bool = False,
     resource: str | None = None,
 ) -> Callable[[Handler], Operation]:
     """Declare an operation. `scope=None` lets any valid key call it; `read_only` also makes it answer to GET.
+
+    One that waits on purpose has `patience_seconds` more than others before it is given up.
 
     For agents: `core` puts it into the daily loop; `destructive` says that it overwrites or closes what is there,
     `idempotent` that doing it twice does no more than once. `resource` is the URI under which a read can be had as
@@ -217,6 +222,7 @@ def operation(
             description=description,
             handler=handler,
             decoder=Decoder(request),
+            patience_seconds=patience_seconds,
             core=core,
             destructive=destructive,
             idempotent=idempotent,

@@ -105,7 +105,7 @@ class RpcEndpoint:
             raise UnknownPath(message)
         ctx = Context(self._db, actor, request_id)
         try:
-            async with asyncio.timeout(self._timeout_seconds):
+            async with asyncio.timeout(self._timeout_seconds + op.patience_seconds):
                 result = await execute(op, ctx, body=body, query=scope["query_string"])
         except TimeoutError:
             raise TimedOut from None

@@ -293,7 +293,7 @@ class McpEndpoint:
     async def _execute(self, call: Call, operation: Operation, arguments: Mapping[str, object]) -> Result:
         ctx = Context(self._db, call.caller, call.request_id)
         try:
-            async with asyncio.timeout(self._timeout_seconds):
+            async with asyncio.timeout(self._timeout_seconds + operation.patience_seconds):
                 return await execute(operation, ctx, body=msgspec.json.encode(arguments))
         except TimeoutError:
             raise TimedOut from None

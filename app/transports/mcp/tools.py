@@ -5,18 +5,20 @@ what tells a model what to send, and leave out what only the server must know: i
 refusal names the field and its rule. Nothing here knows an operation by name.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from app.errors import InvalidInput
-from app.rpc import Operation
+from app.rpc import Answer, Operation
 
 Schema: TypeAlias = dict[str, Any]  # Any: JSON Schema is JSON of any shape
 
 CORE_TOOLS_MAX: Final = 8  # a model picks well from eight, and they cost less than two screens of text
 CHOICES_MAX: Final = 12  # a longer enumeration costs more than it tells: a refusal names what was wrong
+DEPTH_MAX: Final = 2  # objects within objects that an output schema spells out: the answer, and what it holds
 CORE_BYTES_MAX: Final = 8 * 1024  # of its tools/list: some 2,000 tokens
 TOOL_BYTES_MAX: Final = 1024  # on average over all tools
 
@@ -27,7 +29,13 @@ _ALL: Final = "all"
 _UNTOLD: Final = frozenset(
     {"title", "default", "minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum", "pattern"}
 )
-_NOTHING: Final[Schema] = {"type": "object", "properties": {}}
+_SENTENCE_END: Final = re.compile(r"(?<=[.?!])\s")
+_PLAIN: Final[Mapping[type[msgspec.inspect.Type], str]] = {
+    msgspec.inspect.StrType: "string",
+    msgspec.inspect.IntType: "integer",
+    msgspec.inspect.FloatType: "number",
+    msgspec.inspect.BoolType: "boolean",
+}
 _PAGINATION: Final[Schema] = {"type": "object", "properties": {"cursor": {"type": ["string", "null"]}}}
 
 
@@ -39,26 +47,23 @@ class Tool:
     def __init__(self, operation: Operation) -> None:
         self.operation = operation
         self.name = operation.name
-        schema = msgspec.json.schema(operation.result)
-        whole = _inlined(schema, schema.get("$defs", {}))
-        self.wrapped = whole.get("type") == "array"
+        kind = msgspec.inspect.type_info(operation.result)
+        self.wrapped = isinstance(kind, msgspec.inspect.ListType)
         """Whether the result is a list, which structured content cannot be: it stands in an object then."""
-        self.brief = _brief(operation)
+        self.brief = _brief(operation, kind)
         """The keys of each item of a list, unless the caller names others; empty where it cannot choose."""
         self.json: Schema = {
             "name": self.name,
-            "description": f"{operation.summary} {' '.join(operation.description.split())}".strip(),
+            "description": _description(operation),
             "inputSchema": self._input(),
-            "outputSchema": self._output(whole),
+            "outputSchema": self._output(kind),
             "annotations": _annotations(operation),
         }
 
     def _input(self) -> Schema:
         whole = msgspec.json.schema(self.operation.request)
         schema = _told(_inlined(whole, whole.get("$defs", {})))
-        properties = schema.get("properties")
-        if not properties:
-            return _NOTHING
+        properties = schema.get("properties", {})
         if self.brief:
             properties["fields"]["description"] += f" Unless told: {', '.join(self.brief)}."
         told: Schema = {"type": "object", "properties": properties}
@@ -66,12 +71,11 @@ class Tool:
             told["required"] = schema["required"]
         return told
 
-    def _output(self, whole: Schema) -> Schema:
+    def _output(self, kind: msgspec.inspect.Type) -> Schema:
         """Types without prose. No key is required: `fields` may leave it out, and a refusal comes in the same place."""
         if not self.wrapped:
-            return _shape(whole, _keys(self.operation))
-        items = _shape(whole["items"], _keys(self.operation))
-        properties: Schema = {"data": {"type": "array", "items": items}}
+            return _shape(kind)
+        properties: Schema = {"data": _shape(kind)}
         if self.operation.paged:
             properties["pagination"] = _PAGINATION
         return {"type": "object", "properties": properties}
@@ -81,6 +85,7 @@ class Toolbox:
     """All tools, and the sets of them that a connection can ask for."""
 
     def __init__(self, operations: Sequence[Operation]) -> None:
+        operations = [op for op in operations if op.family.tools]
         self._tools = {op.name: Tool(op) for op in operations}
         core = sorted((op for op in operations if op.core), key=lambda op: op.core.order if op.core else 0)
         self.loop = tuple((op.name, op.core.line) for op in core if op.core)
@@ -118,6 +123,12 @@ class Toolbox:
         ]
 
 
+def _description(operation: Operation) -> str:
+    """What it does and when to use it: the summary and the first paragraph."""
+    when = operation.description.partition("\n\n")[0]
+    return f"{operation.summary} {' '.join(when.split())}".strip()
+
+
 def _annotations(operation: Operation) -> dict[str, bool]:
     """What a client may show or ask before it calls. The world is closed: nothing leaves this service."""
     if operation.read_only:
@@ -126,22 +137,18 @@ def _annotations(operation: Operation) -> dict[str, bool]:
     return {**hints, "idempotentHint": True} if operation.idempotent else hints
 
 
-def _brief(operation: Operation) -> tuple[str, ...]:
-    if operation.paged and "fields" in operation.request.__struct_encode_fields__:
-        return _keys(operation)
-    return ()
-
-
-def _keys(operation: Operation) -> tuple[str, ...]:
-    """The keys worth telling of an answer, or of each item of a list; empty for all of them."""
-    match msgspec.inspect.type_info(operation.result):
-        case (
-            msgspec.inspect.StructType(cls=answer)
-            | msgspec.inspect.ListType(item_type=msgspec.inspect.StructType(cls=answer))
-        ):
-            return tuple(getattr(answer, "brief", ()))
+def _brief(operation: Operation, kind: msgspec.inspect.Type) -> tuple[str, ...]:
+    """The keys of a list's items by default, where its callers can choose others."""
+    match kind:
+        case msgspec.inspect.ListType(item_type=msgspec.inspect.StructType(cls=item)):
+            return _keys(item) if "fields" in operation.request.__struct_encode_fields__ else ()
         case _:
             return ()
+
+
+def _keys(answer: type[msgspec.Struct]) -> tuple[str, ...]:
+    """The keys worth telling of an answer; empty for all of them."""
+    return answer.brief if issubclass(answer, Answer) else ()
 
 
 def _inlined(schema: Schema, definitions: Schema, within: tuple[str, ...] = ()) -> Schema:
@@ -177,6 +184,10 @@ def _told(schema: Schema) -> Schema:
             # A null which the description does not speak of means the same as leaving the field out.
             clears = "null" in schema.get("description", "null")
             told |= _either([_told(choice) for choice in value if clears or choice != {"type": "null"}])
+        elif key == "description":
+            told[key] = _SENTENCE_END.split(value, 1)[
+                0
+            ]  # what follows the first sentence is for the documentation
         elif key not in _UNTOLD and not (key == "required" and not value):
             told[key] = value
     if "enum" in told:
@@ -203,16 +214,24 @@ def _either(choices: list[Schema]) -> Schema:
     return folded
 
 
-def _shape(schema: Schema, keys: tuple[str, ...] = ()) -> Schema:
-    """The types of an answer without words; `keys` are the ones worth telling, if not all. What may be null is open."""
-    if properties := schema.get("properties"):
-        told = {name: _shape(inner) for name, inner in properties.items() if not keys or name in keys}
-        return {"type": "object", "properties": told}
-    if "items" in schema:
-        return {"type": "array", "items": _shape(schema["items"])}
-    if "enum" in schema:
-        return {"type": _type_of(schema["enum"])}
-    return {"type": schema["type"]} if "type" in schema else {}
+def _shape(kind: msgspec.inspect.Type, depth: int = 0) -> Schema:
+    """The type of a part of an answer. Deep inside, an object is only said to be one; what may be null is left open."""
+    match kind:
+        case msgspec.inspect.Metadata(type=inner):
+            return _shape(inner, depth)
+        case msgspec.inspect.StructType(cls=answer, fields=fields) if depth < DEPTH_MAX:
+            keys = _keys(answer)
+            told = [field for field in fields if not keys or field.encode_name in keys]
+            properties = {field.encode_name: _shape(field.type, depth + 1) for field in told}
+            return {"type": "object", "properties": properties}
+        case msgspec.inspect.ListType(item_type=item):
+            return {"type": "array", "items": _shape(item, depth)}
+        case msgspec.inspect.LiteralType(values=values):
+            return {"type": _type_of(list(values))}
+        case msgspec.inspect.StructType() | msgspec.inspect.DictType():
+            return {"type": "object"}
+        case _:
+            return {"type": _PLAIN[type(kind)]} if type(kind) in _PLAIN else {}
 
 
 def _type_of(values: list[object]) -> str:
