@@ -36,7 +36,7 @@ class Pagination(Answer):
         str | None,
         msgspec.Meta(description="Send it as `cursor` to get the next page; null on the last one."),
     ]
-    history_cutoff: Annotated[None, msgspec.Meta(description="Always null: nothing is hidden.")] = None
+    history_cutoff: Annotated[None, msgspec.Meta(description="Always null: nothing is hidden.")]
     total: Annotated[
         int | UnsetType, msgspec.Meta(description="How many match in all, if you asked with `includeTotal`.")
     ] = UNSET
@@ -109,6 +109,7 @@ def pagination(page: Page[Any]) -> Pagination:  # Any: of what does not matter
     return Pagination(
         has_more=page.cursor is not None,
         cursor=page.cursor,
+        history_cutoff=None,
         total=UNSET if page.total is None else page.total,
     )
 

@@ -59,7 +59,11 @@ class RpcEndpoint:
         request_id = self.request_id(headers.get(b"x-request-id"))
         call = _Call(scope["method"], scope["path"])
         try:
-            status, body = 200, await self._answer(call, scope, headers, receive, request_id)
+            try:
+                async with asyncio.timeout(self._timeout_seconds):
+                    status, body = 200, await self._answer(call, scope, headers, receive, request_id)
+            except TimeoutError:
+                raise TimedOut from None
             retry_after = None
         except ApiError as e:
             status, body, retry_after, call.code = (
@@ -104,11 +108,7 @@ class RpcEndpoint:
             message = f"{op.path} answers to {verbs}, not to {call.method[:20]}."
             raise UnknownPath(message)
         ctx = Context(self._db, actor, request_id)
-        try:
-            async with asyncio.timeout(self._timeout_seconds + op.patience_seconds):
-                result = await execute(op, ctx, body=body, query=scope["query_string"])
-        except TimeoutError:
-            raise TimedOut from None
+        result = await execute(op, ctx, body=body, query=scope["query_string"])
         return envelope.success(result, request_id)
 
     def request_id(self, sent: bytes | None) -> str:

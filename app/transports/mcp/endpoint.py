@@ -123,6 +123,24 @@ class McpEndpoint:
     # The door ------------------------------------------------------------------------------------------
 
     async def _answer(self, call: Call, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> None:
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                message = await self._admit(call, scope, headers, receive)
+        except TimeoutError:
+            raise TimedOut from None
+        session = headers.get(b"mcp-session-id", b"")[:SESSION_BYTES_MAX]
+        if message.method is UNSET or message.id is UNSET:
+            if message.method == "notifications/cancelled":
+                self._cancel(session, message, call.caller)
+            await call.answer(202, b"")  # a notification is noted; an answer answers nothing that we asked
+            return
+        connection = _connection(message, message.id, scope["headers"])
+        await self._serve(call, message.id, message.method, message.given, connection, session, receive)
+
+    async def _admit(
+        self, call: Call, scope: Scope, headers: dict[bytes, bytes], receive: Receive
+    ) -> Message:
+        """Who sent this, and what it says; the key comes before anything else."""
         call.actor = await self._keys.actor(headers.get(b"authorization"))
         self._check_origin(headers.get(b"origin"))
         if scope["method"] != "POST":
@@ -133,14 +151,7 @@ class McpEndpoint:
         message = _message(await body(headers, receive))
         if message.method is not UNSET:
             call.what = f"/mcp {message.method[:80]}"
-        session = headers.get(b"mcp-session-id", b"")[:SESSION_BYTES_MAX]
-        if message.method is UNSET or message.id is UNSET:
-            if message.method == "notifications/cancelled":
-                self._cancel(session, message, call.actor)
-            await call.answer(202, b"")  # a notification is noted; an answer answers nothing that we asked
-            return
-        connection = _connection(message, message.id, scope["headers"])
-        await self._serve(call, message.id, message.method, message.given, connection, session, receive)
+        return message
 
     def _check_origin(self, sent: bytes | None) -> None:
         """Refuse web pages from elsewhere: a browser sends where a page is from, other clients send nothing."""
