@@ -236,6 +236,7 @@ async def test_only_post_is_answered_because_nothing_is_kept(
         (request("tools/call", {"name": "no-such-tool"}), 200, -32602),
         (request("tools/call", {"name": "get-me", "arguments": []}), 200, -32602),
         (request("resources/read", {"uri": "task://T-1/x"}), 200, -32002),
+        (request("resources/read", {"uri": "task://%00"}), 200, -32602),
     ],
 )
 async def test_what_is_no_request_is_refused_in_the_words_of_the_protocol(
@@ -349,3 +350,24 @@ async def test_lists_are_brief_unless_told_and_say_how_they_go_on(server: Server
         rest = await client.call_tool("list-my-tasks", {"cursor": cursor, "fields": ["title", "description"]})
         assert structure_of(rest)["data"] == [{"title": "Three", "description": None}]
         assert len(rest.content) == 1
+
+
+async def test_a_session_that_began_at_one_process_goes_on_at_another(
+    server: Server, dsn: str, workspace: World
+) -> None:
+    bot = await workspace.agent()
+    params = {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": {"name": "test", "version": "1"},
+    }
+    begun = await post(server, bot, request("initialize", params))
+    other = Server(dsn)
+    try:
+        headers = {"mcp_session_id": begun.headers["mcp-session-id"], "mcp_protocol_version": "2025-11-25"}
+        message = request("tools/call", {"name": "create-task", "arguments": {"title": "Elsewhere"}}, 2)
+        answer = await post(other, bot, message, **headers)
+        assert answer.json()["result"]["structuredContent"]["title"] == "Elsewhere"
+    finally:
+        other.stop()
+        other.log.close()

@@ -158,7 +158,7 @@ class McpEndpoint:
         if sent is None:
             return
         origin = sent.decode("latin-1")
-        if urlsplit(origin).hostname not in _LOOPBACK and origin not in self._origins:
+        if _host(origin) not in _LOOPBACK and origin not in self._origins:
             raise PermissionDenied(
                 f"Web pages from {origin[:80]} may not call this server. Its operator can allow them with MCP_ORIGINS."
             )
@@ -292,7 +292,8 @@ class McpEndpoint:
             try:
                 result = await self._execute(call, document.operation, fields)
             except ApiError as e:
-                code = missing if isinstance(e, NotFound) else protocol.INTERNAL_ERROR
+                refusal = protocol.INVALID_PARAMS if isinstance(e, InvalidInput) else protocol.INTERNAL_ERROR
+                code = missing if isinstance(e, NotFound) else refusal
                 raise MCPError(code=code, message=e.message, data=envelope.error_object(e)) from None
             text = envelope.data(result).decode()
             content = protocol.TextResourceContents(uri=uri, mime_type="application/json", text=text)
@@ -350,6 +351,13 @@ def _refusal(call: Call, refused: ApiError) -> Json:
 def _call(ctx: Ctx) -> Call:
     assert ctx.request is not None, "every exchange carries its call"
     return ctx.request
+
+
+def _host(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).hostname
+    except ValueError:
+        return None
 
 
 def _message(sent: bytes) -> Message:
