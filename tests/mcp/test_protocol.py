@@ -21,6 +21,7 @@ ELSEWHERE = (
     "https://evil.example",
     "http://localhost.evil.example",
     "https://allowed.example.evil",
+    "http://[",
     "null",
     "",
 )
