@@ -51,7 +51,8 @@ async def test_a_tool_answers_with_the_same_data_as_http(
     async with connected(server, bot.api_key, era=era) as client:
         schema = next(tool for tool in (await client.list_tools()).tools if tool.name == name)
         sent = arguments(op, here)
-        jsonschema.Draft202012Validator(schema.input_schema).validate(sent)
+        if not unknown(op):
+            jsonschema.Draft202012Validator(schema.input_schema).validate(sent)
         result = await client.call_tool(name, sent)  # which checks the output schema
     if result.is_error or not http["success"]:
         assert unknown(op), f"{op.name} was refused: {result}"

@@ -1,6 +1,7 @@
 """What a model is shown: derived from the operations, valid, and small enough to be worth its context."""
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from app.operations import OPERATIONS
 from app.rpc import Operation
 from app.transports.mcp.documents import documents
 from app.transports.mcp.endpoint import instructions
-from app.transports.mcp.tools import CORE_BYTES_MAX, CORE_TOOLS_MAX, TOOL_BYTES_MAX, Toolbox
+from app.transports.mcp.tools import COMMON_TOOLS_MIN, CORE_BYTES_MAX, CORE_TOOLS_MAX, TOOL_BYTES_MAX, Toolbox
 from app.types import Scope
 
 TOOLS = Toolbox(OPERATIONS)
@@ -121,6 +122,21 @@ def test_the_instructions_teach_the_loop_in_a_few_words() -> None:
         said.index(f"{place}. {op.name}: {op.core.line}") for place, op in enumerate(steps, 1) if op.core
     ]
     assert places == sorted(places)
+
+
+def test_what_many_tools_take_is_told_once() -> None:
+    said = instructions(TOOLS)
+    told = [
+        (name, schema.get("description"))
+        for tool in listed("all")
+        for name, schema in tool["inputSchema"]["properties"].items()
+    ]
+    assert TOOLS.common
+    for name, what in TOOLS.common:
+        assert said.count(f"\n{name}: {what}\n") == 1
+        assert (name, what) not in told and (name, None) in told
+    counts = Counter(field for field in told if field[1])
+    assert max(counts.values()) < COMMON_TOOLS_MIN
 
 
 def test_a_resource_has_the_fields_of_its_request() -> None:

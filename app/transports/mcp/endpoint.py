@@ -314,9 +314,12 @@ class McpEndpoint:
 def instructions(tools: Toolbox) -> str:
     """What every agent is told that connects: what this is, the daily loop, and how to read refusals."""
     loop = "\n".join(f"{place}. {name}: {line}" for place, (name, line) in enumerate(tools.loop, 1))
+    common = "\n".join(f"{name}: {what}" for name, what in tools.common)
     return f"""Baton keeps the tasks that agents and people share. Work in this loop:
 {loop}
-Name tasks by id or as T-42. Times are RFC 3339. Lists are short and give the main keys; `fields` asks for others, \
+What many tools take:
+{common}
+Times are RFC 3339. Lists are short and give the main keys; `fields` asks for others, \
 `cursor` for the next page. A refusal is a result with `code`, `message` and `details`; `message` says what to do \
 next, and only what is `retryable` may be sent again unchanged."""
 

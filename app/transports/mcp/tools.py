@@ -6,6 +6,7 @@ refusal names the field and its rule. Nothing here knows an operation by name.
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -18,6 +19,7 @@ Schema: TypeAlias = dict[str, Any]  # Any: JSON Schema is JSON of any shape
 
 CORE_TOOLS_MAX: Final = 8  # a model picks well from eight, and they cost less than two screens of text
 CHOICES_MAX: Final = 12  # a longer enumeration costs more than it tells: a refusal names what was wrong
+COMMON_TOOLS_MIN: Final = 5  # what as many tools say of a field is told once, to all
 DEPTH_MAX: Final = 2  # objects within objects that an output schema spells out: the answer, and what it holds
 CORE_BYTES_MAX: Final = 8 * 1024  # of its tools/list: some 2,000 tokens
 TOOL_BYTES_MAX: Final = 1024  # on average over all tools
@@ -90,6 +92,8 @@ class Toolbox:
         core = sorted((op for op in operations if op.core), key=lambda op: op.core.order if op.core else 0)
         self.loop = tuple((op.name, op.core.line) for op in core if op.core)
         """The daily loop: the name and the line of each core tool, in order."""
+        self.common = _taken_out(list(self._tools.values()))
+        """The fields that many tools take, and what they are: told here, once, and not in each of them."""
         self.sets: Mapping[str, frozenset[str]] = {
             _CORE: frozenset(op.name for op in core),
             **{op.noun: frozenset(o.name for o in operations if o.noun == op.noun) for op in operations},
@@ -121,6 +125,17 @@ class Toolbox:
         return [
             tool.json for tool in self._tools.values() if tool.name in names and tool.operation.allows(scopes)
         ]
+
+
+def _taken_out(tools: Sequence[Tool]) -> list[tuple[str, str]]:
+    """Take the descriptions out of the tools that many of them repeat word by word; answers with what was taken."""
+    properties = [item for tool in tools for item in tool.json["inputSchema"]["properties"].items()]
+    counts = Counter((name, schema.get("description", "")) for name, schema in properties)
+    common = [told for told, count in counts.items() if count >= COMMON_TOOLS_MIN and told[1]]
+    for name, schema in properties:
+        if (name, schema.get("description", "")) in common:
+            del schema["description"]
+    return common
 
 
 def _description(operation: Operation) -> str:
