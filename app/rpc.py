@@ -14,9 +14,10 @@ docstrings, its schemas from the structs. Standing in `app.operations.OPERATIONS
 routes, the OpenAPI document and `docs/operations.md` are derived from that tuple.
 """
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import (
     Annotated,
     Any,
@@ -35,10 +36,12 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Database, Encoded
+from app import idempotency
+from app.db import Database, Duplicate, Encoded
 from app.decoding import Decoder
-from app.errors import ApiError, ScopeMissing
-from app.types import IdentityKind, Scope
+from app.errors import ApiError, Contended, DatabaseUnavailable, First, ScopeMissing
+from app.idempotency import KEY_CHARACTERS_MAX, Identity, Keep, Repeated
+from app.types import NO_NUL, IdentityKind, Scope
 
 T = TypeVar("T")
 
@@ -48,7 +51,9 @@ class Family(msgspec.Struct, frozen=True):
 
     name: str
     prefix: str
-    tools: bool = True  # whether its operations are tools too; not where it only spells the same work otherwise
+    tools: bool = (
+        True  # whether its operations are tools too; not where it only spells the same work otherwise
+    )
 
 
 AGENT: Final = Family(name="agent", prefix="/v1/agent/")
@@ -68,6 +73,25 @@ class AgentRequest(Request, kw_only=True, rename="camel"):
     """Base of every request under `/v1/agent/`."""
 
     family: ClassVar[Family] = AGENT
+
+
+IdempotencyKey: TypeAlias = Annotated[
+    Annotated[str, Meta(min_length=1, max_length=KEY_CHARACTERS_MAX, extra_json_schema=NO_NUL)]
+    | None
+    | UnsetType,
+    Meta(
+        description=(
+            "A key of your own for this call, if you cannot set the header `Idempotency-Key`. Sent again with the same "
+            "key, it has no second effect and gets the first answer."
+        )
+    ),
+]
+
+
+class AgentWrite(AgentRequest, kw_only=True):
+    """Base of every request under `/v1/agent/` that changes something."""
+
+    idempotency_key: IdempotencyKey = UNSET
 
 
 class Answer(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -91,20 +115,30 @@ class Actor(msgspec.Struct, frozen=True):
 class Context(msgspec.Struct, frozen=True):
     """What a handler may touch besides its request."""
 
-    db: Database
+    db: Database  # or a Transaction, which has the same verbs: see _in_transaction
     actor: Actor
     request_id: str
+    idempotency_key: str | None = None  # from the header; one in the body stands in the request
+    keep: Keep | None = None  # set by the pipeline for a handler whose statement stores the key
 
     @property
     def who(self) -> dict[str, object]:
-        """The part of a batch item that says who acts, and in which request."""
+        """The part of a batch item that says who acts, in which request, and under which idempotency key."""
         actor = self.actor
-        return {
+        who: dict[str, object] = {
             "workspaceId": actor.workspace_id,
             "actorId": actor.id,
             "actorKind": actor.kind,
             "requestId": self.request_id,
         }
+        if self.keep is not None:
+            who["keep"] = self.keep
+        return who
+
+    async def unless_answered(self) -> None:
+        """When a statement that carries the key had no effect: raise Repeated if that is so because it had it before."""
+        if self.keep is not None and await idempotency.find(self.db, whose(self.actor), self.keep.key):
+            raise Repeated
 
 
 class Row(Protocol[T]):
@@ -129,6 +163,16 @@ class Page(Generic[T]):
         return cls([row.item for row in page], page[-1].cursor if len(rows) > limit else None, total)
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[T]):
+    """An answer with something to say beside it, for which the data has no place: each door says it its own way."""
+
+    result: "Encoded[T] | msgspec.Struct"
+    merged_from: int | None = None  # the version a merged change was made for
+    wrote: bool = True  # False: there was nothing to write, so no statement has stored the idempotency key
+    first: First | None = None  # set by the pipeline if the call has an idempotency key
+
+
 class Step(msgspec.Struct, frozen=True):
     """An operation's place in an agent's daily loop, and the line that teaches it there.
 
@@ -140,7 +184,9 @@ class Step(msgspec.Struct, frozen=True):
     line: str
 
 
-Result: TypeAlias = Encoded[Any] | Page[Any] | msgspec.Struct  # Any: of what, the operation's `result` says
+Result: TypeAlias = (
+    Encoded[Any] | Page[Any] | Outcome[Any] | msgspec.Struct
+)  # Any: of what, the operation's `result` says
 Handler: TypeAlias = Callable[
     [Context, Any], Awaitable[Result]
 ]  # Any: each handler takes its own request struct
@@ -153,6 +199,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     family: Family
     scope: Scope | None
     read_only: bool
+    carries_key: bool
     errors: tuple[type[ApiError], ...]
     request: type[msgspec.Struct]
     result: Any  # the documented type of `data`; Any because list[Task] is not a class
@@ -186,6 +233,7 @@ def operation(
     *,
     scope: Scope | None,
     read_only: bool = False,
+    carries_key: bool = False,
     errors: tuple[type[ApiError], ...] = (),
     patience_seconds: float = 0,
     core: Step | None = None,
@@ -195,7 +243,9 @@ def operation(
 ) -> Callable[[Handler], Operation]:
     """Declare an operation. `scope=None` lets any valid key call it; `read_only` also makes it answer to GET.
 
-    One that waits on purpose has `patience_seconds` more than others before it is given up.
+    `carries_key` says that its one writing statement stores the idempotency key: see app/idempotency.py. Any other
+    operation that writes is run in a transaction when it is called with a key. One that waits on purpose has
+    `patience_seconds` more than others before it is given up.
 
     For agents: `core` puts it into the daily loop; `destructive` says that it overwrites or closes what is there,
     `idempotent` that doing it twice does no more than once. `resource` is the URI under which a read can be had as
@@ -206,7 +256,7 @@ def operation(
         hints = get_type_hints(handler, include_extras=True)
         request, result = _checked(handler, hints.get("req")), hints.get("return")
         paged = get_origin(result) is Page
-        if get_origin(result) in (Encoded, Page):
+        if get_origin(result) in (Encoded, Page, Outcome):
             result = get_args(result)[0]
         summary, _, description = inspect.cleandoc(handler.__doc__ or "").partition("\n\n")
         return Operation(
@@ -214,6 +264,7 @@ def operation(
             family=request.family,
             scope=scope,
             read_only=read_only,
+            carries_key=carries_key,
             errors=errors,
             request=request,
             result=list[result] if paged else result,
@@ -237,7 +288,91 @@ async def execute(op: Operation, ctx: Context, *, body: bytes | None = None, que
     if op.scope is not None and not op.allows(ctx.actor.scopes):
         raise ScopeMissing(op.scope)
     req = op.decoder.from_query(query) if body is None else op.decoder.from_json(body)
-    return await op.handler(ctx, req)
+    if op.read_only:
+        return await op.handler(ctx, req)
+    key = idempotency.key_of(ctx.idempotency_key, getattr(req, "idempotency_key", UNSET))
+    if key is None:
+        return await op.handler(ctx, req)
+    keep = idempotency.keep(key, op.name, op.scope, body or b"")
+    for pause_seconds in RESEND_SECONDS:
+        try:
+            return await _once(op, ctx, req, keep)
+        except DatabaseUnavailable:
+            # Nobody knows whether it took effect. But with a key it cannot do so twice: ask by doing it again.
+            await asyncio.sleep(pause_seconds)
+    return await _once(op, ctx, req, keep)
+
+
+RESEND_SECONDS: Final = (
+    0.1,
+    0.4,
+    1.0,
+)  # connections come back within a second, or the caller should hear of it
+
+
+async def _once(
+    op: Operation, ctx: Context, req: Any, keep: Keep
+) -> Result:  # Any: the request of this operation
+    """Run a call that has an idempotency key, or find out what was answered when it ran before."""
+    kept = None
+    try:
+        if op.carries_key:
+            result = await op.handler(msgspec.structs.replace(ctx, keep=keep), req)
+        else:
+            result = await _in_transaction(op, ctx, req, keep)
+        outcome = _outcome(result)
+        if not outcome.wrote:
+            kept = await idempotency.store(ctx.db, whose(ctx.actor), keep, ctx.request_id, outcome.result)
+        if outcome.wrote or kept is not None:
+            return replace(outcome, first=First(ctx.request_id, keep.answered_at, replayed=False))
+    except (Repeated, Duplicate) as e:
+        if isinstance(e, Duplicate) and not idempotency.is_duplicate(e):
+            raise
+    except ApiError as e:
+        if not idempotency.is_final(e):
+            raise
+        if await idempotency.store(ctx.db, whose(ctx.actor), keep, ctx.request_id, e.body(), error=e):
+            e.first = First(ctx.request_id, keep.answered_at, replayed=False)
+            raise
+    return await _replay(op, ctx, keep)
+
+
+async def _in_transaction(op: Operation, ctx: Context, req: Any, keep: Keep) -> Result:  # Any: as above
+    """Run a handler that knows nothing of keys, and store its answer with its effect."""
+    async with ctx.db.transaction() as tx:
+        await idempotency.lock(tx, whose(ctx.actor), keep.key)
+        known = await idempotency.find(tx, whose(ctx.actor), keep.key)
+        if known is None:
+            result = await op.handler(msgspec.structs.replace(ctx, db=tx), req)
+            outcome = _outcome(result)
+            await idempotency.store(
+                tx, whose(ctx.actor), keep, ctx.request_id, outcome.result, merged_from=outcome.merged_from
+            )
+            return replace(outcome, wrote=True)
+    raise Repeated
+
+
+def _outcome(result: Result) -> Outcome[Any]:  # Any: of whichever operation
+    assert not isinstance(result, Page), "what writes does not list"
+    return result if isinstance(result, Outcome) else Outcome(result)
+
+
+async def _replay(op: Operation, ctx: Context, keep: Keep) -> Result:
+    """Answer as the first time."""
+    row = await idempotency.find(ctx.db, whose(ctx.actor), keep.key)
+    if row is None:
+        raise Contended  # it was there a moment ago: a day old, and reaped just now
+    idempotency.check_same(row, keep)
+    first = First(row.request_id, row.answered_at, replayed=True)
+    if error := idempotency.error_of(row, op.errors):
+        error.first = first
+        raise error
+    return Outcome(row.answer, merged_from=row.merged_from, first=first)
+
+
+def whose(actor: Actor) -> Identity:
+    """Idempotency keys belong to an identity, whichever of its API keys it uses."""
+    return Identity(actor.workspace_id, actor.id)
 
 
 def changes(req: msgspec.Struct, *fields: str) -> dict[str, object]:

@@ -13,8 +13,9 @@ from app.clock import timestamp
 from app.db import Encoded
 from app.db.encoded import as_json
 from app.errors import ApiError
+from app.operations.tasks.conflict import ChangedField, OverlappingField
 from app.operations.tasks.task import Task
-from app.rpc import Answer, Page, Result
+from app.rpc import Answer, Outcome, Page, Result
 from app.types import Timestamp
 
 
@@ -65,10 +66,27 @@ class ErrorDetails(Answer):
         UNSET
     )
     reason: Annotated[str | UnsetType, msgspec.Meta(description="Which kind of conflict it is.")] = UNSET
+    operation: Annotated[
+        str | UnsetType, msgspec.Meta(description="What you used the idempotency key for before.")
+    ] = UNSET
     sent_version: Annotated[int | UnsetType, msgspec.Meta(description="The version you sent.")] = UNSET
     current_version: Annotated[int | UnsetType, msgspec.Meta(description="The version the task is at.")] = (
         UNSET
     )
+    mergeable: Annotated[
+        bool | UnsetType,
+        msgspec.Meta(description="Whether nobody has touched your fields since your version."),
+    ] = UNSET
+    overlapping: Annotated[
+        list[OverlappingField] | UnsetType,
+        msgspec.Meta(description="Those of your fields that someone has touched since."),
+    ] = UNSET
+    changed: Annotated[
+        list[ChangedField] | UnsetType,
+        msgspec.Meta(
+            description="All fields that have changed since your version, of the last 1000 versions."
+        ),
+    ] = UNSET
     current: Annotated[
         Task | UnsetType, msgspec.Meta(description="The whole task as it is now: merge your change into it.")
     ] = UNSET
@@ -79,7 +97,12 @@ _encode: Final = msgspec.json.Encoder(enc_hook=as_json).encode
 
 def success(result: Result, request_id: str) -> bytes:
     """`{success, data, meta}` around the result of an operation."""
-    meta = b'"meta":{"requestId":"%b","timestamp":"%b"' % (request_id.encode(), timestamp())
+    moment = timestamp()
+    if isinstance(result, Outcome):
+        if result.first is not None:
+            request_id, moment = result.first.request_id, result.first.timestamp.encode()
+        result = result.result
+    meta = b'"meta":{"requestId":"%b","timestamp":"%b"' % (request_id.encode(), moment)
     if isinstance(result, Page):
         return b'{"success":true,"data":%b,%b,"pagination":%b}}' % (
             data(result),
@@ -92,11 +115,15 @@ def success(result: Result, request_id: str) -> bytes:
 def failure(error: ApiError, request_id: str) -> bytes:
     """`{success, error, meta}` for an error."""
     meta = {"requestId": request_id, "timestamp": timestamp().decode()}
-    return _encode({"success": False, "error": error_object(error), "meta": meta})
+    if error.first is not None:
+        meta = {"requestId": error.first.request_id, "timestamp": error.first.timestamp}
+    return _encode({"success": False, "error": error.body(), "meta": meta})
 
 
 def data(result: Result) -> bytes:
     """The JSON of a result, with nothing around it."""
+    if isinstance(result, Outcome):
+        result = result.result
     if isinstance(result, Encoded):
         return result.raw
     if isinstance(result, Page):
@@ -114,9 +141,13 @@ def pagination(page: Page[Any]) -> Pagination:  # Any: of what does not matter
     )
 
 
-def error_object(error: ApiError) -> dict[str, object]:
-    """What every door says of an error."""
-    said: dict[str, object] = {"code": error.code, "message": error.message, "retryable": error.retryable}
-    if error.details:
-        said["details"] = error.details
-    return said
+def headers(said: Result | ApiError) -> list[tuple[bytes, bytes]]:
+    """What there is to say beside the body, as HTTP headers."""
+    headers: list[tuple[bytes, bytes]] = []
+    if isinstance(said, Outcome) and said.merged_from is not None:
+        headers.append((b"baton-merged-from", b"%d" % said.merged_from))
+    if isinstance(said, Outcome | ApiError) and said.first is not None and said.first.replayed:
+        headers.append((b"idempotency-replayed", b"true"))
+    if isinstance(said, ApiError) and said.retry_after_seconds is not None:
+        headers.append((b"retry-after", b"%d" % said.retry_after_seconds))
+    return headers

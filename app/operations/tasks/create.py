@@ -16,11 +16,12 @@ from app.errors import (
     InvalidInput,
     TaskNotFound,
 )
+from app.idempotency import KEPT, NOT_KEPT, UNDER_WAY
 from app.ids import new_id
 from app.operations.tasks.change import ASSIGNEE_KNOWN, ATTEMPTS_MAX, CHANNEL_OPEN, PARENT_VISIBLE
 from app.operations.tasks.task import ONE_ASSIGNEE, TASK_JSON, EncodedTask, Task, uuid_or_none
 from app.operations.tasks.update import assignment, bound, due, ranked, under
-from app.rpc import AgentRequest, Context, Step, changes, given, operation
+from app.rpc import AgentRequest, AgentWrite, Context, IdempotencyKey, Step, changes, given, operation
 from app.types import BULK_ROWS_MAX, Id, Markdown, NewTaskStatus, TaskPriority, Title, When, trimmed_title
 
 
@@ -46,6 +47,7 @@ _INPUT: Final = f"""
                %(workspace_id)s::uuid       AS workspace_id,
                %(actor_id)s::uuid           AS actor_id,
                %(actor_kind)s::text         AS actor_kind,
+               %(keep)s::jsonb              AS keep,
                (e->>'id')::uuid             AS id,
                e->>'title'                  AS title,
                e->>'description'            AS description,
@@ -73,10 +75,16 @@ _INPUT: Final = f"""
 CREATE = Query(
     CreatedRow,
     f"""
-    WITH {_INPUT}, counter AS (
+    WITH {_INPUT}, under_way AS MATERIALIZED (
+        SELECT {UNDER_WAY}
+          FROM (SELECT jsonb_build_object('workspaceId', %(workspace_id)s::uuid, 'actorId', %(actor_id)s::uuid)
+                       || CASE WHEN %(keep)s::jsonb IS NULL THEN '{{}}'
+                               ELSE jsonb_build_object('keep', %(keep)s::jsonb) END) AS x (e)
+    ), counter AS (
         UPDATE task_counters k
            SET last_number = k.last_number + %(count)s
          WHERE k.workspace_id = %(workspace_id)s::uuid AND NOT EXISTS (SELECT FROM unusable)
+           AND EXISTS (SELECT FROM under_way) AND NOT EXISTS (SELECT FROM i WHERE NOT {NOT_KEPT})
         RETURNING k.last_number - %(count)s AS before
     ), created AS (
         INSERT INTO tasks (workspace_id, id, number, title, description, status, priority, due_at, assignee_id, assignee_kind,
@@ -123,7 +131,13 @@ CREATE = Query(
                  FROM created c
                  LEFT JOIN identities a ON a.workspace_id = c.workspace_id AND a.id = c.assignee_id) told
          WHERE s->>'channelId' IS NOT NULL AND told.tasks IS NOT NULL
-    )
+    ), answered AS (
+        SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id, %(request_id)s AS request_id,
+               %(keep)s::jsonb AS keep, NULL::int AS merged_from,
+               (CASE WHEN %(summary)s::jsonb IS NULL THEN told.tasks ELSE '[' || told.tasks || ']' END)::json AS answer
+          FROM (SELECT string_agg({TASK_JSON}::text, ',' ORDER BY t.number) AS tasks FROM created t) told
+         WHERE told.tasks IS NOT NULL AND %(keep)s::jsonb IS NOT NULL
+    ), {KEPT}
     SELECT {TASK_JSON} FROM created t ORDER BY t.number
     """,
 )
@@ -187,11 +201,13 @@ class NewTask(msgspec.Struct, kw_only=True, rename="camel"):
 class CreateTask(NewTask, AgentRequest):
     """The task to create."""
 
+    idempotency_key: IdempotencyKey = UNSET
+
 
 _ROWS: Final = {"type": "array", "items": NewTask, "minItems": 1, "maxItems": BULK_ROWS_MAX}
 
 
-class CreateTasksBulk(AgentRequest):
+class CreateTasksBulk(AgentWrite):
     """The tasks to create."""
 
     rules: ClassVar = {
@@ -223,6 +239,7 @@ class CreateTasksBulk(AgentRequest):
 
 @operation(
     scope="task-write",
+    carries_key=True,
     errors=(InvalidInput, TaskNotFound, IdentityNotFound, ChannelNotFound, ChannelNotMember),
     core=Step(
         80, "Work you will not do now, or for someone else: make it a task, bound to a channel to share it."
@@ -240,6 +257,7 @@ async def create_task(ctx: Context, req: CreateTask) -> EncodedTask:
 
 @operation(
     scope="task-write",
+    carries_key=True,
     errors=(InvalidInput, TaskNotFound, IdentityNotFound, ChannelNotFound, ChannelNotMember),
 )
 async def create_tasks_bulk(ctx: Context, req: CreateTasksBulk) -> Encoded[list[Task]]:
@@ -315,6 +333,7 @@ async def _create(
         "actor_id": ctx.actor.id,
         "actor_kind": ctx.actor.kind,
         "rows": msgspec.json.encode(rows).decode(),
+        "keep": None if ctx.keep is None else msgspec.json.encode(ctx.keep).decode(),
     }
     for _ in range(ATTEMPTS_MAX):
         created = await ctx.db.all(
@@ -322,10 +341,11 @@ async def _create(
             **parameters,
             count=len(rows),
             request_id=ctx.request_id,
-            summary=msgspec.json.encode(summary or {}).decode(),
+            summary=None if summary is None else msgspec.json.encode(summary).decode(),
         )
         if created:
             return [row.task for row in created]
+        await ctx.unless_answered()
         if bad := await ctx.db.one(FIND_UNUSABLE, **parameters):
             refusal = _refusal(bad, tasks[bad.ord])
             raise _at(bad.ord, refusal) if summary is not None else refusal

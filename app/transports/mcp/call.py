@@ -142,14 +142,10 @@ class Call:
     async def refuse(self, error: ApiError) -> None:
         """Answer that the door stays shut: to a client in the protocol's terms, with the error every door knows."""
         self.code = error.code
-        headers: list[tuple[bytes, bytes]] = []
+        headers = envelope.headers(error)
         if isinstance(error, Unauthenticated):
             headers.append((b"www-authenticate", _challenge(error)))
-        if error.retry_after_seconds is not None:
-            headers.append((b"retry-after", b"%d" % error.retry_after_seconds))
-        said = protocol.ErrorData(
-            code=protocol.INVALID_REQUEST, message=error.message, data=envelope.error_object(error)
-        )
+        said = protocol.ErrorData(code=protocol.INVALID_REQUEST, message=error.message, data=error.body())
         await self.answer(error.status, messages.failure(None, said), *headers)
 
     async def answer(self, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:

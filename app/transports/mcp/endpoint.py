@@ -294,7 +294,7 @@ class McpEndpoint:
             except ApiError as e:
                 refusal = protocol.INVALID_PARAMS if isinstance(e, InvalidInput) else protocol.INTERNAL_ERROR
                 code = missing if isinstance(e, NotFound) else refusal
-                raise MCPError(code=code, message=e.message, data=envelope.error_object(e)) from None
+                raise MCPError(code=code, message=e.message, data=e.body()) from None
             text = envelope.data(result).decode()
             content = protocol.TextResourceContents(uri=uri, mime_type="application/json", text=text)
             return protocol.ReadResourceResult(contents=[content])
@@ -336,19 +336,32 @@ def _result(tool: Tool, result: Result) -> Json:
         if result.cursor is not None:
             text = f"There is more: call again with cursor {result.cursor}"
             content.append({"type": "text", "text": text})
-    return {"content": content, "structuredContent": data, "isError": False, "resultType": "complete"}
+    return {
+        "content": content,
+        "structuredContent": data,
+        "isError": False,
+        "resultType": "complete",
+        **_beside(result),
+    }
 
 
 def _refusal(call: Call, refused: ApiError) -> Json:
     """A refusal as a result, so that the model sees what went wrong and what to do next."""
     call.code = refused.code
-    raw = messages.encode(envelope.error_object(refused))
+    raw = messages.encode(refused.body())
     return {
         "content": [{"type": "text", "text": raw.decode()}],
         "structuredContent": msgspec.json.decode(raw),
         "isError": True,
         "resultType": "complete",
+        **_beside(refused),
     }
+
+
+def _beside(said: Result | ApiError) -> Json:
+    """What HTTP says in headers of its own, as the metadata of a result, under the same names."""
+    meta = {name.decode(): value.decode() for name, value in envelope.headers(said)}
+    return {"_meta": meta} if meta else {}
 
 
 def _call(ctx: Ctx) -> Call:
