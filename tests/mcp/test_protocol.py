@@ -372,3 +372,17 @@ async def test_a_session_that_began_at_one_process_goes_on_at_another(
     finally:
         other.stop()
         other.log.close()
+
+
+@EVERY_ERA
+async def test_what_http_says_in_headers_stands_in_the_metadata_of_a_result(
+    server: Server, workspace: World, era: str
+) -> None:
+    bot = await workspace.agent()
+    task = await bot(create_task, title="To be merged")
+    first = {"taskId": task.id, "version": 1, "title": "Changed", "idempotencyKey": "once"}
+    other = {"taskId": task.id, "version": 1, "priority": "high", "onConflict": "merge"}
+    async with connected(server, bot.api_key, era=era) as client:
+        assert "idempotency-replayed" not in ((await client.call_tool("update-task", first)).meta or {})
+        assert ((await client.call_tool("update-task", first)).meta or {})["idempotency-replayed"] == "true"
+        assert ((await client.call_tool("update-task", other)).meta or {})["baton-merged-from"] == "1"

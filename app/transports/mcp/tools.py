@@ -145,10 +145,10 @@ def _description(operation: Operation) -> str:
 
 
 def _annotations(operation: Operation) -> dict[str, bool]:
-    """What a client may show or ask before it calls. The world is closed: nothing leaves this service."""
+    """What a client may show or ask before it calls, as far as it differs from what it would suppose."""
     if operation.read_only:
-        return {"readOnlyHint": True, "openWorldHint": False}
-    hints = {"destructiveHint": operation.destructive, "openWorldHint": False}
+        return {"readOnlyHint": True}
+    hints = {"destructiveHint": operation.destructive}
     return {**hints, "idempotentHint": True} if operation.idempotent else hints
 
 
