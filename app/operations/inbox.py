@@ -314,7 +314,9 @@ def _fitted(
 ) -> Encoded[Inbox]:
     """The inbox, with as much of each section as fits."""
     room = sum(len(item) + 1 for section in sections.values() for item in section.items)
-    empty = {name: Section([], section.count) for name, section in sections.items()}
+    empty: dict[SectionName, Section] = {
+        name: Section([], section.count) for name, section in sections.items()
+    }
     room += len(_inbox(empty, [max(cursors, key=len)], not_allowed))  # with every number at its longest
     for name in TRIM_ORDER:
         items = sections[name].items

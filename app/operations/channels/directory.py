@@ -1,4 +1,7 @@
-"""get-channels, get-channel-members, list-channel-members and get-channel-manifest: which channels there are, and who is in them."""
+"""Which channels there are and who is in them.
+
+get-channels, get-channel-members, list-channel-members and get-channel-manifest.
+"""
 
 from typing import Annotated, Final, Literal
 from uuid import UUID

@@ -42,7 +42,10 @@ from app.rpc import AgentWrite, Answer, Context, operation
 from app.types import Id, IdentityKind
 
 ChannelName = Annotated[str, Meta(pattern="^#?[a-z][a-z0-9-]{0,62}$(?!\\n)")]
-"""A name of lowercase letters, digits and hyphens that starts with a letter; a leading `#` is ignored. `$` alone would match before a line feed."""
+"""A name of lowercase letters, digits and hyphens that starts with a letter; a leading `#` is ignored.
+
+`$` alone would match before a line feed.
+"""
 
 Purpose = Annotated[str, Meta(max_length=250, pattern="^[^\\u0000-\\u001f]*$(?!\\n)")]
 """One line."""
@@ -91,7 +94,8 @@ CREATE = Query(
         SELECT c.workspace_id, c.id, p.id, p.role
           FROM created c
           JOIN identities a ON a.workspace_id = c.workspace_id AND a.id = %(actor_id)s::uuid
-         CROSS JOIN LATERAL (VALUES (a.id, CASE a.kind WHEN 'user' THEN 'admin' ELSE 'poster' END), (a.owner_id, 'admin')) AS p (id, role)
+         CROSS JOIN LATERAL (
+               VALUES (a.id, CASE a.kind WHEN 'user' THEN 'admin' ELSE 'poster' END), (a.owner_id, 'admin')) AS p (id, role)
          WHERE p.id IS NOT NULL
     )
     SELECT {CHANNEL_JSON} FROM created c
@@ -216,7 +220,8 @@ SET_ROLE = Query(
         UPDATE channel_members m
            SET role = %(role)s
           FROM identities a
-         WHERE m.workspace_id = %(workspace_id)s::uuid AND m.channel_id = %(channel_id)s::uuid AND m.identity_id = %(member_id)s::uuid
+         WHERE m.workspace_id = %(workspace_id)s::uuid AND m.channel_id = %(channel_id)s::uuid
+           AND m.identity_id = %(member_id)s::uuid
            AND a.workspace_id = m.workspace_id AND a.id = m.identity_id AND (a.kind = 'user' OR %(role)s <> 'admin')
            AND EXISTS (SELECT FROM channel_members me
                         WHERE me.workspace_id = m.workspace_id AND me.channel_id = m.channel_id
@@ -481,7 +486,9 @@ async def add_channel_member(ctx: Context, req: AddChannelMember) -> Encoded[Mem
     errors=(ChannelNotFound, ChannelNotMember, ChannelNotAdmin, MemberNotFound, SoleMember),
 )
 async def remove_channel_member(ctx: Context, req: RemoveChannelMember) -> Departure:
-    """Take someone out of a channel: for its admins, and for owners of agents. They see nothing more of it from their next call on.
+    """Take someone out of a channel: for its admins, and for owners of agents.
+
+    They see nothing more of it from their next call on.
 
     Tasks of the channel that they have a part in stay theirs to see.
     """

@@ -135,7 +135,8 @@ POSTED: Final = """
         RETURNING c.workspace_id, c.id AS channel_id, c.last_position - w.messages AS before
     ), posted AS (
         INSERT INTO messages (workspace_id, channel_id, position, id, parent_id, sender_id, sender_type, kind, content, metadata)
-        SELECT s.workspace_id, s.channel_id, r.before + row_number() OVER (PARTITION BY s.workspace_id, s.channel_id ORDER BY s.ord),
+        SELECT s.workspace_id, s.channel_id,
+               r.before + row_number() OVER (PARTITION BY s.workspace_id, s.channel_id ORDER BY s.ord),
                s.id, s.parent_id, s.sender_id, s.sender_type, s.kind, s.content, s.metadata
           FROM said s
           JOIN room r ON r.workspace_id = s.workspace_id AND r.channel_id = s.channel_id

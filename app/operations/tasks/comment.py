@@ -1,7 +1,7 @@
 """Remarks on tasks: written with comment-on-task, or along with a change that gives its reason; read with list-comments."""
 
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 from uuid import UUID
 
 import msgspec
@@ -13,7 +13,7 @@ from app.idempotency import KEPT, NOT_KEPT, UNDER_WAY
 from app.ids import new_id
 from app.operations.mentions import GivenMention, Mention, addressed
 from app.operations.tasks.task import VISIBLE, WRITABLE, task_id
-from app.rpc import AgentRequest, AgentWrite, Answer, Context, Page, given, operation
+from app.rpc import AgentRequest, AgentWrite, Answer, Context, Page, Step, given, operation
 from app.types import (
     MENTIONS_MAX,
     PAGE_ROWS_DEFAULT,
@@ -28,6 +28,8 @@ from app.types import (
 
 class TaskComment(Answer):
     """A remark on a task."""
+
+    brief: ClassVar[tuple[str, ...]] = ("id", "authorUserId", "authorAgentId", "body", "createdAt")
 
     id: Annotated[str, Meta(description="Its id.")]
     task_id: Annotated[str, Meta(description="The task it is about.")]
@@ -196,7 +198,10 @@ class ListComments(AgentRequest):
 
 
 @operation(
-    scope="task-write", carries_key=True, errors=(InvalidInput, TaskNotFound, TaskReadOnly, IdentityNotFound)
+    scope="task-write",
+    carries_key=True,
+    errors=(InvalidInput, TaskNotFound, TaskReadOnly, IdentityNotFound),
+    core=Step(60, "Say what you found, or ask with @handle. It never conflicts."),
 )
 async def comment_on_task(ctx: Context, req: CommentOnTask) -> Encoded[TaskComment]:
     """Add a remark to a task.

@@ -26,7 +26,7 @@ from app.operations.tasks.card import CREATE_CARDS
 from app.operations.tasks.change import ASSIGNEE_KNOWN, ATTEMPTS_MAX, PARENT_VISIBLE
 from app.operations.tasks.task import ONE_ASSIGNEE, TASK_JSON, EncodedTask, Task, uuid_or_none
 from app.operations.tasks.update import assignment, bound, due, ranked, under
-from app.rpc import AgentRequest, AgentWrite, Context, IdempotencyKey, changes, given, operation
+from app.rpc import AgentRequest, AgentWrite, Context, IdempotencyKey, Step, changes, given, operation
 from app.types import BULK_ROWS_MAX, Id, Markdown, NewTaskStatus, TaskPriority, Title, When, trimmed_title
 
 
@@ -251,6 +251,9 @@ class CreateTasksBulk(AgentWrite):
         ChannelNotFound,
         ChannelNotMember,
         ChannelArchived,
+    ),
+    core=Step(
+        80, "Work you will not do now, or for someone else: make it a task, bound to a channel to share it."
     ),
 )
 async def create_task(ctx: Context, req: CreateTask) -> EncodedTask:

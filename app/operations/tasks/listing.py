@@ -29,7 +29,7 @@ from app.operations.tasks.task import (
     task_id,
     uuid_or_none,
 )
-from app.rpc import AgentRequest, Context, Page, given, operation
+from app.rpc import AgentRequest, Context, Page, Step, given, operation
 from app.types import (
     FIELDS_MAX,
     NO_NUL,
@@ -360,7 +360,13 @@ class ListMyTasks(AgentRequest):
     ] = UNSET
 
 
-@operation(scope="task-read", read_only=True, errors=(TaskNotFound, VersionNotFound))
+@operation(
+    scope="task-read",
+    read_only=True,
+    errors=(TaskNotFound, VersionNotFound),
+    core=Step(30, "Read the whole task before you change it, and note its `version`."),
+    resource="task://{taskId}",
+)
 async def get_task(ctx: Context, req: GetTask) -> Encoded[Task]:
     """Read one task, by its id or as `T-42`.
 
@@ -399,7 +405,11 @@ async def list_tasks(ctx: Context, req: ListTasks) -> Page[Task]:
     return _trimmed(Page[Task].cut(rows, limit, total and total.count), req.fields)
 
 
-@operation(scope="task-read", read_only=True)
+@operation(
+    scope="task-read",
+    read_only=True,
+    core=Step(20, 'With status "open" it is your queue, most urgent first: take the first.'),
+)
 async def list_my_tasks(ctx: Context, req: ListMyTasks) -> Page[Task]:
     """List the tasks assigned to you: open before closed, most urgent first, then oldest.
 
