@@ -178,7 +178,7 @@ async def test_terminated_backends_fail_what_is_under_way_and_lose_nothing_ackno
 async def reached(condition: Any) -> None:
     async with asyncio.timeout(RECOVERY_SECONDS_MAX):
         while not condition():
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # noqa: ASYNC110 - it looks at counters of many tasks, and an event would have to be set by all
 
 
 async def test_a_caller_that_goes_away_takes_nobody_along(own_dsn: str) -> None:
@@ -190,7 +190,8 @@ async def test_a_caller_that_goes_away_takes_nobody_along(own_dsn: str) -> None:
         calls[3].cancel()
         results = await asyncio.gather(*calls, return_exceptions=True)
         assert isinstance(results[3], asyncio.CancelledError)
-        assert [r.version for n, r in enumerate(results) if n != 3] == [2] * 9
+        versions = [r.version for r in results if not isinstance(r, BaseException)]
+        assert versions == [2] * 9
 
 
 async def test_without_versions_calls_on_one_task_all_take_effect_one_after_the_other(own_dsn: str) -> None:
