@@ -16,7 +16,7 @@ from app.errors import (
     InvalidInput,
     TaskNotFound,
 )
-from app.idempotency import KEPT, NOT_KEPT, UNDER_WAY
+from app.idempotency import KEPT, NOT_KEPT
 from app.ids import new_id
 from app.operations.tasks.change import ASSIGNEE_KNOWN, ATTEMPTS_MAX, CHANNEL_OPEN, PARENT_VISIBLE
 from app.operations.tasks.task import ONE_ASSIGNEE, TASK_JSON, EncodedTask, Task, uuid_or_none
@@ -75,16 +75,11 @@ _INPUT: Final = f"""
 CREATE = Query(
     CreatedRow,
     f"""
-    WITH {_INPUT}, under_way AS MATERIALIZED (
-        SELECT {UNDER_WAY}
-          FROM (SELECT jsonb_build_object('workspaceId', %(workspace_id)s::uuid, 'actorId', %(actor_id)s::uuid)
-                       || CASE WHEN %(keep)s::jsonb IS NULL THEN '{{}}'
-                               ELSE jsonb_build_object('keep', %(keep)s::jsonb) END) AS x (e)
-    ), counter AS (
+    WITH {_INPUT}, counter AS (
         UPDATE task_counters k
            SET last_number = k.last_number + %(count)s
          WHERE k.workspace_id = %(workspace_id)s::uuid AND NOT EXISTS (SELECT FROM unusable)
-           AND EXISTS (SELECT FROM under_way) AND NOT EXISTS (SELECT FROM i WHERE NOT {NOT_KEPT})
+           AND NOT EXISTS (SELECT FROM i WHERE NOT {NOT_KEPT})
         RETURNING k.last_number - %(count)s AS before
     ), created AS (
         INSERT INTO tasks (workspace_id, id, number, title, description, status, priority, due_at, assignee_id, assignee_kind,
