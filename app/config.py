@@ -28,7 +28,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename=str.upper):
         bool, Meta(description="`true` behind a pooler in transaction mode: nothing is kept on a connection.")
     ] = False
     database_connections: Annotated[
-        int, Meta(ge=2, le=500, description="Connections each worker keeps open at most.")
+        int,
+        Meta(
+            ge=2,
+            le=500,
+            description="Connections in each worker's pool, at most; six shared ones come on top.",
+        ),
     ] = 10
     postgres_bin: Annotated[
         str, Meta(description="Directory of Postgres binaries to embed; empty finds them.")

@@ -4,7 +4,6 @@ Decoding is strict: `"3"` is not a number. The one licence is that a whole numbe
 a published client types numbers as floats (contract 0.6).
 """
 
-import re
 from typing import Final, Generic, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 
@@ -18,8 +17,7 @@ Json: TypeAlias = "dict[str, Json] | list[Json] | str | float | bool | None"
 """JSON of any shape, before it is checked; `float` includes int."""
 
 QUERY_PARAMETERS_MAX: Final = 100  # more than any operation has fields, repeated lists included
-
-_PLACE: Final = re.compile(r"^(?P<what>.*?) - at `\$(?P<place>.*)`$", re.DOTALL)
+COMPLAINT_CHARACTERS_MAX: Final = 200  # some quote the value, which may be as long as the whole body
 
 
 class Decoder(Generic[S]):
@@ -30,8 +28,12 @@ class Decoder(Generic[S]):
         self._json = msgspec.json.Decoder(request)
         kinds = {f.encode_name: msgspec.inspect.type_info(f.type) for f in msgspec.structs.fields(request)}
         self._known = frozenset(kinds)
-        self._lists = frozenset(name for name, kind in kinds.items() if _takes(msgspec.inspect.ListType, kind))
-        self._moments = frozenset(name for name, kind in kinds.items() if _takes(msgspec.inspect.DateTimeType, kind))
+        self._lists = frozenset(
+            name for name, kind in kinds.items() if _takes(msgspec.inspect.ListType, kind)
+        )
+        self._moments = frozenset(
+            name for name, kind in kinds.items() if _takes(msgspec.inspect.DateTimeType, kind)
+        )
 
     def from_json(self, body: bytes) -> S:
         """Decode a JSON body; an empty one counts as `{}`."""
@@ -95,11 +97,12 @@ class Decoder(Generic[S]):
 
 def explained(error: msgspec.ValidationError) -> InvalidInput:
     """What msgspec complains of, with the place as a field name."""
-    if match := _PLACE.match(str(error)):
-        field = match["place"].lstrip(".")
-        what = match["what"]
-        return InvalidInput(f"`{field}`: {what}." if field else f"{what}.", field=field or None)
-    return InvalidInput(f"{error}.")
+    what, found, place = str(error).rpartition(
+        " - at `$"
+    )  # the last: a value that is quoted may say the same
+    field = place.removesuffix("`").lstrip(".") if found else ""
+    what = (what if found else place)[:COMPLAINT_CHARACTERS_MAX]
+    return InvalidInput(f"`{field}`: {what}." if field else f"{what}.", field=field or None)
 
 
 def _takes(wanted: type[msgspec.inspect.Type], kind: msgspec.inspect.Type) -> bool:
@@ -125,7 +128,7 @@ def _whole(value: Json) -> Json:
             return value
 
 
-def refuse_nul(value: object) -> None:
+def refuse_nul(value: "Json | msgspec.Struct") -> None:
     """Raise InvalidInput where a request holds the one character that Postgres cannot store.
 
     Only what was understood is looked at: a key we do not know is ignored whatever it holds.

@@ -49,6 +49,7 @@ def create_app(config: Config, dsn: str) -> Application:
     request_log = RequestLog(
         enabled=config.log_level in {"debug", "info"}, as_json=config.log_format == "json"
     )
+
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncGenerator[None]:
         async with AsyncExitStack() as stack:

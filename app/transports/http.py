@@ -59,7 +59,11 @@ class RpcEndpoint:
         request_id = self.request_id(headers.get(b"x-request-id"))
         call = _Call(scope["method"], scope["path"])
         try:
-            said: Result | ApiError = await self._answer(call, scope, headers, receive, request_id)
+            try:
+                async with asyncio.timeout(self._timeout_seconds):
+                    said: Result | ApiError = await self._answer(call, scope, headers, receive, request_id)
+            except TimeoutError:
+                raise TimedOut from None
             status, body = 200, envelope.success(said, request_id)
         except ApiError as e:
             said, status, body, call.code = e, e.status, envelope.failure(e, request_id), e.code
@@ -99,11 +103,7 @@ class RpcEndpoint:
             raise UnknownPath(message)
         key = headers.get(b"idempotency-key")
         ctx = Context(self._db, actor, request_id, None if key is None else key.decode("latin-1"))
-        try:
-            async with asyncio.timeout(self._timeout_seconds):
-                return await execute(op, ctx, body=body, query=scope["query_string"])
-        except TimeoutError:
-            raise TimedOut from None
+        return await execute(op, ctx, body=body, query=scope["query_string"])
 
     def request_id(self, sent: bytes | None) -> str:
         """The caller's request id, if it sent a sane one; else a fresh one."""
