@@ -6,7 +6,7 @@ Every test has a database of its own, or a Postgres of its own where it is stopp
 import asyncio
 import os
 import signal
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -175,7 +175,8 @@ async def test_terminated_backends_fail_what_is_under_way_and_lose_nothing_ackno
             assert acknowledged[task.id] <= version <= acknowledged[task.id] + unknown[task.id]
 
 
-async def reached(condition: Any) -> None:
+async def reached(condition: Callable[[], bool]) -> None:
+    """Let the others run until this is so."""
     async with asyncio.timeout(RECOVERY_SECONDS_MAX):
         while not condition():
             await asyncio.sleep(0)  # noqa: ASYNC110 - it looks at counters of many tasks, and an event would have to be set by all
