@@ -43,8 +43,11 @@ def in_utf8(headers: dict[str, str]) -> httpx.Headers:
 
 @every_operation
 async def test_it_answers_as_documented(op: Operation, http: httpx.AsyncClient, home: Home) -> None:
-    answer = await http.post(op.path, json=home.request(op), headers=home.caller(op).headers)
+    headers = {**home.caller(op).headers, "X-Request-Id": "mine"}
+    answer = await http.post(op.path, json=home.request(op), headers=headers)
     assert answer.status_code == op.status, answer.text
+    if "idempotency-replayed" not in answer.headers:
+        assert answer.headers["x-request-id"] == answer.json()["meta"]["requestId"] == "mine"
 
 
 @every_reading_operation
@@ -165,13 +168,11 @@ async def test_another_media_type_is_invalid(
 
 
 @every_operation
-async def test_json_goes_by_several_names(op: Operation, http: httpx.AsyncClient, home: Home) -> None:
-    body = json.dumps(home.request(op))
+async def test_json_goes_by_several_names(op: Operation, http: httpx.AsyncClient, workspace: World) -> None:
+    bot = await workspace.agent()
     for media_type in ("application/json; charset=utf-8", "Application/JSON", "application/problem+json"):
-        answer = await http.post(
-            op.path, content=body, headers={**home.caller(op).headers, "Content-Type": media_type}
-        )
-        assert answer.status_code != 400, answer.text
+        answer = await http.post(op.path, content=b"{}", headers={**bot.headers, "Content-Type": media_type})
+        assert "Content-Type" not in answer.text
 
 
 @every_operation
@@ -209,28 +210,24 @@ async def test_a_key_it_does_not_know_is_no_matter(
 
 
 @every_operation
-async def test_a_sane_request_id_comes_back(op: Operation, http: httpx.AsyncClient, home: Home) -> None:
+async def test_a_sane_request_id_comes_back_and_another_is_replaced(
+    op: Operation, http: httpx.AsyncClient, workspace: World
+) -> None:
+    bot = await workspace.agent()
+
+    async def answered(sent: str) -> str:
+        headers = in_utf8({**bot.headers, "X-Request-Id": sent})
+        answer = await http.post(
+            op.path, json=[], headers=headers
+        )  # the judge compares `meta` with the header
+        return answer.headers["x-request-id"]
+
     for sent in ("a", "0198c5a0-7d2e-7a10:retry_1.2", "x" * 128):
-        for body in (
-            home.request(op),
-            [],
-        ):  # a success and a failure; the judge compares `meta` with the header
-            answer = await http.post(
-                op.path, json=body, headers={**home.caller(op).headers, "X-Request-Id": sent}
-            )
-            assert answer.headers["x-request-id"] == sent
-
-
-@every_operation
-async def test_another_request_id_is_replaced(op: Operation, http: httpx.AsyncClient, home: Home) -> None:
-    seen: set[str] = set()
+        assert await answered(sent) == sent
     insane = ["", "a b", "x" * 129, 'quote"', "back\\slash", "ünïcödé", "<script>", "a,b", "1\t2"]
-    for sent in insane:
-        headers = in_utf8({**home.caller(op).headers, "X-Request-Id": sent})
-        answer = await http.post(op.path, json=home.request(op), headers=headers)
-        seen.add(answer.headers["x-request-id"])
-    assert len(seen) == len(insane)
-    assert seen.isdisjoint(insane)
+    replaced = {await answered(sent) for sent in insane}
+    assert len(replaced) == len(insane)
+    assert replaced.isdisjoint(insane)
 
 
 @pytest.mark.parametrize(
