@@ -238,7 +238,8 @@ class MessageNotFound(NotFound):
 
     def __init__(self, message_id: str, *, field: str = "messageId") -> None:
         super().__init__(
-            f"No message `{message_id[:80]}` is visible to you here. Find messages with get-messages.", {"field": field}
+            f"No message `{message_id[:80]}` is visible to you here. Find messages with get-messages.",
+            {"field": field},
         )
 
 
@@ -377,7 +378,9 @@ class Overloaded(Unavailable):
     """More calls are waiting than can be served soon, or the database has been away for too long. Nothing was written."""
 
     def __init__(self) -> None:
-        super().__init__("The service is overloaded or its database is away. Nothing was written; try again in a second.")
+        super().__init__(
+            "The service is overloaded or its database is away. Nothing was written; try again in a second."
+        )
 
 
 class Contended(Unavailable):

@@ -162,7 +162,9 @@ class Excerpt(Generic[T]):
     history_cutoff: HistoryCutoff | None
 
 
-Result: TypeAlias = Encoded[Any] | Page[Any] | Excerpt[Any] | msgspec.Struct  # Any: of what, the operation's `result` says
+Result: TypeAlias = (
+    Encoded[Any] | Page[Any] | Excerpt[Any] | msgspec.Struct
+)  # Any: of what, the operation's `result` says
 Handler: TypeAlias = Callable[
     [Context, Any], Awaitable[Result]
 ]  # Any: each handler takes its own request struct

@@ -107,7 +107,11 @@ class Caller:
 
     async def post(self, op: Operation, body: dict[str, object] | bytes) -> Any:
         """Call with a whole body, in wire names."""
-        raw = body if isinstance(body, bytes) else json.dumps({spelled(op, k): v for k, v in body.items()}).encode()
+        raw = (
+            body
+            if isinstance(body, bytes)
+            else json.dumps({spelled(op, k): v for k, v in body.items()}).encode()
+        )
         try:
             result = await execute(op, self.context, body=raw)
         except ApiError as e:
@@ -216,7 +220,11 @@ class Server:
         environ = {**os.environ, "DATABASE_URL": dsn, "PORT": "0", **settings}
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 - the fixture closes it
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "app", "serve"], env=environ, stdout=subprocess.PIPE, stderr=self.log, text=True
+            [sys.executable, "-m", "app", "serve"],
+            env=environ,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
         )
         assert self.process.stdout is not None
         self.output = ""

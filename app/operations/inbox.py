@@ -46,9 +46,13 @@ class InboxMention(Answer):
     """Something that waits for your answer, in short."""
 
     id: Annotated[str, Meta(description="The message, or the comment.")]
-    place_id: Annotated[str, Meta(description="Where an answer belongs: the `threadId` for send-message, or the task.")]
+    place_id: Annotated[
+        str, Meta(description="Where an answer belongs: the `threadId` for send-message, or the task.")
+    ]
     channel_id: Annotated[str | None, Meta(description="The channel; null if it is a comment on a task.")]
-    channel_name: Annotated[str, Meta(description="The channel's name, or the task's identifier such as `T-42`.")]
+    channel_name: Annotated[
+        str, Meta(description="The channel's name, or the task's identifier such as `T-42`.")
+    ]
     sender_type: Annotated[SenderType, Meta(description="Who spoke.")]
     sender_id: Annotated[str, Meta(description="Their id.")]
     preview: Annotated[str, Meta(description="The first 280 characters of what it says.")]
@@ -79,8 +83,13 @@ class LeftOut(Answer):
 
     open_tasks: Annotated[int, Meta(description="Your open tasks: list-my-tasks has them.")]
     mentions: Annotated[int, Meta(description="What waits for an answer: get-unread-mentions has it.")]
-    for_review: Annotated[int, Meta(description="Tasks for your review: list-tasks with `status=in_review` has them.")]
-    changes: Annotated[int, Meta(description="Changes among the next 2,000 events: call again with the `cursor` of this answer.")]
+    for_review: Annotated[
+        int, Meta(description="Tasks for your review: list-tasks with `status=in_review` has them.")
+    ]
+    changes: Annotated[
+        int,
+        Meta(description="Changes among the next 2,000 events: call again with the `cursor` of this answer."),
+    ]
 
 
 class Inbox(Answer):
@@ -89,12 +98,16 @@ class Inbox(Answer):
     open_tasks: Annotated[list[InboxTask], Meta(description="Your open tasks, the most urgent first.")]
     mentions: Annotated[list[InboxMention], Meta(description="What waits for your answer, the newest first.")]
     for_review: Annotated[
-        list[InboxTask], Meta(description="Tasks you created that are in review with someone else, oldest first.")
+        list[InboxTask],
+        Meta(description="Tasks you created that are in review with someone else, oldest first."),
     ]
     changes: Annotated[
-        list[InboxChange], Meta(description="What others did since your `cursor`, in order; without one, nothing.")
+        list[InboxChange],
+        Meta(description="What others did since your `cursor`, in order; without one, nothing."),
     ]
-    cursor: Annotated[str, Meta(description="Send it with your next call to hear what changed since this one.")]
+    cursor: Annotated[
+        str, Meta(description="Send it with your next call to hear what changed since this one.")
+    ]
     left_out: Annotated[LeftOut, Meta(description="How many of each are not listed.")]
     not_allowed: Annotated[list[SectionName], Meta(description="Sections that need a scope your key lacks.")]
 
@@ -301,7 +314,9 @@ def _fitted(
 ) -> Encoded[Inbox]:
     """The inbox, with as much of each section as fits."""
     room = sum(len(item) + 1 for section in sections.values() for item in section.items)
-    empty = {name: Section([], section.count) for name, section in sections.items()}
+    empty: dict[SectionName, Section] = {
+        name: Section([], section.count) for name, section in sections.items()
+    }
     room += len(_inbox(empty, [max(cursors, key=len)], not_allowed))  # with every number at its longest
     for name in TRIM_ORDER:
         items = sections[name].items
@@ -312,6 +327,8 @@ def _fitted(
 
 def _inbox(sections: dict[SectionName, Section], cursors: list[str], not_allowed: list[SectionName]) -> bytes:
     left_out = {name: section.count - len(section.items) for name, section in sections.items()}
-    lists = b",".join(b'"%b":[%b]' % (name.encode(), b",".join(section.items)) for name, section in sections.items())
+    lists = b",".join(
+        b'"%b":[%b]' % (name.encode(), b",".join(section.items)) for name, section in sections.items()
+    )
     tail = {"cursor": cursors[len(sections["changes"].items)], "leftOut": left_out, "notAllowed": not_allowed}
     return b"{%b,%b" % (lists, msgspec.json.encode(tail)[1:])

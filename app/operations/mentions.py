@@ -81,7 +81,9 @@ async def addressed(
         if kind is None or mention.type not in {kind, UNSET}:
             raise IdentityNotFound(mention.id, field=field)
     if len(found) > MENTIONS_MAX:
-        message = f"One text addresses at most {MENTIONS_MAX} users and agents; this one addresses {len(found)}."
+        message = (
+            f"One text addresses at most {MENTIONS_MAX} users and agents; this one addresses {len(found)}."
+        )
         raise InvalidInput(message, field=field)
     return found
 

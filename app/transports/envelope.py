@@ -112,8 +112,14 @@ def _enveloped(result: Result, request_id: str) -> bytes:
             ),
         )
     if isinstance(result, Excerpt):
-        pagination = Pagination(has_more=result.has_more, cursor=result.cursor, history_cutoff=result.history_cutoff)
-        return b'{"success":true,"data":%b,%b,"pagination":%b}}' % (result.data.raw, meta, _encode(pagination))
+        pagination = Pagination(
+            has_more=result.has_more, cursor=result.cursor, history_cutoff=result.history_cutoff
+        )
+        return b'{"success":true,"data":%b,%b,"pagination":%b}}' % (
+            result.data.raw,
+            meta,
+            _encode(pagination),
+        )
     return b'{"success":true,"data":%b,%b}}' % (_encode(result), meta)
 
 

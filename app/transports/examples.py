@@ -128,6 +128,7 @@ T44: Final = replace(
     assignee_user_id=ADA,
 )
 CLAIMED: Final = replace(T42, version=2, status="in_progress", assignee_agent_id=SCOUT, started_at=MOMENT)
+FINISHED: Final = replace(CLAIMED, version=3, status="done", completed_at=MOMENT)
 BLOCKED: Final = replace(T43, version=2, status="blocked")
 
 REMARK: Final = TaskComment(
@@ -251,7 +252,7 @@ EXAMPLES: Final[dict[str, Example]] = {
             slug="acme",
             created_at=MOMENT,
             member_count=1,
-            channel_count=1,
+            channel_count=2,
             agent_count=1,
         ),
     ),
@@ -268,7 +269,9 @@ EXAMPLES: Final[dict[str, Example]] = {
             workspace_id=WORKSPACE,
         ),
     ),
-    "get-channels": Example({}, Encoded(_encode([Channel(id=GENERAL, name="general", purpose=None, type="public")]))),
+    "get-channels": Example(
+        {}, Encoded(_encode([Channel(id=GENERAL, name="general", purpose=None, type="public")]))
+    ),
     "get-channel-members": Example(
         {"channelId": GENERAL},
         _excerpt(
@@ -311,11 +314,15 @@ EXAMPLES: Final[dict[str, Example]] = {
     "rename-channel": Example(
         {"channelId": KEYS, "name": "signing-keys"}, replace(KEYS_CHANNEL, name="signing-keys"), by="ada"
     ),
-    "archive-channel": Example({"channelId": KEYS, "archived": False}, replace(KEYS_CHANNEL, name="signing-keys"), by="ada"),
+    "archive-channel": Example(
+        {"channelId": KEYS, "archived": False}, replace(KEYS_CHANNEL, name="signing-keys"), by="ada"
+    ),
     "join-channel": Example({"channelId": KEYS}, replace(KEYS_CHANNEL, name="signing-keys")),
     "leave-channel": Example({"channelId": KEYS}, Departure(channel_id=KEYS, member_id=SCOUT)),
     "add-channel-member": Example(
-        {"channelId": KEYS, "memberId": SCOUT, "role": "reader"}, replace(_MEMBERSHIP, role="reader"), by="ada"
+        {"channelId": KEYS, "memberId": SCOUT, "role": "reader"},
+        replace(_MEMBERSHIP, role="reader"),
+        by="ada",
     ),
     "set-channel-member-role": Example(
         {"channelId": KEYS, "memberId": SCOUT, "role": "poster"}, _MEMBERSHIP, by="ada"
@@ -363,7 +370,12 @@ EXAMPLES: Final[dict[str, Example]] = {
         ),
     ),
     "post-message": Example(
-        {"channel_id": GENERAL, "content": "The gateway is done.", "parent_message_id": PLAN.id, "kind": "progress"},
+        {
+            "channel_id": GENERAL,
+            "content": "The gateway is done.",
+            "parent_message_id": PLAN.id,
+            "kind": "progress",
+        },
         MessageOutput(
             id="019cadf1-2e40-7000-8000-000000000303",
             channel_id=GENERAL,
@@ -377,7 +389,7 @@ EXAMPLES: Final[dict[str, Example]] = {
         ),
     ),
     "get-unread-mentions": Example(
-        {"limit": 10},
+        {"limit": 1},
         _excerpt(
             UnreadMentionsResponse(
                 mentions=[
@@ -392,8 +404,9 @@ EXAMPLES: Final[dict[str, Example]] = {
                         created_at=MOMENT,
                     )
                 ],
-                count=1,
-            )
+                count=4,
+            ),
+            has_more=True,
         ),
         by="ada",
     ),
@@ -429,7 +442,7 @@ EXAMPLES: Final[dict[str, Example]] = {
     ),
     "search-tasks": Example(
         {"query": '"signing keys"', "limit": 5},
-        _excerpt(SearchTasksResponse(tasks=[TaskSearchHit(task=T42, rank=0.66871977)])),
+        _excerpt(SearchTasksResponse(tasks=[TaskSearchHit(task=FINISHED, rank=0.99602604)])),
     ),
 }
 

@@ -289,7 +289,9 @@ def _failures(op: Operation) -> Schema:
     for errors in _by_status(errors_of(op)):
         name = _shared_name(errors, op.family)
         status = str(errors[0].status)
-        responses[status] = {"$ref": f"#/components/responses/{name}"} if name else _failure(errors, op.family)
+        responses[status] = (
+            {"$ref": f"#/components/responses/{name}"} if name else _failure(errors, op.family)
+        )
     return responses
 
 
@@ -315,7 +317,8 @@ def _failure(errors: Sequence[type[ApiError]], family: Family) -> Schema:
             "application/json": {
                 "schema": {"$ref": REF.format(name=_in(family, _error_name(errors[0])))},
                 "examples": {
-                    error.__name__: {"$ref": f"#/components/examples/{_in(family, error.__name__)}"} for error in errors
+                    error.__name__: {"$ref": f"#/components/examples/{_in(family, error.__name__)}"}
+                    for error in errors
                 },
             }
         },
@@ -377,6 +380,10 @@ def _structs(given: tuple[type, ...]) -> Schema:
     for struct in structs:
         schemas[struct.__name__] = _merged(schemas[struct.__name__], _resolved(_rules(struct)))
     orders = {frozenset(values): list(values) for struct in structs for values in _literals(struct)}
+    for schema in schemas.values():
+        for field in schema.get("properties", {}).values():
+            if field.keys() == {"enum"}:  # the tag of a struct that is one of several, which msgspec adds by itself
+                field["description"] = "Which kind this is."
     return {name: _tidied(schema, orders) for name, schema in schemas.items()}
 
 
@@ -436,7 +443,10 @@ def _error_envelope(errors: Sequence[type[ApiError]], family: Family) -> Schema:
 
 def _snake_cased(schema: Schema) -> Schema:
     """The schema of an object whose keys the SDK family writes in snake_case."""
-    return {**schema, "properties": {envelope.snake(name): field for name, field in schema["properties"].items()}}
+    return {
+        **schema,
+        "properties": {envelope.snake(name): field for name, field in schema["properties"].items()},
+    }
 
 
 def _envelope_name(op: Operation) -> str:

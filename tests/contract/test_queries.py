@@ -116,7 +116,7 @@ def type_name(connection: psycopg.Connection, oid: int) -> str:
 
 def python_type(hint: Any) -> object:
     """What a hint comes down to: without `| None`, a Literal as the type of its values, a struct's list as a list."""
-    if get_origin(hint) is UnionType:
+    if get_origin(hint) in {UnionType, get_origin(Literal[1] | None)}:  # the second for unions with names of `typing`
         [hint] = [part for part in get_args(hint) if part is not type(None)]
     origin = get_origin(hint)
     if origin is Literal:
@@ -143,6 +143,8 @@ TENANT_TABLES: Final = frozenset(
         "task_search",
         "task_comments",
         "messages",
+        "message_search",
+        "unread_mentions",
         "task_events",
     }
 )

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from app import administration as admin
-from app.operations import create_task, get_me
+from app.operations import create_task, get_me, send_message
 from app.rpc import Operation
 from app.transports import examples
 from tests.conftest import Caller, Server, World
@@ -33,11 +33,16 @@ async def http(server: Server, judge: Judge) -> AsyncIterator[httpx.AsyncClient]
 
 @dataclass
 class Home:
-    """A workspace in which the examples make sense: scout is ada's, and there are three tasks."""
+    """A workspace in which the examples make sense: scout is ada's, and there are three tasks and a channel of ada's."""
 
     workspace: World
+    ada: Caller
     scout: Caller
     names: dict[str, str]
+
+    def caller(self, op: Operation) -> Caller:
+        """Who calls the operation in its example."""
+        return self.ada if examples.EXAMPLES[op.name].by == "ada" else self.scout
 
     def request(self, op: Operation) -> dict[str, Any]:
         """The example of a request to an operation, about what is here."""
@@ -52,6 +57,9 @@ async def home(workspace: World) -> Home:
     for title in ("one", "two", "three"):
         await scout(create_task, title=title, assignee_agent_id=scout.id)
     me = await scout(get_me)
+    keys = await workspace.channel("vault", ada, role="admin")
+    await workspace.join("vault", scout)
+    message = await scout(send_message, channel_id=me.channels[0].id, content="x")
     token = await admin.create_verify_token(workspace.db, workspace.info, "scout")
     names = {
         "T-42": "T-1",
@@ -60,9 +68,11 @@ async def home(workspace: World) -> Home:
         examples.ADA: ada.id,
         examples.SCOUT: scout.id,
         examples.GENERAL: me.channels[0].id,
+        examples.KEYS: keys,
+        examples.PLAN.id: message.id,
         examples.TOKEN: token.token,
     }
-    return Home(workspace, scout, names)
+    return Home(workspace, ada, scout, names)
 
 
 def _renamed(value: Any, names: dict[str, str]) -> Any:

@@ -49,7 +49,7 @@ class Judge:
         self.validate(described["content"]["application/json"]["schema"], body)
         if "meta" in body:
             assert body["meta"]["requestId"] == response.headers["x-request-id"]
-        if response.status_code != 200:
+        if response.status_code >= 400:
             parse_obj_as(ReloadError, body)
 
     def described(self, response: httpx.Response) -> dict[str, Any]:

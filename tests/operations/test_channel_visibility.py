@@ -37,7 +37,13 @@ from tests.conftest import World
 
 Role = Literal["stranger", "former member", "reader", "poster", "admin"]
 
-READS: Final = (get_messages, get_channel_members, get_channel_manifest, list_channel_members, search_messages)
+READS: Final = (
+    get_messages,
+    get_channel_members,
+    get_channel_manifest,
+    list_channel_members,
+    search_messages,
+)
 WRITES: Final = (
     send_message,
     post_message,
@@ -109,7 +115,9 @@ async def test_the_rules_hold(workspace: World, kind: str, who: str, role: Role,
 
 @pytest.mark.parametrize("kind", ["public", "private"])
 @pytest.mark.parametrize("role", ["stranger", "former member", "reader", "poster"])
-async def test_what_lists_without_naming_a_channel_shows_members_only(workspace: World, kind: str, role: Role) -> None:
+async def test_what_lists_without_naming_a_channel_shows_members_only(
+    workspace: World, kind: str, role: Role
+) -> None:
     owner, caller = await workspace.user("owner"), await workspace.agent("caller", channels=[])
     channel = await workspace.channel("builds", owner, private=kind == "private", role="admin")
     await owner(send_message, channel_id=channel, content="@caller needle")

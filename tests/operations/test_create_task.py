@@ -5,7 +5,14 @@ from uuid import uuid4
 
 import pytest
 
-from app.errors import ChannelArchived, ChannelNotFound, ChannelNotMember, IdentityNotFound, InvalidInput, TaskNotFound
+from app.errors import (
+    ChannelArchived,
+    ChannelNotFound,
+    ChannelNotMember,
+    IdentityNotFound,
+    InvalidInput,
+    TaskNotFound,
+)
 from app.operations import create_task, get_task, list_tasks, update_task
 from tests.conftest import World
 

@@ -34,8 +34,14 @@ async def test_it_has_tasks_mentions_and_reviews(workspace: World) -> None:
     await ada(comment_on_task, task_id=low.id, body="@bot?")
     await bot(update_task, task_id=high.id, version=1, status="in_review")
     mine = await bot(get_inbox)
-    assert [(t.identifier, t.status, t.version) for t in mine.open_tasks] == [("T-2", "in_review", 2), ("T-1", "todo", 1)]
-    assert [(m.channel_name, m.place_id, m.channel_id) for m in mine.mentions] == [("T-1", low.id, None), ("builds", asked.id, channel)]
+    assert [(t.identifier, t.status, t.version) for t in mine.open_tasks] == [
+        ("T-2", "in_review", 2),
+        ("T-1", "todo", 1),
+    ]
+    assert [(m.channel_name, m.place_id, m.channel_id) for m in mine.mentions] == [
+        ("T-1", low.id, None),
+        ("builds", asked.id, channel),
+    ]
     assert len(mine.mentions[1].preview) == 280
     assert (mine.for_review, (await ada(get_inbox)).open_tasks) == ([], [])
     assert [t.identifier for t in (await ada(get_inbox)).for_review] == ["T-2"]
@@ -66,13 +72,20 @@ async def test_what_does_not_fit_is_left_out_in_the_stated_order_and_counted(wor
         await ada(send_message, channel_id=channel, content=f"@bot {n}")
         await bot(create_task, title=f"review {n}", status="in_review", assignee_user_id=ada.id)
     whole = await bot(get_inbox, cursor=before, max_bytes=200_000)
-    assert [len(part) for part in (whole.open_tasks, whole.mentions, whole.for_review, whole.changes)] == [10] * 4
+    assert [len(part) for part in (whole.open_tasks, whole.mentions, whole.for_review, whole.changes)] == [
+        10
+    ] * 4
     assert whole.left_out == type(whole.left_out)(open_tasks=0, mentions=0, for_review=0, changes=0)
     seen_partial: set[str] = set()
     for size in range(1_000, 12_000, 97):
         part = await bot(get_inbox, cursor=before, max_bytes=size)
         assert len(msgspec.json.encode(part)) <= size
-        order = [("changes", part.changes), ("forReview", part.for_review), ("openTasks", part.open_tasks), ("mentions", part.mentions)]
+        order = [
+            ("changes", part.changes),
+            ("forReview", part.for_review),
+            ("openTasks", part.open_tasks),
+            ("mentions", part.mentions),
+        ]
         missing = [10 - len(items) for _, items in order]
         left = part.left_out
         assert missing == [left.changes, left.for_review, left.open_tasks, left.mentions]
@@ -130,7 +143,10 @@ async def test_a_key_without_channels_hears_so(workspace: World) -> None:
     assert (inbox.mentions, inbox.left_out.mentions, inbox.not_allowed) == ([], 0, ["mentions"])
 
 
-@pytest.mark.parametrize("wrong", [{"max_bytes": 999}, {"max_bytes": 200_001}, {"cursor": "x"}, {"cursor": "1-1\n"}, {"cursor": "-1"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"max_bytes": 999}, {"max_bytes": 200_001}, {"cursor": "x"}, {"cursor": "1-1\n"}, {"cursor": "-1"}],
+)
 async def test_a_bad_size_or_cursor_is_refused(workspace: World, wrong: dict[str, object]) -> None:
     bot = await workspace.agent()
     with pytest.raises(InvalidInput):

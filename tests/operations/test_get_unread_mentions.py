@@ -1,10 +1,18 @@
 """get-unread-mentions: what waits for an answer."""
 
+import asyncio
 from typing import Any
 
-import pytest
-
-from app.operations import block_task, comment_on_task, create_task, create_tasks_bulk, get_task, get_unread_mentions, post_message, send_message
+from app.operations import (
+    block_task,
+    comment_on_task,
+    create_task,
+    create_tasks_bulk,
+    get_task,
+    get_unread_mentions,
+    post_message,
+    send_message,
+)
 from tests.conftest import Caller, World
 
 
@@ -22,7 +30,12 @@ async def test_a_mention_waits_until_it_is_answered_in_its_thread(workspace: Wor
     ada, bot, eve, channel = await three(workspace)
     asked = await ada(send_message, channel_id=channel, content="@bot, please look")
     [mention] = (await bot(get_unread_mentions)).mentions
-    assert (mention.id, mention.channel_id, mention.channel_name, mention.parent_id) == (asked.id, channel, "builds", None)
+    assert (mention.id, mention.channel_id, mention.channel_name, mention.parent_id) == (
+        asked.id,
+        channel,
+        "builds",
+        None,
+    )
     assert (mention.sender_type, mention.sender_id, mention.created_at) == ("human", ada.id, asked.created_at)
     await bot(send_message, channel_id=channel, content="elsewhere")
     assert await waiting(bot) == ["@bot, please look"]
@@ -58,7 +71,12 @@ async def test_a_comment_waits_until_the_task_is_commented_on(workspace: World) 
     task = await ada(create_task, title="x")
     comment = await ada(comment_on_task, task_id=task.id, body="@bot?")
     [mention] = (await bot(get_unread_mentions)).mentions
-    assert (mention.id, mention.channel_id, mention.channel_name, mention.parent_id) == (comment.id, task.id, "T-1", task.id)
+    assert (mention.id, mention.channel_id, mention.channel_name, mention.parent_id) == (
+        comment.id,
+        task.id,
+        "T-1",
+        task.id,
+    )
     assert (mention.sender_type, mention.sender_id, mention.content) == ("human", ada.id, "@bot?")
     assert (await bot(get_task, task_id="T-1")).id == task.id
     await bot(block_task, task_id="T-1", reason="@ada, I have no key")
@@ -73,7 +91,10 @@ async def test_a_summary_waits_for_all_assignees_and_for_who_is_named(workspace:
         summary_channel_id=channel,
         summary_message="The plan; @eve reviews.",
     )
-    assert (await waiting(bot), await waiting(eve)) == (["The plan; @eve reviews."], ["The plan; @eve reviews."])
+    assert (await waiting(bot), await waiting(eve)) == (
+        ["The plan; @eve reviews."],
+        ["The plan; @eve reviews."],
+    )
 
 
 async def test_the_newest_come_first_and_since_keeps_the_callers_place(workspace: World) -> None:
@@ -98,7 +119,8 @@ async def test_nothing_waits_from_a_channel_that_was_left_or_archived(workspace:
     await workspace.join("builds", bot)
     assert await waiting(bot) == ["@bot"]
     await workspace.rows(
-        "UPDATE channels SET archived_at = now() WHERE workspace_id = %(workspace)s AND id = %(c)s::uuid RETURNING id", c=channel
+        "UPDATE channels SET archived_at = now() WHERE workspace_id = %(workspace)s AND id = %(c)s::uuid RETURNING id",
+        c=channel,
     )
     assert (await waiting(bot), (await bot(get_unread_mentions)).count) == ([], 0)
 
@@ -112,14 +134,16 @@ async def test_a_key_that_may_not_read_tasks_hears_of_no_comments(workspace: Wor
     assert await waiting(scout) == ["@scout in a message"]
 
 
-async def test_every_reply_in_a_thread_that_many_answer_at_once_waits_for_its_author(workspace: World) -> None:
-    import asyncio
-
+async def test_every_reply_in_a_thread_that_many_answer_at_once_waits_for_its_author(
+    workspace: World,
+) -> None:
     ada, bot, eve, channel = await three(workspace)
     root = await ada(send_message, channel_id=channel, content="root")
 
     async def reply(caller: Caller, n: int) -> Any:
-        return await caller(send_message, channel_id=channel, content=f"{caller.handle} {n}", thread_id=root.id)
+        return await caller(
+            send_message, channel_id=channel, content=f"{caller.handle} {n}", thread_id=root.id
+        )
 
     await asyncio.gather(*(reply(caller, n) for n in range(10) for caller in (bot, eve)))
     assert (await ada(get_unread_mentions)).count == 20

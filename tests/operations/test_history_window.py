@@ -1,6 +1,6 @@
 """The history window: older messages are kept, counted and not shown."""
 
-from typing import Any
+from typing import Any, LiteralString
 
 import pytest
 
@@ -17,19 +17,26 @@ from app.operations import (
 from tests.conftest import Caller, World
 
 
+AGED: tuple[LiteralString, ...] = (
+    """UPDATE messages SET created_at = now() - make_interval(secs => %(seconds)s)
+        WHERE workspace_id = %(workspace)s AND id = %(message)s::uuid RETURNING id""",
+    """UPDATE message_search SET created_at = now() - make_interval(secs => %(seconds)s)
+        WHERE workspace_id = %(workspace)s AND message_id = %(message)s::uuid RETURNING message_id""",
+    """UPDATE unread_mentions SET created_at = now() - make_interval(secs => %(seconds)s)
+        WHERE workspace_id = %(workspace)s AND id = %(message)s::uuid RETURNING id""",
+)
+
+
 async def story(workspace: World, hours_ago: list[float]) -> tuple[Caller, str, list[Any]]:
     """A channel with one message to @bot for each of the ages, oldest first."""
     ada, bot = await workspace.user("ada"), await workspace.agent("bot")
     channel = await workspace.channel("builds", ada, bot)
-    sent = [await ada(send_message, channel_id=channel, content=f"@bot fox {n}") for n in range(len(hours_ago))]
+    sent = [
+        await ada(send_message, channel_id=channel, content=f"@bot fox {n}") for n in range(len(hours_ago))
+    ]
     for message, hours in zip(sent, hours_ago, strict=True):
-        for table, id in (("messages", "id"), ("message_search", "message_id"), ("unread_mentions", "id")):
-            await workspace.rows(
-                f"""UPDATE {table} SET created_at = now() - make_interval(secs => %(seconds)s)
-                     WHERE workspace_id = %(workspace)s AND {id} = %(message)s::uuid RETURNING workspace_id""",
-                seconds=hours * 3600,
-                message=message.id,
-            )
+        for update in AGED:
+            await workspace.rows(update, seconds=hours * 3600, message=message.id)
     return bot, channel, sent
 
 
@@ -39,7 +46,11 @@ EDGE = [72.0, 48.001, 47.999, 30.0, 0.0]
 async def test_without_a_window_everything_is_shown(workspace: World) -> None:
     bot, channel, _ = await story(workspace, EDGE)
     assert len((await bot(get_messages, channel_id=channel)).messages) == 5
-    for op, fields in [(get_messages, {"channel_id": channel}), (search_messages, {"query": "fox"}), (get_unread_mentions, {})]:
+    for op, fields in [
+        (get_messages, {"channel_id": channel}),
+        (search_messages, {"query": "fox"}),
+        (get_unread_mentions, {}),
+    ]:
         await bot(op, **fields)
         assert bot.meta["pagination"]["historyCutoff"] is None
 
@@ -59,7 +70,9 @@ async def test_what_is_older_is_hidden_everywhere_and_counted(workspace: World) 
     assert await cutoff() == 2
     page = await bot(get_messages, channel_id=channel, limit=3)
     assert (page.has_more, await cutoff()) == (False, 2)
-    assert [m.content for m in (await bot(get_messages, channel_id=channel, after=sent[0].id)).messages] == shown[::-1]
+    assert [
+        m.content for m in (await bot(get_messages, channel_id=channel, after=sent[0].id)).messages
+    ] == shown[::-1]
     assert {m.content for m in (await bot(search_messages, query="fox")).messages} == set(shown)
     assert await cutoff() == 2
     answer = await bot(get_unread_mentions)

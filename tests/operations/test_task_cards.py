@@ -83,20 +83,31 @@ async def test_a_summary_takes_the_place_of_the_cards_in_its_channel(workspace: 
     other = await workspace.channel("other", ada, bot)
     await ada(
         create_tasks_bulk,
-        tasks=[{"title": "one", "channelId": channel}, {"title": "two", "channelId": other}, {"title": "three"}],
+        tasks=[
+            {"title": "one", "channelId": channel},
+            {"title": "two", "channelId": other},
+            {"title": "three"},
+        ],
         summary_channel_id=channel,
     )
-    assert (await cards(bot, channel), await cards(bot, other)) == (["T-1 created: Ship"], ["T-3 created: two"])
+    assert (await cards(bot, channel), await cards(bot, other)) == (
+        ["T-1 created: Ship"],
+        ["T-3 created: two"],
+    )
     [summary] = (await bot(get_messages, channel_id=channel, limit=1)).messages
     assert (summary.content, summary.sender_id) == ("Created T-2, T-3, T-4", ada.id)
-    await ada(create_tasks_bulk, tasks=[{"title": "five", "channelId": channel}, {"title": "six", "channelId": channel}])
+    await ada(
+        create_tasks_bulk,
+        tasks=[{"title": "five", "channelId": channel}, {"title": "six", "channelId": channel}],
+    )
     assert await cards(bot, channel) == ["T-1 created: Ship", "T-5 created: five", "T-6 created: six"]
 
 
 async def test_a_task_of_an_archived_channel_goes_on_without_cards(workspace: World) -> None:
     ada, bot, channel = await a_bound_task(workspace)
     await workspace.rows(
-        "UPDATE channels SET archived_at = now() WHERE workspace_id = %(workspace)s AND id = %(c)s::uuid RETURNING id", c=channel
+        "UPDATE channels SET archived_at = now() WHERE workspace_id = %(workspace)s AND id = %(c)s::uuid RETURNING id",
+        c=channel,
     )
     assert (await bot(complete_task, task_id="T-1")).status == "done"
     assert await cards(ada, channel) == ["T-1 created: Ship"]

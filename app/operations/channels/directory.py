@@ -1,4 +1,4 @@
-"""get-channels, get-channel-members, list-channel-members and get-channel-manifest: which channels there are, and who is in them."""
+"""Which channels there are, and who is in them: get-channels, get-channel-members and their likes."""
 
 from typing import Annotated, Final, Literal
 from uuid import UUID
@@ -41,7 +41,9 @@ class ChannelMembersPage(Answer):
 
     members: Annotated[list[ChannelMemberHuman | ChannelMemberAgent], Meta(description="The members, by id.")]
     has_more: Annotated[bool, Meta(description="Whether there are more.")]
-    cursor: Annotated[str | None, Meta(description="Send it as `after` to get the next page; null on the last one.")]
+    cursor: Annotated[
+        str | None, Meta(description="Send it as `after` to get the next page; null on the last one.")
+    ]
 
 
 class ChannelManifestMember(Answer):
@@ -61,7 +63,9 @@ class ChannelManifest(Answer):
     type: Annotated[ChannelKind, Meta(description="Who finds it: everyone, or only its members.")]
     domain: Annotated[str | None, Meta(description="Always null here.")]
     iris_enabled: Annotated[bool, Meta(description="Always false here: no assistant is built in.")]
-    members: Annotated[list[ChannelManifestMember], Meta(description="Who is in it, in order of joining; at most 1,000.")]
+    members: Annotated[
+        list[ChannelManifestMember], Meta(description="Who is in it, in order of joining; at most 1,000.")
+    ]
     recent_message_count: Annotated[int, Meta(description="How many messages the last 24 hours brought.")]
 
 
@@ -186,10 +190,12 @@ MANIFEST = Query(
 class GetChannels(AgentRequest):
     """Which channels."""
 
-    include_public: Annotated[bool, Meta(description="Also public channels that you are not in: join-channel opens them.")] = (
+    include_public: Annotated[
+        bool, Meta(description="Also public channels that you are not in: join-channel opens them.")
+    ] = False
+    include_archived: Annotated[bool, Meta(description="Also archived channels, which can only be read.")] = (
         False
     )
-    include_archived: Annotated[bool, Meta(description="Also archived channels, which can only be read.")] = False
 
 
 class GetChannelMembers(AgentRequest):
@@ -217,7 +223,9 @@ class ListChannelMembers(AgentRequest):
     limit: Annotated[
         Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")
     ] = UNSET
-    cursor: Annotated[Cursor | None | UnsetType, Meta(description="`meta.pagination.cursor` of the page before.")] = UNSET
+    cursor: Annotated[
+        Cursor | None | UnsetType, Meta(description="`meta.pagination.cursor` of the page before.")
+    ] = UNSET
 
 
 @operation(scope="channel-read", read_only=True)

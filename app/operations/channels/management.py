@@ -26,14 +26,23 @@ from app.errors import (
     SoleMember,
 )
 from app.ids import new_id
-from app.operations.channels.channel import CHANNEL_JSON, CHANNEL_OPEN, Channel, Look, Role, look, readable, refuse_posting
+from app.operations.channels.channel import (
+    CHANNEL_JSON,
+    CHANNEL_OPEN,
+    Channel,
+    Look,
+    Role,
+    look,
+    readable,
+    refuse_posting,
+)
 from app.operations.channels.directory import MEMBERSHIP_JSON, Membership
 from app.operations.tasks.task import KNOWN_IDENTITY, uuid_or_none
 from app.rpc import AgentRequest, Answer, Context, operation
 from app.types import Id, IdentityKind
 
 ChannelName = Annotated[str, Meta(pattern="^#?[a-z][a-z0-9-]{0,62}$(?!\\n)")]
-"""A name of lowercase letters, digits and hyphens that starts with a letter; a leading `#` is ignored. `$` alone would match before a line feed."""
+"""Lowercase letters, digits and hyphens, a letter first; a leading `#` is ignored. `$` alone also matches before a line feed."""
 
 Purpose = Annotated[str, Meta(max_length=250, pattern="^[^\\u0000-\\u001f]*$(?!\\n)")]
 """One line."""
@@ -82,7 +91,8 @@ CREATE = Query(
         SELECT c.workspace_id, c.id, p.id, p.role
           FROM created c
           JOIN identities a ON a.workspace_id = c.workspace_id AND a.id = %(actor_id)s::uuid
-         CROSS JOIN LATERAL (VALUES (a.id, CASE a.kind WHEN 'user' THEN 'admin' ELSE 'poster' END), (a.owner_id, 'admin')) AS p (id, role)
+         CROSS JOIN LATERAL (VALUES
+               (a.id, CASE a.kind WHEN 'user' THEN 'admin' ELSE 'poster' END), (a.owner_id, 'admin')) AS p (id, role)
          WHERE p.id IS NOT NULL
     )
     SELECT {CHANNEL_JSON} FROM created c
@@ -187,7 +197,8 @@ REMOVE = Query(
     Gone,
     """
     DELETE FROM channel_members m
-     WHERE m.workspace_id = %(workspace_id)s::uuid AND m.channel_id = %(channel_id)s::uuid AND m.identity_id = %(member_id)s::uuid
+     WHERE m.workspace_id = %(workspace_id)s::uuid AND m.channel_id = %(channel_id)s::uuid
+       AND m.identity_id = %(member_id)s::uuid
        AND EXISTS (SELECT FROM channel_members o
                     WHERE o.workspace_id = m.workspace_id AND o.channel_id = m.channel_id AND o.identity_id <> m.identity_id)
        AND (m.identity_id = %(actor_id)s::uuid
@@ -207,7 +218,8 @@ SET_ROLE = Query(
         UPDATE channel_members m
            SET role = %(role)s
           FROM identities a
-         WHERE m.workspace_id = %(workspace_id)s::uuid AND m.channel_id = %(channel_id)s::uuid AND m.identity_id = %(member_id)s::uuid
+         WHERE m.workspace_id = %(workspace_id)s::uuid AND m.channel_id = %(channel_id)s::uuid
+       AND m.identity_id = %(member_id)s::uuid
            AND a.workspace_id = m.workspace_id AND a.id = m.identity_id AND (a.kind = 'user' OR %(role)s <> 'admin')
            AND EXISTS (SELECT FROM channel_members me
                         WHERE me.workspace_id = m.workspace_id AND me.channel_id = m.channel_id
@@ -227,7 +239,8 @@ FIND_MEMBER = Query(
     SELECT a.kind
       FROM channel_members m
       JOIN identities a ON a.workspace_id = m.workspace_id AND a.id = m.identity_id
-     WHERE m.workspace_id = %(workspace_id)s::uuid AND m.channel_id = %(channel_id)s::uuid AND m.identity_id = %(member_id)s::uuid
+     WHERE m.workspace_id = %(workspace_id)s::uuid AND m.channel_id = %(channel_id)s::uuid
+       AND m.identity_id = %(member_id)s::uuid
     """,
     pipelined=True,
 )
@@ -255,9 +268,13 @@ class Departure(Answer):
 class CreateChannel(AgentRequest):
     """The channel to make."""
 
-    name: Annotated[ChannelName, Meta(description="Lowercase letters, digits and hyphens; it starts with a letter and is unique.")]
+    name: Annotated[
+        ChannelName,
+        Meta(description="Lowercase letters, digits and hyphens; it starts with a letter and is unique."),
+    ]
     type: Annotated[
-        Literal["public", "private"], Meta(description="`private` hides it from all but its members. Fixed for life.")
+        Literal["public", "private"],
+        Meta(description="`private` hides it from all but its members. Fixed for life."),
     ] = "public"
     purpose: Annotated[Purpose | None | UnsetType, Meta(description="What it is for, in one line.")] = UNSET
 
@@ -267,7 +284,9 @@ class RenameChannel(AgentRequest):
 
     channel_id: Annotated[Id, Meta(description="The channel.")]
     name: Annotated[ChannelName, Meta(description="Its new name.")]
-    purpose: Annotated[Purpose | None | UnsetType, Meta(description="What it is for from now on; null clears it.")] = UNSET
+    purpose: Annotated[
+        Purpose | None | UnsetType, Meta(description="What it is for from now on; null clears it.")
+    ] = UNSET
 
 
 class ArchiveChannel(AgentRequest):
@@ -280,7 +299,9 @@ class ArchiveChannel(AgentRequest):
 class JoinChannel(AgentRequest):
     """The channel to join."""
 
-    channel_id: Annotated[Id, Meta(description="A public channel: get-channels with `includePublic` lists them.")]
+    channel_id: Annotated[
+        Id, Meta(description="A public channel: get-channels with `includePublic` lists them.")
+    ]
 
 
 class LeaveChannel(AgentRequest):
@@ -293,8 +314,12 @@ class AddChannelMember(AgentRequest):
     """Whom to add where."""
 
     channel_id: Annotated[Id, Meta(description="The channel.")]
-    member_id: Annotated[Id, Meta(description="The user or agent: resolve-identity finds the id behind a handle.")]
-    role: Annotated[Role, Meta(description="A reader only reads; only an admin can make a human admin.")] = "poster"
+    member_id: Annotated[
+        Id, Meta(description="The user or agent: resolve-identity finds the id behind a handle.")
+    ]
+    role: Annotated[Role, Meta(description="A reader only reads; only an admin can make a human admin.")] = (
+        "poster"
+    )
 
 
 class RemoveChannelMember(AgentRequest):
@@ -309,10 +334,15 @@ class SetChannelMemberRole(AgentRequest):
 
     channel_id: Annotated[Id, Meta(description="The channel.")]
     member_id: Annotated[Id, Meta(description="The user or agent.")]
-    role: Annotated[Role, Meta(description="A reader only reads, a poster also writes, an admin also manages; agents are no admins.")]
+    role: Annotated[
+        Role,
+        Meta(
+            description="A reader only reads, a poster also writes, an admin also manages; agents are no admins."
+        ),
+    ]
 
 
-@operation(scope="channel-write", errors=(InvalidInput, AlreadyExists))
+@operation(scope="channel-write", errors=(AlreadyExists,))
 async def create_channel(ctx: Context, req: CreateChannel) -> Encoded[Channel]:
     """Make a channel. You are its first member.
 
@@ -337,7 +367,7 @@ async def create_channel(ctx: Context, req: CreateChannel) -> Encoded[Channel]:
 
 @operation(
     scope="channel-write",
-    errors=(InvalidInput, ChannelNotFound, ChannelNotMember, ChannelNotAdmin, AlreadyExists),
+    errors=(ChannelNotFound, ChannelNotMember, ChannelNotAdmin, AlreadyExists),
 )
 async def rename_channel(ctx: Context, req: RenameChannel) -> Encoded[Channel]:
     """Give a channel another name, and another purpose if you send one. For its admins."""
@@ -410,7 +440,14 @@ async def leave_channel(ctx: Context, req: LeaveChannel) -> Departure:
 
 @operation(
     scope="channel-write",
-    errors=(InvalidInput, ChannelNotFound, ChannelNotMember, ChannelNotAdmin, ChannelArchived, IdentityNotFound),
+    errors=(
+        InvalidInput,
+        ChannelNotFound,
+        ChannelNotMember,
+        ChannelNotAdmin,
+        ChannelArchived,
+        IdentityNotFound,
+    ),
 )
 async def add_channel_member(ctx: Context, req: AddChannelMember) -> Encoded[Membership]:
     """Add a user or agent to a channel that you may post in.
@@ -432,8 +469,12 @@ async def add_channel_member(ctx: Context, req: AddChannelMember) -> Encoded[Mem
     if row is not None:
         return row.membership
     await refuse_posting(ctx, req.channel_id)
-    if req.role == "admin" and member is not None and await ctx.db.one(
-        FIND_AGENT, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, member_id=member
+    if (
+        req.role == "admin"
+        and member is not None
+        and await ctx.db.one(
+            FIND_AGENT, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, member_id=member
+        )
     ):
         raise _no_admin()
     raise IdentityNotFound(req.member_id, field="memberId")
@@ -444,9 +485,9 @@ async def add_channel_member(ctx: Context, req: AddChannelMember) -> Encoded[Mem
     errors=(ChannelNotFound, ChannelNotMember, ChannelNotAdmin, MemberNotFound, SoleMember),
 )
 async def remove_channel_member(ctx: Context, req: RemoveChannelMember) -> Departure:
-    """Take someone out of a channel: for its admins, and for owners of agents. They see nothing more of it from their next call on.
+    """Take someone out of a channel. For its admins, and for owners of agents.
 
-    Tasks of the channel that they have a part in stay theirs to see.
+    They see nothing more of it from their next call on. Tasks of the channel that they have a part in stay theirs to see.
     """
     channel = await look(ctx, req.channel_id)
     member = uuid_or_none(req.member_id)

@@ -49,7 +49,9 @@ class Message(Answer):
 
     id: Annotated[str, Meta(description="Its id, for `threadId`, `before` and `after`.")]
     channel_id: Annotated[str, Meta(description="The channel it stands in.")]
-    parent_id: Annotated[str | None, Meta(description="The message whose thread it belongs to; null if it is no reply.")]
+    parent_id: Annotated[
+        str | None, Meta(description="The message whose thread it belongs to; null if it is no reply.")
+    ]
     sender_type: Annotated[SenderType, Meta(description="Who spoke; `system` for task cards.")]
     sender_id: Annotated[str, Meta(description="Their id; all zeros for `system`.")]
     content: Annotated[str, Meta(description="What it says, in markdown.")]
@@ -68,7 +70,9 @@ class MessageSummary(Answer):
     """A message in a list."""
 
     id: Annotated[str, Meta(description="Its id, for `threadId`, `before` and `after`.")]
-    parent_id: Annotated[str | None, Meta(description="The message whose thread it belongs to; null if it is no reply.")]
+    parent_id: Annotated[
+        str | None, Meta(description="The message whose thread it belongs to; null if it is no reply.")
+    ]
     sender_type: Annotated[SenderType, Meta(description="Who spoke; `system` for task cards.")]
     sender_id: Annotated[str, Meta(description="Their id; all zeros for `system`.")]
     content: Annotated[str, Meta(description="What it says, in markdown.")]
@@ -82,7 +86,9 @@ class MessageOutput(SdkAnswer):
 
     id: Annotated[str, Meta(description="Its id.")]
     channel_id: Annotated[str, Meta(description="The channel it stands in.")]
-    thread_id: Annotated[str | None, Meta(description="The message whose thread it belongs to; null if it is no reply.")]
+    thread_id: Annotated[
+        str | None, Meta(description="The message whose thread it belongs to; null if it is no reply.")
+    ]
     author_identity_id: Annotated[str, Meta(description="Who wrote it.")]
     kind: Annotated[str, Meta(description="What its author calls this kind of message.")]
     content: Annotated[str, Meta(description="What it says, in markdown.")]
@@ -129,7 +135,8 @@ POSTED: Final = """
         RETURNING c.workspace_id, c.id AS channel_id, c.last_position - w.messages AS before
     ), posted AS (
         INSERT INTO messages (workspace_id, channel_id, position, id, parent_id, sender_id, sender_type, kind, content, metadata)
-        SELECT s.workspace_id, s.channel_id, r.before + row_number() OVER (PARTITION BY s.workspace_id, s.channel_id ORDER BY s.ord),
+        SELECT s.workspace_id, s.channel_id,
+               r.before + row_number() OVER (PARTITION BY s.workspace_id, s.channel_id ORDER BY s.ord),
                s.id, s.parent_id, s.sender_id, s.sender_type, s.kind, s.content, s.metadata
           FROM said s
           JOIN room r ON r.workspace_id = s.workspace_id AND r.channel_id = s.channel_id

@@ -58,7 +58,8 @@ class PostMessage(SdkRequest):
         Meta(description="What you call this kind of message: `text` unless told."),
     ] = "text"
     parent_message_id: Annotated[
-        Id | None | UnsetType, Meta(description="The message to reply to; a reply to a reply joins the same thread.")
+        Id | None | UnsetType,
+        Meta(description="The message to reply to; a reply to a reply joins the same thread."),
     ] = UNSET
     mention_identity_ids: Annotated[
         Annotated[list[Id], Meta(max_length=MENTIONS_MAX)] | None | UnsetType,
@@ -76,7 +77,14 @@ class PostMessage(SdkRequest):
 
 @operation(
     scope="channel-write",
-    errors=(InvalidInput, ChannelNotFound, ChannelNotMember, ChannelArchived, MessageNotFound, IdentityNotFound),
+    errors=(
+        InvalidInput,
+        ChannelNotFound,
+        ChannelNotMember,
+        ChannelArchived,
+        MessageNotFound,
+        IdentityNotFound,
+    ),
     path="post",
     status=201,
 )

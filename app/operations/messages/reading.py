@@ -118,12 +118,16 @@ class GetMessages(AgentRequest):
     limit: Annotated[
         Limit | UnsetType, Meta(description="How many at most: 20 unless told, never more than 100.")
     ] = UNSET
-    before: Annotated[Id | None | UnsetType, Meta(description="Only what stands before this message.")] = UNSET
+    before: Annotated[Id | None | UnsetType, Meta(description="Only what stands before this message.")] = (
+        UNSET
+    )
     after: Annotated[
-        Id | None | UnsetType, Meta(description="Only what stands behind this message; the list is then oldest first.")
+        Id | None | UnsetType,
+        Meta(description="Only what stands behind this message; the list is then oldest first."),
     ] = UNSET
     thread_id: Annotated[
-        Id | None | UnsetType, Meta(description="Only this thread: the message it hangs under, and its replies.")
+        Id | None | UnsetType,
+        Meta(description="Only this thread: the message it hangs under, and its replies."),
     ] = UNSET
 
 
@@ -137,10 +141,10 @@ async def get_messages(ctx: Context, req: GetMessages) -> Excerpt[MessagesPage]:
     channel = await readable(ctx, req.channel_id)
     before, after, thread_id = given(req.before), given(req.after), given(req.thread_id)
     limit = min(given(req.limit) or MESSAGES_DEFAULT, PAGE_ROWS_MAX)
-    if thread_id:
-        statement = THREAD_OLDEST_FIRST if after else THREAD_NEWEST_FIRST
-    else:
-        statement = OLDEST_FIRST if after else NEWEST_FIRST
+    newest_first, oldest_first = (
+        (THREAD_NEWEST_FIRST, THREAD_OLDEST_FIRST) if thread_id else (NEWEST_FIRST, OLDEST_FIRST)
+    )
+    statement = oldest_first if after else newest_first
     parameters: dict[str, object] = {
         "workspace_id": ctx.actor.workspace_id,
         "actor_id": ctx.actor.id,

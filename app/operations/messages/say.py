@@ -10,7 +10,15 @@ from app.errors import ChannelNotFound, MessageNotFound
 from app.ids import new_id
 from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
 from app.operations.mentions import Addressed
-from app.operations.messages.message import IN_WINDOW, MESSAGE_JSON, OUTPUT_JSON, POSTED, SPOKEN, Message, MessageOutput
+from app.operations.messages.message import (
+    IN_WINDOW,
+    MESSAGE_JSON,
+    OUTPUT_JSON,
+    POSTED,
+    SPOKEN,
+    Message,
+    MessageOutput,
+)
 from app.operations.tasks.task import uuid_or_none
 from app.rpc import Context
 
@@ -109,4 +117,6 @@ async def say(
     await refuse_posting(ctx, channel_id, field=channel_field)
     if thread_id:
         raise MessageNotFound(thread_id, field=thread_field)
-    raise ChannelNotFound(channel_id, field=channel_field)  # it was closed and opened again between the statements
+    raise ChannelNotFound(
+        channel_id, field=channel_field
+    )  # it was closed and opened again between the statements

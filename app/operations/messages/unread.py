@@ -25,7 +25,9 @@ class MentionSummary(Answer):
 
     id: Annotated[str, Meta(description="The message, or the comment.")]
     channel_id: Annotated[str, Meta(description="The channel it stands in; of a comment, the task's id.")]
-    channel_name: Annotated[str, Meta(description="The channel's name; of a comment, the task's identifier such as `T-42`.")]
+    channel_name: Annotated[
+        str, Meta(description="The channel's name; of a comment, the task's identifier such as `T-42`.")
+    ]
     parent_id: Annotated[
         str | None, Meta(description="The message whose thread it belongs to; of a comment, the task's id.")
     ]
@@ -39,7 +41,9 @@ class UnreadMentionsResponse(Answer):
     """What waits for your answer."""
 
     mentions: Annotated[list[MentionSummary], Meta(description="The newest first.")]
-    count: Annotated[int, Meta(description="How many wait in all, those not listed included; 1000 means that or more.")]
+    count: Annotated[
+        int, Meta(description="How many wait in all, those not listed included; 1000 means that or more.")
+    ]
 
 
 class MentionRow(msgspec.Struct):
@@ -119,7 +123,8 @@ class GetUnreadMentions(AgentRequest):
         Limit | UnsetType, Meta(description="How many at most: 20 unless told, never more than 50.")
     ] = UNSET
     since: Annotated[
-        When | None | UnsetType, Meta(description="Only what was said after this moment: keep your own place with it.")
+        When | None | UnsetType,
+        Meta(description="Only what was said after this moment: keep your own place with it."),
     ] = UNSET
 
 
@@ -142,7 +147,9 @@ async def get_unread_mentions(ctx: Context, req: GetUnreadMentions) -> Excerpt[U
     rows = await ctx.db.all(LIST_WAITING, **asked, limit=limit)
     counts = await ctx.db.one(COUNT_WAITING, **asked, counted_max=MENTIONS_COUNTED_MAX)
     assert counts is not None, "an aggregate has a row"
-    cutoff = HistoryCutoff(beyond_count=counts.hidden, cutoff_at=counts.cutoff_at) if counts.cutoff_at else None
+    cutoff = (
+        HistoryCutoff(beyond_count=counts.hidden, cutoff_at=counts.cutoff_at) if counts.cutoff_at else None
+    )
     # What began to wait between the two statements is counted with the next call.
     count = max(counts.count, len(rows))
     data = b'{"mentions":[%b],"count":%d}' % (b",".join([row.mention.raw for row in rows]), count)
