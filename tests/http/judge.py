@@ -58,7 +58,8 @@ class Judge:
         method = response.request.method.lower()
         status = response.status_code
         if method not in path:
-            schema = {"$ref": f"#/components/schemas/{STRANGERS[status]}"}
+            family = "Sdk" if response.request.url.path.startswith("/v1/sdk/") else ""
+            schema = {"$ref": f"#/components/schemas/{family}{STRANGERS[status]}"}
             return {
                 "headers": {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}},
                 "content": {"application/json": {"schema": schema}},
