@@ -274,6 +274,32 @@ CREATE TABLE unread_mentions (
 CREATE INDEX unread_mentions_newest ON unread_mentions (workspace_id, identity_id, created_at, id);
 
 
+-- What was answered -------------------------------------------------------------------------------------
+
+-- The first answer to every call that came with an idempotency key, written in the same commit as its effect. A key
+-- belongs to the identity that chose it. Reaped by a job when it is IDEMPOTENCY_HOURS old; no foreign keys, for it
+-- outlives nothing.
+CREATE TABLE idempotency_keys (
+    workspace_id  uuid        NOT NULL,
+    identity_id   uuid        NOT NULL,
+    key           text        NOT NULL,
+    operation     text        NOT NULL,
+    scope         text,                      -- what the API key needed; whoever asks for the answer needs it too
+    fingerprint   bytea       NOT NULL,      -- SHA-256 of operation and body: the same key with another body is refused
+    status        smallint    NOT NULL,
+    error         text,                      -- null: a success; else the class of app/errors.py
+    answer        json        NOT NULL,      -- the data or the error; json, not jsonb, because a repetition gets the same bytes
+    merged_from   integer,                   -- null: nothing had to be merged
+    request_id    text        NOT NULL,      -- this and the next as in the first answer's meta
+    answered_at   text        NOT NULL,
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (workspace_id, identity_id, key),
+    CONSTRAINT idempotency_keys_key_check CHECK (length(key) BETWEEN 1 AND 255),
+    CONSTRAINT idempotency_keys_fingerprint_check CHECK (length(fingerprint) = 32)
+);
+CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at);  -- for the job, which looks across workspaces
+
+
 -- What happened -----------------------------------------------------------------------------------------
 
 -- The log: one row per change, written by the same statement as the change itself, so there is never one
@@ -299,4 +325,5 @@ CREATE TABLE task_events (
     -- stood at a version sort behind the change that made it.
     PRIMARY KEY (workspace_id, task_id, version, subject_id)
 );
+CREATE INDEX task_events_actor ON task_events (workspace_id, actor_id, seq);  -- list-my-activity
 CREATE INDEX task_events_feed ON task_events (workspace_id, xid, seq);

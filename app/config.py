@@ -47,6 +47,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename=str.upper):
     statement_timeout_seconds: Annotated[
         Seconds, Meta(description="After this long the database gives up a statement.")
     ] = 10.0
+    idempotency_hours: Annotated[
+        int, Meta(ge=24, le=24 * 366, description="For this long a repeated request gets the first answer.")
+    ] = 24
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         Meta(description="`info` has one line per request; `warning` only trouble."),

@@ -16,6 +16,7 @@
     ├── NotFound                404  not_found
     │   ├── UnknownPath
     │   ├── TaskNotFound
+    │   ├── VersionNotFound
     │   ├── IdentityNotFound
     │   ├── ChannelNotFound
     │   ├── MemberNotFound
@@ -25,6 +26,7 @@
     │   ├── VersionConflict
     │   ├── NotAssigned
     │   ├── ParentCycle
+    │   ├── IdempotencyKeyReused
     │   ├── ChannelArchived
     │   ├── SoleMember
     │   └── AlreadyExists
@@ -43,10 +45,18 @@ read (contract 0.1), so there are no others.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+class First(NamedTuple):
+    """Where an answer that is kept under an idempotency key was given first."""
+
+    request_id: str
+    timestamp: str
+    replayed: bool  # False: this is the first time
 
 
 class ApiError(Exception):
@@ -61,6 +71,12 @@ class ApiError(Exception):
         super().__init__(message)
         self.message = message
         self.details = details
+        self.first: First | None = None
+
+    def body(self) -> dict[str, object]:
+        """The error as the agent family spells it."""
+        body: dict[str, object] = {"code": self.code, "message": self.message, "retryable": self.retryable}
+        return {**body, "details": self.details} if self.details else body
 
 
 # 400 ---------------------------------------------------------------------------------------------------
@@ -205,6 +221,16 @@ class TaskNotFound(NotFound):
         )
 
 
+class VersionNotFound(NotFound):
+    """The task has not had this version yet."""
+
+    def __init__(self, *, version: int, current_version: int) -> None:
+        super().__init__(
+            f"This task has no version {version}: it is at version {current_version}. Ask for that or an earlier one.",
+            {"field": "atVersion", "currentVersion": current_version},
+        )
+
+
 class IdentityNotFound(NotFound):
     """No user or agent of this workspace that the caller may know of has this id, handle or email."""
 
@@ -267,18 +293,36 @@ class Conflict(ApiError):
 class VersionConflict(Conflict):
     """Someone changed the task after you read it. Nothing was written.
 
-    `details` holds `reason: "version_conflict"`, `sentVersion`, `currentVersion` and `current`, the whole
-    task as it is now: merge your change into it and send that version.
+    `details` holds all it takes to go on: `reason: "version_conflict"`, `sentVersion`, `currentVersion`, the whole
+    task as it is `current`ly, the fields that `changed` since your version, by whom and when, and which of them are
+    `overlapping` with yours. If there are none, your change is `mergeable`: send it again with `currentVersion`,
+    or with `onConflict: "merge"`.
     """
 
-    def __init__(self, *, sent: int, current_version: int, current: object) -> None:
+    def __init__(
+        self,
+        *,
+        sent: int,
+        current_version: int,
+        current: object,
+        mergeable: bool,
+        changed: object,
+        overlapping: object,
+    ) -> None:
+        advice = (
+            "Nobody touched your fields since then: send the same change with that version, or `onConflict: merge`."
+            if mergeable
+            else "Merge your change into `details.current` and send it with that version."
+        )
         super().__init__(
-            f"You sent version {sent}, but the task is at version {current_version}. "
-            "Merge your change into `details.current` and send it with that version.",
+            f"You sent version {sent}, but the task is at version {current_version}. {advice}",
             {
                 "reason": "version_conflict",
                 "sentVersion": sent,
                 "currentVersion": current_version,
+                "mergeable": mergeable,
+                "overlapping": overlapping,
+                "changed": changed,
                 "current": current,
             },
         )
@@ -300,6 +344,17 @@ class ParentCycle(Conflict):
         super().__init__(
             "A task cannot be moved under itself or one of its own sub-tasks. Choose another parent.",
             {"reason": "parent_cycle", "field": "parentTaskId"},
+        )
+
+
+class IdempotencyKeyReused(Conflict):
+    """The idempotency key was used before, with another operation or another body. Nothing was written."""
+
+    def __init__(self, operation: str) -> None:
+        super().__init__(
+            f"You used this idempotency key before, for {operation} with another body. Use a new key for a new request; "
+            "get-request-outcome tells what became of the first one.",
+            {"reason": "idempotency_key_reused", "operation": operation},
         )
 
 

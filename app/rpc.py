@@ -14,9 +14,10 @@ docstrings, its schemas from the structs. Standing in `app.operations.OPERATIONS
 routes, the OpenAPI document and `docs/operations.md` are derived from that tuple.
 """
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import (
     Annotated,
     Any,
@@ -35,10 +36,12 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Database, Encoded
+from app import idempotency
+from app.db import Database, Duplicate, Encoded
 from app.decoding import Decoder
-from app.errors import ApiError, ScopeMissing
-from app.types import IdentityKind, Scope, Timestamp
+from app.errors import ApiError, Contended, DatabaseUnavailable, First, ScopeMissing
+from app.idempotency import KEY_CHARACTERS_MAX, Identity, Keep, Repeated
+from app.types import NO_NUL, IdentityKind, Scope, Timestamp
 
 T = TypeVar("T")
 
@@ -79,6 +82,25 @@ class AgentRequest(Request, kw_only=True, rename="camel"):
     family: ClassVar[Family] = AGENT
 
 
+IdempotencyKey: TypeAlias = Annotated[
+    Annotated[str, Meta(min_length=1, max_length=KEY_CHARACTERS_MAX, extra_json_schema=NO_NUL)]
+    | None
+    | UnsetType,
+    Meta(
+        description=(
+            "A key of your own for this call, if you cannot set the header `Idempotency-Key`. Sent again with the same "
+            "key, it has no second effect and gets the first answer."
+        )
+    ),
+]
+
+
+class AgentWrite(AgentRequest, kw_only=True):
+    """Base of every request under `/v1/agent/` that changes something."""
+
+    idempotency_key: IdempotencyKey = UNSET
+
+
 class SdkRequest(Request, kw_only=True, forbid_unknown_fields=True):
     """Base of every request under `/v1/sdk/`."""
 
@@ -107,20 +129,30 @@ class Actor(msgspec.Struct, frozen=True):
 class Context(msgspec.Struct, frozen=True):
     """What a handler may touch besides its request."""
 
-    db: Database
+    db: Database  # or a Transaction, which has the same verbs: see _in_transaction
     actor: Actor
     request_id: str
+    idempotency_key: str | None = None  # from the header; one in the body stands in the request
+    keep: Keep | None = None  # set by the pipeline for a handler whose statement stores the key
 
     @property
     def who(self) -> dict[str, object]:
-        """The part of a batch item that says who acts, and in which request."""
+        """The part of a batch item that says who acts, in which request, and under which idempotency key."""
         actor = self.actor
-        return {
+        who: dict[str, object] = {
             "workspaceId": actor.workspace_id,
             "actorId": actor.id,
             "actorKind": actor.kind,
             "requestId": self.request_id,
         }
+        if self.keep is not None:
+            who["keep"] = self.keep
+        return who
+
+    async def unless_answered(self) -> None:
+        """When a statement that carries the key had no effect: raise Repeated if that is so because it had it before."""
+        if self.keep is not None and await idempotency.find(self.db, whose(self.actor), self.keep.key):
+            raise Repeated
 
 
 class Row(Protocol[T]):
@@ -153,6 +185,16 @@ class Page(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
+class Outcome(Generic[T]):
+    """An answer with something to say beside it, for which the data has no place: each door says it its own way."""
+
+    result: "Encoded[T] | Page[T] | Excerpt[T] | msgspec.Struct"
+    merged_from: int | None = None  # the version a merged change was made for
+    wrote: bool = True  # False: there was nothing to write, so no statement has stored the idempotency key
+    first: First | None = None  # set by the pipeline if the call has an idempotency key
+
+
+@dataclass(frozen=True, slots=True)
 class Excerpt(Generic[T]):
     """Part of something longer, in an object of its own: how it goes on, and what the history window hides of it."""
 
@@ -163,7 +205,7 @@ class Excerpt(Generic[T]):
 
 
 Result: TypeAlias = (
-    Encoded[Any] | Page[Any] | Excerpt[Any] | msgspec.Struct
+    Encoded[Any] | Page[Any] | Excerpt[Any] | Outcome[Any] | msgspec.Struct
 )  # Any: of what, the operation's `result` says
 Handler: TypeAlias = Callable[
     [Context, Any], Awaitable[Result]
@@ -179,6 +221,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     status: int  # of a success
     scope: Scope | None
     read_only: bool
+    carries_key: bool
     errors: tuple[type[ApiError], ...]
     request: type[msgspec.Struct]
     result: Any  # the documented type of `data`; Any because list[Task] is not a class
@@ -193,6 +236,7 @@ def operation(
     *,
     scope: Scope | None,
     read_only: bool = False,
+    carries_key: bool = False,
     errors: tuple[type[ApiError], ...] = (),
     path: str | None = None,
     status: int = 200,
@@ -200,13 +244,16 @@ def operation(
     """Declare an operation. `scope=None` lets any valid key call it; `read_only` also makes it answer to GET.
 
     It answers under the prefix of its family, at its own name unless `path` says otherwise.
+
+    `carries_key` says that its one writing statement stores the idempotency key: see app/idempotency.py. Any other
+    operation that writes is run in a transaction when it is called with a key.
     """
 
     def declare(handler: Handler) -> Operation:
         hints = get_type_hints(handler, include_extras=True)
         request, result = _checked(handler, hints.get("req")), hints.get("return")
         origin = get_origin(result)
-        if origin in (Encoded, Page, Excerpt):
+        if origin in (Encoded, Page, Excerpt, Outcome):
             result = get_args(result)[0]
         summary, _, description = inspect.cleandoc(handler.__doc__ or "").partition("\n\n")
         name = handler.__name__.replace("_", "-")
@@ -217,6 +264,7 @@ def operation(
             status=status,
             scope=scope,
             read_only=read_only,
+            carries_key=carries_key,
             errors=errors,
             request=request,
             result=list[result] if origin is Page else result,
@@ -235,7 +283,91 @@ async def execute(op: Operation, ctx: Context, *, body: bytes | None = None, que
     if op.scope is not None and op.scope not in ctx.actor.scopes:
         raise ScopeMissing(op.scope)
     req = op.decoder.from_query(query) if body is None else op.decoder.from_json(body)
-    return await op.handler(ctx, req)
+    if op.read_only:
+        return await op.handler(ctx, req)
+    key = idempotency.key_of(ctx.idempotency_key, getattr(req, "idempotency_key", UNSET))
+    if key is None:
+        return await op.handler(ctx, req)
+    keep = idempotency.keep(key, op.name, op.scope, body or b"")
+    for pause_seconds in RESEND_SECONDS:
+        try:
+            return await _once(op, ctx, req, keep)
+        except DatabaseUnavailable:
+            # Nobody knows whether it took effect. But with a key it cannot do so twice: ask by doing it again.
+            await asyncio.sleep(pause_seconds)
+    return await _once(op, ctx, req, keep)
+
+
+RESEND_SECONDS: Final = (
+    0.1,
+    0.4,
+    1.0,
+)  # connections come back within a second, or the caller should hear of it
+
+
+async def _once(
+    op: Operation, ctx: Context, req: Any, keep: Keep
+) -> Result:  # Any: the request of this operation
+    """Run a call that has an idempotency key, or find out what was answered when it ran before."""
+    kept = None
+    try:
+        if op.carries_key:
+            result = await op.handler(msgspec.structs.replace(ctx, keep=keep), req)
+        else:
+            result = await _in_transaction(op, ctx, req, keep)
+        outcome = _outcome(result)
+        if not outcome.wrote:
+            kept = await idempotency.store(ctx.db, whose(ctx.actor), keep, ctx.request_id, outcome.result)
+        if outcome.wrote or kept is not None:
+            return replace(outcome, first=First(ctx.request_id, keep.answered_at, replayed=False))
+    except (Repeated, Duplicate) as e:
+        if isinstance(e, Duplicate) and not idempotency.is_duplicate(e):
+            raise
+    except ApiError as e:
+        if not idempotency.is_final(e):
+            raise
+        if await idempotency.store(ctx.db, whose(ctx.actor), keep, ctx.request_id, e.body(), error=e):
+            e.first = First(ctx.request_id, keep.answered_at, replayed=False)
+            raise
+    return await _replay(op, ctx, keep)
+
+
+async def _in_transaction(op: Operation, ctx: Context, req: Any, keep: Keep) -> Result:  # Any: as above
+    """Run a handler that knows nothing of keys, and store its answer with its effect."""
+    async with ctx.db.transaction() as tx:
+        await idempotency.lock(tx, whose(ctx.actor), keep.key)
+        known = await idempotency.find(tx, whose(ctx.actor), keep.key)
+        if known is None:
+            result = await op.handler(msgspec.structs.replace(ctx, db=tx), req)
+            outcome = _outcome(result)
+            await idempotency.store(
+                tx, whose(ctx.actor), keep, ctx.request_id, outcome.result, merged_from=outcome.merged_from
+            )
+            return replace(outcome, wrote=True)
+    raise Repeated
+
+
+def _outcome(result: Result) -> Outcome[Any]:  # Any: of whichever operation
+    assert not isinstance(result, Page), "what writes does not list"
+    return result if isinstance(result, Outcome) else Outcome(result)
+
+
+async def _replay(op: Operation, ctx: Context, keep: Keep) -> Result:
+    """Answer as the first time."""
+    row = await idempotency.find(ctx.db, whose(ctx.actor), keep.key)
+    if row is None:
+        raise Contended  # it was there a moment ago: a day old, and reaped just now
+    idempotency.check_same(row, keep)
+    first = First(row.request_id, row.answered_at, replayed=True)
+    if error := idempotency.error_of(row, op.errors):
+        error.first = first
+        raise error
+    return Outcome(row.answer, merged_from=row.merged_from, first=first)
+
+
+def whose(actor: Actor) -> Identity:
+    """Idempotency keys belong to an identity, whichever of its API keys it uses."""
+    return Identity(actor.workspace_id, actor.id)
 
 
 def changes(req: msgspec.Struct, *fields: str) -> dict[str, object]:

@@ -21,9 +21,11 @@ from app.operations.messages.post import post_message
 from app.operations.messages.reading import get_messages
 from app.operations.messages.send import create_artifact, flag_needs_human, send_message
 from app.operations.messages.unread import get_unread_mentions
+from app.operations.requests import get_request_outcome
 from app.operations.search import search_messages, search_tasks
 from app.operations.tasks.comment import comment_on_task, list_comments
 from app.operations.tasks.create import create_task, create_tasks_bulk
+from app.operations.tasks.history import list_my_activity, list_task_history
 from app.operations.tasks.lifecycle import block_task, cancel_task, complete_task, release_task
 from app.operations.tasks.listing import get_task, list_my_tasks, list_tasks
 from app.operations.tasks.update import update_task
@@ -44,6 +46,10 @@ OPERATIONS: tuple[Operation, ...] = (
     release_task,
     comment_on_task,
     list_comments,
+    # what happened, and what became of a call
+    list_task_history,
+    list_my_activity,
+    get_request_outcome,
     # channels
     get_channels,
     get_channel_members,

@@ -15,8 +15,9 @@ from app.clock import timestamp
 from app.db import Encoded
 from app.db.encoded import as_json
 from app.errors import AlreadyExists, ApiError, ChannelNotMember, VersionConflict
+from app.operations.tasks.conflict import ChangedField, OverlappingField
 from app.operations.tasks.task import Task
-from app.rpc import AGENT, SDK, Answer, Excerpt, Family, HistoryCutoff, Page, Result
+from app.rpc import AGENT, SDK, Answer, Excerpt, Family, HistoryCutoff, Outcome, Page, Result
 from app.types import Timestamp
 
 
@@ -70,10 +71,27 @@ class ErrorDetails(Answer):
         UNSET
     )
     reason: Annotated[str | UnsetType, msgspec.Meta(description="Which kind of conflict it is.")] = UNSET
+    operation: Annotated[
+        str | UnsetType, msgspec.Meta(description="What you used the idempotency key for before.")
+    ] = UNSET
     sent_version: Annotated[int | UnsetType, msgspec.Meta(description="The version you sent.")] = UNSET
     current_version: Annotated[int | UnsetType, msgspec.Meta(description="The version the task is at.")] = (
         UNSET
     )
+    mergeable: Annotated[
+        bool | UnsetType,
+        msgspec.Meta(description="Whether nobody has touched your fields since your version."),
+    ] = UNSET
+    overlapping: Annotated[
+        list[OverlappingField] | UnsetType,
+        msgspec.Meta(description="Those of your fields that someone has touched since."),
+    ] = UNSET
+    changed: Annotated[
+        list[ChangedField] | UnsetType,
+        msgspec.Meta(
+            description="All fields that have changed since your version, of the last 1000 versions."
+        ),
+    ] = UNSET
     current: Annotated[
         Task | UnsetType, msgspec.Meta(description="The whole task as it is now: merge your change into it.")
     ] = UNSET
@@ -94,7 +112,12 @@ def failure(error: ApiError, request_id: str, family: Family = AGENT) -> bytes:
 
 def _enveloped(result: Result, request_id: str) -> bytes:
     """`{success, data, meta}` around the result."""
-    meta = b'"meta":{"requestId":"%b","timestamp":"%b"' % (request_id.encode(), timestamp())
+    moment = timestamp()
+    if isinstance(result, Outcome):
+        if result.first is not None:
+            request_id, moment = result.first.request_id, result.first.timestamp.encode()
+        result = result.result
+    meta = b'"meta":{"requestId":"%b","timestamp":"%b"' % (request_id.encode(), moment)
     if isinstance(result, Encoded):
         return b'{"success":true,"data":%b,%b}}' % (result.raw, meta)
     if isinstance(result, Page):
@@ -126,7 +149,7 @@ def _enveloped(result: Result, request_id: str) -> bytes:
 def _agent_failure(error: ApiError, request_id: str) -> bytes:
     """`{success, error, meta}`, where the error says whether trying again may help."""
     body: dict[str, object] = {"code": error.code, "message": error.message, "retryable": error.retryable}
-    return _failed(body, error.details, request_id)
+    return _failed(error, body, error.details, request_id)
 
 
 def _sdk_failure(error: ApiError, request_id: str) -> bytes:
@@ -134,7 +157,7 @@ def _sdk_failure(error: ApiError, request_id: str) -> bytes:
     details = {snake(name): value for name, value in (error.details or {}).items()}
     if isinstance(field := details.get("field"), str):
         details["field"] = snake(field)
-    return _failed({"code": code_of(type(error), SDK), "message": error.message}, details, request_id)
+    return _failed(error, {"code": code_of(type(error), SDK), "message": error.message}, details, request_id)
 
 
 SDK_CODES: Final[dict[int, str]] = {
@@ -168,11 +191,27 @@ def snake(name: str) -> str:
     return re.sub("([A-Z])", r"_\1", name).lower()
 
 
-def _failed(body: dict[str, object], details: Mapping[str, object] | None, request_id: str) -> bytes:
+def _failed(
+    error: ApiError, body: dict[str, object], details: Mapping[str, object] | None, request_id: str
+) -> bytes:
     if details:
         body["details"] = details
     meta = {"requestId": request_id, "timestamp": timestamp().decode()}
+    if error.first is not None:
+        meta = {"requestId": error.first.request_id, "timestamp": error.first.timestamp}
     return _encode({"success": False, "error": body, "meta": meta})
+
+
+def headers(said: Result | ApiError) -> list[tuple[bytes, bytes]]:
+    """What there is to say beside the body, as HTTP headers."""
+    headers: list[tuple[bytes, bytes]] = []
+    if isinstance(said, Outcome) and said.merged_from is not None:
+        headers.append((b"baton-merged-from", b"%d" % said.merged_from))
+    if isinstance(said, Outcome | ApiError) and said.first is not None and said.first.replayed:
+        headers.append((b"idempotency-replayed", b"true"))
+    if isinstance(said, ApiError) and said.retry_after_seconds is not None:
+        headers.append((b"retry-after", b"%d" % said.retry_after_seconds))
+    return headers
 
 
 class _Spelling(NamedTuple):

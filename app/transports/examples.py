@@ -21,6 +21,7 @@ from app.errors import (
     ChannelNotMember,
     Contended,
     DatabaseUnavailable,
+    IdempotencyKeyReused,
     IdentityNotFound,
     InternalError,
     InvalidInput,
@@ -40,6 +41,7 @@ from app.errors import (
     TaskReadOnly,
     TimedOut,
     VersionConflict,
+    VersionNotFound,
 )
 from app.operations.channels.channel import Channel
 from app.operations.channels.directory import (
@@ -57,8 +59,11 @@ from app.operations.messages.message import Message, MessageOutput, MessageSumma
 from app.operations.messages.reading import MessagesPage
 from app.operations.messages.send import ArtifactRef
 from app.operations.messages.unread import MentionSummary, UnreadMentionsResponse
+from app.operations.requests import RequestOutcome
 from app.operations.search import MessageSearchHit, SearchMessagesResponse, SearchTasksResponse, TaskSearchHit
 from app.operations.tasks.comment import TaskComment
+from app.operations.tasks.conflict import Author, ChangedField, OverlappingField
+from app.operations.tasks.history import Activity, FieldChange, HistoryEntry, TaskName
 from app.operations.tasks.task import Task
 from app.operations.workspace import Me, MyChannel, ResolvedIdentity, VerifyConnectionResult, WorkspaceInfo
 from app.rpc import AGENT, Excerpt, Family, Page, Result
@@ -129,6 +134,7 @@ T44: Final = replace(
 )
 CLAIMED: Final = replace(T42, version=2, status="in_progress", assignee_agent_id=SCOUT, started_at=MOMENT)
 FINISHED: Final = replace(CLAIMED, version=3, status="done", completed_at=MOMENT)
+_SCOUT: Final = Author(id=SCOUT, kind="agent", handle="scout")
 BLOCKED: Final = replace(T43, version=2, status="blocked")
 
 REMARK: Final = TaskComment(
@@ -145,11 +151,18 @@ REMARK: Final = TaskComment(
     deleted_at=None,
 )
 
+ANSWER: Final = replace(
+    REMARK,
+    id="019cadf1-2e40-7000-8000-000000000102",
+    task_id=T42.id,
+    body="Done, @ada: both keys are live.",
+)
+
 _encode: Final = msgspec.json.encode
 
 
-def _page(*items: object, total: int | None = None) -> Page[object]:
-    return Page([Encoded(_encode(item)) for item in items], None, total)
+def _page(*items: object, cursor: str | None = None, total: int | None = None) -> Page[object]:
+    return Page([Encoded(_encode(item)) for item in items], cursor, total)
 
 
 def _excerpt(data: object, *, has_more: bool = False, cursor: str | None = None) -> Excerpt[object]:
@@ -220,16 +233,83 @@ EXAMPLES: Final[dict[str, Example]] = {
     ),
     "block-task": Example({"taskId": "T-43", "reason": REMARK.body}, BLOCKED),
     "release-task": Example({"taskId": "T-43"}, replace(BLOCKED, version=3, assignee_agent_id=None)),
-    "comment-on-task": Example(
-        {"taskId": "T-42", "body": "Done, @ada: both keys are live."},
-        replace(
-            REMARK,
-            id="019cadf1-2e40-7000-8000-000000000102",
-            task_id=T42.id,
-            body="Done, @ada: both keys are live.",
+    "comment-on-task": Example({"taskId": "T-42", "body": ANSWER.body, "idempotencyKey": "tell-ada"}, ANSWER),
+    "list-comments": Example({"taskId": "T-43"}, _page(REMARK)),
+    "list-task-history": Example(
+        {"taskId": "T-44"},
+        _page(
+            HistoryEntry(
+                by=_SCOUT,
+                at=MOMENT,
+                request_id=REQUEST_ID,
+                kind="commented",
+                version=2,
+                changes=[],
+                comment_id="019cadf1-2e40-7000-8000-000000000103",
+                comment="Only we use these keys.",
+            ),
+            HistoryEntry(
+                by=_SCOUT,
+                at=MOMENT,
+                request_id=REQUEST_ID,
+                kind="cancelled",
+                version=2,
+                changes=[
+                    FieldChange(field="cancelledAt", was=None, now=MOMENT),
+                    FieldChange(field="status", was="todo", now="cancelled"),
+                ],
+                comment_id=None,
+                comment=None,
+            ),
+            HistoryEntry(
+                by=_SCOUT,
+                at=MOMENT,
+                request_id=REQUEST_ID,
+                kind="created",
+                version=1,
+                changes=[
+                    FieldChange(field="assigneeUserId", was=None, now=ADA),
+                    FieldChange(field="parentTaskId", was=None, now=T42.id),
+                    FieldChange(field="priority", was=None, now="none"),
+                    FieldChange(field="status", was=None, now="todo"),
+                    FieldChange(field="title", was=None, now=T44.title),
+                ],
+                comment_id=None,
+                comment=None,
+            ),
         ),
     ),
-    "list-comments": Example({"taskId": "T-43"}, _page(REMARK)),
+    "list-my-activity": Example(
+        {"limit": 1},
+        _page(
+            Activity(
+                by=_SCOUT,
+                at=MOMENT,
+                request_id=REQUEST_ID,
+                kind="commented",
+                version=3,
+                changes=[],
+                comment_id=ANSWER.id,
+                comment=ANSWER.body,
+                task=TaskName(id=T42.id, identifier="T-42", title=T42.title),
+            ),
+            cursor="4711",
+        ),
+    ),
+    "get-request-outcome": Example(
+        {"idempotencyKey": "tell-ada"},
+        RequestOutcome(
+            idempotency_key="tell-ada",
+            state="done",
+            operation="comment-on-task",
+            status=200,
+            data=ANSWER,
+            error=None,
+            merged_from=None,
+            request_id=REQUEST_ID,
+            answered_at=MOMENT,
+        ),
+    ),
     "get-me": Example(
         {},
         Me(
@@ -458,13 +538,29 @@ _ERRORS: Final[tuple[ApiError, ...]] = (
     ChannelNotMember(GENERAL),
     ChannelNotAdmin(),
     TaskNotFound("T-999"),
+    VersionNotFound(version=9, current_version=3),
     IdentityNotFound("@eve", field="handle"),
     ChannelNotFound("019c2f60-5a00-7000-8000-0000000000ff"),
+    VersionConflict(
+        sent=1,
+        current_version=2,
+        current=CLAIMED,
+        mergeable=False,
+        changed=[
+            ChangedField(field=field, was=was, now=now, version=2, by=_SCOUT, at=MOMENT)
+            for field, was, now in (
+                ("assigneeAgentId", None, SCOUT),
+                ("startedAt", None, MOMENT),
+                ("status", "todo", "in_progress"),
+            )
+        ],
+        overlapping=[OverlappingField(field="status", yours="blocked", theirs="in_progress")],
+    ),
     MemberNotFound(ADA),
     MessageNotFound("019cadf1-2e40-7000-8000-0000000003ff"),
     AttachmentNotFound("diagram"),
-    VersionConflict(sent=1, current_version=2, current=CLAIMED),
     NotAssigned(),
+    IdempotencyKeyReused("create-task"),
     ParentCycle(),
     ChannelArchived("keys"),
     SoleMember(),

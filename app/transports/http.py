@@ -19,7 +19,7 @@ from app.auth import Keys
 from app.db import Database
 from app.errors import ApiError, InternalError, InvalidInput, TimedOut, UnknownPath
 from app.logs import RequestLog
-from app.rpc import Context, Operation, execute, family_at
+from app.rpc import Context, Operation, Result, execute, family_at
 from app.transports import envelope
 
 BODY_BYTES_MAX: Final = 1024 * 1024  # 50 bulk rows with long descriptions fit; more belongs into files
@@ -61,28 +61,23 @@ class RpcEndpoint:
         try:
             try:
                 async with asyncio.timeout(self._timeout_seconds):
-                    status, body = await self._answer(call, scope, headers, receive, request_id)
+                    op, result = await self._answer(call, scope, headers, receive, request_id)
             except TimeoutError:
                 raise TimedOut from None
-            retry_after = None
+            said: Result | ApiError = result
+            status, body = op.status, envelope.success(result, request_id, op.family)
         except ApiError as e:
-            status, body, retry_after, call.code = (
-                e.status,
-                _failure(call, e, request_id),
-                e.retry_after_seconds,
-                e.code,
-            )
+            said, status, body, call.code = e, e.status, _failure(call, e, request_id), e.code
         except Exception:
             log.exception("request %s failed: %s %s", request_id, call.method, call.path)
-            e = InternalError()
-            status, body, retry_after, call.code = e.status, _failure(call, e, request_id), None, e.code
+            said = e = InternalError()
+            status, body, call.code = e.status, _failure(call, e, request_id), e.code
         answer_headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
             (b"x-request-id", request_id.encode()),
+            *envelope.headers(said),
         ]
-        if retry_after is not None:
-            answer_headers.append((b"retry-after", b"%d" % retry_after))
         await send({"type": "http.response.start", "status": status, "headers": answer_headers})
         await send({"type": "http.response.body", "body": b"" if call.method == "HEAD" else body})
         self._log.add(
@@ -91,7 +86,7 @@ class RpcEndpoint:
 
     async def _answer(
         self, call: "_Call", scope: Scope, headers: dict[bytes, bytes], receive: Receive, request_id: str
-    ) -> tuple[int, bytes]:
+    ) -> tuple[Operation, Result]:
         # Who asks comes before what they ask for: to a stranger every path looks the same.
         actor = await self._keys.actor(headers.get(b"authorization"))
         call.actor = actor.handle
@@ -107,9 +102,9 @@ class RpcEndpoint:
             verbs = "GET or POST" if op.read_only else "POST"
             message = f"{op.path} answers to {verbs}, not to {call.method[:20]}."
             raise UnknownPath(message)
-        ctx = Context(self._db, actor, request_id)
-        result = await execute(op, ctx, body=body, query=scope["query_string"])
-        return op.status, envelope.success(result, request_id, op.family)
+        key = headers.get(b"idempotency-key")
+        ctx = Context(self._db, actor, request_id, None if key is None else key.decode("latin-1"))
+        return op, await execute(op, ctx, body=body, query=scope["query_string"])
 
     def request_id(self, sent: bytes | None) -> str:
         """The caller's request id, if it sent a sane one; else a fresh one."""

@@ -21,6 +21,7 @@ from app.decoding import Json
 from app.errors import (
     ApiError,
     DatabaseUnavailable,
+    IdempotencyKeyReused,
     InternalError,
     InvalidInput,
     KeyExpired,
@@ -32,6 +33,7 @@ from app.errors import (
     TimedOut,
     Unavailable,
 )
+from app.idempotency import KEY_CHARACTERS_MAX
 from app.operations.tasks.task import Task
 from app.rpc import AGENT, SDK, Family, Operation
 from app.transports import envelope
@@ -65,7 +67,11 @@ Tasks that AI agents share. Every operation is a `POST` with a JSON object; thos
 - **Answers** are `{success: true, data, meta}`, errors `{success: false, error, meta}`. An error's `message` says
   what to do next; `retryable` says whether the same request may succeed later.
 - **Conflicts**: `update-task` takes the `version` you read. If someone was faster you get a 409 with the task as
-  it is now in `error.details.current`: merge your change into it and send that version.
+  it is now in `error.details.current`, and who changed what: merge your change into it and send that version. Or
+  send `onConflict: "merge"` at once: then only a change to the same fields is in your way.
+- **Retries**: send a key of your own as `Idempotency-Key`, or as `idempotencyKey` in the body, with anything that
+  writes. Sent again, the same request has no second effect and gets the first answer, with the header
+  `Idempotency-Replayed`, for at least 24 hours. `get-request-outcome` tells what became of a lost one.
 - **Lists** come in pages: send `meta.pagination.cursor` as `cursor` until `hasMore` is false.
 - **What you may not see does not exist**: it is a 404, never a 403.
 - Unknown keys and parameters are ignored. Text never holds the NUL character (U+0000).
@@ -96,8 +102,13 @@ def document(operations: tuple[Operation, ...]) -> Schema:
             },
             "schemas": _schemas(operations),
             "responses": _shared_failures(operations),
-            "parameters": {"RequestId": REQUEST_ID_PARAMETER},
-            "headers": {"RequestId": REQUEST_ID_HEADER, "RetryAfter": RETRY_AFTER_HEADER},
+            "parameters": {"RequestId": REQUEST_ID_PARAMETER, "IdempotencyKey": IDEMPOTENCY_KEY_PARAMETER},
+            "headers": {
+                "RequestId": REQUEST_ID_HEADER,
+                "RetryAfter": RETRY_AFTER_HEADER,
+                "Replayed": REPLAYED_HEADER,
+                "MergedFrom": MERGED_FROM_HEADER,
+            },
             "links": {op.name: _link(op) for op in operations if _takes_task(op)},
             "examples": {
                 _in(family, error.__name__): {
@@ -114,7 +125,8 @@ def document(operations: tuple[Operation, ...]) -> Schema:
 def errors_of(op: Operation) -> list[type[ApiError]]:
     """Every error that an operation can answer with."""
     scope = () if op.scope is None else (ScopeMissing,)
-    return in_order((*ALWAYS, *scope, *op.errors))
+    key = () if op.read_only else (IdempotencyKeyReused,)
+    return in_order((*ALWAYS, *scope, *key, *op.errors))
 
 
 def in_order(errors: Iterable[type[ApiError]]) -> list[type[ApiError]]:
@@ -152,6 +164,26 @@ RETRY_AFTER_HEADER: Final[Schema] = {
     "description": "Seconds to wait before trying again.",
     "required": True,
     "schema": {"type": "integer", "minimum": 1, "maximum": 30},
+}
+
+IDEMPOTENCY_KEY_PARAMETER: Final[Schema] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": (
+        "A key of your own for this call, unique among your calls of a day. The same request with the same key has no "
+        "second effect and gets the first answer; another request with the same key is refused."
+    ),
+    "schema": {"type": "string", "minLength": 1, "maxLength": KEY_CHARACTERS_MAX, "pattern": "^[ -~]+$"},
+}
+
+REPLAYED_HEADER: Final[Schema] = {
+    "description": "This is the answer that the same request got the first time; nothing was done now.",
+    "schema": {"const": "true"},
+}
+
+MERGED_FROM_HEADER: Final[Schema] = {
+    "description": "The task had moved on from this version, which you sent, and your change was merged.",
+    "schema": {"type": "integer", "minimum": 1},
 }
 
 _HEADERS: Final[Schema] = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
@@ -228,7 +260,10 @@ def _method(op: Operation, id: str, operations: tuple[Operation, ...]) -> Schema
         **({"description": flowing(op.description)} if op.description else {}),
         "tags": [tag_of(op)],
         "security": [{"bearerAuth": [] if op.scope is None else [op.scope]}],
-        "parameters": [{"$ref": "#/components/parameters/RequestId"}],
+        "parameters": [
+            {"$ref": f"#/components/parameters/{name}"}
+            for name in ("RequestId", *(() if op.read_only else ("IdempotencyKey",)))
+        ],
         "responses": {str(op.status): _success(op, operations), **_failures(op)},
     }
 
@@ -270,9 +305,14 @@ def _success(op: Operation, operations: tuple[Operation, ...]) -> Schema:
         for other in operations
         if _answers_task(op) and _takes_task(other)
     }
+    aside: Schema = {}
+    if not op.read_only:
+        aside["Idempotency-Replayed"] = {"$ref": "#/components/headers/Replayed"}
+    if "onConflict" in op.request.__struct_encode_fields__:
+        aside["Baton-Merged-From"] = {"$ref": "#/components/headers/MergedFrom"}
     return {
         "description": "Done.",
-        "headers": _HEADERS,
+        "headers": _HEADERS | aside,
         "content": {
             "application/json": {
                 "schema": {"$ref": REF.format(name=_envelope_name(op))},
@@ -382,7 +422,9 @@ def _structs(given: tuple[type, ...]) -> Schema:
     orders = {frozenset(values): list(values) for struct in structs for values in _literals(struct)}
     for schema in schemas.values():
         for field in schema.get("properties", {}).values():
-            if field.keys() == {"enum"}:  # the tag of a struct that is one of several, which msgspec adds by itself
+            if field.keys() == {
+                "enum"
+            }:  # the tag of a struct that is one of several, which msgspec adds by itself
                 field["description"] = "Which kind this is."
     return {name: _tidied(schema, orders) for name, schema in schemas.items()}
 

@@ -151,8 +151,10 @@ def _kind(schema: Schema) -> str:
             words = "moment"
         case {"contentSchema": _}:
             words = "the same in a string"
+        case {"type": kind}:
+            words = kind
         case _:
-            words = schema["type"]
+            words = "any JSON"
     return words
 
 

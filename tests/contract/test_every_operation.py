@@ -1,30 +1,54 @@
 """What holds for every operation, whatever it does: it has tests of its own, and no value in any field upsets it."""
 
+import ast
 import json
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
 
+import msgspec
 import pytest
 
 from app.errors import ApiError, InvalidInput, ScopeMissing
-from app.operations import OPERATIONS, create_task
+from app.operations import OPERATIONS, create_task, get_channels, send_message
 from app.rpc import Operation, execute
-from tests.conftest import World
+from tests.conftest import Caller, World
 
 every_operation = pytest.mark.parametrize("op", OPERATIONS, ids=lambda op: op.name)
 
-NEEDED: Final[dict[str, object]] = {
+GOOD: Final[dict[str, object]] = {
     "title": "x",
     "tasks": [{"title": "x"}],
     "taskId": "T-1",
     "version": 1,
     "reason": "x",
     "body": "x",
-    "handle": "bot",
     "token": "x",
+    "idempotencyKey": "x",
+    "name": "x",
+    "type": "public",
+    "content": "x",
+    "query": "x",
+    "role": "reader",
 }
-"""A good value for each field that some operation needs."""
+"""A good value for each field that some operation requires."""
+
+
+async def staged(workspace: World, op: Operation) -> tuple[Caller, dict[str, object]]:
+    """A caller with a task and a message, and good values for what the operation requires."""
+    bot = await workspace.agent("bot")
+    await bot(create_task, title="x", assignee_agent_id=bot.id)
+    [general] = await bot(get_channels)
+    message = await bot(send_message, channel_id=general.id, content="x")
+    good = {
+        **GOOD,
+        "channelId": general.id,
+        "channel_id": general.id,
+        "messageId": message.id,
+        "memberId": bot.id,
+    }
+    fields = msgspec.structs.fields(op.request)
+    return bot, {field.encode_name: good[field.encode_name] for field in fields if field.required}
 
 
 def deep(levels: int) -> Any:
@@ -82,10 +106,8 @@ VALUES: Final = [
 
 @every_operation
 async def test_any_value_in_any_field_is_used_or_refused_in_words(workspace: World, op: Operation) -> None:
-    bot = await workspace.agent("bot")
-    await bot(create_task, title="x", assignee_agent_id=bot.id)
+    bot, needed = await staged(workspace, op)
     fields = op.request.__struct_encode_fields__
-    needed = {field: NEEDED[field] for field in fields if field in NEEDED}
     for field in (*fields, "unknownField"):
         for value in VALUES:
             try:
@@ -96,10 +118,8 @@ async def test_any_value_in_any_field_is_used_or_refused_in_words(workspace: Wor
 
 @pytest.mark.parametrize("op", [op for op in OPERATIONS if op.read_only], ids=lambda op: op.name)
 async def test_any_text_in_any_parameter_is_used_or_refused_in_words(workspace: World, op: Operation) -> None:
-    bot = await workspace.agent("bot")
-    await bot(create_task, title="x", assignee_agent_id=bot.id)
+    bot, needed = await staged(workspace, op)
     fields = op.request.__struct_encode_fields__
-    needed = {field: NEEDED[field] for field in fields if field in NEEDED}
     for field in (*fields, "unknownField"):
         for value in TEXTS:
             query = urlencode({**needed, field: value}, errors="surrogatepass").encode()
@@ -139,8 +159,11 @@ async def test_its_scope_comes_before_its_body(workspace: World, op: Operation) 
 
 @every_operation
 def test_it_has_a_module_of_tests(op: Operation) -> None:
-    module = Path(__file__).parent.parent / "operations" / f"test_{op.name.replace('-', '_')}.py"
-    assert module.exists(), f"tell in {module} what {op.name} does"
+    modules = (Path(__file__).parent.parent / "operations").glob("test_*.py")
+    subjects = [ast.get_docstring(ast.parse(module.read_text())) or "" for module in modules]
+    assert any(op.name in subject.partition(":")[0] for subject in subjects), (
+        f"write tests/operations/test_{op.name.replace('-', '_')}.py, with a docstring that begins with {op.name}"
+    )
 
 
 def test_names_and_paths_are_unique() -> None:

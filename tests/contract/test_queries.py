@@ -9,7 +9,6 @@ import pkgutil
 import re
 import typing
 from collections.abc import AsyncIterator, Iterator
-from types import UnionType
 from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
 from uuid import UUID
 
@@ -116,7 +115,7 @@ def type_name(connection: psycopg.Connection, oid: int) -> str:
 
 def python_type(hint: Any) -> object:
     """What a hint comes down to: without `| None`, a Literal as the type of its values, a struct's list as a list."""
-    if get_origin(hint) in {UnionType, get_origin(Literal[1] | None)}:  # the second for unions with names of `typing`
+    if type(None) in get_args(hint):
         [hint] = [part for part in get_args(hint) if part is not type(None)]
     origin = get_origin(hint)
     if origin is Literal:
@@ -145,12 +144,14 @@ TENANT_TABLES: Final = frozenset(
         "messages",
         "message_search",
         "unread_mentions",
+        "idempotency_keys",
         "task_events",
     }
 )
 ACROSS_WORKSPACES: Final = {
     "auth.FIND_KEY": "the hash of a key is unique in all of them, and says which workspace its bearer is in",
     "auth.REVOKED_LATELY": "every process forgets the keys of every workspace",
+    "jobs.idempotency.REAP": "idempotency keys grow old in every workspace alike",
 }
 
 

@@ -219,7 +219,8 @@ async def test_the_examples_are_what_happens(http: httpx.AsyncClient, workspace:
         request = happened.retold(example.request, told)
         response = await http.post(op.path, json=request, headers=headers)
         assert response.status_code == op.status, f"{op.name}: {response.text}"
-        assert happened.masked(response.json()) == told.masked(answer(example.result)), op.name
+        happens, tells = happened.masked(response.json()), told.masked(answer(example.result))
+        assert json.dumps(happens, indent=1) == json.dumps(tells, indent=1), op.name
 
 
 def test_the_judge_refuses_what_is_not_documented(by_the_book: Judge) -> None:
@@ -317,6 +318,9 @@ async def _stage(world: World) -> dict[str, str]:
     return keys
 
 
+CHANCE = {"requestId", "timestamp", "cursor"}  # keys whose values are another every time
+
+
 class _Names:
     """Gives every id that came up while the story was told a number, so that two tellings can be compared."""
 
@@ -336,10 +340,11 @@ class _Names:
 
     def masked(self, value: Any) -> Any:
         match value:
-            case {"requestId": _, "timestamp": _, **rest}:
-                return self.masked(rest)
             case dict():
-                return {key: self.masked(inner) for key, inner in value.items()}
+                return {
+                    key: f"a {key}" if inner and key in CHANCE else self.masked(inner)
+                    for key, inner in value.items()
+                }
             case list():
                 return [self.masked(inner) for inner in value]
             case str() if re.fullmatch("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", value):
@@ -348,7 +353,5 @@ class _Names:
                 re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", value) and value != "2026-03-31T17:00:00.000Z"
             ):
                 return "a moment"
-            case str() if re.fullmatch(r"\d+-\d+", value):
-                return "a cursor"
             case _:
                 return value

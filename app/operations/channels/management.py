@@ -38,7 +38,7 @@ from app.operations.channels.channel import (
 )
 from app.operations.channels.directory import MEMBERSHIP_JSON, Membership
 from app.operations.tasks.task import KNOWN_IDENTITY, uuid_or_none
-from app.rpc import AgentRequest, Answer, Context, operation
+from app.rpc import AgentWrite, Answer, Context, operation
 from app.types import Id, IdentityKind
 
 ChannelName = Annotated[str, Meta(pattern="^#?[a-z][a-z0-9-]{0,62}$(?!\\n)")]
@@ -265,7 +265,7 @@ class Departure(Answer):
     member_id: Annotated[str, Meta(description="Who is no longer in it.")]
 
 
-class CreateChannel(AgentRequest):
+class CreateChannel(AgentWrite):
     """The channel to make."""
 
     name: Annotated[
@@ -279,7 +279,7 @@ class CreateChannel(AgentRequest):
     purpose: Annotated[Purpose | None | UnsetType, Meta(description="What it is for, in one line.")] = UNSET
 
 
-class RenameChannel(AgentRequest):
+class RenameChannel(AgentWrite):
     """The channel, and its new name."""
 
     channel_id: Annotated[Id, Meta(description="The channel.")]
@@ -289,14 +289,14 @@ class RenameChannel(AgentRequest):
     ] = UNSET
 
 
-class ArchiveChannel(AgentRequest):
+class ArchiveChannel(AgentWrite):
     """The channel to archive."""
 
     channel_id: Annotated[Id, Meta(description="The channel.")]
     archived: Annotated[bool, Meta(description="`false` brings an archived channel back.")] = True
 
 
-class JoinChannel(AgentRequest):
+class JoinChannel(AgentWrite):
     """The channel to join."""
 
     channel_id: Annotated[
@@ -304,13 +304,13 @@ class JoinChannel(AgentRequest):
     ]
 
 
-class LeaveChannel(AgentRequest):
+class LeaveChannel(AgentWrite):
     """The channel to leave."""
 
     channel_id: Annotated[Id, Meta(description="The channel.")]
 
 
-class AddChannelMember(AgentRequest):
+class AddChannelMember(AgentWrite):
     """Whom to add where."""
 
     channel_id: Annotated[Id, Meta(description="The channel.")]
@@ -322,14 +322,14 @@ class AddChannelMember(AgentRequest):
     )
 
 
-class RemoveChannelMember(AgentRequest):
+class RemoveChannelMember(AgentWrite):
     """Whom to remove from where."""
 
     channel_id: Annotated[Id, Meta(description="The channel.")]
     member_id: Annotated[Id, Meta(description="The user or agent.")]
 
 
-class SetChannelMemberRole(AgentRequest):
+class SetChannelMemberRole(AgentWrite):
     """Who is to be what from now on."""
 
     channel_id: Annotated[Id, Meta(description="The channel.")]

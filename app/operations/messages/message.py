@@ -158,7 +158,7 @@ SPOKEN: Final = """
                  ORDER BY 1, 2) r
          WHERE m.workspace_id = r.workspace_id AND m.id = r.parent_id
         RETURNING m.workspace_id, m.id, m.repliers, m.sender_id, m.sender_type
-    ), answered AS (
+    ), heard AS (
         DELETE FROM unread_mentions u
          USING posted p
          WHERE u.workspace_id = p.workspace_id AND u.identity_id = p.sender_id AND u.place_id = p.parent_id

@@ -21,7 +21,7 @@ from app.operations.mentions import GivenMention, addressed
 from app.operations.messages.message import IN_WINDOW, MESSAGE_JSON, Message
 from app.operations.messages.say import SEND, MessageRow, say
 from app.operations.tasks.task import uuid_or_none
-from app.rpc import AgentRequest, Answer, Context, given, operation
+from app.rpc import AgentWrite, Answer, Context, given, operation
 from app.types import MENTIONS_MAX, NO_NUL, Id, Markdown
 
 ATTACHMENTS_MAX: Final = 20
@@ -86,7 +86,7 @@ class ArtifactRef(Answer):
     type: Annotated[str, Meta(description="What it is.")]
 
 
-class SendMessage(AgentRequest):
+class SendMessage(AgentWrite):
     """A message."""
 
     channel_id: Annotated[Id, Meta(description="The channel to say it in.")]
@@ -108,7 +108,7 @@ class SendMessage(AgentRequest):
     ] = UNSET
 
 
-class CreateArtifact(AgentRequest):
+class CreateArtifact(AgentWrite):
     """A text to share under a name."""
 
     channel_id: Annotated[Id, Meta(description="The channel to share it in.")]
@@ -135,7 +135,7 @@ class CreateArtifact(AgentRequest):
     ]
 
 
-class FlagNeedsHuman(AgentRequest):
+class FlagNeedsHuman(AgentWrite):
     """A message to flag."""
 
     message_id: Annotated[Id, Meta(description="The message.")]

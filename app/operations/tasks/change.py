@@ -6,6 +6,9 @@ as it was, `o`, works out the row as it shall be, `n`, once, and the difference 
 no write: no new version and no event. In the same statement it writes the event, the words for search, who now
 takes part, the card for the channel, and the comment that came along, if any.
 
+A version that has passed is refused, unless the call may be merged and nobody touched its fields since: that is
+read from the log in the same snapshot, and `t.version = o.version` holds it until the write.
+
 When no row comes back, `WHY` runs over the same input and says why not; that is off the hot path.
 """
 
@@ -15,7 +18,7 @@ from uuid import UUID
 
 import msgspec
 
-from app.db import BatchQuery, Query
+from app.db import BatchQuery, Encoded, Query
 from app.errors import (
     ApiError,
     Contended,
@@ -27,17 +30,24 @@ from app.errors import (
     TaskReadOnly,
     VersionConflict,
 )
+from app.idempotency import KEPT, NOT_KEPT, UNDER_WAY
 from app.ids import new_id
 from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
 from app.operations.messages.message import POSTED
 from app.operations.tasks.card import CHANGE_CARDS
 from app.operations.tasks.comment import COMMENT_CTES
-from app.operations.tasks.task import KNOWN_IDENTITY, TASK_JSON, VISIBLE, WRITABLE, EncodedTask
-from app.rpc import Context
-
-ATTEMPTS_MAX: Final = (
-    10  # without a version, losing this often in a row means the task is changed all the time
+from app.operations.tasks.conflict import (
+    CHANGED_SINCE,
+    MERGEABLE,
+    OVERLAPPING,
+    ChangedField,
+    OverlappingField,
+    touches,
 )
+from app.operations.tasks.task import KNOWN_IDENTITY, TASK_JSON, VISIBLE, WRITABLE, EncodedTask, Task
+from app.rpc import Context, Outcome
+
+ATTEMPTS_MAX: Final = 10  # where no version decides, losing this often means the task is changed all the time
 
 
 class ChangedRow(msgspec.Struct):
@@ -45,6 +55,7 @@ class ChangedRow(msgspec.Struct):
 
     ord: int
     task: EncodedTask
+    merged_from: int | None  # the version the caller had read, if the task had moved on since
 
 
 class RefusalRow(msgspec.Struct):
@@ -61,15 +72,12 @@ class RefusalRow(msgspec.Struct):
     may_bind: bool
     may_put_under: bool
     parent_is_below: bool
+    mergeable: bool
+    changed: Encoded[list[ChangedField]] | None  # null: the version has not passed
+    overlapping: Encoded[list[OverlappingField]] | None
 
 
-class Unchanged(msgspec.Struct, frozen=True):
-    """The task as it is, after a call that had nothing to change in it."""
-
-    task: EncodedTask
-
-
-INPUT: Final = """
+INPUT: Final = f"""
     i AS MATERIALIZED (
         SELECT (e->>'ord')::int          AS ord,
                (e->>'workspaceId')::uuid AS workspace_id,
@@ -79,9 +87,13 @@ INPUT: Final = """
                (e->>'taskId')::uuid      AS task_id,
                (e->>'messageId')::uuid   AS message_id,
                (e->>'version')::int      AS version,
+               (e->>'merge')::boolean    AS merge,
+               (e->>'touches')::text[]   AS touches,
                e->>'kind'                AS kind,
                e->'changes'              AS changes,
                e->'comment'              AS comment,
+               e->'keep'                 AS keep,
+               {UNDER_WAY} AS under_way,
                (e->'changes'->>'assigneeId')::uuid   AS assignee_id,
                e->'changes'->>'assigneeKind'         AS assignee_kind,
                (e->'changes'->>'channelId')::uuid    AS channel_id,
@@ -185,8 +197,8 @@ CHANGE_CTES: Final = f"""
           JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
          {NEXT}
          WHERE t.workspace_id = i.workspace_id AND t.id = i.task_id
-           AND t.version = o.version                      -- nobody came in between, also where the caller sent no version
-           AND (i.version IS NULL OR i.version = o.version)
+           AND t.version = o.version                      -- nobody came in between, also where no version decides
+           AND (i.version IS NULL OR i.version = o.version OR (i.merge AND {MERGEABLE}))
            AND {WRITABLE}
            AND {MAY_ASSIGN}
            AND {MAY_BIND}
@@ -194,7 +206,9 @@ CHANGE_CTES: Final = f"""
            AND (i.parent_task_id IS NULL OR NOT {PARENT_BELOW})
            AND (i.kind <> 'released' OR o.assignee_id = i.actor_id)
            AND d.changes IS NOT NULL
-        RETURNING t.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.kind, i.comment, i.message_id, d.changes AS difference
+           AND {NOT_KEPT}
+        RETURNING t.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.kind, i.comment, i.message_id, i.keep,
+                  d.changes AS difference, CASE WHEN i.version < o.version THEN i.version END AS merged_from
     ), event AS (
         INSERT INTO task_events (workspace_id, task_id, version, kind, actor_id, actor_kind, request_id, changes)
         SELECT workspace_id, id, version, kind, actor_id, actor_kind, request_id, difference FROM changed
@@ -216,19 +230,46 @@ CHANGE_CTES: Final = f"""
     ), {CHANGE_CARDS}, {POSTED}"""
 
 CHANGE = BatchQuery(
-    ChangedRow, f"""{CHANGE_CTES} SELECT t.ord, {TASK_JSON} FROM changed t""", one_per="taskId"
+    ChangedRow,
+    f"""{CHANGE_CTES}, answered AS (
+        SELECT t.workspace_id, t.actor_id, t.request_id, t.keep, {TASK_JSON} AS answer, t.merged_from
+          FROM changed t
+         WHERE t.keep IS NOT NULL
+    ), {KEPT}
+    SELECT t.ord, {TASK_JSON}, t.merged_from FROM changed t""",
+    one_per="taskId",
 )
 
-# The same with a comment that says why. Apart, because a plain update should not pay for it. The remark waits for
-# the event of the change, so that in the log the comment stands behind it.
+# The same with a comment that says why. Apart, because a plain update should not pay for it. A task that stands
+# where the caller wants it keeps its version, but the comment is written all the same.
 CHANGE_AND_COMMENT = BatchQuery(
     ChangedRow,
-    f"""{CHANGE_CTES}, remark AS (
-        SELECT c.workspace_id, c.id AS task_id, c.version, c.actor_id, c.actor_kind, c.request_id, c.comment
-          FROM changed c
-          JOIN event e ON e.workspace_id = c.workspace_id AND e.task_id = c.id
-    ), {COMMENT_CTES}
-    SELECT t.ord, {TASK_JSON} FROM changed t""",
+    f"""{CHANGE_CTES}, unchanged AS (
+        SELECT o.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.comment, i.keep
+          FROM i
+          JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
+         CROSS JOIN LATERAL (SELECT o.*) t                -- the same row, under the name the shared fragments use
+         {NEXT}
+         WHERE (i.version IS NULL OR i.version = o.version OR (i.merge AND {MERGEABLE}))
+           AND {WRITABLE}
+           AND d.changes IS NULL
+           AND {NOT_KEPT}
+    ), remark AS (
+        SELECT workspace_id, id AS task_id, version, actor_id, actor_kind, request_id, comment FROM changed
+         UNION ALL
+        SELECT workspace_id, id AS task_id, version, actor_id, actor_kind, request_id, comment FROM unchanged
+    ), {COMMENT_CTES}, answered AS (
+        SELECT t.workspace_id, t.actor_id, t.request_id, t.keep, {TASK_JSON} AS answer, t.merged_from
+          FROM changed t
+         WHERE t.keep IS NOT NULL
+         UNION ALL
+        SELECT t.workspace_id, t.actor_id, t.request_id, t.keep, {TASK_JSON}, NULL
+          FROM unchanged t
+         WHERE t.keep IS NOT NULL
+    ), {KEPT}
+    SELECT t.ord, {TASK_JSON}, t.merged_from FROM changed t
+     UNION ALL
+    SELECT t.ord, {TASK_JSON}, NULL FROM unchanged t""",
     one_per="taskId",
 )
 
@@ -244,7 +285,10 @@ WHY = BatchQuery(
            {MAY_ASSIGN},
            {MAY_BIND},
            {MAY_PUT_UNDER},
-           i.parent_task_id IS NOT NULL AND {PARENT_BELOW}
+           i.parent_task_id IS NOT NULL AND {PARENT_BELOW},
+           coalesce({MERGEABLE}, false),
+           CASE WHEN i.version <> o.version THEN {CHANGED_SINCE} END,
+           CASE WHEN i.version <> o.version THEN {OVERLAPPING} END
       FROM i
       JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
      CROSS JOIN LATERAL (SELECT o.*) t                    -- the same row, under the name the shared fragments use
@@ -277,12 +321,14 @@ async def change(
     changes: Mapping[str, object],
     sent_parent_id: str | None = None,
     version: int | None = None,
+    merge: bool = False,
     comment: Mapping[str, object] | None = None,
-) -> EncodedTask | Unchanged:
+) -> Outcome[Task]:
     """Change a task, and answer with the task as it is after that; or raise what stands in the way.
 
-    A call that would change nothing writes nothing and gets the task as Unchanged. Errors name tasks as the
-    caller did, in `sent_…`: the id behind a `T-42` that they may not see is not theirs to learn.
+    A call that would change nothing writes nothing but its comment. With `merge`, a version that has passed is in
+    the way only if somebody has touched the same fields since. Errors name tasks as the caller did, in `sent_…`:
+    the id behind a `T-42` that they may not see is not theirs to learn.
     """
     item = {
         **ctx.who,
@@ -293,16 +339,19 @@ async def change(
         "changes": changes,
         "comment": comment,
     }
+    if merge and version is not None:
+        item |= {"merge": True, "touches": touches(changes)}
     for _ in range(ATTEMPTS_MAX):
         if (row := await _attempt(ctx, item)) is not None:
-            return row.task
-        why = await ctx.db.ask(WHY, item)
+            return Outcome(row.task, merged_from=row.merged_from)
+        await ctx.unless_answered()
+        why = await ctx.db.ask(WHY, {**item, "touches": touches(changes)})
         if why is None:
             raise TaskNotFound(sent_task_id)
         if refusal := await _refusal(ctx, why, item, sent_parent_id):
             raise refusal
-        if why.unchanged:
-            return Unchanged(why.task)
+        if why.unchanged and comment is None:
+            return Outcome(why.task, wrote=False)
         # Nothing is in the way any more: someone changed the task between the two statements.
     raise Contended
 
@@ -322,8 +371,15 @@ async def _refusal(  # noqa: PLR0911 - a ladder
     changes = item["changes"]
     if not why.writable:
         return TaskReadOnly()
-    if item["version"] is not None and item["version"] != why.version:
-        return VersionConflict(sent=item["version"], current_version=why.version, current=why.task)
+    if why.changed is not None and not (why.mergeable and "merge" in item):
+        return VersionConflict(
+            sent=item["version"],
+            current_version=why.version,
+            current=why.task,
+            mergeable=why.mergeable,
+            changed=why.changed,
+            overlapping=why.overlapping,
+        )
     if item["kind"] == "released" and not why.assigned_to_caller:
         return NotAssignee() if why.assigned else NotAssigned()
     if not why.may_assign:

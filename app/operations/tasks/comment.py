@@ -9,10 +9,11 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import BatchQuery, Encoded, Query
 from app.errors import IdentityNotFound, InvalidInput, TaskNotFound, TaskReadOnly
+from app.idempotency import KEPT, NOT_KEPT, UNDER_WAY
 from app.ids import new_id
 from app.operations.mentions import GivenMention, Mention, addressed
 from app.operations.tasks.task import VISIBLE, WRITABLE, task_id
-from app.rpc import AgentRequest, Answer, Context, Page, given, operation
+from app.rpc import AgentRequest, AgentWrite, Answer, Context, Page, given, operation
 from app.types import (
     MENTIONS_MAX,
     PAGE_ROWS_DEFAULT,
@@ -97,7 +98,7 @@ COMMENT_CTES: Final = """
          WHERE p.id IS NOT NULL
          ORDER BY 1, 2, 3
         ON CONFLICT DO NOTHING
-    ), answered AS (
+    ), heard AS (
         DELETE FROM unread_mentions u
          USING remark r
          WHERE u.workspace_id = r.workspace_id AND u.identity_id = r.actor_id AND u.place_id = r.task_id
@@ -119,14 +120,21 @@ ADD_COMMENT = BatchQuery(
                e->>'actorKind'           AS actor_kind,
                e->>'requestId'           AS request_id,
                (e->>'taskId')::uuid      AS task_id,
-               e->'comment'              AS comment
+               e->'comment'              AS comment,
+               e->'keep'                 AS keep,
+               {UNDER_WAY} AS under_way
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
     ), remark AS (
         SELECT i.*, t.version
           FROM i
           JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = i.task_id
-         WHERE {WRITABLE}
-    ), {COMMENT_CTES}
+         WHERE {WRITABLE} AND {NOT_KEPT}
+    ), {COMMENT_CTES}, answered AS (
+        SELECT r.workspace_id, r.actor_id, r.request_id, r.keep, {COMMENT_JSON} AS answer, NULL::int AS merged_from
+          FROM comment c
+          JOIN remark r ON (r.comment->>'id')::uuid = c.id
+         WHERE r.keep IS NOT NULL
+    ), {KEPT}
     SELECT r.ord, {COMMENT_JSON}
       FROM comment c
       JOIN remark r ON (r.comment->>'id')::uuid = c.id
@@ -160,7 +168,7 @@ LIST_COMMENTS = Query(
 NIL: Final = UUID(int=0)
 
 
-class CommentOnTask(AgentRequest):
+class CommentOnTask(AgentWrite):
     """A remark."""
 
     task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
@@ -187,7 +195,9 @@ class ListComments(AgentRequest):
     ] = UNSET
 
 
-@operation(scope="task-write", errors=(InvalidInput, TaskNotFound, TaskReadOnly, IdentityNotFound))
+@operation(
+    scope="task-write", carries_key=True, errors=(InvalidInput, TaskNotFound, TaskReadOnly, IdentityNotFound)
+)
 async def comment_on_task(ctx: Context, req: CommentOnTask) -> Encoded[TaskComment]:
     """Add a remark to a task.
 
@@ -201,6 +211,7 @@ async def comment_on_task(ctx: Context, req: CommentOnTask) -> Encoded[TaskComme
     )
     if row is not None:
         return row.comment
+    await ctx.unless_answered()
     if await ctx.db.one(SEES_TASK, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, task_id=id):
         raise TaskReadOnly
     raise TaskNotFound(req.task_id)

@@ -17,6 +17,7 @@ from app.errors import (
     InvalidInput,
     TaskNotFound,
 )
+from app.idempotency import KEPT, NOT_KEPT, UNDER_WAY
 from app.ids import new_id
 from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
 from app.operations.mentions import addressed
@@ -25,7 +26,7 @@ from app.operations.tasks.card import CREATE_CARDS
 from app.operations.tasks.change import ASSIGNEE_KNOWN, ATTEMPTS_MAX, PARENT_VISIBLE
 from app.operations.tasks.task import ONE_ASSIGNEE, TASK_JSON, EncodedTask, Task, uuid_or_none
 from app.operations.tasks.update import assignment, bound, due, ranked, under
-from app.rpc import AgentRequest, Context, changes, given, operation
+from app.rpc import AgentRequest, AgentWrite, Context, IdempotencyKey, changes, given, operation
 from app.types import BULK_ROWS_MAX, Id, Markdown, NewTaskStatus, TaskPriority, Title, When, trimmed_title
 
 
@@ -50,6 +51,7 @@ _INPUT: Final = f"""
                %(workspace_id)s::uuid       AS workspace_id,
                %(actor_id)s::uuid           AS actor_id,
                %(actor_kind)s::text         AS actor_kind,
+               %(keep)s::jsonb              AS keep,
                (e->>'id')::uuid             AS id,
                (e->>'messageId')::uuid      AS message_id,
                e->>'title'                  AS title,
@@ -74,10 +76,16 @@ _INPUT: Final = f"""
 # The counter's row stays locked from here to the commit, which is this one insert. Nothing is taken from it
 # unless every row can be created, so numbers are consecutive and none is lost.
 _CREATED: Final = f"""
-    WITH {_INPUT}, counter AS (
+    WITH {_INPUT}, under_way AS MATERIALIZED (
+        SELECT {UNDER_WAY}
+          FROM (SELECT jsonb_build_object('workspaceId', %(workspace_id)s::uuid, 'actorId', %(actor_id)s::uuid)
+                       || CASE WHEN %(keep)s::jsonb IS NULL THEN '{{}}'
+                               ELSE jsonb_build_object('keep', %(keep)s::jsonb) END) AS x (e)
+    ), counter AS (
         UPDATE task_counters k
            SET last_number = k.last_number + %(count)s
          WHERE k.workspace_id = %(workspace_id)s::uuid AND NOT EXISTS (SELECT FROM unusable)
+           AND EXISTS (SELECT FROM under_way) AND NOT EXISTS (SELECT FROM i WHERE NOT {NOT_KEPT})
         RETURNING k.last_number - %(count)s AS before
     ), created AS (
         INSERT INTO tasks (workspace_id, id, number, title, description, status, priority, due_at, assignee_id, assignee_kind,
@@ -111,7 +119,13 @@ _CREATED: Final = f"""
     ), searchable AS (
         INSERT INTO task_search (workspace_id, task_id, words)
         SELECT workspace_id, id, lower(title || chr(10) || coalesce(description, '')) FROM created
-    )"""
+    ), answered AS (
+        SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id, %(request_id)s AS request_id,
+               %(keep)s::jsonb AS keep, NULL::int AS merged_from,
+               (CASE WHEN %(bulk)s THEN '[' || told.tasks || ']' ELSE told.tasks END)::json AS answer
+          FROM (SELECT string_agg({TASK_JSON}::text, ',' ORDER BY t.number) AS tasks FROM created t) told
+         WHERE told.tasks IS NOT NULL AND %(keep)s::jsonb IS NOT NULL
+    ), {KEPT}"""
 
 CREATE = Query(
     CreatedRow,
@@ -191,11 +205,13 @@ class NewTask(msgspec.Struct, kw_only=True, rename="camel"):
 class CreateTask(NewTask, AgentRequest):
     """The task to create."""
 
+    idempotency_key: IdempotencyKey = UNSET
+
 
 _ROWS: Final = {"type": "array", "items": NewTask, "minItems": 1, "maxItems": BULK_ROWS_MAX}
 
 
-class CreateTasksBulk(AgentRequest):
+class CreateTasksBulk(AgentWrite):
     """The tasks to create."""
 
     rules: ClassVar = {
@@ -227,6 +243,7 @@ class CreateTasksBulk(AgentRequest):
 
 @operation(
     scope="task-write",
+    carries_key=True,
     errors=(
         InvalidInput,
         TaskNotFound,
@@ -248,6 +265,7 @@ async def create_task(ctx: Context, req: CreateTask) -> EncodedTask:
 
 @operation(
     scope="task-write",
+    carries_key=True,
     errors=(
         InvalidInput,
         TaskNotFound,
@@ -326,8 +344,9 @@ async def _create(
         "actor_id": ctx.actor.id,
         "actor_kind": ctx.actor.kind,
         "rows": msgspec.json.encode(rows).decode(),
+        "keep": None if ctx.keep is None else msgspec.json.encode(ctx.keep).decode(),
     }
-    counted = {"count": len(rows), "request_id": ctx.request_id}
+    counted = {"count": len(rows), "request_id": ctx.request_id, "bulk": summary is not None}
     for _ in range(ATTEMPTS_MAX):
         if summary:
             told = msgspec.json.encode(summary).decode()
@@ -336,6 +355,7 @@ async def _create(
             created = await ctx.db.all(CREATE, **parameters, **counted)
         if created:
             return [row.task for row in created]
+        await ctx.unless_answered()
         if bad := await ctx.db.one(FIND_UNUSABLE, **parameters):
             try:
                 await _refuse(ctx, bad, tasks[bad.ord])

@@ -15,7 +15,8 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import BatchQuery, Encoded, Query
-from app.errors import InvalidInput, TaskNotFound
+from app.errors import InvalidInput, TaskNotFound, VersionNotFound
+from app.operations.tasks.history import task_at
 from app.operations.tasks.task import (
     CLOSED,
     DIGITS_MAX,
@@ -40,6 +41,7 @@ from app.types import (
     Limit,
     StatusFilter,
     TaskPriority,
+    Version,
     When,
 )
 
@@ -288,6 +290,10 @@ class GetTask(AgentRequest):
     """Which task."""
 
     task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
+    at_version: Annotated[
+        Version | None | UnsetType,
+        Meta(description="Show it as it was at this version; as it is now unless told."),
+    ] = UNSET
     fields: Annotated[Fields | UnsetType, Meta(description="Only these keys, to save tokens.")] = UNSET
 
 
@@ -352,16 +358,21 @@ class ListMyTasks(AgentRequest):
     ] = UNSET
 
 
-@operation(scope="task-read", read_only=True, errors=(TaskNotFound,))
+@operation(scope="task-read", read_only=True, errors=(TaskNotFound, VersionNotFound))
 async def get_task(ctx: Context, req: GetTask) -> Encoded[Task]:
     """Read one task, by its id or as `T-42`.
 
-    Use it before an update, for the `version`.
+    Use it before an update, for the `version`. With `atVersion` it shows the task as it once was.
     """
-    row = await ctx.db.ask(GET_TASK, {**ctx.who, "taskId": await task_id(ctx, req.task_id)})
-    if row is None:
+    id = await task_id(ctx, req.task_id)
+    if version := given(req.at_version):
+        task = await task_at(ctx, id, version)
+    else:
+        row = await ctx.db.ask(GET_TASK, {**ctx.who, "taskId": id})
+        task = row and row.task
+    if task is None:
         raise TaskNotFound(req.task_id)
-    return row.task.only(frozenset(req.fields)) if req.fields else row.task
+    return task.only(frozenset(req.fields)) if req.fields else task
 
 
 @operation(scope="task-read", read_only=True, errors=(InvalidInput,))

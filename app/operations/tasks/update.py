@@ -18,13 +18,14 @@ from app.errors import (
     TaskReadOnly,
     VersionConflict,
 )
-from app.operations.tasks.change import Unchanged, change
-from app.operations.tasks.task import ONE_ASSIGNEE, PRIORITIES, EncodedTask, task_id, uuid_or_none
-from app.rpc import AgentRequest, Context, changes, given, operation
+from app.operations.tasks.change import change
+from app.operations.tasks.conflict import OnConflict
+from app.operations.tasks.task import ONE_ASSIGNEE, PRIORITIES, Task, task_id, uuid_or_none
+from app.rpc import AgentWrite, Context, Outcome, changes, given, operation
 from app.types import Id, Markdown, TaskPriority, TaskStatus, Title, Version, When, trimmed_title
 
 
-class UpdateTask(AgentRequest):
+class UpdateTask(AgentWrite):
     """The fields to change. An absent field stays as it is; null clears it where that makes sense."""
 
     rules: ClassVar = ONE_ASSIGNEE
@@ -33,6 +34,7 @@ class UpdateTask(AgentRequest):
     version: Annotated[
         Version, Meta(description="The version you read. If the task has moved on you get a 409.")
     ]
+    on_conflict: OnConflict = UNSET
     title: Annotated[
         Title | None | UnsetType, Meta(description="New title, 1 to 500 characters after trimming.")
     ] = UNSET
@@ -71,6 +73,7 @@ class UpdateTask(AgentRequest):
 
 @operation(
     scope="task-write",
+    carries_key=True,
     errors=(
         InvalidInput,
         TaskNotFound,
@@ -84,20 +87,23 @@ class UpdateTask(AgentRequest):
         Contended,
     ),
 )
-async def update_task(ctx: Context, req: UpdateTask) -> EncodedTask:
+async def update_task(ctx: Context, req: UpdateTask) -> Outcome[Task]:
     """Change fields of a task, under the version you read.
 
-    Read the task, then send your changes with its `version`. If someone changed it in between you get a 409 with
-    the task as it is now in `details.current`: merge and send again. To claim a task, assign it to yourself. An
-    update that changes nothing keeps the version.
+    Read the task, then send your changes with its `version`. If someone changed it in between you get a 409 that
+    says what they changed, with the task as it is now in `details.current`: merge and send again. With
+    `onConflict: "merge"` a change is applied all the same if nobody touched its fields; the answer then has the
+    header `Baton-Merged-From` with your version. To claim a task, assign it to yourself. An update that changes
+    nothing keeps the version.
     """
-    changed = await change(
+    return await change(
         ctx,
         task_id=await task_id(ctx, req.task_id),
         sent_task_id=req.task_id,
         sent_parent_id=given(req.parent_task_id),
         kind="updated",
         version=req.version,
+        merge=req.on_conflict == "merge",
         changes={
             **changes(req, "title", "description", "status"),
             **ranked(req.priority),
@@ -107,7 +113,6 @@ async def update_task(ctx: Context, req: UpdateTask) -> EncodedTask:
             **await under(ctx, req.parent_task_id),
         },
     )
-    return changed.task if isinstance(changed, Unchanged) else changed
 
 
 def ranked(priority: TaskPriority | None | UnsetType) -> dict[str, object]:
