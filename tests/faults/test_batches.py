@@ -179,7 +179,7 @@ async def reached(condition: Callable[[], bool]) -> None:
     """Let the others run until this is so."""
     async with asyncio.timeout(RECOVERY_SECONDS_MAX):
         while not condition():
-            await asyncio.sleep(0)  # noqa: ASYNC110 - it looks at counters of many tasks, and an event would have to be set by all
+            await asyncio.sleep(0)
 
 
 async def test_a_caller_that_goes_away_takes_nobody_along(own_dsn: str) -> None:
