@@ -219,7 +219,9 @@ def channel_scenarios(op: Operation) -> "list[tuple[Operation, type[ApiError], S
     cases: dict[type[ApiError], Scenario] = {
         ChannelNotFound: calls_in_channel(op, channel_id=NOBODY),
         ChannelNotMember: calls_in_channel(op, None),
-        ChannelNotAdmin: calls_in_channel(op, **({"role": "admin"} if op is add_channel_member else {})),
+        ChannelNotAdmin: calls_in_channel(op, role="admin")
+        if op is add_channel_member
+        else calls_in_channel(op),
         ChannelArchived: calls_in_channel(op, archived=True),
     }
     return [(op, error, cases[error]) for error in cases if error in op.errors]
