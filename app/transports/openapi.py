@@ -420,6 +420,12 @@ def _structs(given: tuple[type, ...]) -> Schema:
     for struct in structs:
         schemas[struct.__name__] = _merged(schemas[struct.__name__], _resolved(_rules(struct)))
     orders = {frozenset(values): list(values) for struct in structs for values in _literals(struct)}
+    for schema in schemas.values():
+        for field in schema.get("properties", {}).values():
+            if field.keys() == {
+                "enum"
+            }:  # the tag of a struct that is one of several, which msgspec adds by itself
+                field["description"] = "Which kind this is."
     return {name: _tidied(schema, orders) for name, schema in schemas.items()}
 
 

@@ -4,13 +4,13 @@ Tasks: the caller has created T-1, or sees it only as a reader of its channel. C
 in #builds, or none, and somebody else is there who has said something.
 """
 
+import json
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
 from uuid import uuid4
 
 from app.operations import archive_channel, create_task, send_message
 from app.rpc import Operation
-from tests.conftest import Caller, World
+from tests.conftest import World, spelled
 
 Scenario = Callable[[World], Awaitable[object]]
 
@@ -66,27 +66,23 @@ def calls_as_reader(op: Operation, **fields: object) -> Scenario:
     return scenario
 
 
-class Scene(NamedTuple):
-    """#builds, who is there, and who is not."""
-
-    caller: Caller
-    channel: str
-    member: str
-    stranger: str
-    message: str
+THE_CALLER, THE_CHANNEL, THE_MEMBER, A_STRANGER, THE_MESSAGE, OWN_TASK = (
+    f"<{name}>" for name in ("caller", "channel", "member", "stranger", "message", "own task")
+)
+"""What fields of `in_channel` may say instead of an id that is not known before."""
 
 
-def in_channel(op: Operation, role: str | None = "poster", state: str = "", /, **fields: Any) -> Scenario:
-    """A call by someone with this role in #builds, or None, on that channel.
+def in_channel(op: Operation, role: str | None = "poster", state: str = "", /, **fields: object) -> Scenario:
+    """A call on #builds, by someone who has this role there, or none.
 
-    `state` may say that it is archived, or that nobody else is in it. Fields may be functions of the scene.
+    `state` may say that the channel is `archived`, or that nobody else is in it: `alone`.
     """
 
     async def scenario(workspace: World) -> None:
         caller = await (workspace.user("ada") if role == "admin" else workspace.agent("bot"))
         operator, member = await workspace.user("operator"), await workspace.agent("member")
         channel = await workspace.channel("builds", member)
-        said = await member(send_message, channel_id=channel, content="hello")
+        message = await member(send_message, channel_id=channel, content="hello")
         if role:
             await workspace.join("builds", caller, role=role)
         if state == "alone":
@@ -94,11 +90,19 @@ def in_channel(op: Operation, role: str | None = "poster", state: str = "", /, *
         if state == "archived":
             await workspace.join("builds", operator, role="admin")
             await operator(archive_channel, channel_id=channel)
-        scene = Scene(caller, channel, member.id, (await workspace.agent("stranger")).id, said.id)
-        filled = {name: value(scene) if callable(value) else value for name, value in fields.items()}
-        if "channel_id" in op.request.__struct_fields__:
-            filled = {"channel_id": channel, **filled}
-        await caller(op, **filled)
+        body = json.dumps(
+            {spelled(op, "channel_id"): channel, **{spelled(op, k): v for k, v in fields.items()}}
+        )
+        for name, id in {
+            THE_CALLER: caller.id,
+            THE_CHANNEL: channel,
+            THE_MEMBER: member.id,
+            A_STRANGER: (await workspace.agent("stranger")).id,
+            THE_MESSAGE: message.id,
+            OWN_TASK: (await caller(create_task, title="x")).id,
+        }.items():
+            body = body.replace(name, id)
+        await caller.post(op, body.encode())
 
     return scenario
 

@@ -70,10 +70,15 @@ from app.operations import (
 )
 from app.rpc import Operation
 from tests.conftest import World
-from tests.contract import scenarios as the
 from tests.contract.scenarios import (
+    A_STRANGER,
     NOBODY,
     OVERTAKEN,
+    OWN_TASK,
+    THE_CALLER,
+    THE_CHANNEL,
+    THE_MEMBER,
+    THE_MESSAGE,
     Scenario,
     addresses_too_many,
     calls,
@@ -117,18 +122,26 @@ SCENARIOS: list[tuple[Operation, type[ApiError], Scenario]] = [
     (create_task, ChannelNotMember, in_channel(create_task, None, title="x")),
     (create_task, ChannelArchived, in_channel(create_task, "poster", "archived", title="x")),
     (create_tasks_bulk, InvalidInput, calls(create_tasks_bulk, tasks=[])),
-    (create_tasks_bulk, TaskNotFound, calls(create_tasks_bulk, tasks=[{"title": "x", "parentTaskId": "T-9"}])),
-    (create_tasks_bulk, IdentityNotFound, calls(create_tasks_bulk, tasks=[{"title": "x", "assigneeUserId": NOBODY}])),
+    (
+        create_tasks_bulk,
+        TaskNotFound,
+        calls(create_tasks_bulk, tasks=[{"title": "x", "parentTaskId": "T-9"}]),
+    ),
+    (
+        create_tasks_bulk,
+        IdentityNotFound,
+        calls(create_tasks_bulk, tasks=[{"title": "x", "assigneeUserId": NOBODY}]),
+    ),
     (create_tasks_bulk, ChannelNotFound, calls(create_tasks_bulk, tasks=ROW, summary_channel_id=NOBODY)),
     (
         create_tasks_bulk,
         ChannelNotMember,
-        in_channel(create_tasks_bulk, None, tasks=the.row_in_it),
+        in_channel(create_tasks_bulk, None, tasks=[{"title": "x", "channelId": THE_CHANNEL}]),
     ),
     (
         create_tasks_bulk,
         ChannelArchived,
-        in_channel(create_tasks_bulk, "poster", "archived", tasks=ROW, summary_channel_id=the.channel),
+        in_channel(create_tasks_bulk, "poster", "archived", tasks=ROW, summary_channel_id=THE_CHANNEL),
     ),
     (get_task, TaskNotFound, calls(get_task, task_id="T-9")),
     (get_task, VersionNotFound, calls_on_own_task(get_task, at_version=2)),
@@ -139,8 +152,12 @@ SCENARIOS: list[tuple[Operation, type[ApiError], Scenario]] = [
     (update_task, VersionConflict, calls_on_own_task(update_task, version=2)),
     (update_task, IdentityNotFound, calls_on_own_task(update_task, version=1, assignee_user_id=NOBODY)),
     (update_task, ChannelNotFound, calls_on_own_task(update_task, version=1, **NOWHERE)),
-    (update_task, ChannelNotMember, in_channel(update_task, None, task_id=the.own_task, version=1)),
-    (update_task, ChannelArchived, in_channel(update_task, "poster", "archived", task_id=the.own_task, version=1)),
+    (update_task, ChannelNotMember, in_channel(update_task, None, task_id=OWN_TASK, version=1)),
+    (
+        update_task,
+        ChannelArchived,
+        in_channel(update_task, "poster", "archived", task_id=OWN_TASK, version=1),
+    ),
     (update_task, ParentCycle, calls_on_own_task(update_task, version=1, parent_task_id="T-1")),
     (update_task, Contended, calls_on_own_task(update_task, OVERTAKEN, version=1, status="done")),
     (complete_task, TaskNotFound, calls(complete_task, task_id="T-9")),
@@ -166,7 +183,11 @@ SCENARIOS: list[tuple[Operation, type[ApiError], Scenario]] = [
     (comment_on_task, InvalidInput, addresses_too_many(comment_on_task, "body", calls_on_own_task)),
     (comment_on_task, TaskNotFound, calls(comment_on_task, task_id="T-9", **BODY)),
     (comment_on_task, TaskReadOnly, calls_as_reader(comment_on_task, **BODY)),
-    (comment_on_task, IdentityNotFound, calls_on_own_task(comment_on_task, mentions=[{"id": NOBODY}], **BODY)),
+    (
+        comment_on_task,
+        IdentityNotFound,
+        calls_on_own_task(comment_on_task, mentions=[{"id": NOBODY}], **BODY),
+    ),
     (list_comments, TaskNotFound, calls(list_comments, task_id="T-9")),
     (list_task_history, TaskNotFound, calls(list_task_history, task_id="T-9")),
     # channels
@@ -192,22 +213,62 @@ SCENARIOS: list[tuple[Operation, type[ApiError], Scenario]] = [
     (leave_channel, ChannelNotFound, calls(leave_channel, **NOWHERE)),
     (leave_channel, ChannelNotMember, in_channel(leave_channel, None)),
     (leave_channel, SoleMember, in_channel(leave_channel, "poster", "alone")),
-    (add_channel_member, InvalidInput, in_channel(add_channel_member, "admin", member_id=the.stranger, role="admin")),
+    (
+        add_channel_member,
+        InvalidInput,
+        in_channel(add_channel_member, "admin", member_id=A_STRANGER, role="admin"),
+    ),
     (add_channel_member, ChannelNotFound, calls(add_channel_member, member_id=NOBODY, **NOWHERE)),
-    (add_channel_member, ChannelNotMember, in_channel(add_channel_member, None, member_id=the.stranger)),
-    (add_channel_member, ChannelNotAdmin, in_channel(add_channel_member, "poster", member_id=the.stranger, role="admin")),
-    (add_channel_member, ChannelArchived, in_channel(add_channel_member, "poster", "archived", member_id=the.stranger)),
+    (add_channel_member, ChannelNotMember, in_channel(add_channel_member, None, member_id=A_STRANGER)),
+    (
+        add_channel_member,
+        ChannelNotAdmin,
+        in_channel(add_channel_member, "poster", member_id=A_STRANGER, role="admin"),
+    ),
+    (
+        add_channel_member,
+        ChannelArchived,
+        in_channel(add_channel_member, "poster", "archived", member_id=A_STRANGER),
+    ),
     (add_channel_member, IdentityNotFound, in_channel(add_channel_member, "poster", member_id=NOBODY)),
     (remove_channel_member, ChannelNotFound, calls(remove_channel_member, member_id=NOBODY, **NOWHERE)),
-    (remove_channel_member, ChannelNotMember, in_channel(remove_channel_member, None, member_id=the.member)),
-    (remove_channel_member, ChannelNotAdmin, in_channel(remove_channel_member, "poster", member_id=the.member)),
-    (remove_channel_member, MemberNotFound, in_channel(remove_channel_member, "admin", member_id=the.stranger)),
-    (remove_channel_member, SoleMember, in_channel(remove_channel_member, "admin", "alone", member_id=the.caller)),
-    (set_channel_member_role, InvalidInput, in_channel(set_channel_member_role, "admin", member_id=the.member, role="admin")),
-    (set_channel_member_role, ChannelNotFound, calls(set_channel_member_role, member_id=NOBODY, role="reader", **NOWHERE)),
-    (set_channel_member_role, ChannelNotMember, in_channel(set_channel_member_role, None, member_id=the.member, role="reader")),
-    (set_channel_member_role, ChannelNotAdmin, in_channel(set_channel_member_role, "poster", member_id=the.member, role="reader")),
-    (set_channel_member_role, MemberNotFound, in_channel(set_channel_member_role, "admin", member_id=the.stranger, role="reader")),
+    (remove_channel_member, ChannelNotMember, in_channel(remove_channel_member, None, member_id=THE_MEMBER)),
+    (
+        remove_channel_member,
+        ChannelNotAdmin,
+        in_channel(remove_channel_member, "poster", member_id=THE_MEMBER),
+    ),
+    (remove_channel_member, MemberNotFound, in_channel(remove_channel_member, "admin", member_id=A_STRANGER)),
+    (
+        remove_channel_member,
+        SoleMember,
+        in_channel(remove_channel_member, "admin", "alone", member_id=THE_CALLER),
+    ),
+    (
+        set_channel_member_role,
+        InvalidInput,
+        in_channel(set_channel_member_role, "admin", member_id=THE_MEMBER, role="admin"),
+    ),
+    (
+        set_channel_member_role,
+        ChannelNotFound,
+        calls(set_channel_member_role, member_id=NOBODY, role="reader", **NOWHERE),
+    ),
+    (
+        set_channel_member_role,
+        ChannelNotMember,
+        in_channel(set_channel_member_role, None, member_id=THE_MEMBER, role="reader"),
+    ),
+    (
+        set_channel_member_role,
+        ChannelNotAdmin,
+        in_channel(set_channel_member_role, "poster", member_id=THE_MEMBER, role="reader"),
+    ),
+    (
+        set_channel_member_role,
+        MemberNotFound,
+        in_channel(set_channel_member_role, "admin", member_id=A_STRANGER, role="reader"),
+    ),
     # messages
     (send_message, InvalidInput, addresses_too_many(send_message, "content", in_channel)),
     (send_message, ChannelNotFound, calls(send_message, **NOWHERE, **TEXT)),
@@ -223,10 +284,18 @@ SCENARIOS: list[tuple[Operation, type[ApiError], Scenario]] = [
     (create_artifact, ChannelNotFound, calls(create_artifact, **NOWHERE, **FILE)),
     (create_artifact, ChannelNotMember, in_channel(create_artifact, "reader", **FILE)),
     (create_artifact, ChannelArchived, in_channel(create_artifact, "poster", "archived", **FILE)),
-    (flag_needs_human, InvalidInput, in_channel(flag_needs_human, message_id=the.message, reason="")),
+    (flag_needs_human, InvalidInput, in_channel(flag_needs_human, message_id=THE_MESSAGE, reason="")),
     (flag_needs_human, MessageNotFound, calls(flag_needs_human, message_id=NOBODY, **REASON)),
-    (flag_needs_human, ChannelNotMember, in_channel(flag_needs_human, "reader", message_id=the.message, **REASON)),
-    (flag_needs_human, ChannelArchived, in_channel(flag_needs_human, "poster", "archived", message_id=the.message, **REASON)),
+    (
+        flag_needs_human,
+        ChannelNotMember,
+        in_channel(flag_needs_human, "reader", message_id=THE_MESSAGE, **REASON),
+    ),
+    (
+        flag_needs_human,
+        ChannelArchived,
+        in_channel(flag_needs_human, "poster", "archived", message_id=THE_MESSAGE, **REASON),
+    ),
     (post_message, InvalidInput, in_channel(post_message, metadata={"x": "x" * 4096}, **TEXT)),
     (post_message, ChannelNotFound, calls(post_message, **NOWHERE, **TEXT)),
     (post_message, ChannelNotMember, in_channel(post_message, None, **TEXT)),
@@ -240,6 +309,47 @@ SCENARIOS: list[tuple[Operation, type[ApiError], Scenario]] = [
     # who is who
     (resolve_identity, InvalidInput, calls(resolve_identity)),
     (resolve_identity, IdentityNotFound, calls(resolve_identity, handle="nobody")),
+    *(
+        (op, ChannelArchived, calls_in_channel(op, archived=True))
+        for op in (create_task, create_tasks_bulk, update_task)
+    ),
+    *(
+        scenario
+        for op in OPERATIONS
+        if op not in {create_task, create_tasks_bulk, update_task, flag_needs_human, join_channel}
+        for scenario in channel_scenarios(op)
+    ),
+    (send_message, InvalidInput, says_and_addresses_too_many(send_message)),
+    (send_message, MessageNotFound, calls_in_channel(send_message, thread_id=NOBODY)),
+    (send_message, IdentityNotFound, calls_in_channel(send_message, mentions=[{"id": NOBODY}])),
+    (send_message, AttachmentNotFound, calls_in_channel(send_message, attachment_ids=["x"])),
+    (post_message, InvalidInput, calls_in_channel(post_message, metadata={"x": "x" * 5000})),
+    (post_message, MessageNotFound, calls_in_channel(post_message, parent_message_id=NOBODY)),
+    (post_message, IdentityNotFound, calls_in_channel(post_message, mention_identity_ids=[NOBODY])),
+    (flag_needs_human, MessageNotFound, calls_in_channel(flag_needs_human, None)),
+    (flag_needs_human, ChannelNotMember, calls_in_channel(flag_needs_human, "reader")),
+    (flag_needs_human, ChannelArchived, calls_in_channel(flag_needs_human, archived=True)),
+    (get_messages, MessageNotFound, calls_in_channel(get_messages, before=NOBODY)),
+    (get_channel_members, MemberNotFound, calls_in_channel(get_channel_members, after="x")),
+    (create_channel, AlreadyExists, makes_a_channel_twice),
+    (rename_channel, AlreadyExists, renames_to_a_name_that_is_taken),
+    (join_channel, ChannelNotFound, calls_in_channel(join_channel, channel_id=NOBODY)),
+    (join_channel, ChannelArchived, calls_in_channel(join_channel, archived=True)),
+    (leave_channel, SoleMember, calls_alone(leave_channel)),
+    (remove_channel_member, SoleMember, calls_alone(remove_channel_member)),
+    (
+        remove_channel_member,
+        MemberNotFound,
+        calls_in_channel(remove_channel_member, "admin", member_id=NOBODY),
+    ),
+    (
+        set_channel_member_role,
+        MemberNotFound,
+        calls_in_channel(set_channel_member_role, "admin", member_id=NOBODY),
+    ),
+    (set_channel_member_role, InvalidInput, makes_an_agent_admin(set_channel_member_role)),
+    (add_channel_member, InvalidInput, makes_an_agent_admin(add_channel_member)),
+    (add_channel_member, IdentityNotFound, calls_in_channel(add_channel_member, member_id=NOBODY)),
 ]
 
 

@@ -22,7 +22,7 @@ def judge(server: Server) -> Judge:
     return Judge(httpx.get(f"{server.url}/openapi.json").json())
 
 
-@pytest_asyncio.fixture(loop_scope="session")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def http(server: Server, judge: Judge) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the server; an answer that is not documented fails the test."""
     async with httpx.AsyncClient(

@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from app.auth import hash_of, new_key
 from app.errors import ApiError
 from app.operations import OPERATIONS, create_task
-from app.rpc import Operation
+from app.rpc import AGENT, Operation
 from app.transports import reference
 from app.transports.examples import ADA, ERRORS, EXAMPLES, GENERAL, SCOUT, TOKEN, WORKSPACE, answer, refusal
 from app.transports.openapi import document, errors_of
@@ -86,23 +86,29 @@ def test_an_operation_documents_exactly_the_errors_it_can_give(op: Operation) ->
     for method in DOCUMENT["paths"][op.path].values():
         documented: set[str] = set()
         for status, response in method["responses"].items():
-            if status == "200":
+            if status == str(op.status):
                 continue
             whole = Judge(DOCUMENT).resolved(response)
-            examples = whole["content"]["application/json"]["examples"]
+            prefix = "" if op.family is AGENT else op.family.name.capitalize()
+            examples = {
+                name.removeprefix(prefix) for name in whole["content"]["application/json"]["examples"]
+            }
             assert {ERRORS[error].status for error in ERRORS if error.__name__ in examples} == {int(status)}
-            documented |= examples.keys()
+            documented |= examples
         assert documented == {error.__name__ for error in errors_of(op)}
 
 
 def test_every_error_says_what_to_do_next_and_fits_its_schema(by_the_book: Judge) -> None:
     for error, example in DOCUMENT["components"]["examples"].items():
-        status = next(known.status for known in ERRORS if known.__name__ == error)
+        sdk = error.removeprefix("Sdk") != error
+        status = next(known.status for known in ERRORS if known.__name__ == error.removeprefix("Sdk"))
         response = httpx.Response(
             status,
             json=example["value"],
             headers={"x-request-id": example["value"]["meta"]["requestId"], "retry-after": "1"},
-            request=httpx.Request("POST", "http://localhost/v1/agent/update-task"),
+            request=httpx.Request(
+                "POST", f"http://localhost/v1/{'sdk/post' if sdk else 'agent/update-task'}"
+            ),
         )
         if status in {400, 401, 403, 404, 409, 500, 503}:
             by_the_book.judge(response)
@@ -119,11 +125,14 @@ def test_every_object_in_an_answer_is_closed_and_complete() -> None:
     optional = {
         "TaskPart": set(SCHEMAS["TaskPart"]["properties"]),  # the caller chooses
         "ErrorDetails": set(SCHEMAS["ErrorDetails"]["properties"]),  # facts where there are some
+        "SdkErrorDetails": set(SCHEMAS["SdkErrorDetails"]["properties"]),
         "Pagination": {"total"},
         "VerifyConnectionResult": {"reason", "verifiedAt", "agentId", "workspaceId"},
     }
     for name in reachable_from_answers():
         for where, schema in objects(SCHEMAS[name], name):
+            if where.endswith(".metadata"):  # what machines put there is theirs
+                continue
             assert schema["additionalProperties"] is False, where
             missing = set(schema["properties"]) - set(schema.get("required", ()))
             assert missing == (
@@ -202,12 +211,14 @@ async def test_what_fits_the_schema_is_accepted_and_what_does_not_is_refused(
 
 async def test_the_examples_are_what_happens(http: httpx.AsyncClient, workspace: World) -> None:
     """Plays the story of the examples in a workspace with their ids, and compares every answer."""
-    headers = {"Authorization": f"Bearer {await _stage(workspace)}"}
+    keys = await _stage(workspace)
     told, happened = _Names(), _Names()
     for op in OPERATIONS:
         example = EXAMPLES[op.name]
-        response = await http.post(op.path, json=example.request, headers=headers)
-        assert response.status_code == 200, f"{op.name}: {response.text}"
+        headers = {"Authorization": f"Bearer {keys[example.by]}"}
+        request = happened.retold(example.request, told)
+        response = await http.post(op.path, json=request, headers=headers)
+        assert response.status_code == op.status, f"{op.name}: {response.text}"
         happens, tells = happened.masked(response.json()), told.masked(answer(example.result))
         assert json.dumps(happens, indent=1) == json.dumps(tells, indent=1), op.name
 
@@ -258,15 +269,14 @@ def objects(schema: Any, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
             yield from objects(inner, where)
 
 
-async def _stage(world: World) -> str:
-    """Make the workspace of the story, in which T-41 was the last task. The key of its agent."""
-    key = new_key()
+async def _stage(world: World) -> dict[str, str]:
+    """Make the workspace of the story, in which T-41 was the last task. The keys of its agent and its user."""
+    keys = {"scout": new_key(), "ada": new_key()}
     names: dict[str, object] = {
         "acme": WORKSPACE,
         "general": GENERAL,
         "ada": ADA,
         "scout": SCOUT,
-        "key": WORKSPACE,
     }
     await world.rows(
         """INSERT INTO workspaces (id, slug, name) VALUES (%(acme)s::uuid, 'acme', 'Acme') RETURNING id""",
@@ -289,21 +299,23 @@ async def _stage(world: World) -> str:
         **names,
     )
     await world.rows(
-        """INSERT INTO channel_members (workspace_id, channel_id, identity_id)
-           VALUES (%(acme)s::uuid, %(general)s::uuid, %(scout)s::uuid) RETURNING role""",
+        """INSERT INTO channel_members (workspace_id, channel_id, identity_id, role)
+           VALUES (%(acme)s::uuid, %(general)s::uuid, %(ada)s::uuid, 'admin'),
+                  (%(acme)s::uuid, %(general)s::uuid, %(scout)s::uuid, 'poster') RETURNING role""",
         **names,
     )
-    await world.rows(
-        """INSERT INTO api_keys (workspace_id, id, identity_id, hash, prefix, scopes)
-           VALUES (%(acme)s::uuid, %(key)s::uuid, %(scout)s::uuid, %(hash)s, '', %(scopes)s::text[]) RETURNING id""",
-        **names, hash=hash_of(key), scopes=list(get_args(Scope)),
-    )  # fmt: skip
+    for who, key in keys.items():
+        await world.rows(
+            """INSERT INTO api_keys (workspace_id, id, identity_id, hash, prefix, scopes)
+               VALUES (%(acme)s::uuid, %(who)s::uuid, %(who)s::uuid, %(hash)s, '', %(scopes)s::text[]) RETURNING id""",
+            acme=WORKSPACE, who=names[who], hash=hash_of(key), scopes=list(get_args(Scope)),
+        )  # fmt: skip
     await world.rows(
         """INSERT INTO verify_tokens (workspace_id, hash, agent_id, expires_at)
            VALUES (%(acme)s::uuid, %(hash)s, %(scout)s::uuid, now() + interval '1 minute') RETURNING hash""",
         **names, hash=hash_of(TOKEN),
     )  # fmt: skip
-    return key
+    return keys
 
 
 CHANCE = {"requestId", "timestamp", "cursor"}  # keys whose values are another every time
@@ -314,6 +326,17 @@ class _Names:
 
     def __init__(self) -> None:
         self._ids: dict[str, str] = {id: id for id in (WORKSPACE, GENERAL, ADA, SCOUT)}
+
+    def retold(self, value: Any, told: "_Names") -> Any:
+        """What a telling says, with the ids of this one."""
+        mine = {label: id for id, label in self._ids.items()}
+        match value:
+            case dict():
+                return {key: self.retold(inner, told) for key, inner in value.items()}
+            case str():
+                return mine.get(told._ids.get(value, ""), value)
+            case _:
+                return value
 
     def masked(self, value: Any) -> Any:
         match value:

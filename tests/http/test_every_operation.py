@@ -1,6 +1,5 @@
 """What holds for every operation over HTTP, whatever it does. The client judges each answer besides (judge.py)."""
 
-import json
 from collections.abc import AsyncIterator
 from typing import get_args
 
@@ -83,13 +82,13 @@ async def test_it_refuses_a_key_that_is_unknown_expired_or_revoked(
     world = home.workspace
     assert code(await answer("baton_sk_" + "x" * 43)) == (401, "AUTH_INVALID_API_KEY")
     assert code(await answer("é" * 10)) == (401, "AUTH_INVALID_API_KEY")
-    expired = await admin.create_key(world.db, world.info, "scout", expires_days=1)
+    expired = await admin.create_key(world.db, world.info, home.caller(op).handle, expires_days=1)
     await world.rows(
         "UPDATE api_keys SET expires_at = now() WHERE workspace_id = %(workspace)s AND id = %(id)s RETURNING id",
         id=expired.id,
     )
     assert code(await answer(expired.api_key)) == (401, "AUTH_API_KEY_EXPIRED")
-    revoked = await admin.create_key(world.db, world.info, "scout")
+    revoked = await admin.create_key(world.db, world.info, home.caller(op).handle)
     await admin.revoke_key(world.db, world.info, str(revoked.id))
     last = await answer(revoked.api_key)
     assert code(last) == (401, "AUTH_API_KEY_REVOKED")

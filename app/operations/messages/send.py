@@ -169,7 +169,7 @@ async def send_message(ctx: Context, req: SendMessage) -> Encoded[Message]:
     return row.message
 
 
-@operation(scope="channel-write", errors=(InvalidInput, ChannelNotFound, ChannelNotMember, ChannelArchived))
+@operation(scope="channel-write", errors=(ChannelNotFound, ChannelNotMember, ChannelArchived))
 async def create_artifact(ctx: Context, req: CreateArtifact) -> ArtifactRef:
     """Share a text under a name, such as code or a document, as a message in a channel.
 
