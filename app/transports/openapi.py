@@ -351,7 +351,7 @@ def _shared_name(errors: Sequence[type[ApiError]], family: Family) -> str | None
 
 def _failure(errors: Sequence[type[ApiError]], family: Family) -> Schema:
     return {
-        "description": "\n".join(f"- `{name_of(error)}`: {prose(error)}" for error in errors),
+        "description": "\n".join(f"- `{name_of(error, family)}`: {prose(error)}" for error in errors),
         "headers": _HEADERS_503 if issubclass(errors[0], Unavailable) else _HEADERS,
         "content": {
             "application/json": {
@@ -620,10 +620,11 @@ def _by_status(errors: Iterable[type[ApiError]]) -> Iterator[Sequence[type[ApiEr
 # Words -------------------------------------------------------------------------------------------------
 
 
-def name_of(error: type[ApiError]) -> str:
-    """The code of an error, and the reason where several share a code."""
-    details = refusal(error)["error"].get("details", {})
-    return f"{error.code}/{details['reason']}" if "reason" in details else error.code
+def name_of(error: type[ApiError], family: Family = AGENT) -> str:
+    """The code of an error as a family spells it, and the reason where several share a code."""
+    said = refusal(error, family)["error"]
+    reason = said.get("details", {}).get("reason")
+    return f"{said['code']}/{reason}" if reason else said["code"]
 
 
 def prose(error: type[ApiError]) -> str:
