@@ -11,18 +11,24 @@
     │   ├── ScopeMissing
     │   ├── TaskReadOnly
     │   ├── NotAssignee
-    │   └── ChannelNotMember         channel_not_member
+    │   ├── ChannelNotMember         channel_not_member
+    │   └── ChannelNotAdmin
     ├── NotFound                404  not_found
     │   ├── UnknownPath
     │   ├── TaskNotFound
     │   ├── VersionNotFound
     │   ├── IdentityNotFound
-    │   └── ChannelNotFound
+    │   ├── ChannelNotFound
+    │   ├── MemberNotFound
+    │   ├── MessageNotFound
+    │   └── AttachmentNotFound
     ├── Conflict                409  conflict
     │   ├── VersionConflict
     │   ├── NotAssigned
     │   ├── ParentCycle
     │   ├── IdempotencyKeyReused
+    │   ├── ChannelArchived
+    │   ├── SoleMember
     │   └── AlreadyExists
     ├── InternalError           500  internal_error
     └── Unavailable             503  upstream_unavailable
@@ -181,6 +187,13 @@ class ChannelNotMember(PermissionDenied):
         )
 
 
+class ChannelNotAdmin(PermissionDenied):
+    """Only an admin of the channel may do this."""
+
+    def __init__(self) -> None:
+        super().__init__("Only an admin of the channel may do this. list-channel-members says who is one.")
+
+
 # 404 ---------------------------------------------------------------------------------------------------
 
 
@@ -234,6 +247,36 @@ class ChannelNotFound(NotFound):
     def __init__(self, channel_id: str, *, field: str = "channelId") -> None:
         super().__init__(
             f"No channel `{channel_id[:80]}` in this workspace. get-me lists yours.", {"field": field}
+        )
+
+
+class MemberNotFound(NotFound):
+    """Whoever this is, they are not in the channel."""
+
+    def __init__(self, member_id: str, *, field: str = "memberId") -> None:
+        super().__init__(
+            f"`{member_id[:80]}` is not in this channel. list-channel-members says who is.", {"field": field}
+        )
+
+
+class MessageNotFound(NotFound):
+    """No message with this id is visible to the caller where they looked for it."""
+
+    def __init__(self, message_id: str, *, field: str = "messageId") -> None:
+        super().__init__(
+            f"No message `{message_id[:80]}` is visible to you here. Find messages with get-messages.",
+            {"field": field},
+        )
+
+
+class AttachmentNotFound(NotFound):
+    """No such file was uploaded. This service stores no files, so that is every id."""
+
+    def __init__(self, attachment_id: str) -> None:
+        super().__init__(
+            f"There is no attachment `{attachment_id[:80]}`: this service stores no files. "
+            "Share text with create-artifact, or put a link into the message.",
+            {"field": "attachmentIds"},
         )
 
 
@@ -312,6 +355,27 @@ class IdempotencyKeyReused(Conflict):
             f"You used this idempotency key before, for {operation} with another body. Use a new key for a new request; "
             "get-request-outcome tells what became of the first one.",
             {"reason": "idempotency_key_reused", "operation": operation},
+        )
+
+
+class ChannelArchived(Conflict):
+    """The channel is archived: it can be read, but takes nothing new."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"#{name} is archived and takes nothing new. Use another channel, or have an admin bring it back "
+            "with archive-channel.",
+            {"reason": "channel_archived"},
+        )
+
+
+class SoleMember(Conflict):
+    """The only member of a channel cannot leave it: nobody could ever enter again."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "You are the only member, so you cannot leave. Add someone first, or archive the channel.",
+            {"reason": "sole_member"},
         )
 
 

@@ -89,11 +89,6 @@ NOT_KEPT: Final = """(
                 SELECT FROM idempotency_keys k
                  WHERE k.workspace_id = i.workspace_id AND k.identity_id = i.actor_id AND k.key = i.keep->>'key')))"""
 
-KEPT: Final = """(
-        i.keep IS NULL OR NOT EXISTS (
-            SELECT FROM idempotency_keys k
-             WHERE k.workspace_id = i.workspace_id AND k.identity_id = i.actor_id AND k.key = i.keep->>'key'))"""
-
 KEPT: Final = """
     kept AS (
         INSERT INTO idempotency_keys (workspace_id, identity_id, key, operation, scope, fingerprint, status, answer,

@@ -41,7 +41,7 @@ from app.db import Database, Duplicate, Encoded
 from app.decoding import Decoder
 from app.errors import ApiError, Contended, DatabaseUnavailable, First, ScopeMissing
 from app.idempotency import KEY_CHARACTERS_MAX, Identity, Keep, Repeated
-from app.types import NO_NUL, IdentityKind, Scope
+from app.types import NO_NUL, IdentityKind, Scope, Timestamp
 
 T = TypeVar("T")
 
@@ -51,10 +51,23 @@ class Family(msgspec.Struct, frozen=True):
 
     name: str
     prefix: str
+    tools: bool = (
+        True  # whether its operations are tools too; not where it only spells the same work otherwise
+    )
 
 
 AGENT: Final = Family(name="agent", prefix="/v1/agent/")
 """camelCase, `{success, data, meta}`, unknown keys ignored (contract section 1)."""
+
+SDK: Final = Family(name="sdk", prefix="/v1/sdk/")
+"""snake_case, unknown keys refused, error codes in capitals; otherwise as AGENT."""
+
+FAMILIES: Final = (AGENT, SDK)
+
+
+def family_at(path: str) -> Family:
+    """Whose words an answer at this path uses, also where no operation is; the agents' where it is nobody's."""
+    return next((family for family in FAMILIES if path.startswith(family.prefix)), AGENT)
 
 
 class Request(msgspec.Struct, kw_only=True):
@@ -91,8 +104,21 @@ class AgentWrite(AgentRequest, kw_only=True):
     idempotency_key: IdempotencyKey = UNSET
 
 
+class SdkRequest(Request, kw_only=True, forbid_unknown_fields=True):
+    """Base of every request under `/v1/sdk/`."""
+
+    family: ClassVar[Family] = SDK
+
+
 class Answer(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """Base of every object in an answer: camelCase, and closed, so that the document says all there is."""
+
+    brief: ClassVar[tuple[str, ...]] = ()
+    """The keys an agent needs to choose and to act, where a list should be short; empty means all of them."""
+
+
+class SdkAnswer(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The same in snake_case."""
 
 
 class Actor(msgspec.Struct, frozen=True):
@@ -142,6 +168,13 @@ class Row(Protocol[T]):
     cursor: str
 
 
+class HistoryCutoff(Answer):
+    """What the workspace's history window hides: it is kept, but not shown."""
+
+    beyond_count: Annotated[int, Meta(description="How many messages that match are hidden.")]
+    cutoff_at: Annotated[Timestamp, Meta(description="The start of what is shown.")]
+
+
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
     """One page of a list, and where the next one starts: key-set pagination, so a page costs the same anywhere."""
@@ -160,14 +193,35 @@ class Page(Generic[T]):
 class Outcome(msgspec.Struct, Generic[T], frozen=True):
     """An answer with something to say beside it, for which the data has no place: each door says it its own way."""
 
-    result: Encoded[T] | msgspec.Struct
+    result: "Encoded[T] | Excerpt[T] | msgspec.Struct"
     merged_from: int | None = None  # the version a merged change was made for
     wrote: bool = True  # False: there was nothing to write, so no statement has stored the idempotency key
     first: First | None = None  # set by the pipeline if the call has an idempotency key
 
 
+@dataclass(frozen=True, slots=True)
+class Excerpt(Generic[T]):
+    """Part of something longer, in an object of its own: how it goes on, and what the history window hides of it."""
+
+    data: Encoded[T]
+    has_more: bool
+    cursor: str | None
+    history_cutoff: HistoryCutoff | None
+
+
+class Step(msgspec.Struct, frozen=True):
+    """An operation's place in an agent's daily loop, and the line that teaches it there.
+
+    The operations that have one are the `core` tools, and their lines in `order` are the loop as the server
+    explains it. Leave gaps between the orders, so that another operation can step in.
+    """
+
+    order: int
+    line: str
+
+
 Result: TypeAlias = (
-    Encoded[Any] | Page[Any] | Outcome[Any] | msgspec.Struct
+    Encoded[Any] | Page[Any] | Excerpt[Any] | Outcome[Any] | msgspec.Struct
 )  # Any: of what, the operation's `result` says
 Handler: TypeAlias = Callable[
     [Context, Any], Awaitable[Result]
@@ -179,6 +233,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     family: Family
+    path: str
+    status: int  # of a success
     scope: Scope | None
     read_only: bool
     carries_key: bool
@@ -190,11 +246,20 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     handler: Handler
     decoder: Decoder[Any]
+    patience_seconds: float = 0  # how much longer than others it may take, because it waits on purpose
+    core: Step | None = None
+    destructive: bool = False
+    idempotent: bool = False
+    resource: str | None = None
+
+    def allows(self, scopes: frozenset[str]) -> bool:
+        """Whether a key with these scopes may call it."""
+        return self.scope is None or self.scope in scopes
 
     @property
-    def path(self) -> str:
-        """Where it answers."""
-        return self.family.prefix + self.name
+    def noun(self) -> str:
+        """What it is about: the module or package under `app.operations` in which it stands."""
+        return self.handler.__module__.removeprefix("app.operations.").partition(".")[0]
 
 
 def operation(
@@ -203,34 +268,56 @@ def operation(
     read_only: bool = False,
     carries_key: bool = False,
     errors: tuple[type[ApiError], ...] = (),
+    path: str | None = None,
+    status: int = 200,
+    patience_seconds: float = 0,
+    core: Step | None = None,
+    destructive: bool = False,
+    idempotent: bool = False,
+    resource: str | None = None,
 ) -> Callable[[Handler], Operation]:
     """Declare an operation. `scope=None` lets any valid key call it; `read_only` also makes it answer to GET.
 
+    It answers under the prefix of its family, at its own name unless `path` says otherwise.
+
     `carries_key` says that its one writing statement stores the idempotency key: see app/idempotency.py. Any other
-    operation that writes is run in a transaction when it is called with a key.
+    operation that writes is run in a transaction when it is called with a key. One that waits on purpose has
+    `patience_seconds` more than others before it is given up.
+
+    For agents: `core` puts it into the daily loop; `destructive` says that it overwrites or closes what is there,
+    `idempotent` that doing it twice does no more than once. `resource` is the URI under which a read can be had as
+    a document, with its fields in braces, as in `thing://{thingId}`.
     """
 
     def declare(handler: Handler) -> Operation:
         hints = get_type_hints(handler, include_extras=True)
         request, result = _checked(handler, hints.get("req")), hints.get("return")
-        paged = get_origin(result) is Page
-        if get_origin(result) in (Encoded, Page, Outcome):
+        origin = get_origin(result)
+        if origin in (Encoded, Page, Excerpt, Outcome):
             result = get_args(result)[0]
         summary, _, description = inspect.cleandoc(handler.__doc__ or "").partition("\n\n")
+        name = handler.__name__.replace("_", "-")
         return Operation(
-            name=handler.__name__.replace("_", "-"),
+            name=name,
             family=request.family,
+            path=request.family.prefix + (name if path is None else path),
+            status=status,
             scope=scope,
             read_only=read_only,
             carries_key=carries_key,
             errors=errors,
             request=request,
-            result=list[result] if paged else result,
-            paged=paged,
+            result=list[result] if origin is Page else result,
+            paged=origin in (Page, Excerpt),
             summary=" ".join(summary.split()),
             description=description,
             handler=handler,
             decoder=Decoder(request),
+            patience_seconds=patience_seconds,
+            core=core,
+            destructive=destructive,
+            idempotent=idempotent,
+            resource=resource,
         )
 
     return declare
@@ -238,7 +325,7 @@ def operation(
 
 async def execute(op: Operation, ctx: Context, *, body: bytes | None = None, query: bytes = b"") -> Result:
     """Run one call: scope, decode, handler. The scope comes before the body is looked at."""
-    if op.scope is not None and op.scope not in ctx.actor.scopes:
+    if op.scope is not None and not op.allows(ctx.actor.scopes):
         raise ScopeMissing(op.scope)
     req = op.decoder.from_query(query) if body is None else op.decoder.from_json(body)
     if op.read_only:

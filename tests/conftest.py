@@ -36,7 +36,7 @@ from app.auth import Keys
 from app.db import Database, Query, schema
 from app.embedded import EmbeddedPostgres
 from app.errors import ApiError, IdempotencyKeyReused, InvalidInput, ScopeMissing
-from app.rpc import Context, Operation, Page, Result, execute
+from app.rpc import SDK, Context, Operation, Page, Result, execute
 from app.transports import envelope
 
 START_SECONDS_MAX = 30
@@ -101,6 +101,7 @@ class Caller:
         self.headers = {"Authorization": f"Bearer {identity.api_key}"}
         self.context = context
         self.aside: dict[str, str] = {}  # what the last answer said beside its data
+        self.meta: dict[str, Any] = {}  # of the latest answer
         self._db = db
 
     async def __call__(self, op: Operation, /, **fields: object) -> Any:
@@ -114,9 +115,9 @@ class Caller:
         body = json.dumps({camel(name): value for name, value in fields.items()}).encode()
         try:
             said = await execute(op, context, body=body)
-            status, sent = 200, envelope.success(said, request_id)
+            status, sent = op.status, envelope.success(said, request_id, op.family)
         except ApiError as e:
-            status, sent, said = e.status, envelope.failure(e, request_id), e
+            status, sent, said = e.status, envelope.failure(e, request_id, op.family), e
         return status, sent, {name.decode(): value.decode() for name, value in envelope.headers(said)}
 
     def decoded(self, error: ApiError) -> Any:
@@ -126,7 +127,11 @@ class Caller:
 
     async def post(self, op: Operation, body: dict[str, object] | bytes) -> Any:
         """Call with a whole body, in wire names."""
-        raw = body if isinstance(body, bytes) else json.dumps({camel(k): v for k, v in body.items()}).encode()
+        raw = (
+            body
+            if isinstance(body, bytes)
+            else json.dumps({spelled(op, k): v for k, v in body.items()}).encode()
+        )
         try:
             result = await execute(op, self.context, body=raw)
         except ApiError as e:
@@ -134,13 +139,15 @@ class Caller:
                 pytest.fail(f"{op.name} raised {type(e).__name__}, which it does not declare")
             raise
         self.aside = {name.decode(): value.decode() for name, value in envelope.headers(result)}
+        sent = json.loads(envelope.success(result, "test", op.family))
+        self.meta = sent["meta"]
         if getattr(op.decoder.from_json(raw), "fields", None):
-            return json.loads(envelope.success(result, "test"))["data"]
+            return sent["data"]
         return self.of(result, op)
 
     def of(self, result: Result, op: Operation) -> Any:
         """A result, decoded with the documented type."""
-        sent = json.loads(envelope.success(result, "test"))
+        sent = json.loads(envelope.success(result, "test", op.family))
         data = msgspec.convert(sent["data"], op.result)
         return PageOf(data, sent["meta"]["pagination"]) if isinstance(result, Page) else data
 
@@ -298,6 +305,11 @@ def server(dsn: str) -> Iterator[Server]:
     yield server
     assert server.stop() == 0, server.stderr()
     server.log.close()
+
+
+def spelled(op: Operation, name: str) -> str:
+    """A field as the family of the operation writes it."""
+    return name if op.family is SDK else camel(name)
 
 
 def camel(name: str) -> str:

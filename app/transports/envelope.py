@@ -4,7 +4,9 @@ The published client parses exactly these shapes (contract sections 0, 3 and 12)
 `details` always an object, and an error has no status but the eight it knows.
 """
 
-from typing import Annotated, Final
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -12,10 +14,10 @@ from msgspec import UNSET, UnsetType
 from app.clock import timestamp
 from app.db import Encoded
 from app.db.encoded import as_json
-from app.errors import ApiError
+from app.errors import AlreadyExists, ApiError, ChannelNotMember, VersionConflict
 from app.operations.tasks.conflict import ChangedField, OverlappingField
 from app.operations.tasks.task import Task
-from app.rpc import Answer, Outcome, Page, Result
+from app.rpc import AGENT, SDK, Answer, Excerpt, Family, HistoryCutoff, Outcome, Page, Result
 from app.types import Timestamp
 
 
@@ -37,7 +39,10 @@ class Pagination(Answer):
         str | None,
         msgspec.Meta(description="Send it as `cursor` to get the next page; null on the last one."),
     ]
-    history_cutoff: Annotated[None, msgspec.Meta(description="Always null: nothing is hidden.")]
+    history_cutoff: Annotated[
+        HistoryCutoff | None,
+        msgspec.Meta(description="What the workspace's history window hides; null if nothing can be."),
+    ]
     total: Annotated[
         int | UnsetType, msgspec.Meta(description="How many match in all, if you asked with `includeTotal`.")
     ] = UNSET
@@ -95,39 +100,112 @@ class ErrorDetails(Answer):
 _encode: Final = msgspec.json.Encoder(enc_hook=as_json).encode
 
 
-def success(result: Result, request_id: str) -> bytes:
-    """`{success, data, meta}` around the result of an operation."""
+def success(result: Result, request_id: str, family: Family = AGENT) -> bytes:
+    """The result of an operation, as its family spells it."""
+    return _SPELLINGS[family.name].success(result, request_id)
+
+
+def failure(error: ApiError, request_id: str, family: Family = AGENT) -> bytes:
+    """An error, as a family spells it."""
+    return _SPELLINGS[family.name].failure(error, request_id)
+
+
+def _enveloped(result: Result, request_id: str) -> bytes:
+    """`{success, data, meta}` around the result."""
     moment = timestamp()
     if isinstance(result, Outcome):
         if result.first is not None:
             request_id, moment = result.first.request_id, result.first.timestamp.encode()
         result = result.result
     meta = b'"meta":{"requestId":"%b","timestamp":"%b"' % (request_id.encode(), moment)
-    if isinstance(result, Encoded):
-        return b'{"success":true,"data":%b,%b}}' % (result.raw, meta)
-    if isinstance(result, Page):
-        data = b",".join([item.raw for item in result.items])
-        return b'{"success":true,"data":[%b],%b,"pagination":%b}}' % (
-            data,
+    if isinstance(result, Page | Excerpt):
+        return b'{"success":true,"data":%b,%b,"pagination":%b}}' % (
+            data(result),
             meta,
-            _encode(
-                Pagination(
-                    has_more=result.cursor is not None,
-                    cursor=result.cursor,
-                    history_cutoff=None,
-                    total=UNSET if result.total is None else result.total,
-                )
-            ),
+            _encode(pagination(result)),
         )
-    return b'{"success":true,"data":%b,%b}}' % (_encode(result), meta)
+    return b'{"success":true,"data":%b,%b}}' % (data(result), meta)
 
 
-def failure(error: ApiError, request_id: str) -> bytes:
-    """`{success, error, meta}` for an error."""
+def _agent_failure(error: ApiError, request_id: str) -> bytes:
+    """`{success, error, meta}`, where the error says whether trying again may help."""
+    body: dict[str, object] = {"code": error.code, "message": error.message, "retryable": error.retryable}
+    return _failed(error, body, error.details, request_id)
+
+
+def _sdk_failure(error: ApiError, request_id: str) -> bytes:
+    """The same, with a code in capitals and keys in snake_case."""
+    details = {snake(name): value for name, value in (error.details or {}).items()}
+    if isinstance(field := details.get("field"), str):
+        details["field"] = snake(field)
+    return _failed(error, {"code": code_of(type(error), SDK), "message": error.message}, details, request_id)
+
+
+SDK_CODES: Final[dict[int, str]] = {
+    400: "VALIDATION_ERROR",
+    403: "FORBIDDEN",
+    404: "NOT_FOUND",
+    409: "CONFLICT",
+    429: "RATE_LIMITED",
+    500: "INTERNAL_ERROR",
+    503: "SERVICE_UNAVAILABLE",
+}
+"""Codes of the SDK family by status. Those of a 401 are the same in all families."""
+
+SDK_CODES_OF: Final[dict[type[ApiError], str]] = {
+    ChannelNotMember: "CHANNEL_PERMISSION_DENIED",
+    VersionConflict: "VERSION_CONFLICT",
+    AlreadyExists: "ALREADY_EXISTS",
+}
+"""Where the SDK family is more exact than the status."""
+
+
+def code_of(error: type[ApiError], family: Family) -> str:
+    """The code of an error, as a family spells it."""
+    if family is SDK:
+        return SDK_CODES_OF.get(error) or SDK_CODES.get(error.status, error.code)
+    return error.code
+
+
+def snake(name: str) -> str:
+    """A camelCase name in snake_case."""
+    return re.sub("([A-Z])", r"_\1", name).lower()
+
+
+def _failed(
+    error: ApiError, body: dict[str, object], details: Mapping[str, object] | None, request_id: str
+) -> bytes:
+    if details:
+        body["details"] = details
     meta = {"requestId": request_id, "timestamp": timestamp().decode()}
     if error.first is not None:
         meta = {"requestId": error.first.request_id, "timestamp": error.first.timestamp}
-    return _encode({"success": False, "error": error.body(), "meta": meta})
+    return _encode({"success": False, "error": body, "meta": meta})
+
+
+def data(result: Result) -> bytes:
+    """The JSON of a result, with nothing around it."""
+    if isinstance(result, Outcome):
+        result = result.result
+    if isinstance(result, Encoded):
+        return result.raw
+    if isinstance(result, Page):
+        return b"[%b]" % b",".join([item.raw for item in result.items])
+    if isinstance(result, Excerpt):
+        return result.data.raw
+    return _encode(result)
+
+
+def pagination(page: Page[Any] | Excerpt[Any]) -> Pagination:  # Any: of what does not matter
+    """How a list goes on."""
+    if isinstance(page, Excerpt):
+        return Pagination(has_more=page.has_more, cursor=page.cursor, history_cutoff=page.history_cutoff)
+    return Pagination(
+        has_more=page.cursor is not None,
+        cursor=page.cursor,
+        history_cutoff=None,
+        total=UNSET if page.total is None else page.total,
+    )
 
 
 def headers(said: Result | ApiError) -> list[tuple[bytes, bytes]]:
@@ -140,3 +218,16 @@ def headers(said: Result | ApiError) -> list[tuple[bytes, bytes]]:
     if isinstance(said, ApiError) and said.retry_after_seconds is not None:
         headers.append((b"retry-after", b"%d" % said.retry_after_seconds))
     return headers
+
+
+class _Spelling(NamedTuple):
+    """How a family writes what came of a call."""
+
+    success: Callable[[Result, str], bytes]
+    failure: Callable[[ApiError, str], bytes]
+
+
+_SPELLINGS: Final = {
+    AGENT.name: _Spelling(_enveloped, _agent_failure),
+    SDK.name: _Spelling(_enveloped, _sdk_failure),
+}

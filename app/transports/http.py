@@ -19,7 +19,7 @@ from app.auth import Keys
 from app.db import Database
 from app.errors import ApiError, InternalError, InvalidInput, TimedOut, UnknownPath
 from app.logs import RequestLog
-from app.rpc import Context, Operation, Result, execute
+from app.rpc import Context, Operation, Result, execute, family_at
 from app.transports import envelope
 
 BODY_BYTES_MAX: Final = 1024 * 1024  # 50 bulk rows with long descriptions fit; more belongs into files
@@ -61,16 +61,17 @@ class RpcEndpoint:
         try:
             try:
                 async with asyncio.timeout(self._timeout_seconds):
-                    said: Result | ApiError = await self._answer(call, scope, headers, receive, request_id)
+                    op, result = await self._answer(call, scope, headers, receive, request_id)
             except TimeoutError:
                 raise TimedOut from None
-            status, body = 200, envelope.success(said, request_id)
+            said: Result | ApiError = result
+            status, body = op.status, envelope.success(result, request_id, op.family)
         except ApiError as e:
-            said, status, body, call.code = e, e.status, envelope.failure(e, request_id), e.code
+            said, status, body, call.code = e, e.status, _failure(call, e, request_id), e.code
         except Exception:
             log.exception("request %s failed: %s %s", request_id, call.method, call.path)
             said = e = InternalError()
-            status, body, call.code = e.status, envelope.failure(e, request_id), e.code
+            status, body, call.code = e.status, _failure(call, e, request_id), e.code
         answer_headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
@@ -85,7 +86,7 @@ class RpcEndpoint:
 
     async def _answer(
         self, call: "_Call", scope: Scope, headers: dict[bytes, bytes], receive: Receive, request_id: str
-    ) -> Result:
+    ) -> tuple[Operation, Result]:
         # Who asks comes before what they ask for: to a stranger every path looks the same.
         actor = await self._keys.actor(headers.get(b"authorization"))
         call.actor = actor.handle
@@ -103,7 +104,7 @@ class RpcEndpoint:
             raise UnknownPath(message)
         key = headers.get(b"idempotency-key")
         ctx = Context(self._db, actor, request_id, None if key is None else key.decode("latin-1"))
-        return await execute(op, ctx, body=body, query=scope["query_string"])
+        return op, await execute(op, ctx, body=body, query=scope["query_string"])
 
     def request_id(self, sent: bytes | None) -> str:
         """The caller's request id, if it sent a sane one; else a fresh one."""
@@ -122,6 +123,10 @@ class _Call:
         self.path = path
         self.actor: str | None = None
         self.code: str | None = None
+
+
+def _failure(call: _Call, error: ApiError, request_id: str) -> bytes:
+    return envelope.failure(error, request_id, family_at(call.path))
 
 
 async def _read(headers: dict[bytes, bytes], receive: Receive) -> bytes:

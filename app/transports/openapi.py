@@ -35,7 +35,7 @@ from app.errors import (
 )
 from app.idempotency import KEY_CHARACTERS_MAX
 from app.operations.tasks.task import Task
-from app.rpc import Operation
+from app.rpc import AGENT, SDK, Family, Operation
 from app.transports import envelope
 from app.transports.examples import EXAMPLES, answer, refusal
 
@@ -84,7 +84,7 @@ def document(operations: tuple[Operation, ...]) -> Schema:
         "openapi": "3.1.0",
         "info": {
             "title": "Baton",
-            "version": _version(),
+            "version": version(),
             "summary": "The task backend that AI agents share.",
             "description": ABOUT,
         },
@@ -111,8 +111,12 @@ def document(operations: tuple[Operation, ...]) -> Schema:
             },
             "links": {op.name: _link(op) for op in operations if _takes_task(op)},
             "examples": {
-                error.__name__: {"summary": prose(error).partition(". ")[0], "value": refusal(error)}
-                for error in _all_errors(operations)
+                _in(family, error.__name__): {
+                    "summary": prose(error).partition(". ")[0],
+                    "value": refusal(error, family),
+                }
+                for family, errors in _by_family(operations)
+                for error in errors
             },
         },
     }
@@ -260,7 +264,7 @@ def _method(op: Operation, id: str, operations: tuple[Operation, ...]) -> Schema
             {"$ref": f"#/components/parameters/{name}"}
             for name in ("RequestId", *(() if op.read_only else ("IdempotencyKey",)))
         ],
-        "responses": {"200": _success(op, operations), **_failures(op)},
+        "responses": {str(op.status): _success(op, operations), **_failures(op)},
     }
 
 
@@ -323,33 +327,38 @@ def _failures(op: Operation) -> Schema:
     """The errors of an operation by status. What many share stands among the components."""
     responses: Schema = {}
     for errors in _by_status(errors_of(op)):
-        name = _shared_name(errors)
+        name = _shared_name(errors, op.family)
         status = str(errors[0].status)
-        responses[status] = {"$ref": f"#/components/responses/{name}"} if name else _failure(errors)
+        responses[status] = (
+            {"$ref": f"#/components/responses/{name}"} if name else _failure(errors, op.family)
+        )
     return responses
 
 
 def _shared_failures(operations: tuple[Operation, ...]) -> Schema:
-    groups = [errors for op in operations for errors in _by_status(errors_of(op))]
-    return {name: _failure(errors) for errors in groups if (name := _shared_name(errors))}
+    groups = [(op.family, errors) for op in operations for errors in _by_status(errors_of(op))]
+    return {
+        name: _failure(errors, family) for family, errors in groups if (name := _shared_name(errors, family))
+    }
 
 
-def _shared_name(errors: Sequence[type[ApiError]]) -> str | None:
+def _shared_name(errors: Sequence[type[ApiError]], family: Family) -> str | None:
     """The name of a response that several operations share: one error, or those that every operation has."""
     if len(errors) == 1:
-        return errors[0].__name__
-    return _base(errors[0]).__name__ if set(errors) <= set(ALWAYS) else None
+        return _in(family, errors[0].__name__)
+    return _in(family, _base(errors[0]).__name__) if set(errors) <= set(ALWAYS) else None
 
 
-def _failure(errors: Sequence[type[ApiError]]) -> Schema:
+def _failure(errors: Sequence[type[ApiError]], family: Family) -> Schema:
     return {
         "description": "\n".join(f"- `{name_of(error)}`: {prose(error)}" for error in errors),
         "headers": _HEADERS_503 if issubclass(errors[0], Unavailable) else _HEADERS,
         "content": {
             "application/json": {
-                "schema": {"$ref": REF.format(name=_error_name(errors[0]))},
+                "schema": {"$ref": REF.format(name=_in(family, _error_name(errors[0])))},
                 "examples": {
-                    error.__name__: {"$ref": f"#/components/examples/{error.__name__}"} for error in errors
+                    error.__name__: {"$ref": f"#/components/examples/{_in(family, error.__name__)}"}
+                    for error in errors
                 },
             }
         },
@@ -393,8 +402,13 @@ def _schemas(operations: tuple[Operation, ...]) -> Schema:
     }
     envelopes = {_envelope_name(op): _envelope(op) for op in operations}
     failures = {
-        _error_name(errors[0]): _error_envelope(errors) for errors in _by_status(_all_errors(operations))
+        _in(family, _error_name(errors[0])): _error_envelope(errors, family)
+        for family, of_family in _by_family(operations)
+        for errors in _by_status(of_family)
     }
+    if any(op.family is SDK for op in operations):
+        name = envelope.ErrorDetails.__name__
+        structs = structs | {_in(SDK, name): _snake_cased(structs[name])}
     return dict(sorted((structs | views | envelopes | failures).items()))
 
 
@@ -439,22 +453,21 @@ def _envelope(op: Operation) -> Schema:
     )
 
 
-def _error_envelope(errors: Sequence[type[ApiError]]) -> Schema:
-    error = _closed(
-        {
-            "code": {
-                "enum": list(_each(error.code for error in errors)),
-                "description": "What kind of error it is.",
-            },
-            "message": {"type": "string", "description": "What is wrong, and what to do next."},
-            "retryable": {
-                "const": errors[0].retryable,
-                "description": "Whether the same request may succeed later.",
-            },
-            "details": {"$ref": REF.format(name=envelope.ErrorDetails.__name__)},
+def _error_envelope(errors: Sequence[type[ApiError]], family: Family) -> Schema:
+    properties: Schema = {
+        "code": {
+            "enum": list(_each(envelope.code_of(error, family) for error in errors)),
+            "description": "What kind of error it is.",
+        },
+        "message": {"type": "string", "description": "What is wrong, and what to do next."},
+    }
+    if family is AGENT:
+        properties["retryable"] = {
+            "const": errors[0].retryable,
+            "description": "Whether the same request may succeed later.",
         }
-    )
-    error["required"].remove("details")
+    error = _closed(properties)
+    error["properties"]["details"] = {"$ref": REF.format(name=_in(family, envelope.ErrorDetails.__name__))}
     return _closed(
         {
             "success": {"const": False},
@@ -464,8 +477,16 @@ def _error_envelope(errors: Sequence[type[ApiError]]) -> Schema:
     )
 
 
+def _snake_cased(schema: Schema) -> Schema:
+    """The schema of an object whose keys the SDK family writes in snake_case."""
+    return {
+        **schema,
+        "properties": {envelope.snake(name): field for name, field in schema["properties"].items()},
+    }
+
+
 def _envelope_name(op: Operation) -> str:
-    many = "Page" if op.paged else "List" if get_origin(op.result) is list else ""
+    many = "" if op.result is item_of(op) else "Page" if op.paged else "List"
     return f"{_data_name(op)}{many}Envelope"
 
 
@@ -560,8 +581,18 @@ def _literals(hint: Any) -> Iterator[tuple[Any, ...]]:  # Any: a type hint
 # Errors ------------------------------------------------------------------------------------------------
 
 
-def _all_errors(operations: tuple[Operation, ...]) -> list[type[ApiError]]:
-    return in_order(error for op in operations for error in errors_of(op))
+def _by_family(operations: tuple[Operation, ...]) -> list[tuple[Family, list[type[ApiError]]]]:
+    """The families that operations belong to, each with all errors of its operations."""
+    families = _each(op.family for op in operations)
+    return [
+        (family, in_order(error for op in operations if op.family is family for error in errors_of(op)))
+        for family in families
+    ]
+
+
+def _in(family: Family, name: str) -> str:
+    """The name of a component that each family spells its own way."""
+    return name if family is AGENT else family.name.capitalize() + name
 
 
 def _below(base: type[ApiError]) -> Iterator[type[ApiError]]:
@@ -606,7 +637,8 @@ def _tags(operations: tuple[Operation, ...]) -> Iterator[tuple[str, str]]:
     yield "service", "The service itself: neither page needs a key."
 
 
-def _version() -> str:
+def version() -> str:
+    """The version of this service, from the one place where it stands."""
     return tomllib.loads(PYPROJECT.read_text())["project"]["version"]
 
 

@@ -10,13 +10,10 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Final
 
 from tests.bench import compare, profiling, report, scale, table
-from tests.bench.figures import disturbance, results
+from tests.bench.figures import DISTURBANCE_MAX, disturbance, results
 from tests.bench.load import Failed
-
-DISTURBANCE_MAX: Final = 0.05  # of the processors; beyond that the ratios say more of the others than of us
 
 
 def main() -> int:

@@ -65,6 +65,10 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
 
 
+DISTURBANCE_MAX: Final = (
+    0.05  # of the processors; beyond that, ratios say more of other programs than of ours
+)
+
 UNITS: Final[dict[Value, str]] = {
     "per_second": "/s",
     "p50_ms": " ms",

@@ -8,7 +8,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Generator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
@@ -198,20 +197,21 @@ class Laboratory:
 
     def measure_memory(self, stack: Stack, world: World, minutes: int) -> None:
         """Memory of the service after the first and the last minute of uninterrupted load."""
-        with self.running(stack, world) as server, ThreadPoolExecutor(1) as executor:
+        seconds = 60 * minutes + 1
+        with self.running(stack, world) as server:
             world.reset()
-            running = executor.submit(
-                load.wrk, server.url, UPDATE_TASK, "update", UPDATED, connections=32, seconds=60 * minutes + 1
-            )
-            for minute in range(1, minutes + 1):
-                time.sleep(60)
-                megabytes = server.memory_megabytes()
-                server.forget_log()
-                self.say(f"memory of the service after {minute} minutes of load: {megabytes:.1f} MB")
-                for name, noted_at in (("memory first", 1), ("memory last", minutes)):
-                    if minute == noted_at:
-                        self.measurements.append(Measurement(round=0, name=name, megabytes=megabytes))
-            self.say(f"{running.result().calls:,} calls in {minutes} minutes")
+            with load.running(
+                server.url, UPDATE_TASK, "update", UPDATED, connections=32, seconds=seconds
+            ) as wrk:
+                for minute in range(1, minutes + 1):
+                    time.sleep(60)
+                    megabytes = server.memory_megabytes()
+                    server.forget_log()
+                    self.say(f"memory of the service after {minute} minutes of load: {megabytes:.1f} MB")
+                    for name, noted_at in (("memory first", 1), ("memory last", minutes)):
+                        if minute == noted_at:
+                            self.measurements.append(Measurement(round=0, name=name, megabytes=megabytes))
+                self.say(f"{load.finished(wrk, 'update').calls:,} calls in {minutes} minutes")
 
     def measure_start(self, stack: Stack, times: int) -> None:
         """From nothing running to the first answer: embedded Postgres, schema check, service, one get-task over HTTP."""

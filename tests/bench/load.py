@@ -1,10 +1,11 @@
 """Load over HTTP: wrk with load.lua, and what it says of a run."""
 
 import json
-import os
 import resource
 import shutil
 import subprocess
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
@@ -40,15 +41,33 @@ def wrk(
     url: str, path: str, kind: Kind, pool: Pool, *, connections: int, seconds: int, callers: Pool = WORKERS
 ) -> Load:
     """Run the load for some seconds. Raises Failed if an answer was not what it should be."""
+    with running(url, path, kind, pool, connections=connections, seconds=seconds, callers=callers) as process:
+        return finished(process, kind)
+
+
+@contextmanager
+def running(
+    url: str, path: str, kind: Kind, pool: Pool, *, connections: int, seconds: int, callers: Pool = WORKERS
+) -> Generator[subprocess.Popen[str]]:
+    """The load as a running process, which does not outlive the block."""
     program = shutil.which("wrk")
     assert program is not None, "checked before anything starts"
     command = [
         program, "-t1", f"-c{connections}", f"-d{seconds}s", f"--timeout={ANSWER_SECONDS_MAX}s", f"-s{SCRIPT}", url + path,
         "--", kind, *(str(n) for n in (pool.first, pool.size, 1, *callers)),
     ]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def finished(process: subprocess.Popen[str], kind: Kind) -> Load:
+    """Wait for the load's end; what it saw. Raises Failed if an answer was not what it should be."""
     before = cpu_seconds_of_children()
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": os.defpath})
-    seen = parse(done.stdout + done.stderr, cpu_seconds=cpu_seconds_of_children() - before)
+    output, _ = process.communicate()
+    seen = parse(output, cpu_seconds=cpu_seconds_of_children() - before)
     check(seen, kind)
     return seen
 

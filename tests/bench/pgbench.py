@@ -5,6 +5,7 @@ variables, which makes each transaction another call, the way load.lua does it: 
 """
 
 import json
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -18,6 +19,10 @@ from tests.bench.load import Failed, Kind, cpu_seconds_of_children
 from tests.bench.world import LISTED, ONCE, READERS, UPDATED, WORKERS, Pool
 
 CLIENTS: Final = 16
+
+# As on the connections our batches travel on. And no trial plans: it gets to the plan that is kept after one of them,
+# where it would otherwise spend a good part of a short run on six for each client.
+SETTINGS: Final = "-c plan_cache_mode=force_generic_plan -c enable_hashjoin=off -c enable_mergejoin=off"
 
 AnyQuery = Query[Any]  # Any: rows are pgbench's to throw away
 
@@ -104,7 +109,8 @@ def run(program: Path, dsn: str, kind: Kind, *, seconds: int, directory: Path, c
         program, "-n", "-M", "prepared", "-c", str(clients), "-j", "1", "-T", str(seconds), "-D", "n=-1", "-f", file, dsn,
     ]  # fmt: skip
     before = cpu_seconds_of_children()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = {"PATH": os.defpath, "PGOPTIONS": SETTINGS}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode != 0:
         message = f"pgbench {kind} failed: {done.stderr[-2000:]}"
         raise Failed(message)

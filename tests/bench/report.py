@@ -11,7 +11,7 @@ import msgspec
 
 from tests.bench import chart, scale, table
 from tests.bench.compare import Run
-from tests.bench.figures import results
+from tests.bench.figures import DISTURBANCE_MAX, disturbance, results
 from tests.bench.scale import Growth
 from tests.bench.servers import INSTALLED, REPOSITORY
 
@@ -67,4 +67,8 @@ def _machine(run: Run) -> str:
     named = ("cpu", "memory", "system", "load average before")
     versions = "; ".join(f"{name} {value}" for name, value in facts.items() if name not in named)
     hardware = f"{facts['cpu']}, {facts['memory']}, {facts['system']}"
-    return f"{hardware}; load average before the run {facts['load average before']}; {when}.\n\nVersions: {versions}."
+    others = disturbance(run.measurements)
+    noise = f"other programs had {others:.0%} of the processors meanwhile" + (
+        "." if others <= DISTURBANCE_MAX else ", so its ratios are rough."
+    )
+    return f"{hardware}; {when}; load average before it {facts['load average before']}; {noise}\n\nVersions: {versions}."

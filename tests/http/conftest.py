@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from app import administration as admin
-from app.operations import create_task, get_me
+from app.operations import create_task, get_me, send_message
 from app.rpc import Operation
 from app.transports import examples
 from tests.conftest import Caller, Server, World
@@ -33,11 +33,16 @@ async def http(server: Server, judge: Judge) -> AsyncIterator[httpx.AsyncClient]
 
 @dataclass
 class Home:
-    """A workspace in which the examples make sense: scout is ada's, and there are three tasks."""
+    """A workspace in which the examples make sense: scout is ada's; there are three tasks, a channel and a message."""
 
     workspace: World
     scout: Caller
+    ada: Caller
     names: dict[str, str]
+
+    def caller(self, op: Operation) -> Caller:
+        """Who calls an operation in the examples."""
+        return self.ada if examples.EXAMPLES[op.name].by == "ada" else self.scout
 
     def request(self, op: Operation) -> dict[str, Any]:
         """The example of a request to an operation, about what is here."""
@@ -52,6 +57,10 @@ async def home(workspace: World) -> Home:
     for title in ("one", "two", "three"):
         await scout(create_task, title=title, assignee_agent_id=scout.id)
     me = await scout(get_me)
+    general = me.channels[0].id
+    channel = await workspace.channel("house", scout)
+    await workspace.join("house", ada, role="admin")
+    message = await scout(send_message, channel_id=general, content="Hello, @ada")
     token = await admin.create_verify_token(workspace.db, workspace.info, "scout")
     names = {
         "T-42": "T-1",
@@ -59,10 +68,12 @@ async def home(workspace: World) -> Home:
         "T-44": "T-3",
         examples.ADA: ada.id,
         examples.SCOUT: scout.id,
-        examples.GENERAL: me.channels[0].id,
+        examples.GENERAL: general,
+        examples.KEYS: channel,
+        examples.PLAN.id: message.id,
         examples.TOKEN: token.token,
     }
-    return Home(workspace, scout, names)
+    return Home(workspace, scout, ada, names)
 
 
 def _renamed(value: Any, names: dict[str, str]) -> Any:

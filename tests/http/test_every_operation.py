@@ -8,8 +8,10 @@ import httpx
 import pytest
 
 from app import administration as admin
+from app.errors import ApiError, InvalidInput, ScopeMissing
 from app.operations import OPERATIONS
-from app.rpc import Operation
+from app.rpc import SDK, Operation
+from app.transports.envelope import code_of
 from app.transports.http import BODY_BYTES_MAX
 from app.types import Scope
 from tests.conftest import World
@@ -29,6 +31,11 @@ def code(response: httpx.Response) -> tuple[int, str]:
     return response.status_code, response.json()["error"]["code"]
 
 
+def expected(error: type[ApiError], op: Operation) -> tuple[int, str]:
+    """The same of a class of errors, as the operation's family spells it."""
+    return error.status, code_of(error, op.family)
+
+
 def in_utf8(headers: dict[str, str]) -> httpx.Headers:
     """Headers that hold more than ASCII."""
     return httpx.Headers(headers, encoding="utf-8")
@@ -36,16 +43,16 @@ def in_utf8(headers: dict[str, str]) -> httpx.Headers:
 
 @every_operation
 async def test_it_answers_as_documented(op: Operation, http: httpx.AsyncClient, home: Home) -> None:
-    answer = await http.post(op.path, json=home.request(op), headers=home.scout.headers)
-    assert answer.status_code == 200, answer.text
+    answer = await http.post(op.path, json=home.request(op), headers=home.caller(op).headers)
+    assert answer.status_code == op.status, answer.text
 
 
 @every_reading_operation
 async def test_get_and_post_say_the_same(op: Operation, http: httpx.AsyncClient, home: Home) -> None:
     request = home.request(op)
     answers = [
-        await http.post(op.path, json=request, headers=home.scout.headers),
-        await http.get(op.path, params=request, headers=home.scout.headers),
+        await http.post(op.path, json=request, headers=home.caller(op).headers),
+        await http.get(op.path, params=request, headers=home.caller(op).headers),
     ]
     posted, got = (answer.json() for answer in answers)
     if op.name == "verify-connection":  # the second echo of a token is one too many
@@ -97,18 +104,19 @@ async def test_it_needs_its_scope_before_it_looks_at_the_body(
         await http.post(op.path, json={}, headers=bot.headers),
         *([await http.get(op.path, headers=bot.headers)] if op.read_only else []),
     ):
-        assert code(answer) == (403, "permission_denied")
+        assert code(answer) == expected(ScopeMissing, op)
         assert answer.json()["error"]["details"] == {"scope": op.scope}
 
 
 @every_operation
 async def test_its_scope_is_enough(op: Operation, http: httpx.AsyncClient, home: Home) -> None:
     scope = op.scope or "iris-ask"
-    key = await admin.create_key(home.workspace.db, home.workspace.info, "scout", scopes=scope)
+    handle = home.caller(op).handle
+    key = await admin.create_key(home.workspace.db, home.workspace.info, handle, scopes=scope)
     answer = await http.post(
         op.path, json=home.request(op), headers={"Authorization": f"Bearer {key.api_key}"}
     )
-    assert answer.status_code == 200, answer.text
+    assert answer.status_code == op.status, answer.text
 
 
 @every_operation
@@ -142,7 +150,7 @@ async def test_what_is_not_a_json_object_is_invalid(
         "\ufeff{}".encode(),
     ):
         answer = await http.post(op.path, content=body, headers=bot.headers)
-        assert code(answer) == (400, "invalid_input"), body[:80]
+        assert code(answer) == expected(InvalidInput, op), body[:80]
 
 
 @every_operation
@@ -152,7 +160,7 @@ async def test_another_media_type_is_invalid(
     bot = await workspace.agent()
     for media_type in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "json"):
         answer = await http.post(op.path, content=b"{}", headers={**bot.headers, "Content-Type": media_type})
-        assert code(answer) == (400, "invalid_input")
+        assert code(answer) == expected(InvalidInput, op)
         assert "application/json" in answer.json()["error"]["message"]
 
 
@@ -161,7 +169,7 @@ async def test_json_goes_by_several_names(op: Operation, http: httpx.AsyncClient
     body = json.dumps(home.request(op))
     for media_type in ("application/json; charset=utf-8", "Application/JSON", "application/problem+json"):
         answer = await http.post(
-            op.path, content=body, headers={**home.scout.headers, "Content-Type": media_type}
+            op.path, content=body, headers={**home.caller(op).headers, "Content-Type": media_type}
         )
         assert answer.status_code != 400, answer.text
 
@@ -178,19 +186,25 @@ async def test_a_body_that_is_too_large_is_invalid(
 
     for body in (large, undeclared()):
         answer = await http.post(op.path, content=body, headers=bot.headers)
-        assert code(answer) == (400, "invalid_input")
-        assert answer.json()["error"]["details"] == {"bytesMax": BODY_BYTES_MAX}
+        assert code(answer) == expected(InvalidInput, op)
+        assert list(answer.json()["error"]["details"].values()) == [BODY_BYTES_MAX]
 
 
 @every_operation
-async def test_a_key_it_does_not_know_is_ignored(op: Operation, http: httpx.AsyncClient, home: Home) -> None:
+async def test_a_key_it_does_not_know_is_no_matter(
+    op: Operation, http: httpx.AsyncClient, home: Home
+) -> None:
     request = home.request(op)
     strange = {"unknown": {"deep": ["\0", 1e300, None]}, "": 0, "__proto__": [], "id": "x", "v" * 10_000: 1}
-    answer = await http.post(op.path, json={**strange, **request}, headers=home.scout.headers)
-    assert answer.status_code == 200, answer.text
+    answer = await http.post(op.path, json={**strange, **request}, headers=home.caller(op).headers)
+    if op.family is SDK:  # this family refuses them, and names one
+        assert code(answer) == expected(InvalidInput, op)
+        assert any(key in answer.json()["error"]["message"] for key in strange)
+        return
+    assert answer.status_code == op.status, answer.text
     if op.read_only:
         strange = {"unknown": ["\0", "twice"], "": "", "v" * 1_000: "1"}
-        answer = await http.get(op.path, params={**strange, **request}, headers=home.scout.headers)
+        answer = await http.get(op.path, params={**strange, **request}, headers=home.caller(op).headers)
         assert answer.status_code == 200, answer.text
 
 
@@ -201,7 +215,9 @@ async def test_a_sane_request_id_comes_back(op: Operation, http: httpx.AsyncClie
             home.request(op),
             [],
         ):  # a success and a failure; the judge compares `meta` with the header
-            answer = await http.post(op.path, json=body, headers={**home.scout.headers, "X-Request-Id": sent})
+            answer = await http.post(
+                op.path, json=body, headers={**home.caller(op).headers, "X-Request-Id": sent}
+            )
             assert answer.headers["x-request-id"] == sent
 
 
@@ -210,7 +226,7 @@ async def test_another_request_id_is_replaced(op: Operation, http: httpx.AsyncCl
     seen: set[str] = set()
     insane = ["", "a b", "x" * 129, 'quote"', "back\\slash", "ünïcödé", "<script>", "a,b", "1\t2"]
     for sent in insane:
-        headers = in_utf8({**home.scout.headers, "X-Request-Id": sent})
+        headers = in_utf8({**home.caller(op).headers, "X-Request-Id": sent})
         answer = await http.post(op.path, json=home.request(op), headers=headers)
         seen.add(answer.headers["x-request-id"])
     assert len(seen) == len(insane)

@@ -18,8 +18,8 @@ from tests.conftest import Server, World
 
 SEED = int(os.environ.get("SCHEMATHESIS_SEED", "20260302"))
 EXAMPLES = int(
-    os.environ.get("SCHEMATHESIS_EXAMPLES", "8")
-)  # per operation and phase; some 2,000 requests in all
+    os.environ.get("SCHEMATHESIS_EXAMPLES", "5")
+)  # per operation and phase; some 2,500 requests in all
 KNOWN_PROBABILITY = 0.8  # of sending the name of something that is there, where there is one to send
 PHASES = ("examples", "coverage", "fuzzing", "stateful")
 

@@ -4,7 +4,7 @@ Each call is an item: who acts, which task, the `version` they read (or null, to
 `changes`, where an absent key keeps a column and null clears it. The statement joins each item `i` to the row
 as it was, `o`, works out the row as it shall be, `n`, once, and the difference `d` between them. No difference,
 no write: no new version and no event. In the same statement it writes the event, the words for search, who now
-takes part, and the comment that came along, if any.
+takes part, the card for the channel, and the comment that came along, if any.
 
 A version that has passed is refused, unless the call may be merged and nobody touched its fields since: that is
 read from the log in the same snapshot, and `t.version = o.version` holds it until the write.
@@ -21,8 +21,6 @@ import msgspec
 from app.db import BatchQuery, Encoded, Query
 from app.errors import (
     ApiError,
-    ChannelNotFound,
-    ChannelNotMember,
     Contended,
     IdentityNotFound,
     NotAssigned,
@@ -33,6 +31,10 @@ from app.errors import (
     VersionConflict,
 )
 from app.idempotency import KEPT, NOT_KEPT
+from app.ids import new_id
+from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
+from app.operations.messages.message import POSTED
+from app.operations.tasks.card import CHANGE_CARDS
 from app.operations.tasks.comment import COMMENT_CTES
 from app.operations.tasks.conflict import (
     CHANGED_SINCE,
@@ -67,7 +69,6 @@ class RefusalRow(msgspec.Struct):
     assigned: bool
     assigned_to_caller: bool
     may_assign: bool
-    channel_known: bool
     may_bind: bool
     may_put_under: bool
     parent_is_below: bool
@@ -84,6 +85,7 @@ INPUT: Final = """
                e->>'actorKind'           AS actor_kind,
                e->>'requestId'           AS request_id,
                (e->>'taskId')::uuid      AS task_id,
+               (e->>'messageId')::uuid   AS message_id,
                (e->>'version')::int      AS version,
                (e->>'merge')::text[]     AS merge,
                e->>'kind'                AS kind,
@@ -160,12 +162,6 @@ ASSIGNEE_KNOWN: Final = f"""EXISTS (
         SELECT FROM identities a
          WHERE a.workspace_id = i.workspace_id AND a.id = i.assignee_id AND a.kind = i.assignee_kind AND {KNOWN_IDENTITY})"""
 
-CHANNEL_OPEN: Final = """EXISTS (
-        SELECT FROM channel_members m
-          JOIN channels c ON c.workspace_id = m.workspace_id AND c.id = m.channel_id AND c.archived_at IS NULL
-         WHERE m.workspace_id = i.workspace_id AND m.identity_id = i.actor_id AND m.channel_id = i.channel_id
-           AND m.role <> 'reader')"""
-
 PARENT_VISIBLE: Final = f"""EXISTS (
         SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id AND t.id = i.parent_task_id AND {VISIBLE})"""
 
@@ -209,11 +205,12 @@ CHANGE_CTES: Final = f"""
            AND (i.kind <> 'released' OR o.assignee_id = i.actor_id)
            AND d.changes IS NOT NULL
            AND {NOT_KEPT}
-        RETURNING t.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.kind, i.comment, i.keep, d.changes AS difference,
-                  CASE WHEN i.version < o.version THEN i.version END AS merged_from
+        RETURNING t.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.kind, i.comment, i.message_id, i.keep,
+                  d.changes AS difference, CASE WHEN i.version < o.version THEN i.version END AS merged_from
     ), event AS (
         INSERT INTO task_events (workspace_id, task_id, version, kind, actor_id, actor_kind, request_id, changes)
         SELECT workspace_id, id, version, kind, actor_id, actor_kind, request_id, difference FROM changed
+        RETURNING workspace_id, task_id
     ), participant AS (
         INSERT INTO task_participants (workspace_id, identity_id, task_id)
         SELECT c.workspace_id, p.id, c.id
@@ -228,7 +225,7 @@ CHANGE_CTES: Final = f"""
            SET words = lower(c.title || chr(10) || coalesce(c.description, ''))
           FROM changed c
          WHERE x.workspace_id = c.workspace_id AND x.task_id = c.id AND c.difference ?| ARRAY['title', 'description']
-    )"""
+    ), {CHANGE_CARDS}, {POSTED}"""
 
 CHANGE = BatchQuery(
     ChangedRow,
@@ -283,8 +280,6 @@ WHY = BatchQuery(
            t.assignee_id IS NOT NULL,
            t.assignee_id IS NOT DISTINCT FROM i.actor_id,
            {MAY_ASSIGN},
-           i.channel_id IS NULL
-               OR EXISTS (SELECT FROM channels c WHERE c.workspace_id = i.workspace_id AND c.id = i.channel_id),
            {MAY_BIND},
            {MAY_PUT_UNDER},
            i.parent_task_id IS NOT NULL AND {PARENT_BELOW},
@@ -335,6 +330,7 @@ async def change(
     item = {
         **ctx.who,
         "taskId": task_id,
+        "messageId": new_id(),
         "version": version,
         "kind": kind,
         "changes": changes,
@@ -349,7 +345,7 @@ async def change(
         why = await ctx.db.ask(WHY, {**item, "merge": touches(changes)})
         if why is None:
             raise TaskNotFound(sent_task_id)
-        if refusal := _refusal(why, item, sent_parent_id):
+        if refusal := await _refusal(ctx, why, item, sent_parent_id):
             raise refusal
         if why.unchanged and comment is None:
             return Outcome(why.task, wrote=False)
@@ -366,8 +362,8 @@ async def _attempt(ctx: Context, item: Mapping[str, Any]) -> ChangedRow | None:
         return await tx.write(statement, item)
 
 
-def _refusal(  # noqa: PLR0911 - a ladder
-    why: RefusalRow, item: Mapping[str, Any], sent_parent_id: str | None
+async def _refusal(  # noqa: PLR0911 - a ladder
+    ctx: Context, why: RefusalRow, item: Mapping[str, Any], sent_parent_id: str | None
 ) -> ApiError | None:
     """The first thing that stands in the way, most fundamental first; None if nothing does."""
     changes = item["changes"]
@@ -387,10 +383,8 @@ def _refusal(  # noqa: PLR0911 - a ladder
     if not why.may_assign:
         field = "assigneeUserId" if changes["assigneeKind"] == "user" else "assigneeAgentId"
         return IdentityNotFound(str(changes["assigneeId"]), field=field)
-    if not why.channel_known:
-        return ChannelNotFound(str(changes["channelId"]))
     if not why.may_bind:
-        return ChannelNotMember(str(changes["channelId"]))
+        await refuse_posting(ctx, str(changes["channelId"]))
     if not why.may_put_under:
         return TaskNotFound(sent_parent_id or str(changes["parentTaskId"]), field="parentTaskId")
     if why.parent_is_below:
