@@ -53,6 +53,13 @@ class Family(msgspec.Struct, frozen=True):
 AGENT: Final = Family(name="agent", prefix="/v1/agent/")
 """camelCase, `{success, data, meta}`, unknown keys ignored (contract section 1)."""
 
+FAMILIES: Final = (AGENT,)
+
+
+def family_at(path: str) -> Family:
+    """Whose words an answer at this path uses, also where no operation is; the agents' where it is nobody's."""
+    return next((family for family in FAMILIES if path.startswith(family.prefix)), AGENT)
+
 
 class Request(msgspec.Struct, kw_only=True):
     """Base of every request; which family an operation belongs to follows from the subclass."""
@@ -136,6 +143,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     family: Family
+    path: str
+    status: int  # of a success
     scope: Scope | None
     read_only: bool
     errors: tuple[type[ApiError], ...]
@@ -147,16 +156,19 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     handler: Handler
     decoder: Decoder[Any]
 
-    @property
-    def path(self) -> str:
-        """Where it answers."""
-        return self.family.prefix + self.name
-
 
 def operation(
-    *, scope: Scope | None, read_only: bool = False, errors: tuple[type[ApiError], ...] = ()
+    *,
+    scope: Scope | None,
+    read_only: bool = False,
+    errors: tuple[type[ApiError], ...] = (),
+    path: str | None = None,
+    status: int = 200,
 ) -> Callable[[Handler], Operation]:
-    """Declare an operation. `scope=None` lets any valid key call it; `read_only` also makes it answer to GET."""
+    """Declare an operation. `scope=None` lets any valid key call it; `read_only` also makes it answer to GET.
+
+    It answers under the prefix of its family, at its own name unless `path` says otherwise.
+    """
 
     def declare(handler: Handler) -> Operation:
         hints = get_type_hints(handler, include_extras=True)
@@ -165,9 +177,12 @@ def operation(
         if get_origin(result) in (Encoded, Page):
             result = get_args(result)[0]
         summary, _, description = inspect.cleandoc(handler.__doc__ or "").partition("\n\n")
+        name = handler.__name__.replace("_", "-")
         return Operation(
-            name=handler.__name__.replace("_", "-"),
+            name=name,
             family=request.family,
+            path=request.family.prefix + (name if path is None else path),
+            status=status,
             scope=scope,
             read_only=read_only,
             errors=errors,

@@ -4,7 +4,8 @@ The published client parses exactly these shapes (contract sections 0, 3 and 12)
 `details` always an object, and an error has no status but the eight it knows.
 """
 
-from typing import Annotated, Final
+from collections.abc import Callable
+from typing import Annotated, Final, NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -14,7 +15,7 @@ from app.db import Encoded
 from app.db.encoded import as_json
 from app.errors import ApiError
 from app.operations.tasks.task import Task
-from app.rpc import Answer, Page, Result
+from app.rpc import AGENT, Answer, Family, Page, Result
 from app.types import Timestamp
 
 
@@ -77,8 +78,18 @@ class ErrorDetails(Answer):
 _encode: Final = msgspec.json.Encoder(enc_hook=as_json).encode
 
 
-def success(result: Result, request_id: str) -> bytes:
-    """`{success, data, meta}` around the result of an operation."""
+def success(result: Result, request_id: str, family: Family = AGENT) -> bytes:
+    """The result of an operation, as its family spells it."""
+    return _SPELLINGS[family.name].success(result, request_id)
+
+
+def failure(error: ApiError, request_id: str, family: Family = AGENT) -> bytes:
+    """An error, as a family spells it."""
+    return _SPELLINGS[family.name].failure(error, request_id)
+
+
+def _enveloped(result: Result, request_id: str) -> bytes:
+    """`{success, data, meta}` around the result."""
     meta = b'"meta":{"requestId":"%b","timestamp":"%b"' % (request_id.encode(), timestamp())
     if isinstance(result, Encoded):
         return b'{"success":true,"data":%b,%b}}' % (result.raw, meta)
@@ -98,10 +109,22 @@ def success(result: Result, request_id: str) -> bytes:
     return b'{"success":true,"data":%b,%b}}' % (_encode(result), meta)
 
 
-def failure(error: ApiError, request_id: str) -> bytes:
-    """`{success, error, meta}` for an error."""
+def _agent_failure(error: ApiError, request_id: str) -> bytes:
+    """`{success, error, meta}`, where the error says whether trying again may help."""
     body: dict[str, object] = {"code": error.code, "message": error.message, "retryable": error.retryable}
     if error.details:
         body["details"] = error.details
     meta = {"requestId": request_id, "timestamp": timestamp().decode()}
     return _encode({"success": False, "error": body, "meta": meta})
+
+
+class _Spelling(NamedTuple):
+    """How a family writes what came of a call."""
+
+    success: Callable[[Result, str], bytes]
+    failure: Callable[[ApiError, str], bytes]
+
+
+_SPELLINGS: Final = {
+    AGENT.name: _Spelling(_enveloped, _agent_failure),
+}

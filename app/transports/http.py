@@ -19,7 +19,7 @@ from app.auth import Keys
 from app.db import Database
 from app.errors import ApiError, InternalError, InvalidInput, TimedOut, UnknownPath
 from app.logs import RequestLog
-from app.rpc import Context, Operation, execute
+from app.rpc import Context, Operation, execute, family_at
 from app.transports import envelope
 
 BODY_BYTES_MAX: Final = 1024 * 1024  # 50 bulk rows with long descriptions fit; more belongs into files
@@ -59,19 +59,19 @@ class RpcEndpoint:
         request_id = self.request_id(headers.get(b"x-request-id"))
         call = _Call(scope["method"], scope["path"])
         try:
-            status, body = 200, await self._answer(call, scope, headers, receive, request_id)
+            status, body = await self._answer(call, scope, headers, receive, request_id)
             retry_after = None
         except ApiError as e:
             status, body, retry_after, call.code = (
                 e.status,
-                envelope.failure(e, request_id),
+                _failure(call, e, request_id),
                 e.retry_after_seconds,
                 e.code,
             )
         except Exception:
             log.exception("request %s failed: %s %s", request_id, call.method, call.path)
             e = InternalError()
-            status, body, retry_after, call.code = e.status, envelope.failure(e, request_id), None, e.code
+            status, body, retry_after, call.code = e.status, _failure(call, e, request_id), None, e.code
         answer_headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
@@ -87,7 +87,7 @@ class RpcEndpoint:
 
     async def _answer(
         self, call: "_Call", scope: Scope, headers: dict[bytes, bytes], receive: Receive, request_id: str
-    ) -> bytes:
+    ) -> tuple[int, bytes]:
         # Who asks comes before what they ask for: to a stranger every path looks the same.
         actor = await self._keys.actor(headers.get(b"authorization"))
         call.actor = actor.handle
@@ -109,7 +109,7 @@ class RpcEndpoint:
                 result = await execute(op, ctx, body=body, query=scope["query_string"])
         except TimeoutError:
             raise TimedOut from None
-        return envelope.success(result, request_id)
+        return op.status, envelope.success(result, request_id, op.family)
 
     def request_id(self, sent: bytes | None) -> str:
         """The caller's request id, if it sent a sane one; else a fresh one."""
@@ -128,6 +128,10 @@ class _Call:
         self.path = path
         self.actor: str | None = None
         self.code: str | None = None
+
+
+def _failure(call: _Call, error: ApiError, request_id: str) -> bytes:
+    return envelope.failure(error, request_id, family_at(call.path))
 
 
 async def _read(headers: dict[bytes, bytes], receive: Receive) -> bytes:
