@@ -9,6 +9,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from app import jobs
 from app.auth import Keys
 from app.config import Config
 from app.db import Database
@@ -56,6 +57,7 @@ def create_app(config: Config, dsn: str) -> Application:
             stack.push_async_callback(db.close)
             stack.push_async_callback(keys.write_used)
             await stack.enter_async_context(_running(keys.watch()))
+            await stack.enter_async_context(_running(jobs.run(db, config)))
             yield
 
     rpc = RpcEndpoint(OPERATIONS, db, keys, request_log, config.request_timeout_seconds)
