@@ -145,6 +145,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     family: Family
     path: str
     status: int  # of a success
+    patience_seconds: float  # how much longer than others it may take, because it waits on purpose
     scope: Scope | None
     read_only: bool
     errors: tuple[type[ApiError], ...]
@@ -164,6 +165,7 @@ def operation(
     errors: tuple[type[ApiError], ...] = (),
     path: str | None = None,
     status: int = 200,
+    patience_seconds: float = 0,
 ) -> Callable[[Handler], Operation]:
     """Declare an operation. `scope=None` lets any valid key call it; `read_only` also makes it answer to GET.
 
@@ -183,6 +185,7 @@ def operation(
             family=request.family,
             path=request.family.prefix + (name if path is None else path),
             status=status,
+            patience_seconds=patience_seconds,
             scope=scope,
             read_only=read_only,
             errors=errors,

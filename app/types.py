@@ -86,6 +86,7 @@ Scope = Literal[
     "workspace-read",
     "agents-read",
     "iris-ask",
+    "operator",
 ]
 
 

@@ -6,6 +6,9 @@ as it was, `o`, works out the row as it shall be, `n`, once, and the difference 
 no write: no new version and no event. In the same statement it writes the event, the words for search, who now
 takes part, and the comment that came along, if any.
 
+A change that takes the task from its assignee, or out of progress and review, ends the claim on it, if there is
+one. A change that says `runId` is made under a claim: see fence.py.
+
 When no row comes back, `WHY` runs over the same input and says why not; that is off the hot path.
 """
 
@@ -30,6 +33,7 @@ from app.errors import (
     VersionConflict,
 )
 from app.operations.tasks.comment import COMMENT_CTES
+from app.operations.tasks.fence import FENCED, HELD, LIVE, why_not_live
 from app.operations.tasks.task import KNOWN_IDENTITY, TASK_JSON, VISIBLE, WRITABLE, EncodedTask
 from app.rpc import Context
 
@@ -53,6 +57,7 @@ class RefusalRow(msgspec.Struct):
     version: int
     unchanged: bool
     writable: bool
+    live: bool
     assigned: bool
     assigned_to_caller: bool
     may_assign: bool
@@ -77,6 +82,7 @@ INPUT: Final = """
                e->>'requestId'           AS request_id,
                (e->>'taskId')::uuid      AS task_id,
                (e->>'version')::int      AS version,
+               (e->>'runId')::uuid       AS run_id,
                e->>'kind'                AS kind,
                e->'changes'              AS changes,
                e->'comment'              AS comment,
@@ -106,7 +112,9 @@ NEXT: Final = """
     CROSS JOIN LATERAL (SELECT
         CASE WHEN n.status = 'in_progress' THEN coalesce(o.started_at, now()) ELSE o.started_at END AS started_at,
         CASE WHEN n.status = 'done' AND o.status <> 'done' THEN now() ELSE o.completed_at END AS completed_at,
-        CASE WHEN n.status = 'cancelled' AND o.status <> 'cancelled' THEN now() ELSE o.cancelled_at END AS cancelled_at) s
+        CASE WHEN n.status = 'cancelled' AND o.status <> 'cancelled' THEN now() ELSE o.cancelled_at END AS cancelled_at,
+        CASE WHEN n.status IN ('in_progress', 'in_review') AND n.assignee_id = o.assignee_id THEN o.run_id END AS run_id,
+        CASE WHEN n.status = 'done' OR (o.status = 'blocked' AND n.status <> 'blocked') THEN 0 ELSE o.failures END AS failures) s
     CROSS JOIN LATERAL (SELECT
         CASE WHEN o.assignee_kind = 'user' THEN o.assignee_id END AS user_before,
         CASE WHEN n.assignee_kind = 'user' THEN n.assignee_id END AS user_after,
@@ -178,13 +186,14 @@ MAY_PUT_UNDER: Final = (
     f"""(i.parent_task_id IS NULL OR i.parent_task_id = o.parent_task_id OR {PARENT_VISIBLE})"""
 )
 
-CHANGE_CTES: Final = f"""
-    WITH {INPUT}, changed AS (
+# The row changes; `fence` is what a change under a claim must pass besides.
+_CHANGED: Final = f"""
         UPDATE tasks t
            SET title = n.title, description = n.description, status = n.status, priority = n.priority, due_at = n.due_at,
                assignee_id = n.assignee_id, assignee_kind = n.assignee_kind, channel_id = n.channel_id,
                parent_task_id = n.parent_task_id, started_at = s.started_at, completed_at = s.completed_at,
-               cancelled_at = s.cancelled_at, version = o.version + 1, updated_at = now()
+               cancelled_at = s.cancelled_at, run_id = s.run_id, failures = s.failures,
+               version = o.version + 1, updated_at = now()
           FROM i
           JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
          {NEXT}
@@ -197,11 +206,27 @@ CHANGE_CTES: Final = f"""
            AND {MAY_PUT_UNDER}
            AND (i.parent_task_id IS NULL OR NOT {PARENT_BELOW})
            AND (i.kind <> 'released' OR o.assignee_id = i.actor_id)
-           AND d.changes IS NOT NULL
-        RETURNING t.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.kind, i.comment, d.changes AS difference
-    ), event AS (
+           AND d.changes IS NOT NULL"""
+
+_RETURNED: Final = """
+        RETURNING t.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.kind, i.comment, d.changes AS difference,
+                  CASE WHEN s.run_id IS NULL THEN o.run_id END AS ended_run_id"""
+
+_CONSEQUENCES: Final = """
+    event AS (
         INSERT INTO task_events (workspace_id, task_id, version, kind, actor_id, actor_kind, request_id, changes)
-        SELECT workspace_id, id, version, kind, actor_id, actor_kind, request_id, difference FROM changed
+        SELECT workspace_id, id, version, kind, actor_id, actor_kind, request_id,
+               CASE WHEN ended_run_id IS NULL THEN difference
+                    ELSE difference || jsonb_build_object('runId', jsonb_build_array(ended_run_id, NULL)) END
+          FROM changed
+    ), ended AS (
+        UPDATE runs r
+           SET status = CASE c.status WHEN 'done' THEN 'completed' ELSE 'cancelled' END,
+               end_reason = CASE WHEN c.status = 'done' THEN 'completed'
+                                 WHEN r.holder_id = c.actor_id THEN 'released' ELSE 'superseded' END,
+               ended_at = now(), updated_at = now(), version = r.version + 1
+          FROM changed c
+         WHERE r.workspace_id = c.workspace_id AND r.id = c.ended_run_id AND r.ended_at IS NULL
     ), participant AS (
         INSERT INTO task_participants (workspace_id, identity_id, task_id)
         SELECT c.workspace_id, p.id, c.id
@@ -219,13 +244,34 @@ CHANGE_CTES: Final = f"""
     )"""
 
 CHANGE = BatchQuery(
-    ChangedRow, f"""{CHANGE_CTES} SELECT t.ord, {TASK_JSON} FROM changed t""", one_per="taskId"
+    ChangedRow,
+    f"""
+    WITH {INPUT}, changed AS ({_CHANGED} {_RETURNED}
+    ), {_CONSEQUENCES}
+    SELECT t.ord, {TASK_JSON} FROM changed t
+    """,
+    one_per="taskId",
 )
 
-# The same with a comment that says why. Apart, because a plain update should not pay for it.
+# The same under a claim, and with a comment that says why. Apart, because a plain update should not pay for them.
+_CHANGE_UNDER_RUN: Final = f"""
+    WITH {INPUT}, {HELD}, changed AS ({_CHANGED}
+           AND {FENCED} {_RETURNED}
+    ), {_CONSEQUENCES}, alive AS (
+        UPDATE runs r
+           SET lease_expires_at = greatest(r.lease_expires_at, now() + make_interval(secs => r.lease_seconds))
+          FROM held
+         WHERE r.workspace_id = held.workspace_id AND r.id = held.run_id AND r.ended_at IS NULL
+           AND NOT EXISTS (SELECT FROM changed c WHERE c.ended_run_id = r.id)  -- a row is changed once in a statement
+    )"""
+
+CHANGE_UNDER_RUN = BatchQuery(
+    ChangedRow, f"""{_CHANGE_UNDER_RUN} SELECT t.ord, {TASK_JSON} FROM changed t""", one_per="taskId"
+)
+
 CHANGE_AND_COMMENT = BatchQuery(
     ChangedRow,
-    f"""{CHANGE_CTES}, remark AS (
+    f"""{_CHANGE_UNDER_RUN}, remark AS (
         SELECT workspace_id, id AS task_id, version, actor_id, actor_kind, request_id, comment FROM changed
     ), {COMMENT_CTES}
     SELECT t.ord, {TASK_JSON} FROM changed t""",
@@ -239,6 +285,7 @@ WHY = BatchQuery(
     SELECT i.ord, {TASK_JSON}, t.version,
            d.changes IS NULL,
            {WRITABLE},
+           {LIVE},
            t.assignee_id IS NOT NULL,
            t.assignee_id IS NOT DISTINCT FROM i.actor_id,
            {MAY_ASSIGN},
@@ -280,6 +327,7 @@ async def change(
     sent_parent_id: str | None = None,
     version: int | None = None,
     comment: Mapping[str, object] | None = None,
+    run_id: UUID | None = None,
 ) -> EncodedTask | Unchanged:
     """Change a task, and answer with the task as it is after that; or raise what stands in the way.
 
@@ -293,6 +341,7 @@ async def change(
         "kind": kind,
         "changes": changes,
         "comment": comment,
+        "runId": run_id,
     }
     for _ in range(ATTEMPTS_MAX):
         if (row := await _attempt(ctx, item)) is not None:
@@ -300,6 +349,8 @@ async def change(
         why = await ctx.db.ask(WHY, item)
         if why is None:
             raise TaskNotFound(sent_task_id)
+        if run_id is not None and not why.live and (lost := await why_not_live(ctx, run_id)):
+            raise lost
         if refusal := _refusal(why, item, sent_parent_id):
             raise refusal
         if why.unchanged:
@@ -310,10 +361,11 @@ async def change(
 
 async def _attempt(ctx: Context, item: Mapping[str, Any]) -> ChangedRow | None:
     if item["changes"].get("parentTaskId") is None:
-        return await ctx.db.write(CHANGE_AND_COMMENT if item["comment"] else CHANGE, item)
+        statement = CHANGE_UNDER_RUN if item["runId"] else CHANGE
+        return await ctx.db.write(CHANGE_AND_COMMENT if item["comment"] else statement, item)
     async with ctx.db.transaction() as tx:
         await tx.one(MOVE_LOCK, workspace_id=ctx.actor.workspace_id)
-        return await tx.write(CHANGE, item)
+        return await tx.write(CHANGE_UNDER_RUN, item)
 
 
 def _refusal(  # noqa: PLR0911 - a ladder

@@ -11,6 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 from app.db import BatchQuery, Encoded, Query
 from app.errors import IdentityNotFound, InvalidInput, TaskNotFound, TaskReadOnly
 from app.ids import new_id
+from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under, why_not_live
 from app.operations.tasks.task import KNOWN_IDENTITY, VISIBLE, WRITABLE, task_id, uuid_or_none
 from app.rpc import AgentRequest, Answer, Context, Page, given, operation
 from app.types import (
@@ -123,14 +124,15 @@ ADD_COMMENT = BatchQuery(
                e->>'actorKind'           AS actor_kind,
                e->>'requestId'           AS request_id,
                (e->>'taskId')::uuid      AS task_id,
+               (e->>'runId')::uuid       AS run_id,
                e->'comment'              AS comment
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
-    ), remark AS (
+    ), {HELD}, remark AS (
         SELECT i.*, t.version
           FROM i
           JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = i.task_id
-         WHERE {WRITABLE}
-    ), {COMMENT_CTES}
+         WHERE {WRITABLE} AND {FENCED}
+    ), {ALIVE}, {COMMENT_CTES}
     SELECT r.ord, {COMMENT_JSON}
       FROM comment c
       JOIN remark r ON (r.comment->>'id')::uuid = c.id
@@ -202,6 +204,7 @@ class CommentOnTask(AgentRequest):
         Annotated[list[GivenMention], Meta(max_length=MENTIONS_MAX)] | None | UnsetType,
         Meta(description="Users and agents to address besides those the body names; at most 20 in all."),
     ] = UNSET
+    run_id: UnderRun = UNSET
 
 
 class ListComments(AgentRequest):
@@ -217,20 +220,20 @@ class ListComments(AgentRequest):
     ] = UNSET
 
 
-@operation(scope="task-write", errors=(InvalidInput, TaskNotFound, TaskReadOnly, IdentityNotFound))
+@operation(scope="task-write", errors=(InvalidInput, TaskNotFound, TaskReadOnly, IdentityNotFound, *FENCE_ERRORS))
 async def comment_on_task(ctx: Context, req: CommentOnTask) -> Encoded[TaskComment]:
     """Add a remark to a task.
 
     Use it to say what you found, ask something or hand over. Whoever you address as `@handle` sees the task from
     then on. A comment never changes the task's version, so it cannot conflict with anything.
     """
-    id = await task_id(ctx, req.task_id)
-    row = await ctx.db.write(
-        ADD_COMMENT,
-        {**ctx.who, "taskId": id, "comment": await new_comment(ctx, req.body, given(req.mentions) or ())},
-    )
+    id, run_id = await task_id(ctx, req.task_id), under(req.run_id)
+    comment = await new_comment(ctx, req.body, given(req.mentions) or ())
+    row = await ctx.db.write(ADD_COMMENT, {**ctx.who, "taskId": id, "runId": run_id, "comment": comment})
     if row is not None:
         return row.comment
+    if run_id is not None and (lost := await why_not_live(ctx, run_id)):
+        raise lost
     if await ctx.db.one(SEES_TASK, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, task_id=id):
         raise TaskReadOnly
     raise TaskNotFound(req.task_id)

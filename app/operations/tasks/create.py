@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Final
+from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -18,6 +19,15 @@ from app.errors import (
 )
 from app.ids import new_id
 from app.operations.tasks.change import ASSIGNEE_KNOWN, ATTEMPTS_MAX, CHANNEL_OPEN, PARENT_VISIBLE
+from app.operations.tasks.fence import (
+    ALIVE,
+    FENCE_ERRORS,
+    FENCED,
+    HELD,
+    UnderRun,
+    under as under_run,
+    why_not_live,
+)
 from app.operations.tasks.task import ONE_ASSIGNEE, TASK_JSON, EncodedTask, Task, uuid_or_none
 from app.operations.tasks.update import assignment, bound, due, ranked, under
 from app.rpc import AgentRequest, Context, changes, given, operation
@@ -55,7 +65,8 @@ _INPUT: Final = f"""
                (e->>'assigneeId')::uuid     AS assignee_id,
                e->>'assigneeKind'           AS assignee_kind,
                (e->>'channelId')::uuid      AS channel_id,
-               (e->>'parentTaskId')::uuid   AS parent_task_id
+               (e->>'parentTaskId')::uuid   AS parent_task_id,
+               %(run_id)s::uuid             AS run_id
           FROM jsonb_array_elements(%(rows)s::jsonb) AS e
     ), unusable AS (
         SELECT ord, assignee_known, channel_known, channel_open_to_caller, parent_visible
@@ -73,10 +84,11 @@ _INPUT: Final = f"""
 CREATE = Query(
     CreatedRow,
     f"""
-    WITH {_INPUT}, counter AS (
+    WITH {_INPUT}, {HELD}, {ALIVE}, counter AS (
         UPDATE task_counters k
            SET last_number = k.last_number + %(count)s
          WHERE k.workspace_id = %(workspace_id)s::uuid AND NOT EXISTS (SELECT FROM unusable)
+           AND NOT EXISTS (SELECT FROM i WHERE NOT {FENCED})
         RETURNING k.last_number - %(count)s AS before
     ), created AS (
         INSERT INTO tasks (workspace_id, id, number, title, description, status, priority, due_at, assignee_id, assignee_kind,
@@ -187,6 +199,8 @@ class NewTask(msgspec.Struct, kw_only=True, rename="camel"):
 class CreateTask(NewTask, AgentRequest):
     """The task to create."""
 
+    run_id: UnderRun = UNSET
+
 
 _ROWS: Final = {"type": "array", "items": NewTask, "minItems": 1, "maxItems": BULK_ROWS_MAX}
 
@@ -219,11 +233,12 @@ class CreateTasksBulk(AgentRequest):
         Markdown | None | UnsetType,
         Meta(description="What to say there; left out, the tasks and assignees are listed."),
     ] = UNSET
+    run_id: UnderRun = UNSET
 
 
 @operation(
     scope="task-write",
-    errors=(InvalidInput, TaskNotFound, IdentityNotFound, ChannelNotFound, ChannelNotMember),
+    errors=(InvalidInput, TaskNotFound, IdentityNotFound, ChannelNotFound, ChannelNotMember, *FENCE_ERRORS),
 )
 async def create_task(ctx: Context, req: CreateTask) -> EncodedTask:
     """Create a task.
@@ -231,13 +246,13 @@ async def create_task(ctx: Context, req: CreateTask) -> EncodedTask:
     Only the title is required. Without a channel only you and the assignee see it; bind it to a channel to share it
     with the channel's members.
     """
-    [task] = await _create(ctx, [req])
+    [task] = await _create(ctx, [req], run_id=under_run(req.run_id))
     return task
 
 
 @operation(
     scope="task-write",
-    errors=(InvalidInput, TaskNotFound, IdentityNotFound, ChannelNotFound, ChannelNotMember),
+    errors=(InvalidInput, TaskNotFound, IdentityNotFound, ChannelNotFound, ChannelNotMember, *FENCE_ERRORS),
 )
 async def create_tasks_bulk(ctx: Context, req: CreateTasksBulk) -> Encoded[list[Task]]:
     """Create up to 50 tasks at once: all of them, or none if one is not in order.
@@ -260,7 +275,7 @@ async def create_tasks_bulk(ctx: Context, req: CreateTasksBulk) -> Encoded[list[
             raise ChannelNotFound(channel, field="summaryChannelId")
         if not found.open_to_caller:
             raise ChannelNotMember(channel)
-    tasks = await _create(ctx, rows, summary)
+    tasks = await _create(ctx, rows, summary, run_id=under_run(req.run_id))
     return Encoded(b"[" + b",".join([task.raw for task in tasks]) + b"]")
 
 
@@ -298,7 +313,11 @@ def _row(sent: Any) -> NewTask:  # Any: this is JSON of any shape, before it is 
 
 
 async def _create(
-    ctx: Context, tasks: Sequence[NewTask], summary: dict[str, object] | None = None
+    ctx: Context,
+    tasks: Sequence[NewTask],
+    summary: dict[str, object] | None = None,
+    *,
+    run_id: UUID | None = None,
 ) -> list[EncodedTask]:
     """Create all of the tasks or none. With a `summary`, even an empty one, it is a bulk call, whose errors name the row."""
     rows: list[dict[str, object]] = []
@@ -312,6 +331,7 @@ async def _create(
         "actor_id": ctx.actor.id,
         "actor_kind": ctx.actor.kind,
         "rows": msgspec.json.encode(rows).decode(),
+        "run_id": run_id,
     }
     for _ in range(ATTEMPTS_MAX):
         created = await ctx.db.all(
@@ -323,6 +343,8 @@ async def _create(
         )
         if created:
             return [row.task for row in created]
+        if run_id is not None and (lost := await why_not_live(ctx, run_id)):
+            raise lost
         if bad := await ctx.db.one(FIND_UNUSABLE, **parameters):
             refusal = _refusal(bad, tasks[bad.ord])
             raise _at(bad.ord, refusal) if summary is not None else refusal

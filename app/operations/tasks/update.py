@@ -18,6 +18,7 @@ from app.errors import (
     VersionConflict,
 )
 from app.operations.tasks.change import Unchanged, change
+from app.operations.tasks.fence import FENCE_ERRORS, UnderRun, under as under_run
 from app.operations.tasks.task import ONE_ASSIGNEE, PRIORITIES, EncodedTask, task_id, uuid_or_none
 from app.rpc import AgentRequest, Context, changes, given, operation
 from app.types import Id, Markdown, TaskPriority, TaskStatus, Title, Version, When, trimmed_title
@@ -60,6 +61,7 @@ class UpdateTask(AgentRequest):
         Id | None | UnsetType,
         Meta(description="Task to move it under, by id or as `T-42`; null makes it stand alone."),
     ] = UNSET
+    run_id: UnderRun = UNSET
 
     def __post_init__(self) -> None:
         """Trim the title, and take null for absent where there is nothing to clear (contract R8)."""
@@ -79,6 +81,7 @@ class UpdateTask(AgentRequest):
         ChannelNotFound,
         ChannelNotMember,
         ParentCycle,
+        *FENCE_ERRORS,
         Contended,
     ),
 )
@@ -96,6 +99,7 @@ async def update_task(ctx: Context, req: UpdateTask) -> EncodedTask:
         sent_parent_id=given(req.parent_task_id),
         kind="updated",
         version=req.version,
+        run_id=under_run(req.run_id),
         changes={
             **changes(req, "title", "description", "status"),
             **ranked(req.priority),
