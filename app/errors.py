@@ -37,6 +37,7 @@
     └── Unavailable             503  upstream_unavailable
         ├── DatabaseUnavailable
         ├── TimedOut
+        ├── CallerGone
         ├── Overloaded
         └── Contended
 
@@ -449,6 +450,13 @@ class Overloaded(Unavailable):
 
     def __init__(self) -> None:
         super().__init__("The service is overloaded or its database is away. Nothing was written; try again in a second.")
+
+
+class CallerGone(Unavailable):
+    """The caller hung up while its call was waiting. Nobody hears this; the log has it."""
+
+    def __init__(self) -> None:
+        super().__init__("The caller hung up while the call was waiting.")
 
 
 class Contended(Unavailable):

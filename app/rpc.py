@@ -47,18 +47,25 @@ class Family(msgspec.Struct, frozen=True):
     """A wire dialect: where its operations live. How it spells success and errors is in transports/envelope.py."""
 
     name: str
-    prefix: str
+    prefix: str  # of the paths of its operations
+    roots: tuple[str, ...]  # every path at or below one of these is answered in its words
 
 
-AGENT: Final = Family(name="agent", prefix="/v1/agent/")
+AGENT: Final = Family(name="agent", prefix="/v1/agent/", roots=("/v1/agent",))
 """camelCase, `{success, data, meta}`, unknown keys ignored (contract section 1)."""
 
-FAMILIES: Final = (AGENT,)
+BARE: Final = Family(name="bare", prefix="/v1/", roots=("/v1/tasks", "/v1/states"))
+"""camelCase, bare objects, errors as `{code, message}`, and paths with parameters (contract section 14)."""
+
+FAMILIES: Final = (AGENT, BARE)
 
 
 def family_at(path: str) -> Family:
     """Whose words an answer at this path uses, also where no operation is; the agents' where it is nobody's."""
-    return next((family for family in FAMILIES if path.startswith(family.prefix)), AGENT)
+    return next(
+        (family for family in FAMILIES if any(path == root or path.startswith(root + "/") for root in family.roots)),
+        AGENT,
+    )
 
 
 class Request(msgspec.Struct, kw_only=True):
@@ -74,6 +81,25 @@ class AgentRequest(Request, kw_only=True, rename="camel"):
     """Base of every request under `/v1/agent/`."""
 
     family: ClassVar[Family] = AGENT
+
+
+class BareRequest(Request, kw_only=True, rename="camel"):
+    """Base of every request under `/v1/tasks` and `/v1/states`."""
+
+    family: ClassVar[Family] = BARE
+
+
+IN_PATH: Final = {"place": "path"}
+"""For the `Meta` of a field that stands in the path."""
+
+IfMatch = Annotated[
+    str | UnsetType,
+    Meta(
+        description="The ETag you read; if it has changed since, nothing is written and you get a 409. Left out, the last write wins.",
+        extra={"place": "If-Match"},
+    ),
+]
+"""The `If-Match` header as a field of a request."""
 
 
 class Answer(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -132,7 +158,28 @@ class Page(Generic[T]):
         return cls([row.item for row in page], page[-1].cursor if len(rows) > limit else None, total)
 
 
-Result: TypeAlias = Encoded[Any] | Page[Any] | msgspec.Struct  # Any: of what, the operation's `result` says
+@dataclass(frozen=True, slots=True)
+class Tagged(Generic[T]):
+    """An answer with the version of what it shows, which goes out as its ETag."""
+
+    item: Encoded[T]
+    version: int
+
+
+def etag_of(version: int) -> str:
+    """How a version is spelled in the headers `ETag` and `If-Match`."""
+    return f'"{version}"'
+
+
+def versions_in(if_match: str | UnsetType) -> list[int] | None:
+    """The versions that `If-Match` allows; None if it allows any. What is not one of our tags matches nothing."""
+    if if_match is UNSET or if_match.strip() == "*":
+        return None
+    tags = [tag.strip() for tag in if_match.split(",")]
+    return [int(tag[1:-1]) for tag in tags if len(tag) < 13 and tag[:1] == tag[-1:] == '"' and tag[1:-1].isdecimal()]
+
+
+Result: TypeAlias = Encoded[Any] | Page[Any] | Tagged[Any] | msgspec.Struct  # Any: of what, the operation's `result` says
 Handler: TypeAlias = Callable[
     [Context, Any], Awaitable[Result]
 ]  # Any: each handler takes its own request struct
@@ -143,7 +190,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     family: Family
-    path: str
+    path: str  # with parameters as in `/v1/tasks/{taskId}`
+    method: str | None  # None: POST, and GET as well if it only reads
     status: int  # of a success
     patience_seconds: float  # how much longer than others it may take, because it waits on purpose
     scope: Scope | None
@@ -164,6 +212,7 @@ def operation(
     read_only: bool = False,
     errors: tuple[type[ApiError], ...] = (),
     path: str | None = None,
+    method: str | None = None,
     status: int = 200,
     patience_seconds: float = 0,
 ) -> Callable[[Handler], Operation]:
@@ -176,14 +225,15 @@ def operation(
         hints = get_type_hints(handler, include_extras=True)
         request, result = _checked(handler, hints.get("req")), hints.get("return")
         paged = get_origin(result) is Page
-        if get_origin(result) in (Encoded, Page):
+        if get_origin(result) in (Encoded, Page, Tagged):
             result = get_args(result)[0]
         summary, _, description = inspect.cleandoc(handler.__doc__ or "").partition("\n\n")
-        name = handler.__name__.replace("_", "-")
+        name = _camel(handler.__name__) if request.family is BARE else handler.__name__.replace("_", "-")
         return Operation(
             name=name,
             family=request.family,
             path=request.family.prefix + (name if path is None else path),
+            method=method,
             status=status,
             patience_seconds=patience_seconds,
             scope=scope,
@@ -201,11 +251,18 @@ def operation(
     return declare
 
 
-async def execute(op: Operation, ctx: Context, *, body: bytes | None = None, query: bytes = b"") -> Result:
+async def execute(
+    op: Operation,
+    ctx: Context,
+    *,
+    body: bytes | None = None,
+    query: bytes = b"",
+    placed: Mapping[str, str] | None = None,
+) -> Result:
     """Run one call: scope, decode, handler. The scope comes before the body is looked at."""
     if op.scope is not None and op.scope not in ctx.actor.scopes:
         raise ScopeMissing(op.scope)
-    req = op.decoder.from_query(query) if body is None else op.decoder.from_json(body)
+    req = op.decoder.from_query(query) if body is None else op.decoder.from_json(body, placed)
     return await op.handler(ctx, req)
 
 
@@ -221,6 +278,11 @@ def changes(req: msgspec.Struct, *fields: str) -> dict[str, object]:
 def given(value: T | UnsetType | None) -> T | None:
     """The value, with absent and null made one: for fields where clearing means nothing."""
     return None if value is UNSET else value
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(part.title() for part in rest)
 
 
 class BadDeclaration(TypeError):

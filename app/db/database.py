@@ -142,8 +142,8 @@ class Database:
         with _our_errors():
             try:
                 return await self._run_once(query, parameters)
-            except (pg_errors.DeadlockDetected, pg_errors.SerializationFailure):
-                pass  # the database undid it whole, so once more is safe
+            except (pg_errors.DeadlockDetected, pg_errors.SerializationFailure, pg_errors.ForeignKeyViolation):
+                pass  # the database undid it whole, so once more is safe; a row that was referred to is seen to be gone
             except pg_errors.QueryCanceled:
                 raise
             except psycopg.OperationalError:

@@ -19,6 +19,7 @@ import msgspec
 from app.config import Config
 from app.db import Database
 from app.errors import ApiError
+from app.jobs import leases
 
 BACK_OFF_SECONDS_MIN: Final = 1.0  # after the first failure; doubled with each further one
 BACK_OFF_SECONDS_MAX: Final = 60.0  # a database that comes back is noticed within a minute
@@ -35,7 +36,9 @@ class Job(msgspec.Struct, frozen=True):
     pause_seconds: float
 
 
-JOBS: tuple[Job, ...] = ()
+JOBS: tuple[Job, ...] = (
+    Job("leases", leases.run_once, pause_seconds=1.0),  # how long a task may lie idle after its holder is gone
+)
 
 
 async def run(db: Database, config: Config, jobs: tuple[Job, ...] = JOBS) -> None:

@@ -1,5 +1,7 @@
 """Every operation there is. Standing in this tuple is what makes one exist; all doors are derived from it."""
 
+from app.operations import states
+from app.operations.runs import bare
 from app.operations.runs.claim import claim_next_task, claim_task
 from app.operations.runs.explain import explain_task
 from app.operations.runs.finish import complete_run, fail_run, force_release_run, release_run
@@ -31,8 +33,8 @@ OPERATIONS: tuple[Operation, ...] = (
     list_comments,
     # how tasks hang together
     link_tasks,
-    unlink_tasks,
     list_task_relations,
+    unlink_tasks,
     # claims: who does what
     list_ready_tasks,
     explain_task,
@@ -47,6 +49,15 @@ OPERATIONS: tuple[Operation, ...] = (
     get_run,
     list_runs,
     list_run_log,
+    # the second contract: runs as its clients know them
+    bare.create_task,
+    bare.update_task,
+    bare.get_task,
+    bare.list_tasks,
+    bare.delete_task,
+    states.create_state,
+    states.get_state,
+    states.update_state,
     # the workspace and who is in it
     get_me,
     get_workspace_info,

@@ -4,6 +4,7 @@ The published client parses exactly these shapes (contract sections 0, 3 and 12)
 `details` always an object, and an error has no status but the eight it knows.
 """
 
+import hashlib
 from collections.abc import Callable
 from typing import Annotated, Final, NamedTuple
 
@@ -14,8 +15,10 @@ from app.clock import timestamp
 from app.db import Encoded
 from app.db.encoded import as_json
 from app.errors import ApiError
+from app.operations.runs.explain import HolderNow, Obstacle
+from app.operations.runs.run import EndReason
 from app.operations.tasks.task import Task
-from app.rpc import AGENT, Answer, Family, Page, Result
+from app.rpc import AGENT, BARE, Answer, Family, Page, Result, Tagged, etag_of
 from app.types import Timestamp
 
 
@@ -65,6 +68,15 @@ class ErrorDetails(Answer):
     channel_id: Annotated[str | UnsetType, msgspec.Meta(description="The channel that is closed to you.")] = (
         UNSET
     )
+    run_id: Annotated[str | UnsetType, msgspec.Meta(description="The run whose claim is over.")] = UNSET
+    end_reason: Annotated[EndReason | UnsetType, msgspec.Meta(description="How the claim ended.")] = UNSET
+    ended_at: Annotated[Timestamp | None | UnsetType, msgspec.Meta(description="When it ended.")] = UNSET
+    holder: Annotated[
+        HolderNow | None | UnsetType, msgspec.Meta(description="Who holds the task now; null if nobody does.")
+    ] = UNSET
+    obstacles: Annotated[
+        list[Obstacle] | UnsetType, msgspec.Meta(description="What stands in the way of a claim.")
+    ] = UNSET
     reason: Annotated[str | UnsetType, msgspec.Meta(description="Which kind of conflict it is.")] = UNSET
     sent_version: Annotated[int | UnsetType, msgspec.Meta(description="The version you sent.")] = UNSET
     current_version: Annotated[int | UnsetType, msgspec.Meta(description="The version the task is at.")] = (
@@ -118,6 +130,41 @@ def _agent_failure(error: ApiError, request_id: str) -> bytes:
     return _encode({"success": False, "error": body, "meta": meta})
 
 
+def _bare(result: Result, request_id: str) -> bytes:
+    """The result and nothing around it."""
+    if isinstance(result, Tagged):
+        result = result.item
+    if isinstance(result, Encoded):
+        return result.raw
+    if isinstance(result, Page):
+        return b"[%b]" % b",".join([item.raw for item in result.items])
+    return _encode(result)
+
+
+BARE_CODES: Final = {
+    400: "invalid_argument",
+    401: "unauthenticated",
+    403: "permission_denied",
+    404: "not_found",
+    409: "conflict",
+    429: "resource_exhausted",
+    500: "internal",
+    503: "unavailable",
+}
+
+
+def _bare_failure(error: ApiError, request_id: str) -> bytes:
+    """`{code, message}`: this dialect has no place for more (contract section 19)."""
+    return _encode({"code": BARE_CODES[error.status], "message": error.message})
+
+
+def etag(result: Result, body: bytes) -> bytes:
+    """What names the state of an answer: the version of what it shows, or else a digest of the whole of it."""
+    if isinstance(result, Tagged):
+        return etag_of(result.version).encode()
+    return b'"%b"' % hashlib.blake2b(body, digest_size=12).hexdigest().encode()
+
+
 class _Spelling(NamedTuple):
     """How a family writes what came of a call."""
 
@@ -127,4 +174,5 @@ class _Spelling(NamedTuple):
 
 _SPELLINGS: Final = {
     AGENT.name: _Spelling(_enveloped, _agent_failure),
+    BARE.name: _Spelling(_bare, _bare_failure),
 }

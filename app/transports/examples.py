@@ -39,6 +39,7 @@ from app.operations.tasks.task import Task
 from app.operations.workspace import Me, MyChannel, ResolvedIdentity, VerifyConnectionResult, WorkspaceInfo
 from app.rpc import Page, Result
 from app.transports import envelope
+from app.transports.examples_runs import RUN_ERRORS, RUN_EXAMPLES
 from app.types import Scope
 
 MOMENT: Final = "2026-03-02T09:00:00.000Z"
@@ -177,6 +178,7 @@ EXAMPLES: Final[dict[str, Example]] = {
         ),
     ),
     "list-comments": Example({"taskId": "T-43"}, _page(REMARK)),
+    **{name: Example(request, result) for name, (request, result) in RUN_EXAMPLES.items()},
     "get-me": Example(
         {},
         Me(
@@ -239,6 +241,7 @@ _ERRORS: Final[tuple[ApiError, ...]] = (
     TimedOut(),
     Overloaded(),
     Contended(),
+    *RUN_ERRORS,
 )
 ERRORS: Final[dict[type[ApiError], ApiError]] = {type(error): error for error in _ERRORS}
 

@@ -33,8 +33,8 @@ from app.errors import (
     Unavailable,
 )
 from app.operations.tasks.task import Task
-from app.rpc import Operation
-from app.transports import envelope
+from app.rpc import AGENT, BARE, Operation
+from app.transports import envelope, openapi_bare
 from app.transports.examples import EXAMPLES, answer, refusal
 
 Schema: TypeAlias = dict[str, Any]  # Any: a document is JSON of any shape
@@ -85,7 +85,7 @@ def document(operations: tuple[Operation, ...]) -> Schema:
         "servers": [{"url": "/", "description": "This server."}],
         "tags": [{"name": name, "description": about} for name, about in _tags(operations)],
         "security": [{"bearerAuth": []}],
-        "paths": {op.path: _path(op, operations) for op in operations} | PAGES,
+        "paths": _paths(operations) | PAGES,
         "components": {
             "securitySchemes": {
                 "bearerAuth": {
@@ -209,7 +209,18 @@ PAGES: Final[Schema] = {
 }
 
 
+def _paths(operations: tuple[Operation, ...]) -> Schema:
+    paths: Schema = {}
+    for op in operations:
+        paths.setdefault(op.path, {}).update(_path(op, operations))
+    return paths
+
+
 def _path(op: Operation, operations: tuple[Operation, ...]) -> Schema:
+    if op.method is not None:
+        common = _common(op, op.name)
+        required = "required" in _schema_of(op.request)
+        return {op.method.lower(): openapi_bare.method(op, common, errors_of(op), REF, prose, required=required)}
     methods: Schema = {"post": _method(op, op.name, operations) | {"requestBody": _request_body(op)}}
     if op.read_only:
         methods["get"] = _method(op, f"{op.name}.get", operations)
@@ -218,6 +229,10 @@ def _path(op: Operation, operations: tuple[Operation, ...]) -> Schema:
 
 
 def _method(op: Operation, id: str, operations: tuple[Operation, ...]) -> Schema:
+    return {**_common(op, id), "responses": {str(op.status): _success(op, operations), **_failures(op)}}
+
+
+def _common(op: Operation, id: str) -> Schema:
     return {
         "operationId": id,
         "summary": op.summary,
@@ -225,7 +240,6 @@ def _method(op: Operation, id: str, operations: tuple[Operation, ...]) -> Schema
         "tags": [tag_of(op)],
         "security": [{"bearerAuth": [] if op.scope is None else [op.scope]}],
         "parameters": [{"$ref": "#/components/parameters/RequestId"}],
-        "responses": {"200": _success(op, operations), **_failures(op)},
     }
 
 
@@ -327,7 +341,7 @@ def _link(op: Operation) -> Schema:
 
 
 def _takes_task(op: Operation) -> bool:
-    return "taskId" in op.request.__struct_encode_fields__
+    return op.family is AGENT and "taskId" in op.request.__struct_encode_fields__
 
 
 def _answers_task(op: Operation) -> bool:
@@ -351,11 +365,12 @@ def _schemas(operations: tuple[Operation, ...]) -> Schema:
     views = {
         name: view for op in operations if _takes_fields(op) for name, view in _views(op, structs).items()
     }
-    envelopes = {_envelope_name(op): _envelope(op) for op in operations}
+    envelopes = {_envelope_name(op): _envelope(op) for op in operations if op.family is AGENT}
     failures = {
         _error_name(errors[0]): _error_envelope(errors) for errors in _by_status(_all_errors(operations))
     }
-    return dict(sorted((structs | views | envelopes | failures).items()))
+    bare = {"BareError": openapi_bare.error_schema()} if any(op.family is BARE for op in operations) else {}
+    return dict(sorted((structs | views | envelopes | failures | bare).items()))
 
 
 @cache
@@ -366,7 +381,12 @@ def _structs(given: tuple[type, ...]) -> Schema:
     for struct in structs:
         schemas[struct.__name__] = _merged(schemas[struct.__name__], _resolved(_rules(struct)))
     orders = {frozenset(values): list(values) for struct in structs for values in _literals(struct)}
-    return {name: _tidied(schema, orders) for name, schema in schemas.items()}
+    by_name = {struct.__name__: struct for struct in structs}
+    return {
+        name: openapi_bare.body_schema(by_name[name], tidy) if name in by_name else tidy
+        for name, schema in schemas.items()
+        for tidy in [_tidied(schema, orders)]
+    }
 
 
 def _views(op: Operation, structs: Schema) -> Schema:
@@ -505,16 +525,17 @@ def _tidied(value: Json, orders: Mapping[frozenset[Json], list[Json]]) -> Json:
             return value
 
 
-def _literals(hint: Any) -> Iterator[tuple[Any, ...]]:  # Any: a type hint
-    """The values of every Literal in a type, as declared; msgspec sorts them."""
+def _literals(hint: Any, above: tuple[type, ...] = ()) -> Iterator[tuple[Any, ...]]:  # Any: a type hint
+    """The values of every Literal in a type, as declared; msgspec sorts them. A struct may hold itself."""
     if get_origin(hint) is Literal:
         yield get_args(hint)
     elif isinstance(hint, type) and issubclass(hint, msgspec.Struct):
-        for inner in get_type_hints(hint, include_extras=True).values():
-            yield from _literals(inner)
+        if hint not in above:
+            for inner in get_type_hints(hint, include_extras=True).values():
+                yield from _literals(inner, (*above, hint))
     else:
         for inner in get_args(hint):
-            yield from _literals(inner)
+            yield from _literals(inner, above)
 
 
 # Errors ------------------------------------------------------------------------------------------------
