@@ -131,7 +131,7 @@ UPDATE_STATE = BatchQuery(
         SELECT (e->>'ord')::int          AS ord,
                (e->>'workspaceId')::uuid AS workspace_id,
                (e->>'stateId')::uuid     AS state_id,
-               e->'versions'             AS versions,
+               nullif(e->'versions', 'null') AS versions,
                e->'variables'            AS variables,
                e->'removed'              AS removed,
                (e->>'countMax')::int     AS count_max

@@ -124,7 +124,7 @@ _INPUT: Final = """
                (e->>'actorId')::uuid      AS actor_id,
                e->>'actorKind'            AS actor_kind,
                (e->>'runId')::uuid        AS run_id,
-               e->'versions'              AS versions,
+               nullif(e->'versions', 'null') AS versions,
                e->'changes'               AS changes,
                (e->'changes'->>'parentId')::uuid   AS parent_id,
                (e->'changes'->>'workItemId')::uuid AS work_item_id
