@@ -49,6 +49,26 @@ format: .venv/dev.stamp ## format the code and mend what can be mended, then wri
 	$(BIN)/ruff format app tests
 	$(BIN)/python -m app.transports.reference
 
+ROUNDS ?= 3
+SECONDS ?= 3
+MINUTES ?= 2
+ROWS ?= 100000 1000000
+
+.PHONY: bench
+bench: .venv/run.stamp bench-setup ## measure against pgbench and other stacks, about ten minutes (ROUNDS, SECONDS, MINUTES=10)
+	$(BIN)/python -m tests.bench compare --rounds $(ROUNDS) --seconds $(SECONDS) --minutes $(MINUTES) --json .cache/bench/compare.json
+
+.PHONY: bench-scale
+bench-scale: .venv/run.stamp ## measure among ever more tasks (ROWS="100000 1000000 10000000")
+	$(BIN)/python -m tests.bench scale $(ROWS:%=--rows %) --rounds $(ROUNDS) --seconds $(SECONDS) --json .cache/bench/scale.json
+
+.PHONY: bench-report
+bench-report: .venv/run.stamp ## quote the newest runs of both in docs/performance.md
+	$(BIN)/python -m tests.bench report
+
+.PHONY: bench-setup
+bench-setup: .cache/bench/python.stamp .cache/bench/node.stamp ## install the stacks that bench compares with, into .cache/bench
+
 .PHONY: lock
 lock: .venv/bin/python ## write constraints.txt anew, with the newest versions there are
 	rm -rf .cache/lock
@@ -77,3 +97,16 @@ clean: ## remove .venv and caches, but not your data
 .venv/dev.stamp: pyproject.toml constraints.txt | .venv/run.stamp
 	$(INSTALL) --group dev
 	@touch $@
+
+.cache/bench/python.stamp: tests/bench/peers/requirements.txt | .venv/bin/python
+	@rm -rf .cache/bench/venv
+	$(BIN)/python -m venv .cache/bench/venv
+	.cache/bench/venv/bin/python -m pip install --quiet --requirement $<
+	@touch $@
+
+# Without npm there is no stamp: the rows of the Node stacks are left out, and it is said each time.
+.cache/bench/node.stamp: tests/bench/peers/package.json tests/bench/peers/package-lock.json
+	@mkdir -p .cache/bench
+	@cp $^ .cache/bench
+	@if command -v npm >/dev/null; then npm ci --silent --no-audit --no-fund --prefix .cache/bench && touch $@; \
+	else echo 'There is no npm, so the bench leaves Fastify out. Debian and Ubuntu: apt-get install nodejs npm' >&2; fi

@@ -4,7 +4,6 @@ Decoding is strict: `"3"` is not a number. The one licence is that a whole numbe
 a published client types numbers as floats (contract 0.6).
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
@@ -19,8 +18,7 @@ Json: TypeAlias = "dict[str, Json] | list[Json] | str | float | bool | None"
 """JSON of any shape, before it is checked; `float` includes int."""
 
 QUERY_PARAMETERS_MAX: Final = 100  # more than any operation has fields, repeated lists included
-
-_PLACE: Final = re.compile(r"^(?P<what>.*?) - at `\$(?P<place>.*)`$", re.DOTALL)
+COMPLAINT_CHARACTERS_MAX: Final = 200  # some quote the value, which may be as long as the whole body
 
 
 class Decoder(Generic[S]):
@@ -32,8 +30,12 @@ class Decoder(Generic[S]):
         kinds = {f.encode_name: msgspec.inspect.type_info(f.type) for f in msgspec.structs.fields(request)}
         self._known = frozenset(kinds)
         self._elsewhere = frozenset(places(request))
-        self._lists = frozenset(name for name, kind in kinds.items() if _takes(msgspec.inspect.ListType, kind))
-        self._moments = frozenset(name for name, kind in kinds.items() if _takes(msgspec.inspect.DateTimeType, kind))
+        self._lists = frozenset(
+            name for name, kind in kinds.items() if _takes(msgspec.inspect.ListType, kind)
+        )
+        self._moments = frozenset(
+            name for name, kind in kinds.items() if _takes(msgspec.inspect.DateTimeType, kind)
+        )
 
     def from_json(self, body: bytes, placed: Mapping[str, str] | None = None) -> S:
         """Decode a JSON body; an empty one counts as `{}`. `placed` are fields that stand elsewhere, in the path for instance."""
@@ -44,8 +46,8 @@ class Decoder(Generic[S]):
             except msgspec.ValidationError as e:
                 if "got `float`" not in str(e):
                     raise
-                req = msgspec.convert(_whole_object(body, placed), self._request)
-            if placed is not None or b"\\u0000" in body:
+                req = self._joined(body, placed or {}, whole=True)
+            if placed or b"\\u0000" in body:
                 refuse_nul(req)
         except msgspec.ValidationError as e:
             raise explained(e) from None
@@ -60,12 +62,12 @@ class Decoder(Generic[S]):
             raise InvalidInput(message) from None
         return req
 
-    def _joined(self, body: bytes, placed: Mapping[str, str]) -> S:
+    def _joined(self, body: bytes, placed: Mapping[str, str], *, whole: bool = False) -> S:
         """A request of which some fields stand elsewhere: there they count, whatever the body says."""
         sent = msgspec.json.decode(body, type=dict[str, Any])  # Any: JSON of any shape, before it is checked
-        for name in self._elsewhere:
+        for name in self._elsewhere if placed else ():
             sent.pop(name, None)
-        return msgspec.convert({**sent, **placed}, self._request)
+        return msgspec.convert({**(_whole_object(sent) if whole else sent), **placed}, self._request)
 
     def from_query(self, query: bytes) -> S:
         """Decode a query string; a list is written by repeating its parameter."""
@@ -114,11 +116,12 @@ def places(request: type[msgspec.Struct]) -> dict[str, str]:
 
 def explained(error: msgspec.ValidationError) -> InvalidInput:
     """What msgspec complains of, with the place as a field name."""
-    if match := _PLACE.match(str(error)):
-        field = match["place"].lstrip(".")
-        what = match["what"]
-        return InvalidInput(f"`{field}`: {what}." if field else f"{what}.", field=field or None)
-    return InvalidInput(f"{error}.")
+    what, found, place = str(error).rpartition(
+        " - at `$"
+    )  # the last: a value that is quoted may say the same
+    field = place.removesuffix("`").lstrip(".") if found else ""
+    what = (what if found else place)[:COMPLAINT_CHARACTERS_MAX]
+    return InvalidInput(f"`{field}`: {what}." if field else f"{what}.", field=field or None)
 
 
 def _takes(wanted: type[msgspec.inspect.Type], kind: msgspec.inspect.Type) -> bool:
@@ -129,6 +132,10 @@ def _takes(wanted: type[msgspec.inspect.Type], kind: msgspec.inspect.Type) -> bo
             return any(_takes(wanted, inner) for inner in kinds)
         case _:
             return isinstance(kind, wanted)
+
+
+def _whole_object(sent: dict[str, Any]) -> dict[str, Any]:  # Any: as above
+    return {key: _whole(value) for key, value in sent.items()}
 
 
 def _whole(value: Json) -> Json:
@@ -144,13 +151,7 @@ def _whole(value: Json) -> Json:
             return value
 
 
-def _whole_object(body: bytes, placed: Mapping[str, str] | None) -> Json:
-    """A body with `3.0` as `3`, and what stands elsewhere."""
-    whole = _whole(msgspec.json.decode(body))
-    return {**whole, **placed} if placed and isinstance(whole, dict) else whole
-
-
-def refuse_nul(value: object) -> None:
+def refuse_nul(value: "Json | msgspec.Struct") -> None:
     """Raise InvalidInput where a request holds the one character that Postgres cannot store.
 
     Only what was understood is looked at: a key we do not know is ignored whatever it holds.

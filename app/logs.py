@@ -61,9 +61,10 @@ class RequestLog:
         code: str | None,
     ) -> bytes:
         if not self._as_json:
-            text = f"{status} {method} {path} {ms:.1f}ms by={actor or '-'} request={request_id}"
+            shown = path if _plain(path) and " " not in path else msgspec.json.encode(path).decode()
+            text = f"{status} {method} {shown} {ms:.1f}ms by={actor or '-'} request={request_id}"
             line = f"{timestamp().decode()} {text}{f' error={code}' if code else ''}"
-            return line.encode("utf-8", "backslashreplace").replace(b"\n", b"\\n") + b"\n"
+            return line.encode("utf-8", "backslashreplace") + b"\n"
         quoted = b'"%b"' % path.encode() if _plain(path) else msgspec.json.encode(path)
         return (
             b'{"time":"%b","status":%d,"method":"%b","path":%b,"ms":%.2f,"actor":%b,"request":"%b"%b}\n'

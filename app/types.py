@@ -53,7 +53,15 @@ Handle = Annotated[str, Meta(min_length=1, max_length=NAME_CHARACTERS_MAX, extra
 When = Annotated[datetime, Meta(tz=True)]
 """A moment as RFC 3339 with an offset, such as `2026-12-01T09:00:00Z`."""
 
-Timestamp = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+Timestamp = Annotated[
+    str,
+    Meta(
+        extra_json_schema={
+            "format": "date-time",
+            "pattern": r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$",
+        }
+    ),
+]
 """A moment in an answer: RFC 3339 in UTC with milliseconds and `Z`."""
 
 Version = Annotated[int, Meta(ge=1, le=VERSION_MAX)]

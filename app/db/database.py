@@ -8,6 +8,7 @@ What the driver raises leaves here as one of our own errors, or not at all. Behi
 transaction mode nothing can be kept on a connection, so there everything goes through the pool.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Final, TypeVar
@@ -19,7 +20,7 @@ from psycopg import errors as pg_errors
 
 from app.db.adapters import adapt, dump, load
 from app.db.batcher import Batcher, Item, encode_items
-from app.db.pipeline import CONNECT_TIMEOUT_SECONDS, PipelineConnection
+from app.db.pipeline import CONNECT_TIMEOUT_SECONDS, SILENCE_GRACE_SECONDS, PipelineConnection
 from app.db.query import BatchQuery, Query
 from app.errors import DatabaseUnavailable, TimedOut
 
@@ -29,6 +30,7 @@ WRITERS: Final = 2  # one waits for its commit while the other works; more gaine
 ASKERS: Final = 2  # the same for batches that only read, so that they do not wait behind a commit
 READERS: Final = 2
 CHECKOUT_TIMEOUT_SECONDS: Final = 5.0  # longest wait for a connection of the pool before the caller hears 503
+RECONNECT_TIMEOUT_SECONDS: Final = 1.0  # then the pool gives up, and the next caller makes it try again at once
 LOCK_TIMEOUT_MILLISECONDS: Final = 500  # a batch that waits this long for one row is run item by item instead
 
 
@@ -44,6 +46,7 @@ class Database:
             min_size=min(2, connections_max),
             max_size=connections_max,
             timeout=CHECKOUT_TIMEOUT_SECONDS,
+            reconnect_timeout=RECONNECT_TIMEOUT_SECONDS,
             open=False,
             name="baton",
             configure=_configure,
@@ -53,6 +56,7 @@ class Database:
                 **({"prepare_threshold": None} if pooler else {"prepare_threshold": 1, "options": settings}),
             },
         )
+        self._silence_seconds_max = statement_timeout_seconds + SILENCE_GRACE_SECONDS
         self._writes = Batcher(self._alone)
         self._asks = Batcher(self._alone)
         self._readers: list[PipelineConnection] = []
@@ -130,7 +134,11 @@ class Database:
     async def transaction(self) -> AsyncGenerator["Transaction"]:
         """One connection in one transaction, for work that truly needs more than one statement."""
         with _our_errors():
-            async with self._pool.connection() as connection, connection.transaction():
+            async with (
+                self._pool.connection() as connection,
+                asyncio.timeout(self._silence_seconds_max),
+                connection.transaction(),
+            ):
                 yield Transaction(connection)
 
     async def _alone(self, batch: BatchQuery[R], item: Item) -> R | None:
@@ -154,7 +162,7 @@ class Database:
             return await self._run_once(query, parameters)
 
     async def _run_once(self, query: Query[R], parameters: Mapping[str, object]) -> list[R]:
-        async with self._pool.connection() as connection:
+        async with self._pool.connection() as connection, asyncio.timeout(self._silence_seconds_max):
             return await _fetch(connection, query, parameters)
 
 
@@ -197,6 +205,7 @@ def _our_errors() -> Generator[None]:
         psycopg.InterfaceError,
         psycopg_pool.PoolTimeout,
         psycopg_pool.PoolClosed,
+        TimeoutError,  # the server says nothing at all
     ) as e:
         raise DatabaseUnavailable from e
 

@@ -64,6 +64,7 @@ class PipelineConnection:
         self._line: deque[_Sent] = deque()
         self._names: dict[str, bytes] = {}  # of the statements prepared on this connection
         self._writing = False
+        self._socket = -1
         self._lost = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop  # from open() on
         self._keeper: asyncio.Task[None]
@@ -122,9 +123,9 @@ class PipelineConnection:
             self._lose(str(e))
             return
         if more and not self._writing:
-            self._loop.add_writer(connection.pgconn.socket, self._write)
+            self._loop.add_writer(self._socket, self._write)
         elif self._writing and not more:
-            self._loop.remove_writer(connection.pgconn.socket)
+            self._loop.remove_writer(self._socket)
         self._writing = more
 
     def _read(self) -> None:
@@ -160,7 +161,8 @@ class PipelineConnection:
         self._writing = False
         self._lost.clear()
         self._connection = connection
-        self._loop.add_reader(connection.pgconn.socket, self._read)
+        self._socket = connection.pgconn.socket
+        self._loop.add_reader(self._socket, self._read)
         self._on_up()
 
     def _lose(self, why: str) -> None:
@@ -176,9 +178,9 @@ class PipelineConnection:
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        with suppress(OSError, ValueError, psycopg.Error):  # its socket may be gone already
-            self._loop.remove_reader(connection.pgconn.socket)
-            self._loop.remove_writer(connection.pgconn.socket)
+        # By the number it had: libpq may have closed it already, and the next connection may get the same one.
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
         connection.pgconn.finish()
         line, self._line = self._line, deque()
         for sent in line:

@@ -40,7 +40,7 @@ class Pagination(Answer):
         str | None,
         msgspec.Meta(description="Send it as `cursor` to get the next page; null on the last one."),
     ]
-    history_cutoff: Annotated[None, msgspec.Meta(description="Always null: nothing is hidden.")] = None
+    history_cutoff: Annotated[None, msgspec.Meta(description="Always null: nothing is hidden.")]
     total: Annotated[
         int | UnsetType, msgspec.Meta(description="How many match in all, if you asked with `includeTotal`.")
     ] = UNSET
@@ -114,6 +114,7 @@ def _enveloped(result: Result, request_id: str) -> bytes:
                 Pagination(
                     has_more=result.cursor is not None,
                     cursor=result.cursor,
+                    history_cutoff=None,
                     total=UNSET if result.total is None else result.total,
                 )
             ),

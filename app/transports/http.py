@@ -63,7 +63,11 @@ class RpcEndpoint:
         call = _Call(scope["method"], scope["path"])
         aside: list[tuple[bytes, bytes]] = []
         try:
-            status, body, aside = await self._answer(call, scope, headers, receive, request_id)
+            try:
+                async with asyncio.timeout(self._timeout_seconds) as patience:
+                    status, body, aside = await self._answer(call, scope, headers, receive, request_id, patience)
+            except TimeoutError:
+                raise TimedOut from None
             retry_after = None
         except ApiError as e:
             status, body, retry_after, call.code = (
@@ -91,7 +95,13 @@ class RpcEndpoint:
         )
 
     async def _answer(
-        self, call: "_Call", scope: Scope, headers: dict[bytes, bytes], receive: Receive, request_id: str
+        self,
+        call: "_Call",
+        scope: Scope,
+        headers: dict[bytes, bytes],
+        receive: Receive,
+        request_id: str,
+        patience: asyncio.Timeout,
     ) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
         # Who asks comes before what they ask for: to a stranger every path looks the same.
         actor = await self._keys.actor(headers.get(b"authorization"))
@@ -101,11 +111,10 @@ class RpcEndpoint:
         body = await _read(headers, receive) if call.method != "GET" else None if placed is None else b""
         ctx = Context(self._db, actor, request_id)
         work = execute(op, ctx, body=body, query=scope["query_string"], placed=placed)
-        try:
-            async with asyncio.timeout(self._timeout_seconds + op.patience_seconds):
-                result = await (_while_connected(work, receive) if op.patience_seconds else work)
-        except TimeoutError:
-            raise TimedOut from None
+        if op.patience_seconds:
+            patience.reschedule(asyncio.get_running_loop().time() + self._timeout_seconds + op.patience_seconds)
+            work = _while_connected(work, receive)
+        result = await work
         answer = envelope.success(result, request_id, op.family)
         aside = [(b"etag", envelope.etag(result, answer))] if op.family is BARE else []
         return op.status, answer, aside

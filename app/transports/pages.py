@@ -4,6 +4,7 @@ Apart from that they are like every other answer: JSON, a request id, a line in 
 a framework.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -14,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.db import Database, Query
-from app.errors import ApiError, InternalError, UnknownPath
+from app.errors import ApiError, DatabaseUnavailable, InternalError, UnknownPath
 from app.logs import RequestLog
 from app.transports import envelope
 
@@ -30,6 +31,7 @@ class Alive(msgspec.Struct):
 ALIVE = Query(Alive, "SELECT true")
 
 OK: Final = b'{"ok":true}'
+HEALTHZ_SECONDS_MAX: Final = 2.0  # whoever asks wants to hear no, rather than nothing
 
 
 class Page:
@@ -79,7 +81,12 @@ def healthz(db: Database) -> Callable[[], Awaitable[bytes]]:
     """Whether the service can serve: it runs, and its database answers."""
 
     async def write() -> bytes:
-        await db.one(ALIVE)
+        asked = asyncio.create_task(db.one(ALIVE))
+        await asyncio.wait({asked}, timeout=HEALTHZ_SECONDS_MAX)
+        if not asked.done():
+            asked.cancel()  # not awaited: letting go of a silent server takes a while
+            raise DatabaseUnavailable
+        await asked
         return OK
 
     return write

@@ -9,7 +9,9 @@ from app.operations import block_task, create_task, list_comments, list_tasks, u
 from tests.conftest import World
 
 
-@pytest.mark.parametrize("status", ["triage", "backlog", "todo", "in_progress", "in_review", "done", "cancelled"])
+@pytest.mark.parametrize(
+    "status", ["triage", "backlog", "todo", "in_progress", "in_review", "done", "cancelled"]
+)
 async def test_a_task_is_blocked_from_any_status_and_keeps_its_stamps(workspace: World, status: str) -> None:
     bot = await workspace.agent()
     task = await bot(create_task, title="x")
@@ -50,13 +52,18 @@ async def test_blocking_again_changes_nothing_but_keeps_the_new_reason(workspace
 async def test_blocking_at_once_blocks_once_and_keeps_every_reason(workspace: World) -> None:
     bot = await workspace.agent()
     task = await bot(create_task, title="x")
-    answers = await asyncio.gather(*(bot(block_task, task_id=task.id, reason=f"reason {n}") for n in range(8)))
+    answers = await asyncio.gather(
+        *(bot(block_task, task_id=task.id, reason=f"reason {n}") for n in range(8))
+    )
     assert {(answer.status, answer.version) for answer in answers} == {("blocked", 2)}
     said = {comment.body for comment in await bot(list_comments, task_id=task.id)}
     assert said == {f"reason {n}" for n in range(8)}
 
 
-@pytest.mark.parametrize("fields", [{}, {"reason": None}, {"reason": ""}, {"reason": 7}, {"reason": "x" * 100_001}, {"reason": "\0"}])
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"reason": None}, {"reason": ""}, {"reason": 7}, {"reason": "x" * 100_001}, {"reason": "\0"}],
+)
 async def test_a_reason_is_required(workspace: World, fields: dict[str, object]) -> None:
     bot = await workspace.agent()
     task = await bot(create_task, title="x")

@@ -7,7 +7,9 @@ from app.operations import cancel_task, complete_task, create_task, list_comment
 from tests.conftest import World
 
 
-@pytest.mark.parametrize("status", ["triage", "backlog", "todo", "in_progress", "blocked", "in_review", "done"])
+@pytest.mark.parametrize(
+    "status", ["triage", "backlog", "todo", "in_progress", "blocked", "in_review", "done"]
+)
 async def test_a_task_is_cancelled_from_any_status(workspace: World, status: str) -> None:
     bot = await workspace.agent()
     task = await bot(create_task, title="x")
@@ -27,7 +29,10 @@ async def test_the_reason_becomes_a_comment_of_the_same_change(workspace: World)
     assert comment.created_at == cancelled.updated_at
     _, change, remark = await workspace.events(task.id)
     assert (change["kind"], change["version"]) == ("cancelled", 2)
-    assert change["changes"] == {"status": ["todo", "cancelled"], "cancelledAt": [None, cancelled.cancelled_at]}
+    assert change["changes"] == {
+        "status": ["todo", "cancelled"],
+        "cancelledAt": [None, cancelled.cancelled_at],
+    }
     assert (remark["kind"], remark["version"], remark["subject_id"]) == ("commented", 2, comment.id)
 
 

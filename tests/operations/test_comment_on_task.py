@@ -104,10 +104,17 @@ async def test_a_reader_of_its_channel_may_not_comment(workspace: World) -> None
 
 
 async def test_a_handle_in_the_body_addresses_whoever_has_it(workspace: World) -> None:
-    ada, bot, helper = await workspace.user("ada"), await workspace.agent("bot"), await workspace.agent("helper")
+    ada, bot, helper = (
+        await workspace.user("ada"),
+        await workspace.agent("bot"),
+        await workspace.agent("helper"),
+    )
     task = await bot(create_task, title="x")
     comment = await bot(comment_on_task, task_id=task.id, body="@Ada and @helper, please. @ada?")
-    assert {(mention.id, mention.type) for mention in comment.mentions} == {(ada.id, "user"), (helper.id, "agent")}
+    assert {(mention.id, mention.type) for mention in comment.mentions} == {
+        (ada.id, "user"),
+        (helper.id, "agent"),
+    }
     assert len(comment.mentions) == 2
     for caller in (ada, helper):
         assert [seen.id for seen in await caller(list_tasks)] == [task.id]
@@ -115,7 +122,13 @@ async def test_a_handle_in_the_body_addresses_whoever_has_it(workspace: World) -
 
 async def test_code_addresses_nobody(workspace: World) -> None:
     bot, helper = await workspace.agent("bot"), await workspace.agent("helper")
-    code = ["`@helper`", "``run @helper ` ``", "```\n@helper\n```", "```py\n@helper\ndef f(): ...", "~~~\n@helper\n~~~"]
+    code = [
+        "`@helper`",
+        "``run @helper ` ``",
+        "```\n@helper\n```",
+        "```py\n@helper\ndef f(): ...",
+        "~~~\n@helper\n~~~",
+    ]
     for body in code:
         assert await addressed(bot, body) == set()
         assert await addressed(bot, f"@helper\n{body}") == {helper.id}
@@ -137,7 +150,9 @@ async def test_an_email_address_addresses_nobody(workspace: World) -> None:
         assert await addressed(bot, body) == set(), body
 
 
-@pytest.mark.parametrize("body", ["@helper", "(@helper)", "@helper's", "@helper.", "**@helper**:", "to @helper,@bot", "é @HELPER!"])
+@pytest.mark.parametrize(
+    "body", ["@helper", "(@helper)", "@helper's", "@helper.", "**@helper**:", "to @helper,@bot", "é @HELPER!"]
+)
 async def test_punctuation_around_a_handle_does_not_hide_it(workspace: World, body: str) -> None:
     bot, helper = await workspace.agent("bot"), await workspace.agent("helper")
     assert helper.id in await addressed(bot, body)
@@ -159,7 +174,11 @@ async def test_a_body_addresses_twenty_at_most(workspace: World) -> None:
 
 
 async def test_mentions_address_besides_the_body_and_each_only_once(workspace: World) -> None:
-    ada, bot, helper = await workspace.user("ada"), await workspace.agent("bot"), await workspace.agent("helper")
+    ada, bot, helper = (
+        await workspace.user("ada"),
+        await workspace.agent("bot"),
+        await workspace.agent("helper"),
+    )
     mentions = [{"id": ada.id, "type": "user"}, {"id": helper.id}, {"id": helper.id.upper(), "type": "agent"}]
     assert await addressed(bot, "@helper", mentions=mentions) == {ada.id, helper.id}
     assert await addressed(bot, "nobody", mentions=None) == set()
@@ -179,15 +198,29 @@ async def test_a_mention_must_be_someone_of_this_workspace(workspace: World, oth
 
 
 @pytest.mark.parametrize(
-    "mentions", [7, "ada", [{}], ["ada"], [{"id": ""}], [{"id": "x", "type": "team"}], [{"id": "x"}] * 21, [{"id": "\0"}]]
+    "mentions",
+    [
+        7,
+        "ada",
+        [{}],
+        ["ada"],
+        [{"id": ""}],
+        [{"id": "x", "type": "team"}],
+        [{"id": "x"}] * 21,
+        [{"id": "\0"}],
+    ],
 )
-async def test_mentions_that_are_no_list_of_up_to_twenty_are_refused(workspace: World, mentions: object) -> None:
+async def test_mentions_that_are_no_list_of_up_to_twenty_are_refused(
+    workspace: World, mentions: object
+) -> None:
     bot = await workspace.agent()
     with pytest.raises(InvalidInput):
         await addressed(bot, "x", mentions=mentions)
 
 
-async def test_a_private_agent_can_be_addressed_by_whoever_shares_an_owner_or_a_channel_with_it(workspace: World) -> None:
+async def test_a_private_agent_can_be_addressed_by_whoever_shares_an_owner_or_a_channel_with_it(
+    workspace: World,
+) -> None:
     ada, bob = await workspace.user("ada", channels=[]), await workspace.user("bob", channels=[])
     secret = await workspace.agent("secret", owner="ada", private=True, channels=[])
     sister = await workspace.agent("sister", owner="ada", channels=[])

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from app.errors import TaskNotFound
-from app.operations import complete_task, create_task, get_task, list_comments, update_task
+from app.operations import block_task, complete_task, create_task, get_task, list_comments, update_task
 from tests.conftest import World
 
 OTHER_STATUSES = ["triage", "backlog", "todo", "in_progress", "blocked", "in_review", "cancelled"]
@@ -41,14 +41,19 @@ async def test_completing_at_once_completes_once(workspace: World) -> None:
     assert len(await workspace.events(task.id)) == 2
 
 
-async def test_it_wins_against_others_who_change_the_task(workspace: World) -> None:
+async def test_it_gets_its_turn_among_others_who_change_the_task(workspace: World) -> None:
     bot = await workspace.agent()
     task = await bot(create_task, title="x")
-    _, done = await asyncio.gather(
-        bot(update_task, task_id=task.id, version=1, title="y"), bot(complete_task, task_id=task.id), return_exceptions=True
+    async with asyncio.TaskGroup() as group:
+        done = group.create_task(bot(complete_task, task_id=task.id))
+        for n in range(4):
+            group.create_task(bot(block_task, task_id=task.id, reason=f"{n}"))
+    assert done.result().status == "done"
+    kinds = [event["kind"] for event in await workspace.events(task.id) if event["kind"] != "commented"]
+    assert sorted(kinds) in (
+        ["blocked", "completed", "created"],
+        ["blocked", "blocked", "completed", "created"],
     )
-    assert done.status == "done"
-    assert (await bot(get_task, task_id=task.id)).status == "done"
 
 
 async def test_the_log_says_who_completed_it(workspace: World) -> None:
@@ -74,7 +79,9 @@ async def test_a_version_is_not_looked_at(workspace: World) -> None:
     assert (await bot(complete_task, task_id="T-1", version=99)).version == 2
 
 
-@pytest.mark.parametrize("name", ["T-2", "T-", "x", "t-0", "T-99999999999999999999", "00000000-0000-7000-8000-000000000000"])
+@pytest.mark.parametrize(
+    "name", ["T-2", "T-", "x", "t-0", "T-99999999999999999999", "00000000-0000-7000-8000-000000000000"]
+)
 async def test_a_task_that_is_not_there_cannot_be_done(workspace: World, name: str) -> None:
     bot = await workspace.agent()
     await bot(create_task, title="x")

@@ -57,14 +57,21 @@ async def test_a_row_takes_everything_that_create_task_does(workspace: World) ->
         tasks=[{**fields, "parentTaskId": parent.id}, {**fields, "parentTaskId": "t-1"}],
     )
     for task in (by_id, by_identifier):
-        assert (task.title, task.description, task.status, task.priority) == ("part", "of it", "in_progress", "urgent")
+        assert (task.title, task.description, task.status, task.priority) == (
+            "part",
+            "of it",
+            "in_progress",
+            "urgent",
+        )
         assert (task.assignee_user_id, task.channel_id, task.parent_task_id) == (ada.id, channel, parent.id)
         assert (task.due_at, task.started_at) == ("2026-12-01T09:00:00.000Z", task.created_at)
 
 
 async def test_each_task_has_its_own_event_and_participants(workspace: World) -> None:
     ada, bot = await workspace.user("ada"), await workspace.agent("bot")
-    one, two = await bot(create_tasks_bulk, tasks=[{"title": "one"}, {"title": "two", "assigneeUserId": ada.id}])
+    one, two = await bot(
+        create_tasks_bulk, tasks=[{"title": "one"}, {"title": "two", "assigneeUserId": ada.id}]
+    )
     for task in (one, two):
         [event] = await workspace.events(task.id)
         assert (event["kind"], event["version"], event["actor_id"]) == ("created", 1, bot.id)
@@ -89,7 +96,9 @@ async def test_each_task_has_its_own_event_and_participants(workspace: World) ->
         ("[" * 100_000, "not one that holds a JSON array"),
     ],
 )
-async def test_what_is_no_array_of_one_to_fifty_rows_is_refused(workspace: World, tasks: object, said: str) -> None:
+async def test_what_is_no_array_of_one_to_fifty_rows_is_refused(
+    workspace: World, tasks: object, said: str
+) -> None:
     bot = await workspace.agent()
     with pytest.raises(InvalidInput, match=said) as refused:
         await bot(create_tasks_bulk, tasks=tasks)
@@ -138,7 +147,7 @@ async def test_one_bad_row_is_named_and_nothing_is_created(
 @pytest.mark.parametrize("row", [7, None, "x", [], '{"title": "x"}'])
 async def test_a_row_that_is_no_object_is_refused(workspace: World, row: object) -> None:
     bot = await workspace.agent()
-    with pytest.raises(InvalidInput, match="Row 1: .*object"):
+    with pytest.raises(InvalidInput, match=r"Row 1: .*object"):
         await bot(create_tasks_bulk, tasks=json.dumps([GOOD, row]))
     with pytest.raises(InvalidInput, match=r"tasks\[1\]"):
         await bot(create_tasks_bulk, tasks=[GOOD, row])
@@ -172,7 +181,9 @@ async def test_a_channel_row_needs_a_posting_member(workspace: World) -> None:
 
 async def test_batches_created_at_once_share_no_identifier_and_stay_consecutive(workspace: World) -> None:
     bots = [await workspace.agent(f"bot-{n}") for n in range(4)]
-    batches = await asyncio.gather(*(bot(create_tasks_bulk, tasks=[GOOD] * 20) for bot in bots for _ in range(3)))
+    batches = await asyncio.gather(
+        *(bot(create_tasks_bulk, tasks=[GOOD] * 20) for bot in bots for _ in range(3))
+    )
     numbers = [[int(task.identifier[2:]) for task in batch] for batch in batches]
     assert all(batch == list(range(batch[0], batch[0] + 20)) for batch in numbers)
     assert sorted(number for batch in numbers for number in batch) == list(range(1, 241))
@@ -244,7 +255,9 @@ async def test_a_refused_batch_posts_nothing(workspace: World) -> None:
     _, bot, _, channel = await summarised(workspace)
     with pytest.raises(TaskNotFound):
         await bot(
-            create_tasks_bulk, tasks=[GOOD, {"title": "x", "parentTaskId": str(uuid4())}], summary_channel_id=channel
+            create_tasks_bulk,
+            tasks=[GOOD, {"title": "x", "parentTaskId": str(uuid4())}],
+            summary_channel_id=channel,
         )
     assert await messages(workspace) == []
 

@@ -16,7 +16,13 @@ async def test_an_agent_learns_who_and_where_it_is(workspace: World) -> None:
     assert (me.id, me.kind, me.handle, me.name) == (bot.id, "agent", "bot", "Build Bot")
     assert (me.workspace_id, me.workspace_slug, me.owner_id) == (workspace.id, workspace.slug, ada.id)
     her = await ada(get_me)
-    assert (her.id, her.kind, her.handle, her.name, her.owner_id) == (ada.id, "user", "ada", "Ada Lovelace", None)
+    assert (her.id, her.kind, her.handle, her.name, her.owner_id) == (
+        ada.id,
+        "user",
+        "ada",
+        "Ada Lovelace",
+        None,
+    )
 
 
 async def test_channels_come_by_name_with_the_role_there(workspace: World) -> None:
@@ -55,7 +61,9 @@ async def test_archived_channels_are_left_out(workspace: World) -> None:
         ("all", sorted(admin.ALL_SCOPES)),
     ],
 )
-async def test_any_key_may_ask_and_learns_its_own_scopes(workspace: World, scopes: str, expected: list[str]) -> None:
+async def test_any_key_may_ask_and_learns_its_own_scopes(
+    workspace: World, scopes: str, expected: list[str]
+) -> None:
     bot = await workspace.agent("bot", scopes=scopes)
     assert (await bot(get_me)).scopes == expected
 

@@ -25,7 +25,9 @@ async def test_a_workspace_tells_its_name_and_counts_users_agents_and_channels(
 
 async def test_archived_channels_do_not_count(workspace: World) -> None:
     bot = await workspace.agent()
-    await workspace.rows("UPDATE channels SET archived_at = now() WHERE workspace_id = %(workspace)s RETURNING id")
+    await workspace.rows(
+        "UPDATE channels SET archived_at = now() WHERE workspace_id = %(workspace)s RETURNING id"
+    )
     assert (await bot(get_workspace_info)).channel_count == 0
 
 

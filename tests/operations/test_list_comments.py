@@ -76,7 +76,9 @@ async def test_a_limit_below_one_or_that_is_no_number_is_refused(workspace: Worl
         await bot(list_comments, task_id=task.id, limit=limit)
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "T-1", str(uuid4()) + "\n", "{" + str(uuid4()) + "}", 7, "\0", "9" * 10_000])
+@pytest.mark.parametrize(
+    "cursor", ["", "x", "T-1", str(uuid4()) + "\n", "{" + str(uuid4()) + "}", 7, "\0", "9" * 10_000]
+)
 async def test_a_cursor_that_no_page_gave_is_refused(workspace: World, cursor: object) -> None:
     bot, task = await commented(workspace, 1)
     with pytest.raises(InvalidInput):
@@ -88,7 +90,9 @@ async def test_a_null_cursor_starts_at_the_beginning(workspace: World) -> None:
     assert bodies(await bot(list_comments, task_id=task.id, cursor=None)) == [0, 1]
 
 
-async def test_the_comments_of_an_invisible_task_do_not_exist(workspace: World, other_workspace: World) -> None:
+async def test_the_comments_of_an_invisible_task_do_not_exist(
+    workspace: World, other_workspace: World
+) -> None:
     _, task = await commented(workspace, 1)
     for stranger in (await workspace.agent("stranger"), await other_workspace.agent("bot")):
         for name in (task.id, "T-1", "T-9", str(uuid4())):

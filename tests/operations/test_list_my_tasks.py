@@ -17,7 +17,11 @@ PRIORITIES: Final = ["none", "low", "medium", "high", "urgent"]
 
 async def every_kind(bot: Caller) -> list[Any]:
     """One task of mine for every status and priority, twice, in the order in which they were created."""
-    rows = [{"title": "x", "priority": priority, "assigneeAgentId": bot.id} for priority in PRIORITIES for _ in STATUSES]
+    rows = [
+        {"title": "x", "priority": priority, "assigneeAgentId": bot.id}
+        for priority in PRIORITIES
+        for _ in STATUSES
+    ]
     tasks = [*await bot(create_tasks_bulk, tasks=rows), *await bot(create_tasks_bulk, tasks=rows)]
     return await asyncio.gather(
         *(
@@ -65,7 +69,14 @@ async def test_pages_neither_skip_nor_repeat(workspace: World, limit: int) -> No
 async def test_statuses_filter(workspace: World) -> None:
     bot = await workspace.agent()
     tasks = await every_kind(bot)
-    asked: list[str | list[str]] = [*STATUSES, "open", ["done", "todo"], ["open", "cancelled"], ["done", "cancelled"], []]
+    asked: list[str | list[str]] = [
+        *STATUSES,
+        "open",
+        ["done", "todo"],
+        ["open", "cancelled"],
+        ["done", "cancelled"],
+        [],
+    ]
     for status in asked:
         wanted = set(STATUSES) if not status else {status} if isinstance(status, str) else set(status)
         if "open" in wanted:

@@ -9,7 +9,9 @@ from app.operations import create_task, get_task, list_my_tasks, list_tasks, rel
 from tests.conftest import World
 
 
-@pytest.mark.parametrize("status", ["triage", "backlog", "todo", "in_progress", "blocked", "in_review", "done", "cancelled"])
+@pytest.mark.parametrize(
+    "status", ["triage", "backlog", "todo", "in_progress", "blocked", "in_review", "done", "cancelled"]
+)
 async def test_the_assignment_goes_and_the_status_stays(workspace: World, status: str) -> None:
     bot = await workspace.agent()
     task = await bot(create_task, title="x", assignee_agent_id=bot.id)
@@ -27,7 +29,9 @@ async def test_a_human_releases_too(workspace: World) -> None:
     assert (await ada(release_task, task_id=task.id)).assignee_user_id is None
 
 
-async def test_someone_elses_task_cannot_be_released_not_even_by_its_creator_or_their_owner(workspace: World) -> None:
+async def test_someone_elses_task_cannot_be_released_not_even_by_its_creator_or_their_owner(
+    workspace: World,
+) -> None:
     ada = await workspace.user("ada")
     bot, helper = await workspace.agent("bot", owner="ada"), await workspace.agent("helper", owner="ada")
     task = await bot(create_task, title="x", assignee_agent_id=helper.id)

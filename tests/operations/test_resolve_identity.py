@@ -29,7 +29,9 @@ async def test_an_email_is_found_in_any_case(workspace: World, email: str) -> No
     assert (await bot(resolve_identity, email=email)).id == ada.id
 
 
-@pytest.mark.parametrize("handle", ["nobody", "@", "@@ada", "ada ", "a%", "ada@example.test", "a" * 500, "'; --"])
+@pytest.mark.parametrize(
+    "handle", ["nobody", "@", "@@ada", "ada ", "a%", "ada@example.test", "a" * 500, "'; --"]
+)
 async def test_a_handle_that_nobody_has_is_not_found(workspace: World, handle: str) -> None:
     await workspace.user("ada")
     bot = await workspace.agent("bot")
@@ -61,7 +63,10 @@ async def test_other_workspaces_are_not_searched(workspace: World, other_workspa
 async def test_a_private_agent_exists_only_for_its_owner_and_their_agents(workspace: World) -> None:
     ada, bob = await workspace.user("ada"), await workspace.user("bob")
     secret = await workspace.agent("secret", owner="ada", private=True)
-    sister, foreign = await workspace.agent("sister", owner="ada"), await workspace.agent("foreign", owner="bob")
+    sister, foreign = (
+        await workspace.agent("sister", owner="ada"),
+        await workspace.agent("foreign", owner="bob"),
+    )
     ownerless = await workspace.agent("ownerless")
     for caller in (ada, sister, secret):
         assert (await caller(resolve_identity, handle="secret")).id == secret.id
@@ -70,7 +75,9 @@ async def test_a_private_agent_exists_only_for_its_owner_and_their_agents(worksp
             await caller(resolve_identity, handle="secret")
 
 
-@pytest.mark.parametrize("sought", [{}, {"handle": "ada", "email": "ada@example.test"}, {"handle": "ada", "email": "ada"}])
+@pytest.mark.parametrize(
+    "sought", [{}, {"handle": "ada", "email": "ada@example.test"}, {"handle": "ada", "email": "ada"}]
+)
 async def test_exactly_one_of_the_two_is_asked_for(workspace: World, sought: dict[str, object]) -> None:
     await workspace.user("ada")
     bot = await workspace.agent("bot")
@@ -79,7 +86,15 @@ async def test_exactly_one_of_the_two_is_asked_for(workspace: World, sought: dic
 
 
 @pytest.mark.parametrize(
-    "sought", [{"handle": ""}, {"handle": 7}, {"handle": "a" * 10_000}, {"email": "\0"}, {"email": ""}, {"handle": [str(uuid4())]}]
+    "sought",
+    [
+        {"handle": ""},
+        {"handle": 7},
+        {"handle": "a" * 10_000},
+        {"email": "\0"},
+        {"email": ""},
+        {"handle": [str(uuid4())]},
+    ],
 )
 async def test_what_cannot_be_a_name_is_refused(workspace: World, sought: dict[str, object]) -> None:
     bot = await workspace.agent("bot")

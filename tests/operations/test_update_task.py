@@ -34,12 +34,18 @@ class Setting:
     def difference(self, after: Any) -> dict[str, Any]:
         """What is different now, but for the version and the moment of the change."""
         names = set(self.task.__struct_fields__) - {"version", "updated_at"}
-        return {name: getattr(after, name) for name in names if getattr(self.task, name) != getattr(after, name)}
+        return {
+            name: getattr(after, name) for name in names if getattr(self.task, name) != getattr(after, name)
+        }
 
 
 @pytest.fixture
 async def setting(workspace: World) -> Setting:
-    ada, bot, helper = await workspace.user("ada"), await workspace.agent("bot"), await workspace.agent("helper")
+    ada, bot, helper = (
+        await workspace.user("ada"),
+        await workspace.agent("bot"),
+        await workspace.agent("helper"),
+    )
     builds, tests = await workspace.channel("builds", bot), await workspace.channel("tests", bot)
     whole, other_whole = await bot(create_task, title="whole"), await bot(create_task, title="another")
     task = await bot(
@@ -75,7 +81,9 @@ async def test_absent_fields_stay_as_they_are(setting: Setting) -> None:
     assert setting.difference(after) == {}
 
 
-@pytest.mark.parametrize("field", ["description", "assignee_agent_id", "channel_id", "parent_task_id", "due_at"])
+@pytest.mark.parametrize(
+    "field", ["description", "assignee_agent_id", "channel_id", "parent_task_id", "due_at"]
+)
 async def test_null_clears_what_can_be_cleared(setting: Setting, field: str) -> None:
     after = await setting.update(**{field: None})
     assert setting.difference(after) == {field: None}
@@ -90,7 +98,17 @@ async def test_null_says_nothing_where_there_is_nothing_to_clear(setting: Settin
 
 
 @pytest.mark.parametrize(
-    "field", "title description status priority assignee_agent_id channel_id parent_task_id due_at".split()
+    "field",
+    [
+        "title",
+        "description",
+        "status",
+        "priority",
+        "assignee_agent_id",
+        "channel_id",
+        "parent_task_id",
+        "due_at",
+    ],
 )
 async def test_a_value_replaces_the_old_one_and_nothing_else(setting: Setting, field: str) -> None:
     value = setting.others[field]
@@ -176,7 +194,9 @@ async def test_two_assignees_are_refused(setting: Setting) -> None:
         )
 
 
-async def test_an_assignee_must_exist_here_and_be_of_that_kind(setting: Setting, other_workspace: World) -> None:
+async def test_an_assignee_must_exist_here_and_be_of_that_kind(
+    setting: Setting, other_workspace: World
+) -> None:
     stranger = await other_workspace.agent("stranger")
     for unknown in (stranger.id, setting.others["assignee_user_id"], str(uuid4()), "helper", "a" * 500):
         with pytest.raises(IdentityNotFound) as refused:
@@ -223,9 +243,7 @@ async def test_a_whole_number_may_be_written_as_a_float(setting: Setting, versio
     assert (await setting.bot(update_task, task_id="T-3", version=version, title="after")).version == 2
 
 
-@pytest.mark.parametrize(
-    "version", [0, -1, 1.5, "1", None, True, 2**31, 2**63, 10**30, [1]], ids=lambda version: repr(version)
-)
+@pytest.mark.parametrize("version", [0, -1, 1.5, "1", None, True, 2**31, 2**63, 10**30, [1]], ids=repr)
 async def test_a_version_that_no_task_can_have_is_refused(setting: Setting, version: object) -> None:
     with pytest.raises(InvalidInput) as refused:
         await setting.bot(update_task, task_id="T-3", version=version, title="after")
@@ -238,13 +256,19 @@ async def test_a_version_is_required(setting: Setting) -> None:
 
 
 @pytest.mark.parametrize("sent", [1, 3, 2**31 - 1])
-async def test_another_version_is_a_conflict_that_carries_the_current_task(setting: Setting, sent: int) -> None:
+async def test_another_version_is_a_conflict_that_carries_the_current_task(
+    setting: Setting, sent: int
+) -> None:
     current = await setting.update(title="theirs")
     with pytest.raises(VersionConflict, match=f"sent version {sent}.* at version 2") as refused:
         await setting.bot(update_task, task_id="T-3", version=sent, title="mine")
     details: dict[str, Any] = dict(refused.value.details or {})
     assert not refused.value.retryable
-    assert (details["reason"], details["sentVersion"], details["currentVersion"]) == ("version_conflict", sent, 2)
+    assert (details["reason"], details["sentVersion"], details["currentVersion"]) == (
+        "version_conflict",
+        sent,
+        2,
+    )
     assert details["current"].decode(type(current)) == current
     assert await setting.bot(get_task, task_id="T-3") == current
 
@@ -257,9 +281,13 @@ async def test_a_stale_version_conflicts_even_if_nothing_would_change(setting: S
         await setting.bot(update_task, task_id="T-3", version=1)
 
 
-async def test_an_update_that_changes_nothing_keeps_version_and_log(setting: Setting, workspace: World) -> None:
+async def test_an_update_that_changes_nothing_keeps_version_and_log(
+    setting: Setting, workspace: World
+) -> None:
     before = setting.task
-    after = await setting.update(title=" before ", status="todo", priority="low", due_at="2026-12-01T10:00:00+01:00")
+    after = await setting.update(
+        title=" before ", status="todo", priority="low", due_at="2026-12-01T10:00:00+01:00"
+    )
     assert after == before
     assert len(await workspace.events(before.id)) == 1
 
@@ -311,7 +339,9 @@ async def test_work_starts_once(workspace: World) -> None:
     assert await stamps(workspace) == first
 
 
-async def test_every_flip_to_done_or_cancelled_stamps_anew_and_reopening_keeps_the_stamps(workspace: World) -> None:
+async def test_every_flip_to_done_or_cancelled_stamps_anew_and_reopening_keeps_the_stamps(
+    workspace: World,
+) -> None:
     bot = await workspace.agent()
     await bot(create_task, title="x")
     done = await through(bot, "done")
@@ -356,7 +386,9 @@ async def test_any_status_may_follow_any_other(workspace: World) -> None:
 # --- channel and parent
 
 
-async def test_a_task_moves_only_into_channels_where_the_caller_posts(setting: Setting, workspace: World) -> None:
+async def test_a_task_moves_only_into_channels_where_the_caller_posts(
+    setting: Setting, workspace: World
+) -> None:
     mute = await workspace.channel("mute")
     await workspace.join("mute", setting.bot, role="reader")
     for closed in (mute, await workspace.channel("foreign")):
@@ -383,7 +415,9 @@ async def test_a_parent_is_named_by_id_or_identifier(setting: Setting) -> None:
     assert after.parent_task_id == setting.others["parent_task_id"]
 
 
-async def test_a_parent_that_the_caller_does_not_see_does_not_exist(setting: Setting, workspace: World) -> None:
+async def test_a_parent_that_the_caller_does_not_see_does_not_exist(
+    setting: Setting, workspace: World
+) -> None:
     stranger = await workspace.agent("stranger")
     hidden = await stranger(create_task, title="hidden")
     for name in (hidden.id, hidden.identifier, "T-99", str(uuid4())):
@@ -427,7 +461,9 @@ async def test_a_task_is_named_by_identifier_in_any_case(setting: Setting, task_
     assert (await setting.bot(update_task, task_id=task_id, version=1, title="after")).title == "after"
 
 
-async def test_an_invisible_task_does_not_exist(setting: Setting, workspace: World, other_workspace: World) -> None:
+async def test_an_invisible_task_does_not_exist(
+    setting: Setting, workspace: World, other_workspace: World
+) -> None:
     for stranger in (await workspace.agent("stranger"), await other_workspace.agent("stranger")):
         for name in (setting.task.id, "T-3", "T-99", str(uuid4()), "nonsense"):
             with pytest.raises(TaskNotFound) as refused:
@@ -449,7 +485,11 @@ async def test_a_reader_of_its_channel_may_not_change_it(setting: Setting, works
 async def test_each_change_is_one_event_with_old_and_new_values(setting: Setting, workspace: World) -> None:
     others = setting.others
     await setting.update(
-        title="after", status="in_progress", priority="urgent", assignee_user_id=others["assignee_user_id"], due_at=None
+        title="after",
+        status="in_progress",
+        priority="urgent",
+        assignee_user_id=others["assignee_user_id"],
+        due_at=None,
     )
     task = await setting.bot(update_task, task_id="T-3", version=2, status="done", channel_id=None)
     _, first, second = await workspace.events(task.id)

@@ -37,7 +37,9 @@ async def test_a_token_works_once(workspace: World) -> None:
     for _ in range(2):
         again = await bot(verify_connection, token=token)
         assert (again.ok, again.reason) == (False, "already_used")
-    assert (await bot(verify_connection, token=await token_for(workspace, "bot"))).ok, "another token is another chance"
+    assert (await bot(verify_connection, token=await token_for(workspace, "bot"))).ok, (
+        "another token is another chance"
+    )
 
 
 async def test_of_echoes_at_once_one_succeeds(workspace: World) -> None:
@@ -54,7 +56,11 @@ async def test_of_echoes_at_once_one_succeeds(workspace: World) -> None:
 async def test_an_unknown_token_is_invalid(workspace: World, token: str) -> None:
     bot = await workspace.agent("bot")
     answer = await bot(verify_connection, token=token)
-    assert (answer.ok, answer.reason, answer.message) == (False, "invalid_token", "This token is not known here.")
+    assert (answer.ok, answer.reason, answer.message) == (
+        False,
+        "invalid_token",
+        "This token is not known here.",
+    )
 
 
 async def test_a_token_of_another_workspace_is_unknown_here(workspace: World, other_workspace: World) -> None:
@@ -93,7 +99,9 @@ async def test_any_key_may_echo(workspace: World) -> None:
     assert (await bot(verify_connection, token=await token_for(workspace, "bot"))).ok
 
 
-@pytest.mark.parametrize("fields", [{}, {"token": ""}, {"token": None}, {"token": 7}, {"token": "\0"}, {"token": "x" * 501}])
+@pytest.mark.parametrize(
+    "fields", [{}, {"token": ""}, {"token": None}, {"token": 7}, {"token": "\0"}, {"token": "x" * 501}]
+)
 async def test_a_token_is_required_and_is_text(workspace: World, fields: dict[str, object]) -> None:
     bot = await workspace.agent("bot")
     with pytest.raises(InvalidInput):

@@ -284,7 +284,7 @@ async def new_comment(ctx: Context, body: str, mentions: Sequence[GivenMention] 
     return {"id": new_id(), "body": body, "mentions": [{"id": a.id, "type": a.kind} for a in found]}
 
 
-_CODE: Final = re.compile(r"(`{3,}|~{3,}).*?(?:\1|\Z)|(`+)(?!`).*?(?<!`)\2(?!`)", re.DOTALL)
+_CODE: Final = re.compile(r"(`{3,}|~{3,}).*?(?:\1|\Z)|(?<!`)(`+)(?!`).*?(?<!`)\2(?!`)", re.DOTALL)
 _HANDLE: Final = re.compile(r"(?<![\w@./-])@([a-zA-Z0-9][a-zA-Z0-9-]{0,62}+)(?![\w@-])")
 HANDLES_READ_MAX: Final = 200  # of one body; a text with more @words is data, not an address
 

@@ -1,12 +1,13 @@
 """get-task, list-tasks and list-my-tasks: reading tasks.
 
-A list starts from the narrowest thing it is asked for. Three statements find candidates by search words, by
+A list starts from the narrowest thing it is asked for. Three statements find candidates by rare words, by
 assignee or by parent and keep those the caller sees. The fourth, `WALK`, serves everything else: it walks, newest
-first, over what the caller takes part in and over each of their channels, and stops when the page is full. None
-of them looks at tasks the caller does not see, so a list costs the same in a workspace of a million.
+first, over what the caller takes part in and over each of their channels, and stops when the page is full. So a
+list costs what the caller sees or asks for, and the same in a workspace of a million.
 """
 
 import re
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, ClassVar, Final, Literal
 
@@ -80,9 +81,12 @@ GET_TASK = BatchQuery(
     """,
 )
 
+# Each statement below says where to start; two things hold the planner to it, whatever it knows of the values. `i` is
+# MATERIALIZED unless they must show in the conditions of an index scan that ends early. And a subquery with OFFSET 0
+# is taken as it is: looked into row by row, in the order in which the rows come.
+
 # The caller and every filter, by name: null does not filter. `opens` has the values of is_open that can match.
-_FILTER: Final = """
-    i AS MATERIALIZED (
+_INPUT: Final = """
         SELECT %(workspace_id)s::uuid       AS workspace_id,
                %(actor_id)s::uuid           AS actor_id,
                %(statuses)s::text[]         AS statuses,
@@ -95,8 +99,9 @@ _FILTER: Final = """
                %(created_by_id)s::uuid      AS created_by_id,
                to_timestamp(%(updated_since)s::float8) AS updated_since,
                lower(%(words)s::text)       AS words,
-               %(before)s::uuid             AS before
-    )"""
+               %(numbers_from)s::int[]      AS numbers_from,
+               %(numbers_to)s::int[]        AS numbers_to,
+               %(before)s::uuid             AS before"""
 
 _MATCHES: Final = """
                t.id < i.before
@@ -109,15 +114,27 @@ _MATCHES: Final = """
            AND (i.created_by_id IS NULL OR t.created_by_id = i.created_by_id)
            AND (i.updated_since IS NULL OR t.updated_at >= i.updated_since)"""
 
+# Words or an identifier, for the statements that do not start from them.
+_HAS_WORDS: Final = """(
+               i.words IS NULL
+               OR EXISTS (SELECT FROM task_search x
+                           WHERE x.workspace_id = i.workspace_id AND x.task_id = t.id AND x.words LIKE i.words OFFSET 0)
+               OR EXISTS (SELECT FROM unnest(i.numbers_from, i.numbers_to) AS n (first, last)
+                           WHERE t.number BETWEEN n.first AND n.last OFFSET 0))"""
+
 # Newest first over what the caller takes part in, and over each of their channels: each a walk along an index
 # that ends after a page. The same task can come along both ways, so the ends are joined with UNION.
 _WALK: Final = f"""
-    WITH {_FILTER}, page AS (
-        (SELECT t.id
+    WITH i AS NOT MATERIALIZED ({_INPUT}
+    ), page AS (
+        (SELECT p.task_id AS id
            FROM i
            JOIN task_participants p ON p.workspace_id = i.workspace_id AND p.identity_id = i.actor_id AND p.task_id < i.before
-           JOIN tasks t ON t.workspace_id = p.workspace_id AND t.id = p.task_id
-          WHERE {_MATCHES}
+          CROSS JOIN LATERAL (
+                SELECT
+                  FROM tasks t
+                 WHERE t.workspace_id = i.workspace_id AND t.id = p.task_id AND {_MATCHES} AND {_HAS_WORDS}
+                OFFSET 0) it
           ORDER BY p.task_id DESC
           LIMIT %(limit)s)
          UNION
@@ -129,7 +146,8 @@ _WALK: Final = f"""
           CROSS JOIN LATERAL (
                 SELECT t.id
                   FROM tasks t
-                 WHERE t.workspace_id = i.workspace_id AND t.channel_id = m.channel_id AND t.is_open = w.open AND {_MATCHES}
+                 WHERE t.workspace_id = i.workspace_id AND t.channel_id = m.channel_id AND t.is_open = w.open
+                   AND {_MATCHES} AND {_HAS_WORDS}
                  ORDER BY t.id DESC
                  LIMIT %(limit)s) found)
          ORDER BY id DESC
@@ -149,33 +167,52 @@ WALK = Query(
 
 COUNT_WALK = Query(CountRow, f"""{_WALK} SELECT count(*) FROM page""")
 
-_BY_WORDS: Final = f"""
-    WITH {_FILTER}, candidate AS (
-        SELECT x.task_id AS id
-          FROM i JOIN task_search x ON x.workspace_id = i.workspace_id AND x.words LIKE i.words
-         UNION
+# Tasks with these words, or whose identifier starts like this, whoever may see them.
+_CANDIDATES: Final = """
         SELECT t.id
           FROM i
-         CROSS JOIN unnest(%(numbers_from)s::int[], %(numbers_to)s::int[]) AS n (first, last)
+         CROSS JOIN unnest(i.numbers_from, i.numbers_to) AS n (first, last)
           JOIN tasks t ON t.workspace_id = i.workspace_id AND t.number BETWEEN n.first AND n.last
+         UNION ALL
+        SELECT x.task_id
+          FROM i JOIN task_search x ON x.workspace_id = i.workspace_id AND x.words LIKE i.words"""
+
+_BY_WORDS: Final = f"""
+    WITH i AS MATERIALIZED ({_INPUT}
+    ), candidate AS MATERIALIZED (
+        SELECT DISTINCT id FROM ({_CANDIDATES}) found
     ), page AS (
         SELECT t.*
           FROM i CROSS JOIN candidate
-          JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = candidate.id
-         WHERE {_MATCHES} AND {VISIBLE}
-         ORDER BY t.id DESC
+         CROSS JOIN LATERAL (
+               SELECT * FROM tasks t
+                WHERE t.workspace_id = i.workspace_id AND t.id = candidate.id AND {_MATCHES} AND {VISIBLE} OFFSET 0) t
+         ORDER BY candidate.id DESC
          LIMIT %(limit)s
     )"""
 
 BY_WORDS = Query(TaskRow, f"""{_BY_WORDS} SELECT {TASK_JSON}, t.id::text FROM page t ORDER BY t.id DESC""")
 COUNT_BY_WORDS = Query(CountRow, f"""{_BY_WORDS} SELECT count(*) FROM page""")
 
+# How many of them there are, up to a limit.
+COUNT_CANDIDATES = Query(
+    CountRow,
+    f"""
+    WITH i AS MATERIALIZED ({_INPUT}
+    ), candidate AS MATERIALIZED (
+        SELECT FROM ({_CANDIDATES}) found LIMIT %(limit)s
+    )
+    SELECT count(*) FROM candidate
+    """,
+)
+
 _BY_ASSIGNEE: Final = f"""
-    WITH {_FILTER}, page AS (
+    WITH i AS MATERIALIZED ({_INPUT}
+    ), page AS (
         SELECT t.*
           FROM i
           JOIN tasks t ON t.workspace_id = i.workspace_id AND t.assignee_id = %(assignee_id)s::uuid
-         WHERE {_MATCHES} AND {VISIBLE}
+         WHERE {_MATCHES} AND {_HAS_WORDS} AND {VISIBLE}
          ORDER BY t.id DESC
          LIMIT %(limit)s
     )"""
@@ -186,11 +223,12 @@ BY_ASSIGNEE = Query(
 COUNT_BY_ASSIGNEE = Query(CountRow, f"""{_BY_ASSIGNEE} SELECT count(*) FROM page""")
 
 _BY_PARENT: Final = f"""
-    WITH {_FILTER}, page AS (
+    WITH i AS MATERIALIZED ({_INPUT}
+    ), page AS (
         SELECT t.*
           FROM i
           JOIN tasks t ON t.workspace_id = i.workspace_id AND t.parent_task_id = %(parent_task_id)s::uuid
-         WHERE {_MATCHES} AND {VISIBLE}
+         WHERE {_MATCHES} AND {_HAS_WORDS} AND {VISIBLE}
          ORDER BY t.id DESC
          LIMIT %(limit)s
     )"""
@@ -229,7 +267,8 @@ URGENCY_CLOSED_MIN: Final = 5  # tasks.urgency: open ones are 0 to 4, closed one
 URGENCY_MAX: Final = 9
 LAST_ID: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 FIRST_ID: Final = "00000000-0000-0000-0000-000000000000"
-EVERY_IDENTIFIER: Final = "T-"  # starts with this, so a query for it finds everything
+TRIGRAM_CHARACTERS: Final = 3  # the index over words knows nothing shorter
+RARE_ROWS_MAX: Final = 5_000  # words in more tasks are common: who sees many tasks soon meets a page of them
 COUNT_ROWS_MAX: Final = (
     2_000_000  # a total counts up to here; more would take longer than a caller should wait
 )
@@ -337,7 +376,7 @@ async def list_tasks(ctx: Context, req: ListTasks) -> Page[Task]:
         filters = await _filters(ctx, req)
     except NothingMatches:
         return Page([], None, 0 if req.include_total else None)
-    query, count = _statement(req)
+    query, count = await _statement(ctx, req, filters)
     rows = await ctx.db.all(query, **filters, before=given(req.cursor) or LAST_ID, limit=limit + 1)
     total = (
         await ctx.db.one(count, **filters, before=LAST_ID, limit=COUNT_ROWS_MAX)
@@ -374,10 +413,14 @@ class NothingMatches(Exception):
     """A filter names something that cannot exist, so the list is empty."""
 
 
-def _statement(req: ListTasks) -> tuple[Query[TaskRow], Query[CountRow]]:
+async def _statement(
+    ctx: Context, req: ListTasks, filters: dict[str, object]
+) -> tuple[Query[TaskRow], Query[CountRow]]:
     """The statement that starts from the narrowest thing asked for."""
-    if req.query and req.query.strip().upper() != EVERY_IDENTIFIER:
-        return BY_WORDS, COUNT_BY_WORDS
+    if req.query and len(req.query) >= TRIGRAM_CHARACTERS:
+        found = await ctx.db.one(COUNT_CANDIDATES, **filters, before=LAST_ID, limit=RARE_ROWS_MAX + 1)
+        if found is not None and found.count <= RARE_ROWS_MAX:
+            return BY_WORDS, COUNT_BY_WORDS
     if req.parent_task_id:
         return BY_PARENT, COUNT_BY_PARENT
     if req.assignee_agent_id or req.assignee_user_id:
@@ -390,7 +433,7 @@ async def _filters(ctx: Context, req: ListTasks) -> dict[str, object]:
         message = "Filter by assigneeAgentId or assigneeUserId, not by both: a task has one assignee at most."
         raise InvalidInput(message, field="assigneeAgentId")
     statuses, opens = _statuses(req.status)
-    numbers = _numbers(req.query or "")
+    numbers = await _numbers(ctx, req.query or "")
     try:
         parent = await task_id(ctx, req.parent_task_id) if req.parent_task_id else None
     except TaskNotFound:
@@ -434,15 +477,21 @@ def _statuses(sent: Statuses | UnsetType) -> tuple[list[str] | None, list[bool]]
     return sorted(asked - {"open"}), opens
 
 
-def _numbers(query: str) -> list[range]:
-    """Which numbers a query means that is the start of an identifier: `T-4` finds T-4, T-42 and T-400.
+async def _numbers(ctx: Context, query: str) -> list[range]:
+    """Which numbers a query means: `T-4` is that task, or if the caller sees none, the start of T-42 and T-400.
 
-    As ranges, because those are read off an index: 4, 40 to 49, 400 to 499, and so on.
+    As ranges, because those are read off an index: 40 to 49, 400 to 499, and so on.
     """
-    match = re.fullmatch(r"T-([1-9][0-9]*)", query.strip(), re.IGNORECASE)
+    match = re.fullmatch(r"T-([1-9][0-9]*)?", query.strip(), re.IGNORECASE)
     if match is None:
         return []
     digits = match[1]
+    if digits is None:
+        return [range(1, 10**DIGITS_MAX)]
+    with suppress(TaskNotFound):
+        id = await task_id(ctx, f"T-{digits}")
+        if await ctx.db.ask(GET_TASK, {**ctx.who, "taskId": id}):
+            return [range(int(digits), int(digits) + 1)]
     tens = [10**more for more in range(DIGITS_MAX - len(digits) + 1)]
     return [range(int(digits) * ten, (int(digits) + 1) * ten) for ten in tens]
 

@@ -1,0 +1,524 @@
+"""Every statement in the code is true: it fits the schema and its struct, stays in its workspace and reads indexes.
+
+Statements are found by walking the modules, so a new one is tested from the day it stands there.
+"""
+
+import importlib
+import json
+import pkgutil
+import re
+import typing
+from collections.abc import AsyncIterator, Iterator
+from types import UnionType
+from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
+from uuid import UUID
+
+import msgspec
+import psycopg
+import pytest
+import pytest_asyncio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from psycopg import pq
+from psycopg.sql import SQL
+from psycopg.sql import Literal as Value
+
+import app
+from app import administration as admin
+from app.db import BatchQuery, Database, Encoded, Query, schema
+from app.db.encoded import as_json
+from app.operations import (
+    block_task,
+    cancel_task,
+    comment_on_task,
+    complete_task,
+    create_task,
+    create_tasks_bulk,
+    get_task,
+    list_comments,
+    list_my_tasks,
+    list_tasks,
+    release_task,
+    update_task,
+)
+from app.operations.tasks.listing import RARE_ROWS_MAX
+from app.operations.tasks.task import TASK_JSON, Task
+from app.rpc import Context, Operation, execute
+from tests.conftest import Caller, World, drop_database, new_database
+
+
+def statements() -> dict[str, Query[Any]]:
+    """Every Query and BatchQuery of the code, by the name it has where it stands."""
+    found: dict[int, tuple[str, Query[Any]]] = {}
+    for module in pkgutil.walk_packages(app.__path__, "app."):
+        if module.name == "app.__main__":  # runs the command line
+            continue
+        for name, value in vars(importlib.import_module(module.name)).items():
+            if isinstance(value, Query):
+                found.setdefault(id(value), (f"{module.name.removeprefix('app.')}.{name}", value))
+    return dict(found.values())
+
+
+STATEMENTS: Final = statements()
+
+
+def test_statements_are_found_in_every_corner() -> None:
+    corners = {name.rpartition(".")[0] for name in STATEMENTS}
+    assert {"auth", "administration", "operations.workspace", "operations.tasks.change"} <= corners
+    assert any(isinstance(query, BatchQuery) for query in STATEMENTS.values())
+
+
+# --- each fits the schema
+
+
+FITS: Final[dict[str, frozenset[object]]] = {
+    "uuid": frozenset({UUID}),
+    "int2": frozenset({int}),
+    "int4": frozenset({int}),
+    "int8": frozenset({int}),
+    "float8": frozenset({float}),
+    "bool": frozenset({bool}),
+    "text": frozenset({str}),
+    "bytea": frozenset({bytes}),
+    "json": frozenset({Encoded}),
+    "jsonb": frozenset({list, dict}),
+    "_text": frozenset({list[str]}),
+}
+"""Postgres types, as the catalogue names them, and what a column of each becomes."""
+
+
+@pytest.fixture(scope="module")
+def connection(dsn: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_a_statement_prepares_and_its_columns_fit_its_struct(
+    connection: psycopg.Connection, name: str
+) -> None:
+    query = STATEMENTS[name]
+    prepared = connection.pgconn.prepare(b"", query.numbered_sql.encode())
+    assert prepared.status == pq.ExecStatus.COMMAND_OK, prepared.error_message.decode()
+    described = connection.pgconn.describe_prepared(b"")
+    columns = [type_name(connection, described.ftype(column)) for column in range(described.nfields)]
+    fields = typing.get_type_hints(query.row)
+    assert len(columns) == len(fields), f"{name} has {len(columns)} columns for {list(fields)}"
+    for (field, hint), column in zip(fields.items(), columns, strict=True):
+        assert python_type(hint) in FITS[column], f"{name}: {field} is {hint}, its column {column}"
+
+
+def type_name(connection: psycopg.Connection, oid: int) -> str:
+    row = connection.execute("SELECT typname FROM pg_type WHERE oid = %s", (oid,)).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def python_type(hint: Any) -> object:
+    """What a hint comes down to: without `| None`, a Literal as the type of its values, a struct's list as a list."""
+    if get_origin(hint) is UnionType:
+        [hint] = [part for part in get_args(hint) if part is not type(None)]
+    origin = get_origin(hint)
+    if origin is Literal:
+        [kind] = {type(value) for value in get_args(hint)}
+        return kind
+    if origin is list and hint != list[str]:
+        return list
+    return hint if hint == list[str] else origin or hint
+
+
+# --- each stays in its workspace
+
+
+TENANT_TABLES: Final = frozenset(
+    {
+        "task_counters",
+        "identities",
+        "api_keys",
+        "verify_tokens",
+        "channels",
+        "channel_members",
+        "tasks",
+        "task_participants",
+        "task_search",
+        "task_comments",
+        "messages",
+        "task_events",
+    }
+)
+ACROSS_WORKSPACES: Final = {
+    "auth.FIND_KEY": "the hash of a key is unique in all of them, and says which workspace its bearer is in",
+    "auth.REVOKED_LATELY": "every process forgets the keys of every workspace",
+}
+
+
+def test_the_tables_of_tenants_are_those_with_a_workspace(connection: psycopg.Connection) -> None:
+    rows = connection.execute(
+        "SELECT table_name FROM information_schema.columns WHERE column_name = 'workspace_id' AND table_schema = 'public'"
+    ).fetchall()
+    assert {row[0] for row in rows} == TENANT_TABLES
+
+
+def test_every_key_of_a_tenants_table_leads_with_the_workspace(connection: psycopg.Connection) -> None:
+    rows = connection.execute(
+        """
+        SELECT c.conname, a.attname
+          FROM pg_constraint c
+          JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
+         WHERE c.contype IN ('p', 'u', 'f') AND c.conrelid::regclass::text = ANY(%s)
+        """,
+        (list(TENANT_TABLES),),
+    ).fetchall()
+    assert {(name, column) for name, column in rows if column != "workspace_id"} == {
+        ("api_keys_hash_key", "hash")
+    }
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_a_statement_names_the_workspace_of_every_tenants_table_it_touches(name: str) -> None:
+    missing = set(unbound(STATEMENTS[name].sql))
+    if name in ACROSS_WORKSPACES:
+        assert missing, f"{name} needs no exception any more"
+    else:
+        assert missing == set()
+
+
+def unbound(sql: str) -> Iterator[str]:
+    """The tenants' tables in a statement that nothing ties to a workspace: neither a parameter nor an input does.
+
+    A table is tied by `alias.workspace_id = …`: to a parameter, to a CTE, or to a table that is tied itself.
+    """
+    table = rf"\b(INSERT INTO|UPDATE|DELETE FROM|FROM|JOIN)\s+({'|'.join(TENANT_TABLES)})\b(?:\s+(?:AS\s+)?([a-z_]+)\b)?"
+    found = re.findall(table, sql)
+    aliases = {alias for _, _, alias in found if alias}
+    equal = re.findall(r"\b([a-z_]+)\.workspace_id = (?:([a-z_]+)\.)?", sql)
+    tied = {left for left, right in equal if right not in aliases} | {
+        right for left, right in equal if left not in aliases
+    }
+    while more := {alias for pair in equal for alias in pair if tied & set(pair)} - tied:
+        tied |= more
+    for verb, name, alias in found:
+        if verb == "INSERT INTO":
+            is_tied = f"INSERT INTO {name} (workspace_id" in sql
+        elif alias:
+            is_tied = alias in tied
+        else:
+            is_tied = re.search(r"[^.]\bworkspace_id = %\(", sql) is not None
+        if not is_tied:
+            yield f"{name} {alias}".strip()
+
+
+def test_a_table_without_its_workspace_is_noticed() -> None:
+    assert list(unbound("SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id")) == []
+    assert list(unbound("SELECT FROM tasks t WHERE t.id = i.id")) == ["tasks t"]
+    assert list(
+        unbound("SELECT FROM i JOIN tasks t ON t.workspace_id = i.w JOIN channels c ON c.id = t.c")
+    ) == ["channels c"]
+    assert list(unbound("SELECT FROM api_keys k JOIN identities a ON a.workspace_id = k.workspace_id")) == [
+        "api_keys k",
+        "identities a",
+    ]
+    assert list(unbound("SELECT FROM tasks WHERE workspace_id = %(workspace_id)s")) == []
+    assert list(unbound("INSERT INTO messages (id) SELECT 1")) == ["messages"]
+    assert list(unbound("UPDATE tasks SET title = ''")) == ["tasks"]
+    assert list(unbound("DELETE FROM messages WHERE id = 1")) == ["messages"]
+
+
+# --- lists read indexes
+
+
+TASKS: Final = 20_000
+MINE: Final = 200  # of them: those the caller takes part in, and as many again in their channel
+
+SEED = """
+INSERT INTO tasks (workspace_id, id, number, title, description, status, priority, created_by_id, created_by_kind,
+                   assignee_id, assignee_kind, parent_task_id, channel_id)
+SELECT %(workspace)s, make_id(n), n, 'Task ' || n || ' about ' || md5(n::text), md5((-n)::text),
+       (ARRAY['todo', 'in_progress', 'blocked', 'done'])[n %% 4 + 1], n %% 5, %(stranger)s, 'agent',
+       CASE n %% 100 WHEN 0 THEN %(caller)s::uuid WHEN 1 THEN %(stranger)s END, CASE WHEN n %% 100 < 2 THEN 'agent' END,
+       CASE WHEN n > 10 AND n %% 50 = 3 THEN make_id(n %% 10) END,
+       CASE n %% 100 WHEN 2 THEN %(channel)s::uuid WHEN 3 THEN %(foreign)s END
+  FROM generate_series(1, %(tasks)s) AS n;
+INSERT INTO task_participants (workspace_id, identity_id, task_id)
+SELECT workspace_id, p.id, tasks.id FROM tasks CROSS JOIN LATERAL (VALUES (assignee_id), (created_by_id)) AS p (id)
+ WHERE p.id IS NOT NULL ON CONFLICT DO NOTHING;
+INSERT INTO task_search (workspace_id, task_id, words)
+SELECT workspace_id, id, lower(title || chr(10) || description) FROM tasks;
+INSERT INTO task_comments (workspace_id, task_id, id, author_id, author_kind, body)
+SELECT workspace_id, id, make_id(n), created_by_id, created_by_kind, 'remark ' || n
+  FROM tasks CROSS JOIN generate_series(1, 3) AS n;
+INSERT INTO task_events (workspace_id, task_id, version, kind, actor_id, actor_kind, request_id)
+SELECT workspace_id, id, 1, 'created', created_by_id, created_by_kind, 'seed' FROM tasks;
+"""
+MAKE_ID = """
+CREATE FUNCTION make_id(n integer) RETURNS uuid IMMUTABLE LANGUAGE sql
+AS $$ SELECT ('01900000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid $$
+"""
+
+
+class RecordingDatabase(Database):
+    """A database that remembers what it was asked, with which parameters."""
+
+    def __init__(self, dsn: str) -> None:
+        super().__init__(dsn, connections_max=2, statement_timeout_seconds=30, pooler=False)
+        self.asked: list[tuple[Query[Any], dict[str, object]]] = []
+
+    async def all(self, query: Query[Any], **parameters: object) -> list[Any]:
+        self.asked.append((query, parameters))
+        return await super().all(query, **parameters)
+
+    async def ask(self, batch: BatchQuery[Any], item: Any) -> Any:
+        self.asked.append((batch, one_item(item)))
+        return await super().ask(batch, item)
+
+    async def write(self, batch: BatchQuery[Any], item: Any) -> Any:
+        self.asked.append((batch, one_item(item)))
+        return await super().write(batch, item)
+
+
+def one_item(item: dict[str, object]) -> dict[str, object]:
+    """The parameters of a batch of one."""
+    return {"items": msgspec.json.encode([{"ord": 0, **item}], enc_hook=as_json).decode()}
+
+
+class LargeWorld:
+    """A workspace of twenty thousand tasks, of which the caller sees four hundred."""
+
+    def __init__(
+        self, db: RecordingDatabase, connection: psycopg.Connection, caller: Caller, ids: dict[str, str]
+    ) -> None:
+        self.db = db
+        self.connection = connection
+        self.context = Context(db, caller.context.actor, caller.context.request_id)
+        self.ids = ids
+
+    async def asks(
+        self, op: Operation, fields: dict[str, object]
+    ) -> list[tuple[Query[Any], dict[str, object]]]:
+        """The statements of a real call, with its parameters."""
+        named = {
+            key: value.format(**self.ids) if isinstance(value, str) else value
+            for key, value in fields.items()
+        }
+        self.db.asked.clear()
+        await execute(op, self.context, body=msgspec.json.encode(named))
+        assert self.db.asked
+        return list(self.db.asked)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def large(postgres: str) -> AsyncIterator[LargeWorld]:
+    dsn = new_database(postgres, "baton_test_large")
+    db = RecordingDatabase(dsn)
+    await db.open()
+    world = World(db, await admin.create_workspace(db, "large"))
+    caller, stranger = await world.agent("caller", channels=[]), await world.agent("stranger", channels=[])
+    channel, foreign = await world.channel("builds", caller), await world.channel("foreign", stranger)
+    ids = {
+        "workspace": world.id,
+        "caller": caller.id,
+        "stranger": stranger.id,
+        "channel": channel,
+        "foreign": foreign,
+    }
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(MAKE_ID)
+        for statement in SEED.split(";\n")[:-1]:
+            connection.execute(
+                statement.encode(), {**ids, "tasks": TASKS}
+            )  # bytes: it is no LiteralString any more
+        connection.execute("UPDATE task_counters SET last_number = %s", (TASKS,))
+        connection.execute("VACUUM ANALYZE")
+        yield LargeWorld(db, connection, caller, ids)
+    await db.close()
+    drop_database(postgres, "baton_test_large")
+
+
+class Listing(NamedTuple):
+    """A list that is asked for, the indexes that must answer it, and how many rows it may look at on the way."""
+
+    name: str
+    op: Operation
+    fields: dict[str, object]
+    indexes: set[str]
+    rows_max: int = 3 * MINE
+
+
+WALKED: Final = {"task_participants_pkey", "tasks_channel"}
+LISTINGS: Final = [
+    Listing("plain", list_tasks, {}, WALKED),
+    Listing("open", list_tasks, {"status": "open"}, WALKED),
+    Listing("filtered", list_tasks, {"status": "done", "priority": "high", "createdByMe": True}, WALKED),
+    Listing("of a channel", list_tasks, {"channelId": "{channel}"}, {"tasks_channel"}),
+    Listing("with rare words", list_tasks, {"query": "about 4a"}, {"task_search_words"}),
+    Listing("with words nobody used", list_tasks, {"query": "xylophone"}, {"task_search_words"}),
+    Listing(
+        "with common words", list_tasks, {"query": "about"}, {"task_search_words", *WALKED}, RARE_ROWS_MAX + 1
+    ),
+    Listing("with a letter", list_tasks, {"query": "a"}, WALKED),
+    Listing("by identifier", list_tasks, {"query": "T-1234"}, {"tasks_number_key"}),
+    Listing(
+        "by the start of many identifiers",
+        list_tasks,
+        {"query": "T-1"},
+        {"tasks_number_key"},
+        RARE_ROWS_MAX + 1,
+    ),
+    Listing("of an assignee", list_tasks, {"assigneeAgentId": "{caller}"}, {"tasks_assignee"}),
+    Listing("of a parent", list_tasks, {"parentTaskId": "T-3"}, {"tasks_parent"}),
+    Listing("of my own", list_my_tasks, {}, {"tasks_assignee"}),
+    Listing("of my own that are open", list_my_tasks, {"status": "open"}, {"tasks_assignee"}),
+    Listing("of comments", list_comments, {"taskId": "T-100"}, {"task_comments_pkey", "tasks_pkey"}),
+    Listing("of one", get_task, {"taskId": "T-100"}, {"tasks_pkey", "tasks_number_key"}),
+]
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize("listing", LISTINGS, ids=lambda listing: listing.name)
+async def test_a_list_reads_its_indexes_and_costs_what_the_caller_sees(
+    large: LargeWorld, listing: Listing, mode: str
+) -> None:
+    used: set[str] = set()
+    for query, parameters in await large.asks(listing.op, listing.fields):
+        for node in plan(large.connection, query, parameters, mode):
+            assert not scans_tasks(node), f"{query} scans a table in\n{node}"
+            used.add(node.get("Index Name", ""))
+            removed = sum(count for what, count in node.items() if what.startswith("Rows Removed by"))
+            read = node["Actual Loops"] * (node["Actual Rows"] + removed)
+            if node["Node Type"] != "Bitmap Index Scan":  # that reads no rows, only where they are
+                assert read <= listing.rows_max, f"{query} reads {read} rows in\n{node}"
+    assert listing.indexes <= used
+
+
+WRITES: Final[list[tuple[Operation, dict[str, object]]]] = [
+    (
+        create_task,
+        {"title": "x", "assigneeAgentId": "{stranger}", "channelId": "{channel}", "parentTaskId": "T-100"},
+    ),
+    (create_tasks_bulk, {"tasks": [{"title": "x"}] * 50, "summaryChannelId": "{channel}"}),
+    (
+        update_task,
+        {
+            "taskId": "T-200",
+            "version": 1,
+            "title": "y",
+            "assigneeAgentId": "{stranger}",
+            "channelId": "{channel}",
+        },
+    ),
+    (block_task, {"taskId": "T-300", "reason": "waiting for @stranger"}),
+    (cancel_task, {"taskId": "T-400"}),
+    (complete_task, {"taskId": "T-500"}),
+    (complete_task, {"taskId": "T-500"}),
+    (release_task, {"taskId": "T-600"}),
+    (comment_on_task, {"taskId": "T-700", "body": "@stranger", "mentions": [{"id": "x"}][:0]}),
+]
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize("op, fields", WRITES, ids=lambda part: getattr(part, "name", ""))
+async def test_a_write_reads_no_table_of_tasks_from_end_to_end(
+    large: LargeWorld, op: Operation, fields: dict[str, object], mode: str
+) -> None:
+    if op is update_task:
+        fields = {**fields, "version": 1 if mode == "force_custom_plan" else 2, "title": mode}
+    if op is release_task:
+        fields = {**fields, "taskId": "T-600" if mode == "force_custom_plan" else "T-800"}
+    for query, parameters in await large.asks(op, fields):
+        for node in plan(large.connection, query, parameters, mode, run=False):
+            assert not scans_tasks(node), f"{query} scans a table in\n{node}"
+
+
+GROWING_TABLES: Final = {"tasks", "task_participants", "task_search", "task_comments", "task_events"}
+
+
+def scans_tasks(node: dict[str, Any]) -> bool:
+    """Whether this part of a plan reads a table that grows with the tasks, from one end to the other."""
+    return node["Node Type"] == "Seq Scan" and node["Relation Name"] in GROWING_TABLES
+
+
+def plan(
+    connection: psycopg.Connection,
+    query: Query[Any],
+    parameters: dict[str, object],
+    mode: str,
+    *,
+    run: bool = True,
+) -> Iterator[dict[str, Any]]:
+    """Every node of the plan that the statement gets; if it is run, with what the node really read."""
+    values = SQL(", ").join(Value(parameters[name]) for name in query.parameters)
+    connection.execute(f"SET plan_cache_mode = {mode}".encode())
+    connection.execute(b"PREPARE statement AS " + query.numbered_sql.encode())
+    explain = SQL(
+        "EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) EXECUTE statement ({})"
+        if run
+        else "EXPLAIN (FORMAT JSON) EXECUTE statement ({})"
+    )
+    try:
+        [[plans]] = connection.execute(explain.format(values)).fetchall()
+    finally:
+        connection.execute("DEALLOCATE statement")
+    waiting = [plans[0]["Plan"]]
+    while waiting:
+        node = waiting.pop()
+        waiting += node.get("Plans", [])
+        yield node
+
+
+# --- what a task looks like
+
+
+def test_the_code_and_the_schema_agree_on_its_version() -> None:
+    written = re.findall(r"INSERT INTO baton_schema \(version\) VALUES \((\d+)\)", schema.FILE.read_text())
+    assert written == [str(schema.VERSION)]
+
+
+async def test_a_task_is_written_with_the_documented_keys_in_their_order(workspace: World) -> None:
+    bot = await workspace.agent()
+    await bot(create_task, title="x")
+    [row] = await workspace.db.all(
+        Query(Written, f"SELECT {TASK_JSON} FROM tasks t WHERE t.workspace_id = %(workspace)s"),
+        workspace=workspace.info.id,
+    )
+    assert list(json.loads(row.task.raw)) == list(Task.__struct_encode_fields__)
+
+
+class Written(msgspec.Struct):
+    """A task as Postgres wrote it."""
+
+    task: Encoded[Task]
+
+
+TEXTS = st.text(
+    st.one_of(
+        st.characters(exclude_categories=["Cs"], exclude_characters="\0"),
+        st.sampled_from("\"\\/\b\f\n\r\t\x01\x1f\x7f\u2028\u2029\ufeff\ufffd\U0010ffff<>&'{}%_"),
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(title=TEXTS, description=TEXTS)
+async def test_a_task_decodes_and_encodes_to_the_same_bytes(
+    workspace: World, title: str, description: str
+) -> None:
+    bot = await task_writer(workspace)
+    task: Any = await execute(
+        create_task,
+        bot.context,
+        body=msgspec.json.encode({"title": f"x{title}x", "description": description}),
+    )
+    decoded = task.decode(Task)
+    assert (decoded.title, decoded.description) == (f"x{title}x", description)
+    assert msgspec.json.encode(decoded) == task.raw
+
+
+_writers: dict[str, Caller] = {}
+
+
+async def task_writer(workspace: World) -> Caller:
+    """The one agent of a workspace, for a test that runs many times in it."""
+    if workspace.id not in _writers:
+        _writers[workspace.id] = await workspace.agent("writer")
+    return _writers[workspace.id]

@@ -1,0 +1,77 @@
+"""What tests over HTTP share: a client whose every answer is judged, and a home that the examples fit."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from app import administration as admin
+from app.operations import create_task, get_me
+from app.rpc import Operation
+from app.transports import examples
+from tests.conftest import Caller, Server, World
+from tests.http.judge import Judge
+
+
+@pytest.fixture(scope="session")
+def judge(server: Server) -> Judge:
+    """Holds answers against the document that the server serves."""
+    return Judge(httpx.get(f"{server.url}/openapi.json").json())
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def http(server: Server, judge: Judge) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the server; an answer that is not documented fails the test."""
+    async with httpx.AsyncClient(
+        base_url=server.url, event_hooks={"response": [judge]}, timeout=30
+    ) as client:
+        yield client
+
+
+@dataclass
+class Home:
+    """A workspace in which the examples make sense: scout is ada's, and there are three tasks."""
+
+    workspace: World
+    scout: Caller
+    names: dict[str, str]
+
+    def request(self, op: Operation) -> dict[str, Any]:
+        """The example of a request to an operation, about what is here."""
+        return _renamed(examples.EXAMPLES[op.name].request, self.names)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def home(workspace: World) -> Home:
+    """A fresh home for the examples."""
+    ada = await workspace.user("ada")
+    scout = await workspace.agent("scout", owner="ada")
+    for title in ("one", "two", "three"):
+        await scout(create_task, title=title, assignee_agent_id=scout.id)
+    me = await scout(get_me)
+    token = await admin.create_verify_token(workspace.db, workspace.info, "scout")
+    names = {
+        "T-42": "T-1",
+        "T-43": "T-2",
+        "T-44": "T-3",
+        examples.ADA: ada.id,
+        examples.SCOUT: scout.id,
+        examples.GENERAL: me.channels[0].id,
+        examples.TOKEN: token.token,
+    }
+    return Home(workspace, scout, names)
+
+
+def _renamed(value: Any, names: dict[str, str]) -> Any:
+    match value:
+        case str():
+            return names.get(value, value)
+        case dict():
+            return {key: _renamed(inner, names) for key, inner in value.items()}
+        case list():
+            return [_renamed(inner, names) for inner in value]
+        case _:
+            return value

@@ -1,0 +1,85 @@
+"""A judge of answers: whatever comes over HTTP has to be what the served document and the published client expect.
+
+    client = httpx.AsyncClient(event_hooks={"response": [judge]})
+
+Independent of the code under test: the document comes over the wire, the schemas are read by `jsonschema`.
+"""
+
+from datetime import datetime
+from typing import Any
+
+import httpx
+from jsonschema import Draft202012Validator, FormatChecker
+from reload.core.pydantic_utilities import parse_obj_as
+from reload.types import ReloadError
+
+formats = FormatChecker()
+
+# What a wrong verb or an unknown path may get: no operation of the document describes these.
+STRANGERS = {401: "UnauthenticatedError", 404: "NotFoundError"}
+
+
+@formats.checks("date-time", raises=ValueError)
+def is_moment(value: object) -> bool:
+    """Whether text is RFC 3339 with an offset."""
+    return not isinstance(value, str) or datetime.fromisoformat(value).tzinfo is not None
+
+
+class Judge:
+    """Knows the served document, and holds every answer against it."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self.document = document
+
+    async def __call__(self, response: httpx.Response) -> None:
+        """Refuse an answer that is not documented."""
+        await response.aread()
+        self.judge(response)
+
+    def judge(self, response: httpx.Response) -> None:
+        """Refuse an answer that is not documented. Its body has been read."""
+        assert response.headers["content-type"] == "application/json"
+        if response.request.method == "HEAD":
+            assert response.headers["x-request-id"] and not response.content
+            return
+        described = self.described(response)
+        for name, header in described.get("headers", {}).items():
+            self.validate(self.resolved(header)["schema"], _header(response.headers[name]))
+        body = response.json()
+        self.validate(described["content"]["application/json"]["schema"], body)
+        if "meta" in body:
+            assert body["meta"]["requestId"] == response.headers["x-request-id"]
+        if response.status_code != 200:
+            parse_obj_as(ReloadError, body)
+
+    def described(self, response: httpx.Response) -> dict[str, Any]:
+        """What the document says of an answer with this status to this request."""
+        path = self.document["paths"].get(response.request.url.path, {})
+        method = response.request.method.lower()
+        status = response.status_code
+        if method not in path:
+            schema = {"$ref": f"#/components/schemas/{STRANGERS[status]}"}
+            return {
+                "headers": {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}},
+                "content": {"application/json": {"schema": schema}},
+            }
+        assert str(status) in path[method]["responses"], f"{status} is not documented: {response.text}"
+        return self.resolved(path[method]["responses"][str(status)])
+
+    def resolved(self, value: dict[str, Any]) -> dict[str, Any]:
+        """The value, or what it refers to."""
+        if "$ref" not in value:
+            return value
+        found: dict[str, Any] = self.document
+        for step in value["$ref"].removeprefix("#/").split("/"):
+            found = found[step]
+        return found
+
+    def validate(self, schema: dict[str, Any], value: object) -> None:
+        """Refuse a value that does not fit a schema of the document."""
+        whole = {**schema, "components": self.document["components"]}
+        Draft202012Validator(whole, format_checker=formats).validate(value)
+
+
+def _header(value: str) -> object:
+    return int(value) if value.isdigit() else value

@@ -1,0 +1,264 @@
+"""What holds for every operation over HTTP, whatever it does. The client judges each answer besides (judge.py)."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import get_args
+
+import httpx
+import pytest
+
+from app import administration as admin
+from app.operations import OPERATIONS
+from app.rpc import Operation
+from app.transports.http import BODY_BYTES_MAX
+from app.types import Scope
+from tests.conftest import World
+from tests.http.conftest import Home
+
+every_operation = pytest.mark.parametrize("op", OPERATIONS, ids=lambda op: op.name)
+every_scoped_operation = pytest.mark.parametrize(
+    "op", [op for op in OPERATIONS if op.scope], ids=lambda op: op.name
+)
+every_reading_operation = pytest.mark.parametrize(
+    "op", [op for op in OPERATIONS if op.read_only], ids=lambda op: op.name
+)
+
+
+def code(response: httpx.Response) -> tuple[int, str]:
+    """The status and code of an error."""
+    return response.status_code, response.json()["error"]["code"]
+
+
+def in_utf8(headers: dict[str, str]) -> httpx.Headers:
+    """Headers that hold more than ASCII."""
+    return httpx.Headers(headers, encoding="utf-8")
+
+
+@every_operation
+async def test_it_answers_as_documented(op: Operation, http: httpx.AsyncClient, home: Home) -> None:
+    answer = await http.post(op.path, json=home.request(op), headers=home.scout.headers)
+    assert answer.status_code == 200, answer.text
+
+
+@every_reading_operation
+async def test_get_and_post_say_the_same(op: Operation, http: httpx.AsyncClient, home: Home) -> None:
+    request = home.request(op)
+    answers = [
+        await http.post(op.path, json=request, headers=home.scout.headers),
+        await http.get(op.path, params=request, headers=home.scout.headers),
+    ]
+    posted, got = (answer.json() for answer in answers)
+    if op.name == "verify-connection":  # the second echo of a token is one too many
+        assert (posted["data"]["ok"], got["data"]["reason"]) == (True, "already_used")
+    else:
+        assert posted["data"] == got["data"]
+        assert posted["meta"].get("pagination") == got["meta"].get("pagination")
+
+
+@every_operation
+async def test_it_needs_a_key(op: Operation, http: httpx.AsyncClient) -> None:
+    for authorization in ("", "Bearer", "Basic YTpi", "baton_sk_x", "Bearerbaton_sk_x"):
+        answer = await http.post(op.path, content=b"{", headers={"Authorization": authorization})
+        assert code(answer) == (401, "AUTH_MISSING")
+    assert code(await http.post(op.path, content=b"{")) == (401, "AUTH_MISSING")
+
+
+@every_operation
+async def test_it_refuses_a_key_that_is_unknown_expired_or_revoked(
+    op: Operation, http: httpx.AsyncClient, home: Home
+) -> None:
+    async def answer(key: str) -> httpx.Response:
+        return await http.post(op.path, content=b"{", headers=in_utf8({"Authorization": f"Bearer {key}"}))
+
+    world = home.workspace
+    assert code(await answer("baton_sk_" + "x" * 43)) == (401, "AUTH_INVALID_API_KEY")
+    assert code(await answer("é" * 10)) == (401, "AUTH_INVALID_API_KEY")
+    expired = await admin.create_key(world.db, world.info, "scout", expires_days=1)
+    await world.rows(
+        "UPDATE api_keys SET expires_at = now() WHERE workspace_id = %(workspace)s AND id = %(id)s RETURNING id",
+        id=expired.id,
+    )
+    assert code(await answer(expired.api_key)) == (401, "AUTH_API_KEY_EXPIRED")
+    revoked = await admin.create_key(world.db, world.info, "scout")
+    await admin.revoke_key(world.db, world.info, str(revoked.id))
+    last = await answer(revoked.api_key)
+    assert code(last) == (401, "AUTH_API_KEY_REVOKED")
+    assert "API key has been revoked" in last.json()["error"]["message"]
+
+
+@every_scoped_operation
+async def test_it_needs_its_scope_before_it_looks_at_the_body(
+    op: Operation, http: httpx.AsyncClient, workspace: World
+) -> None:
+    others = [scope for scope in get_args(Scope) if scope != op.scope]
+    bot = await workspace.agent(scopes=",".join(others))
+    for answer in (
+        await http.post(op.path, content=b"{", headers=bot.headers),
+        await http.post(op.path, json={}, headers=bot.headers),
+        *([await http.get(op.path, headers=bot.headers)] if op.read_only else []),
+    ):
+        assert code(answer) == (403, "permission_denied")
+        assert answer.json()["error"]["details"] == {"scope": op.scope}
+
+
+@every_operation
+async def test_its_scope_is_enough(op: Operation, http: httpx.AsyncClient, home: Home) -> None:
+    scope = op.scope or "iris-ask"
+    key = await admin.create_key(home.workspace.db, home.workspace.info, "scout", scopes=scope)
+    answer = await http.post(
+        op.path, json=home.request(op), headers={"Authorization": f"Bearer {key.api_key}"}
+    )
+    assert answer.status_code == 200, answer.text
+
+
+@every_operation
+async def test_another_verb_is_not_found(op: Operation, http: httpx.AsyncClient, workspace: World) -> None:
+    bot = await workspace.agent()
+    verbs = ["PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "TRACE", "PROPFIND"]
+    for verb in verbs if op.read_only else [*verbs, "GET"]:
+        answer = await http.request(verb, op.path, headers=bot.headers)
+        assert answer.status_code == 404
+        if verb != "HEAD":
+            assert verb in answer.json()["error"]["message"]
+        assert (await http.request(verb, op.path)).status_code == 401
+
+
+@every_operation
+async def test_what_is_not_a_json_object_is_invalid(
+    op: Operation, http: httpx.AsyncClient, workspace: World
+) -> None:
+    bot = await workspace.agent()
+    for body in (
+        b"{",
+        b"[]",
+        b"null",
+        b'"text"',
+        b"7",
+        b"\xff\xfe",
+        b'{"a": "\\ud800"}',
+        b"{'a': 1}",
+        b"{} {}",
+        b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        "\ufeff{}".encode(),
+    ):
+        answer = await http.post(op.path, content=body, headers=bot.headers)
+        assert code(answer) == (400, "invalid_input"), body[:80]
+
+
+@every_operation
+async def test_another_media_type_is_invalid(
+    op: Operation, http: httpx.AsyncClient, workspace: World
+) -> None:
+    bot = await workspace.agent()
+    for media_type in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "json"):
+        answer = await http.post(op.path, content=b"{}", headers={**bot.headers, "Content-Type": media_type})
+        assert code(answer) == (400, "invalid_input")
+        assert "application/json" in answer.json()["error"]["message"]
+
+
+@every_operation
+async def test_json_goes_by_several_names(op: Operation, http: httpx.AsyncClient, home: Home) -> None:
+    body = json.dumps(home.request(op))
+    for media_type in ("application/json; charset=utf-8", "Application/JSON", "application/problem+json"):
+        answer = await http.post(
+            op.path, content=body, headers={**home.scout.headers, "Content-Type": media_type}
+        )
+        assert answer.status_code != 400, answer.text
+
+
+@every_operation
+async def test_a_body_that_is_too_large_is_invalid(
+    op: Operation, http: httpx.AsyncClient, workspace: World
+) -> None:
+    bot = await workspace.agent()
+    large = b'{"a": "' + b"x" * BODY_BYTES_MAX + b'"}'
+
+    async def undeclared() -> AsyncIterator[bytes]:
+        yield large
+
+    for body in (large, undeclared()):
+        answer = await http.post(op.path, content=body, headers=bot.headers)
+        assert code(answer) == (400, "invalid_input")
+        assert answer.json()["error"]["details"] == {"bytesMax": BODY_BYTES_MAX}
+
+
+@every_operation
+async def test_a_key_it_does_not_know_is_ignored(op: Operation, http: httpx.AsyncClient, home: Home) -> None:
+    request = home.request(op)
+    strange = {"unknown": {"deep": ["\0", 1e300, None]}, "": 0, "__proto__": [], "id": "x", "v" * 10_000: 1}
+    answer = await http.post(op.path, json={**strange, **request}, headers=home.scout.headers)
+    assert answer.status_code == 200, answer.text
+    if op.read_only:
+        strange = {"unknown": ["\0", "twice"], "": "", "v" * 1_000: "1"}
+        answer = await http.get(op.path, params={**strange, **request}, headers=home.scout.headers)
+        assert answer.status_code == 200, answer.text
+
+
+@every_operation
+async def test_a_sane_request_id_comes_back(op: Operation, http: httpx.AsyncClient, home: Home) -> None:
+    for sent in ("a", "0198c5a0-7d2e-7a10:retry_1.2", "x" * 128):
+        for body in (
+            home.request(op),
+            [],
+        ):  # a success and a failure; the judge compares `meta` with the header
+            answer = await http.post(op.path, json=body, headers={**home.scout.headers, "X-Request-Id": sent})
+            assert answer.headers["x-request-id"] == sent
+
+
+@every_operation
+async def test_another_request_id_is_replaced(op: Operation, http: httpx.AsyncClient, home: Home) -> None:
+    seen: set[str] = set()
+    insane = ["", "a b", "x" * 129, 'quote"', "back\\slash", "ünïcödé", "<script>", "a,b", "1\t2"]
+    for sent in insane:
+        headers = in_utf8({**home.scout.headers, "X-Request-Id": sent})
+        answer = await http.post(op.path, json=home.request(op), headers=headers)
+        seen.add(answer.headers["x-request-id"])
+    assert len(seen) == len(insane)
+    assert seen.isdisjoint(insane)
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/v1", "/v1/agent/", "/v1/agent/no-such-task", "/v1/agent/get-me/", "/v2/tasks"]
+)
+async def test_a_path_that_is_nowhere_says_so_only_to_those_who_have_a_key(
+    http: httpx.AsyncClient, workspace: World, path: str
+) -> None:
+    bot = await workspace.agent()
+    for verb in ("GET", "POST", "DELETE"):
+        assert code(await http.request(verb, path)) == (401, "AUTH_MISSING")
+        assert code(await http.request(verb, path, headers=bot.headers)) == (404, "not_found")
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/openapi.json"])
+async def test_the_pages_of_the_service_need_no_key(http: httpx.AsyncClient, path: str) -> None:
+    for verb in ("GET", "HEAD"):
+        answer = await http.request(verb, path, headers={"X-Request-Id": "mine"})
+        assert (answer.status_code, answer.headers["x-request-id"]) == (200, "mine")
+    for verb in ("POST", "PUT", "DELETE", "OPTIONS", "PROPFIND"):
+        assert code(await http.request(verb, path)) == (404, "not_found")
+    for sent in ("", "a b", "ünïcödé"):
+        answer = await http.get(path, headers=in_utf8({"X-Request-Id": sent}))
+        assert answer.headers["x-request-id"] != sent
+
+
+async def test_a_large_body_from_a_stranger_is_refused_and_the_connection_goes_on(
+    http: httpx.AsyncClient,
+) -> None:
+    for _ in range(3):
+        assert code(await http.post("/v1/agent/create-task", content=b"x" * 5_000_000)) == (
+            401,
+            "AUTH_MISSING",
+        )
+    assert (await http.get("/healthz")).json() == {"ok": True}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [b"taskId=%FF", b"taskId=%ED%A0%80", b"taskId=a&taskId=b", b"&".join([b"x=1"] * 200), b"taskId=%00"],
+)
+async def test_a_query_that_cannot_be_read_is_invalid(
+    http: httpx.AsyncClient, workspace: World, query: bytes
+) -> None:
+    bot = await workspace.agent()
+    url = httpx.URL("/v1/agent/get-task").copy_with(query=query)
+    assert code(await http.get(url, headers=bot.headers)) == (400, "invalid_input")

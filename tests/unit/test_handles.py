@@ -1,0 +1,116 @@
+"""Which handles a markdown text addresses: those outside code, and nothing that only looks like one."""
+
+import re
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.operations.tasks.comment import HANDLES_READ_MAX, handles_in
+
+HANDLE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+@pytest.mark.parametrize(
+    "text, handles",
+    [
+        ("@ada", ["ada"]),
+        ("Hello @ada, and @bob!", ["ada", "bob"]),
+        ("@bob @ada @bob", ["bob", "ada"]),
+        ("@Ada @ADA", ["ada"]),
+        ("(@ada) *@bob* \"@carol\" '@dave' <@eve>", ["ada", "bob", "carol", "dave", "eve"]),
+        ("@ada's turn. @bob: yours; @carol?", ["ada", "bob", "carol"]),
+        ("@ada,@bob", ["ada", "bob"]),
+        ("line\n@ada\r\n@bob", ["ada", "bob"]),
+        ("@build-bot-2", ["build-bot-2"]),
+        ("@0", ["0"]),
+        ("@ada-", ["ada"]),
+        ("@ada--", ["ada"]),
+        ("@" + "a" * 63, ["a" * 63]),
+        ("é @ada ü", ["ada"]),
+        ("你好@ada", []),  # letters of any script hold on to what follows
+    ],
+)
+def test_a_handle_is_found_whatever_stands_around_it(text: str, handles: list[str]) -> None:
+    assert handles_in(text) == handles
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "@",
+        "@ ada",
+        "@-ada",
+        "@_ada",
+        "@@ada",
+        "@ada@bob",
+        "ada@example.test",
+        "a.b@example.test",
+        "https://example.test/@ada",
+        "path/@ada",
+        "x-@ada",
+        "@ada_b",
+        "@ada-x_y",
+        "@adaé",
+        "@" + "a" * 64,
+        "@a-" + "b" * 62,
+        "@ſ",  # noqa: RUF001 - which some take for an s
+        "＠ada",  # noqa: RUF001 - a full-width sign is not ours
+    ],
+)
+def test_what_only_looks_like_a_handle_is_text(text: str) -> None:
+    assert handles_in(text) == []
+
+
+@pytest.mark.parametrize(
+    "text, handles",
+    [
+        ("`@ada`", []),
+        ("`@ada` @bob", ["bob"]),
+        ("``@ada ` @bob`` @carol", ["carol"]),
+        ("`a` @ada `b`", ["ada"]),
+        ("`@ada @bob", ["ada", "bob"]),  # never closed, so no code
+        ("``@ada`", ["ada"]),
+        ("```\n@ada\n```\n@bob", ["bob"]),
+        ("```python\n@ada\ndef f(): ...\n```", []),
+        ("````\n```\n@ada\n```\n````\n@bob", ["bob"]),
+        ("~~~\n@ada\n~~~\n@bob", ["bob"]),
+        ("```\n@ada", []),  # a fence that is never closed runs to the end
+        ("text\n```\n@ada\n```\n@bob\n```\n@carol\n```", ["bob"]),
+    ],
+)
+def test_code_addresses_nobody(text: str, handles: list[str]) -> None:
+    assert handles_in(text) == handles
+
+
+@given(st.text() | st.text(alphabet="@ab-`~\n /.0_"))
+def test_whatever_the_text_what_is_found_are_handles_each_once(text: str) -> None:
+    found = handles_in(text)
+    assert all(HANDLE.fullmatch(handle) for handle in found)
+    assert len(set(found)) == len(found)
+    assert all(f"@{handle}" in text.lower() for handle in found)
+
+
+@given(st.lists(st.from_regex(HANDLE, fullmatch=True), max_size=20, unique=True))
+def test_handles_in_prose_are_all_found_in_order_and_none_in_code(handles: list[str]) -> None:
+    prose = " and ".join(f"@{handle}" for handle in handles)
+    assert handles_in(prose) == handles
+    assert handles_in(f"`{prose}`") == handles_in(f"```\n{prose}\n```") == []
+
+
+def test_only_the_first_handles_of_a_long_list_are_read() -> None:
+    everyone = [f"bot-{n}" for n in range(HANDLES_READ_MAX + 50)]
+    assert handles_in(" ".join(f"@{handle}" for handle in everyone)) == everyone[:HANDLES_READ_MAX]
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["`", "``a`", "~", "```", "@", "@a", "@a-", "-", "`@a``", "~~~`", "a@", "@" + "a" * 62, "`a\n", "``\n`"],
+)
+def test_the_longest_text_is_read_in_a_moment(piece: str) -> None:
+    text = ("@ada " + piece * 100_000)[:100_000]
+    began = time.perf_counter()
+    handles_in(text)
+    assert time.perf_counter() - began < 1, "not in linear time"
