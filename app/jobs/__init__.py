@@ -37,7 +37,9 @@ class Job(msgspec.Struct, frozen=True):
 
 
 JOBS: tuple[Job, ...] = (
-    Job("leases", leases.run_once, pause_seconds=1.0),  # how long a task may lie idle after its holder is gone
+    Job(
+        "leases", leases.run_once, pause_seconds=1.0
+    ),  # how long a task may lie idle after its holder is gone
 )
 
 

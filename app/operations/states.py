@@ -15,7 +15,18 @@ from app.errors import Contended, EtagMismatch, InvalidInput, StateNotFound
 from app.ids import new_id
 from app.operations.tasks.change import ATTEMPTS_MAX
 from app.operations.tasks.task import uuid_or_none
-from app.rpc import IN_PATH, Answer, BareRequest, Context, IfMatch, Tagged, etag_of, given, operation, versions_in
+from app.rpc import (
+    IN_PATH,
+    Answer,
+    BareRequest,
+    Context,
+    IfMatch,
+    Tagged,
+    etag_of,
+    given,
+    operation,
+    versions_in,
+)
 from app.types import NO_NUL, Id, Markdown, Timestamp
 
 LABELS_MAX: Final = 200  # groups or tags of a State
@@ -68,7 +79,9 @@ class State(Answer):
     scopes: Annotated[dict[str, StateScope], Meta(description="Its scopes by id.")]
     groups: Annotated[dict[str, StateLabel], Meta(description="Its groups by id.")]
     tags: Annotated[dict[str, StateLabel], Meta(description="Its tags by id.")]
-    variables: Annotated[list[StateVariable], Meta(description="Its variables, in the order they were first written.")]
+    variables: Annotated[
+        list[StateVariable], Meta(description="Its variables, in the order they were first written.")
+    ]
     created_at: Annotated[Timestamp, Meta(description="When it was created.")]
     updated_at: Annotated[Timestamp, Meta(description="When it last changed.")]
 
@@ -189,9 +202,12 @@ class NewVariable(msgspec.Struct, rename="camel"):
     name: Annotated[Name, Meta(description="Its name: one that is there is changed, another is added.")]
     value: Annotated[Any | UnsetType, Meta(description="Its value; any JSON. As it was unless told.")] = UNSET
     schema: Annotated[Any | UnsetType, Meta(description="What its value looks like; any JSON.")] = UNSET
-    description: Annotated[Markdown | None | UnsetType, Meta(description="What it means; null clears it.")] = UNSET
+    description: Annotated[
+        Markdown | None | UnsetType, Meta(description="What it means; null clears it.")
+    ] = UNSET
     group_ids: Annotated[
-        Annotated[list[Name], Meta(max_length=LABELS_MAX)] | UnsetType, Meta(description="The groups it is in.")
+        Annotated[list[Name], Meta(max_length=LABELS_MAX)] | UnsetType,
+        Meta(description="The groups it is in."),
     ] = UNSET
     tags: Annotated[
         Annotated[list[Name], Meta(max_length=LABELS_MAX)] | UnsetType, Meta(description="Its tags.")
@@ -315,7 +331,11 @@ def _state_id(sent: str) -> UUID:
 
 def _labels(labels: list[NewLabel], field: str) -> list[dict[str, object]]:
     made = [
-        {"id": given(label.id) or str(new_id()), "title": label.title, "description": given(label.description)}
+        {
+            "id": given(label.id) or str(new_id()),
+            "title": label.title,
+            "description": given(label.description),
+        }
         for label in labels
     ]
     _refuse_twice([str(label["id"]) for label in made], field)

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
+from app.db import Encoded
 from app.errors import (
     ApiError,
     CallerGone,
@@ -24,7 +25,6 @@ from app.errors import (
     StateNotFound,
     TooManyParts,
 )
-from app.db import Encoded
 from app.operations.runs.bare import BareTask, Deleted
 from app.operations.runs.explain import Explanation, Help, Obstacle
 from app.operations.runs.heartbeat import Alive, Appended, LoggedStep
@@ -128,7 +128,12 @@ R38_DONE: Final = replace(
 )
 _FULL: Final = RunError(code="disk_full", message="The volume has no room left.")
 R39_FAILED: Final = replace(
-    R39, status="failed", errors=[_FULL], handoff="Rows up to 40,000 are in.", end_reason="failed", ended_at=MOMENT
+    R39,
+    status="failed",
+    errors=[_FULL],
+    handoff="Rows up to 40,000 are in.",
+    end_reason="failed",
+    ended_at=MOMENT,
 )
 R40_RELEASED: Final = replace(
     R40, status="cancelled", handoff="A to K are sorted.", end_reason="released", ended_at=MOMENT
@@ -241,7 +246,9 @@ RUN_EXAMPLES: Final[dict[str, tuple[dict[str, object], Result]]] = {
                         "It is blocked. Only todo, backlog and in_progress can be claimed: set it to todo with update-task."
                     ),
                     helps=[
-                        Help(operation="update-task", arguments={"taskId": "T-43", "status": "todo"}, by="you")
+                        Help(
+                            operation="update-task", arguments={"taskId": "T-43", "status": "todo"}, by="you"
+                        )
                     ],
                     status="blocked",
                 )
@@ -273,11 +280,15 @@ RUN_EXAMPLES: Final[dict[str, tuple[dict[str, object], Result]]] = {
             "errors": [{"code": _FULL.code, "message": _FULL.message}],
             "handoff": R39_FAILED.handoff,
         },
-        RunAndTask(run=R39_FAILED, task=replace(_claimed(T39), version=3, status="todo", assignee_agent_id=None)),
+        RunAndTask(
+            run=R39_FAILED, task=replace(_claimed(T39), version=3, status="todo", assignee_agent_id=None)
+        ),
     ),
     "release-run": (
         {"runId": R40.id, "handoff": R40_RELEASED.handoff},
-        RunAndTask(run=R40_RELEASED, task=replace(_claimed(T40), version=3, status="todo", assignee_agent_id=None)),
+        RunAndTask(
+            run=R40_RELEASED, task=replace(_claimed(T40), version=3, status="todo", assignee_agent_id=None)
+        ),
     ),
     "force-release-run": ({"runId": R41.id, "reason": R41_FORCED.handoff}, R41_FORCED),
     "get-run": ({"runId": R39.id}, R39_FAILED),
@@ -334,7 +345,13 @@ RUN_ERRORS: Final[tuple[ApiError, ...]] = (
         identifier="T-39",
         end_reason="lease_expired",
         ended_at=MOMENT,
-        holder={"runId": R38.id, "id": SCOUT, "kind": "agent", "handle": "scout", "leaseExpiresAt": LEASE_END},
+        holder={
+            "runId": R38.id,
+            "id": SCOUT,
+            "kind": "agent",
+            "handle": "scout",
+            "leaseExpiresAt": LEASE_END,
+        },
     ),
     NotClaimable("T-39", [_HELD], _HELD.message),
     RunClaimed(),

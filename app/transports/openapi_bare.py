@@ -62,7 +62,15 @@ def error_schema() -> Schema:
     }
 
 
-def method(op: Operation, common: Schema, errors: list[type[ApiError]], ref: str, prose: Callable[[type[ApiError]], str], *, required: bool) -> Schema:
+def method(
+    op: Operation,
+    common: Schema,
+    errors: list[type[ApiError]],
+    ref: str,
+    prose: Callable[[type[ApiError]], str],
+    *,
+    required: bool,
+) -> Schema:
     """One operation under its method. `common` is what all families say alike."""
     example = EXAMPLES[op.name]
     described: Schema = {
@@ -129,7 +137,9 @@ def _failures(errors: Iterable[type[ApiError]], prose: Callable[[type[ApiError]]
                 "application/json": {
                     "schema": {"$ref": "#/components/schemas/BareError"},
                     "examples": {
-                        error.__name__: {"value": msgspec.json.decode(envelope.failure(ERRORS[error], "", BARE))}
+                        error.__name__: {
+                            "value": msgspec.json.decode(envelope.failure(ERRORS[error], "", BARE))
+                        }
                         for error in each
                     },
                 }

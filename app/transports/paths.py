@@ -20,7 +20,11 @@ class Paths:
 
     def __init__(self, operations: tuple[Operation, ...]) -> None:
         self._routes = [
-            (op, op.path.split("/"), {f: header.lower().encode() for f, header in places(op.request).items() if header != "path"})
+            (
+                op,
+                op.path.split("/"),
+                {f: header.lower().encode() for f, header in places(op.request).items() if header != "path"},
+            )
             for op in operations
             if op.method is not None
         ]

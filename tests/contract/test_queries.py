@@ -10,7 +10,7 @@ import re
 import typing
 from collections.abc import AsyncIterator, Iterator
 from types import UnionType
-from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
+from typing import Any, Final, Literal, NamedTuple, Union, get_args, get_origin
 from uuid import UUID
 
 import msgspec
@@ -116,7 +116,7 @@ def type_name(connection: psycopg.Connection, oid: int) -> str:
 
 def python_type(hint: Any) -> object:
     """What a hint comes down to: without `| None`, a Literal as the type of its values, a struct's list as a list."""
-    if get_origin(hint) is UnionType:
+    if get_origin(hint) in (UnionType, Union):
         [hint] = [part for part in get_args(hint) if part is not type(None)]
     origin = get_origin(hint)
     if origin is Literal:
@@ -144,6 +144,10 @@ TENANT_TABLES: Final = frozenset(
         "task_comments",
         "messages",
         "task_events",
+        "task_relations",
+        "runs",
+        "run_log",
+        "states",
     }
 )
 ACROSS_WORKSPACES: Final = {

@@ -52,7 +52,7 @@ def refused(response: httpx.Response, status: int, code: str) -> str:
     return response.json()["message"]
 
 
-async def test_the_smallest_create_answers_every_key_of_the_sample(http, bot, workspace):
+async def test_the_smallest_create_answers_every_key_of_the_sample(http: httpx.AsyncClient, bot: Caller, workspace: World) -> None:
     task = await created(http)
     assert list(task) == [*KEYS, "workItemId"]
     assert task == {
@@ -72,7 +72,7 @@ async def test_the_smallest_create_answers_every_key_of_the_sample(http, bot, wo
     assert MOMENT.fullmatch(task["createdAt"])
 
 
-async def test_a_full_create_answers_what_was_sent(http):
+async def test_a_full_create_answers_what_was_sent(http: httpx.AsyncClient) -> None:
     sent = {
         "kind": "call_action",
         "status": "running",
@@ -91,17 +91,19 @@ async def test_a_full_create_answers_what_was_sent(http):
     assert {key: task[key] for key in sent} == {**sent, "endedAt": "2026-01-02T03:04:05.000Z"}
 
 
-async def test_update_merges_and_null_clears(http):
+async def test_update_merges_and_null_clears(http: httpx.AsyncClient) -> None:
     task = await created(http, title="a", description="b", input=1, executorId="x", params={"a": 1})
     same = await put(http, task["id"])
     assert same == task
-    changed = await put(http, task["id"], title="c", description=None, executorId=None, input=None, params=None)
+    changed = await put(
+        http, task["id"], title="c", description=None, executorId=None, input=None, params=None
+    )
     assert (changed["title"], changed["description"], changed["executorId"], changed["input"], changed["params"]) == (
         "c", None, None, None, {},
     )  # fmt: skip
 
 
-async def test_params_and_errors_are_replaced_as_a_whole_and_errors_come_by_update_only(http):
+async def test_params_and_errors_are_replaced_as_a_whole_and_errors_come_by_update_only(http: httpx.AsyncClient) -> None:
     task = await created(http, params={"a": 1, "b": 2}, errors=[{"code": "x", "message": "y"}])
     assert task["errors"] == []
     changed = await put(http, task["id"], params={"c": 3}, errors=[{"code": "x", "message": "y"}])
@@ -110,13 +112,21 @@ async def test_params_and_errors_are_replaced_as_a_whole_and_errors_come_by_upda
     assert changed["errors"] == []
 
 
-async def test_what_is_fixed_at_creation_and_what_comes_from_the_key_cannot_be_updated(http):
+async def test_what_is_fixed_at_creation_and_what_comes_from_the_key_cannot_be_updated(http: httpx.AsyncClient) -> None:
     task = await created(http, targetId="t", appId="a")
-    fixed = {"kind": "flow", "targetId": "u", "appId": "b", "authorId": "x", "organizationId": "y", "id": "z", "taskId": "q"}
+    fixed = {
+        "kind": "flow",
+        "targetId": "u",
+        "appId": "b",
+        "authorId": "x",
+        "organizationId": "y",
+        "id": "z",
+        "taskId": "q",
+    }
     assert await put(http, task["id"], **fixed, unknown=1, stateful=True) == task
 
 
-async def test_the_server_stamps_times_unless_the_caller_does(http):
+async def test_the_server_stamps_times_unless_the_caller_does(http: httpx.AsyncClient) -> None:
     task = await created(http)
     running = await put(http, task["id"], status="running")
     assert MOMENT.fullmatch(running["startedAt"]) and running["endedAt"] is None
@@ -128,8 +138,10 @@ async def test_the_server_stamps_times_unless_the_caller_does(http):
     assert (await put(http, told["id"], endedAt=None))["endedAt"] is None
 
 
-@pytest.mark.parametrize("status", ["created", "queued", "waiting", "running", "paused", "completed", "failed", "cancelled"])
-async def test_every_known_status_is_taken(http, status):
+@pytest.mark.parametrize(
+    "status", ["created", "queued", "waiting", "running", "paused", "completed", "failed", "cancelled"]
+)
+async def test_every_known_status_is_taken(http: httpx.AsyncClient, status: str) -> None:
     assert (await created(http, status=status))["status"] == status
 
 
@@ -152,18 +164,18 @@ async def test_every_known_status_is_taken(http, status):
         ("input", {"a\0": 1}),
     ],
 )
-async def test_bad_input_is_named(http, field, value):
+async def test_bad_input_is_named(http: httpx.AsyncClient, field: str, value: object) -> None:
     response = await http.post("/v1/tasks", json={"kind": "default", field: value})
     message = refused(response, 400, "invalid_argument")
     assert field in message or "NUL" in message
 
 
-async def test_empty_links_count_as_absent(http):
+async def test_empty_links_count_as_absent(http: httpx.AsyncClient) -> None:
     task = await created(http, parentId="", targetId="", executorId="", appId="", workItemId="")
     assert [task[key] for key in ("parentId", "targetId", "executorId", "appId", "workItemId")] == [None] * 5
 
 
-async def test_children_are_nested_oldest_first(http):
+async def test_children_are_nested_oldest_first(http: httpx.AsyncClient) -> None:
     root = await created(http)
     first = await created(http, parentId=root["id"], title="first")
     await created(http, parentId=root["id"], title="second")
@@ -175,11 +187,15 @@ async def test_children_are_nested_oldest_first(http):
     ]
     assert list(shown) == list(shown["children"][0]) == [*KEYS, "workItemId"]
     assert (await put(http, root["id"], title="x"))["children"] == shown["children"]
-    [listed] = (await http.post("/v1/tasks/list", json={"parentId": root["id"], "kind": "default", "pagination": {"limit": 1}})).json()
+    [listed] = (
+        await http.post(
+            "/v1/tasks/list", json={"parentId": root["id"], "kind": "default", "pagination": {"limit": 1}}
+        )
+    ).json()
     assert listed["title"] == "second"
 
 
-async def test_children_are_cut_at_a_depth_and_a_count(http):
+async def test_children_are_cut_at_a_depth_and_a_count(http: httpx.AsyncClient) -> None:
     root = await created(http)
     parent = root["id"]
     for _ in range(10):
@@ -191,11 +207,15 @@ async def test_children_are_cut_at_a_depth_and_a_count(http):
     assert depth == 8
 
 
-async def test_a_task_cannot_be_moved_under_itself_or_what_is_below_it(http):
+async def test_a_task_cannot_be_moved_under_itself_or_what_is_below_it(http: httpx.AsyncClient) -> None:
     root = await created(http)
     child = await created(http, parentId=root["id"])
     for parent in (root, child):
-        refused(await http.put(f"/v1/tasks/{root['id']}", json={"parentId": parent["id"]}), 400, "invalid_argument")
+        refused(
+            await http.put(f"/v1/tasks/{root['id']}", json={"parentId": parent["id"]}),
+            400,
+            "invalid_argument",
+        )
     assert (await put(http, child["id"], parentId=None))["parentId"] is None
     assert (await put(http, root["id"], parentId=child["id"]))["parentId"] == child["id"]
 
@@ -211,24 +231,48 @@ async def test_what_is_not_there_is_404(http, other_workspace):
         refused(await http.get(f"/v1/states/{id}"), 404, "not_found")
 
 
-async def test_errors_are_flat_also_where_no_operation_is(server, http, workspace):
+async def test_errors_are_flat_also_where_no_operation_is(server: Server, http: httpx.AsyncClient, workspace: World) -> None:
     reader = await workspace.agent("reader", scopes="channel-read")
     async with httpx.AsyncClient(base_url=server.url) as nobody:
         for path in ("/v1/tasks", "/v1/tasks/x", "/v1/tasks/x/y", "/v1/states"):
             refused(await nobody.get(path), 401, "unauthenticated")
-            refused(await nobody.get(path, headers={"Authorization": "Bearer nonsense"}), 401, "unauthenticated")
-    refused(await http.post("/v1/tasks", json={"kind": "x"}, headers=reader.headers), 403, "permission_denied")
-    for method, path in [("GET", "/v1/tasks"), ("PATCH", "/v1/tasks/x"), ("GET", "/v1/tasks/x/y"), ("GET", "/v1/states"), ("POST", "/v1/tasks/")]:
+            refused(
+                await nobody.get(path, headers={"Authorization": "Bearer nonsense"}), 401, "unauthenticated"
+            )
+    refused(
+        await http.post("/v1/tasks", json={"kind": "x"}, headers=reader.headers), 403, "permission_denied"
+    )
+    for method, path in [
+        ("GET", "/v1/tasks"),
+        ("PATCH", "/v1/tasks/x"),
+        ("GET", "/v1/tasks/x/y"),
+        ("GET", "/v1/states"),
+        ("POST", "/v1/tasks/"),
+    ]:
         refused(await http.request(method, path), 404, "not_found")
     for body in (b"{", b"[]", b"\xff", b'"x"', b"[" * 100_000, b"null"):
-        refused(await http.post("/v1/tasks", content=body, headers={"Content-Type": "application/json"}), 400, "invalid_argument")
-        refused(await http.put("/v1/tasks/x", content=body, headers={"Content-Type": "application/json"}), 400, "invalid_argument")
-    refused(await http.post("/v1/tasks", content=b"kind=x", headers={"Content-Type": "text/plain"}), 400, "invalid_argument")
-    refused(await http.post("/v1/tasks", json={"kind": "x", "title": "x" * 2_000_000}), 400, "invalid_argument")
+        refused(
+            await http.post("/v1/tasks", content=body, headers={"Content-Type": "application/json"}),
+            400,
+            "invalid_argument",
+        )
+        refused(
+            await http.put("/v1/tasks/x", content=body, headers={"Content-Type": "application/json"}),
+            400,
+            "invalid_argument",
+        )
+    refused(
+        await http.post("/v1/tasks", content=b"kind=x", headers={"Content-Type": "text/plain"}),
+        400,
+        "invalid_argument",
+    )
+    refused(
+        await http.post("/v1/tasks", json={"kind": "x", "title": "x" * 2_000_000}), 400, "invalid_argument"
+    )
     assert set((await http.get("/v1/tasksandmore")).json()) == {"success", "error", "meta"}
 
 
-async def test_every_answer_has_an_etag_and_if_match_is_honoured(http):
+async def test_every_answer_has_an_etag_and_if_match_is_honoured(http: httpx.AsyncClient) -> None:
     response = await http.post("/v1/tasks", json={"kind": "x"})
     assert response.headers["etag"] == '"1"'
     url = f"/v1/tasks/{response.json()['id']}"
@@ -249,14 +293,14 @@ async def test_every_answer_has_an_etag_and_if_match_is_honoured(http):
     refused(await http.get(url), 404, "not_found")
 
 
-async def test_a_body_cannot_smuggle_in_what_stands_in_path_and_headers(http):
+async def test_a_body_cannot_smuggle_in_what_stands_in_path_and_headers(http: httpx.AsyncClient) -> None:
     task = await created(http)
     other = await created(http)
     changed = await put(http, task["id"], taskId=other["id"], ifMatch='"9"', title="x")
     assert (changed["id"], changed["title"]) == (task["id"], "x")
 
 
-async def test_lists_filter_and_page(http):
+async def test_lists_filter_and_page(http: httpx.AsyncClient) -> None:
     ids = [(await created(http, kind=kind, executorId=executor, appId="app", targetId="t", status=status))["id"]
            for kind, executor, status in [("a", "e", "created"), ("b", "e", "running"), ("a", "f", "created"), ("a", "e", "created")]]  # fmt: skip
 
@@ -274,7 +318,7 @@ async def test_lists_filter_and_page(http):
     assert await listed(pagination={"limit": 3, "cursor": ids[1]}) == [ids[0]]
 
 
-async def test_deleting_takes_what_hangs_below(http):
+async def test_deleting_takes_what_hangs_below(http: httpx.AsyncClient) -> None:
     root = await created(http, stateful=True)
     child = await created(http, parentId=root["id"])
     assert (await http.delete(f"/v1/tasks/{root['id']}")).status_code == 200
@@ -282,7 +326,7 @@ async def test_deleting_takes_what_hangs_below(http):
     refused(await http.get(f"/v1/states/{root['stateId']}"), 404, "not_found")
 
 
-async def test_a_stateful_task_gets_a_state(http, workspace):
+async def test_a_stateful_task_gets_a_state(http: httpx.AsyncClient, workspace: World) -> None:
     task = await created(http, stateful=True, title="Import")
     response = await http.get(f"/v1/states/{task['stateId']}")
     state = response.json()
@@ -304,32 +348,51 @@ async def test_a_stateful_task_gets_a_state(http, workspace):
     assert (await http.get(f"/v1/states/{unnamed['stateId']}")).json()["name"] == unnamed["id"]
 
 
-async def test_variables_of_a_state_are_changed_under_its_version(http):
-    response = await http.post("/v1/states", json={"name": "s", "groups": [{"title": "g"}], "tags": [{"id": "t1", "title": "t"}]})
+async def test_variables_of_a_state_are_changed_under_its_version(http: httpx.AsyncClient) -> None:
+    response = await http.post(
+        "/v1/states", json={"name": "s", "groups": [{"title": "g"}], "tags": [{"id": "t1", "title": "t"}]}
+    )
     assert (response.status_code, response.headers["etag"]) == (201, '"1"')
     state = response.json()
     [group] = state["groups"].values()
     assert state["tags"] == {"t1": {"id": "t1", "title": "t", "description": None}} and group["title"] == "g"
     url = f"/v1/states/{state['id']}"
-    set_ = await http.put(url, json={"variables": [{"name": "b", "value": [1], "groupIds": [group["id"]]}, {"name": "a"}]}, headers={"If-Match": '"1"'})
+    set_ = await http.put(
+        url,
+        json={"variables": [{"name": "b", "value": [1], "groupIds": [group["id"]]}, {"name": "a"}]},
+        headers={"If-Match": '"1"'},
+    )
     b, a = set_.json()["variables"]
     assert (b["value"], b["groupIds"], b["tags"], b["schema"], b["stateId"], b["scopeId"]) == (
         [1], [group["id"]], [], None, state["id"], state["rootId"],
     )  # fmt: skip
     assert a["value"] is None
-    refused(await http.put(url, json={"variables": [{"name": "b", "value": 2}]}, headers={"If-Match": '"1"'}), 409, "conflict")
-    again = (await http.put(url, json={"variables": [{"name": "b", "value": 2}, {"name": "c", "value": 3}], "removed": ["a", "z"]})).json()
+    refused(
+        await http.put(url, json={"variables": [{"name": "b", "value": 2}]}, headers={"If-Match": '"1"'}),
+        409,
+        "conflict",
+    )
+    again = (
+        await http.put(
+            url,
+            json={"variables": [{"name": "b", "value": 2}, {"name": "c", "value": 3}], "removed": ["a", "z"]},
+        )
+    ).json()
     assert [(v["name"], v["value"]) for v in again["variables"]] == [("b", 2), ("c", 3)]
     assert (again["variables"][0]["id"], again["variables"][0]["createdAt"]) == (b["id"], b["createdAt"])
     assert again["variables"][0]["groupIds"] == [group["id"]]
     assert (await http.put(url, json={})).headers["etag"] == '"3"'
-    for bad in ({"variables": [{"name": "x"}, {"name": "x"}]}, {"variables": [{"name": "x"}], "removed": ["x"]}, {"variables": [{"name": ""}]}):
+    for bad in (
+        {"variables": [{"name": "x"}, {"name": "x"}]},
+        {"variables": [{"name": "x"}], "removed": ["x"]},
+        {"variables": [{"name": ""}]},
+    ):
         refused(await http.put(url, json=bad), 400, "invalid_argument")
     many = [{"name": str(n)} for n in range(499)]
     refused(await http.put(url, json={"variables": many}), 400, "invalid_argument")
 
 
-async def test_both_faces_show_the_same_row(http, bot):
+async def test_both_faces_show_the_same_row(http: httpx.AsyncClient, bot: Caller) -> None:
     item = await bot(create_work_item, title="a")
     claim = await bot(claim_task, task_id=item.id)
     shown = (await http.get(f"/v1/tasks/{claim.run.id}")).json()
@@ -344,19 +407,31 @@ async def test_both_faces_show_the_same_row(http, bot):
     assert (await http.get(f"/v1/tasks/{claim.run.id}")).json()["status"] == "completed"
 
 
-async def test_a_run_of_a_work_item_is_seen_by_whoever_sees_that(http, bot, workspace):
+async def test_a_run_of_a_work_item_is_seen_by_whoever_sees_that(http: httpx.AsyncClient, bot: Caller, workspace: World) -> None:
     other = await workspace.agent("other")
     item = await bot(create_work_item, title="private")
     task = await created(http, workItemId=item.identifier)
     assert task["workItemId"] == item.id
     refused(await http.get(f"/v1/tasks/{task['id']}", headers=other.headers), 404, "not_found")
-    refused(await http.post("/v1/tasks", json={"kind": "x", "workItemId": item.id}, headers=other.headers), 404, "not_found")
+    refused(
+        await http.post("/v1/tasks", json={"kind": "x", "workItemId": item.id}, headers=other.headers),
+        404,
+        "not_found",
+    )
     assert (await http.post("/v1/tasks/list", json={}, headers=other.headers)).json() == []
     loose = await created(http)
     assert (await http.get(f"/v1/tasks/{loose['id']}", headers=other.headers)).status_code == 200
 
 
-async def test_numbers_and_text_come_back_as_they_were_sent(http):
-    value = {"float": 0.1, "exponent": 1e21, "int": 2**70, "text": "ü\u2028😀\\\"", "nested": [[[]]], "": {"": None}, "true": True}
+async def test_numbers_and_text_come_back_as_they_were_sent(http: httpx.AsyncClient) -> None:
+    value = {
+        "float": 0.1,
+        "exponent": 1e21,
+        "int": 2**70,
+        "text": 'ü\u2028😀\\"',
+        "nested": [[[]]],
+        "": {"": None},
+        "true": True,
+    }
     task = await created(http, input=value)
     assert json.loads(json.dumps(task["input"])) == value

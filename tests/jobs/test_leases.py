@@ -24,7 +24,7 @@ from app.operations import (
     list_comments,
 )
 from tests.conftest import World, drop_database, new_database
-from tests.operations.test_claims import expire
+from tests.operations.claims import expire
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ async def sweep(world: World) -> int:
     return done
 
 
-async def test_work_of_a_silent_holder_is_given_back_with_what_it_left(world):
+async def test_work_of_a_silent_holder_is_given_back_with_what_it_left(world: World) -> None:
     bot, other = await world.agent(), await world.agent("other")
     channel = await world.channel("work", bot, other)
     task = await bot(create_task, title="a", channel_id=channel)
@@ -82,7 +82,7 @@ async def test_work_of_a_silent_holder_is_given_back_with_what_it_left(world):
     assert lost.value.details["holder"]["handle"] == "other"
 
 
-async def test_a_claim_that_was_renewed_is_put_off_to_the_end_of_its_new_lease(world):
+async def test_a_claim_that_was_renewed_is_put_off_to_the_end_of_its_new_lease(world: World) -> None:
     bot = await world.agent()
     task = await bot(create_task, title="a")
     claim = await bot(claim_task, task_id=task.id)
@@ -98,16 +98,18 @@ async def test_a_claim_that_was_renewed_is_put_off_to_the_end_of_its_new_lease(w
     assert await sweep(world) == 0
 
 
-async def test_a_lease_made_shorter_is_looked_at_in_time(world):
+async def test_a_lease_made_shorter_is_looked_at_in_time(world: World) -> None:
     bot = await world.agent()
     task = await bot(create_task, title="a")
     claim = await bot(claim_task, task_id=task.id, lease_seconds=1000)
     await bot(heartbeat_run, run_id=claim.run.id, lease_seconds=5)
-    [row] = await world.rows("SELECT lease_check_at = lease_expires_at AS agree FROM runs WHERE workspace_id = %(workspace)s")
+    [row] = await world.rows(
+        "SELECT lease_check_at = lease_expires_at AS agree FROM runs WHERE workspace_id = %(workspace)s"
+    )
     assert row["agree"]
 
 
-async def test_a_task_whose_holders_keep_dying_is_parked_with_the_reason(world):
+async def test_a_task_whose_holders_keep_dying_is_parked_with_the_reason(world: World) -> None:
     bot = await world.agent()
     task = await bot(create_task, title="poison")
     for _ in range(4):
@@ -121,7 +123,7 @@ async def test_a_task_whose_holders_keep_dying_is_parked_with_the_reason(world):
     assert comment.body.startswith("Parked as blocked after 5 failed claims.")
 
 
-async def test_an_expiry_that_parks_a_task_says_so(world):
+async def test_an_expiry_that_parks_a_task_says_so(world: World) -> None:
     bot = await world.agent()
     task = await bot(create_task, title="poison")
     for _ in range(5):
@@ -129,11 +131,13 @@ async def test_an_expiry_that_parks_a_task_says_so(world):
         await expire(world, claim.run.id)
         await sweep(world)
     [comment] = await bot(list_comments, task_id=task.id)
-    assert "showed no sign of life until its lease ended" in comment.body and "`lease_expired`" in comment.body
+    assert (
+        "showed no sign of life until its lease ended" in comment.body and "`lease_expired`" in comment.body
+    )
     assert comment.author_agent_id == bot.id
 
 
-async def test_many_are_dealt_with_in_bounded_portions_by_any_number_of_processes(world):
+async def test_many_are_dealt_with_in_bounded_portions_by_any_number_of_processes(world: World) -> None:
     bot = await world.agent()
     for n in range(130):
         await bot(create_task, title=str(n))
@@ -153,7 +157,7 @@ async def test_many_are_dealt_with_in_bounded_portions_by_any_number_of_processe
     assert row == {"free": 130, "once": 130}
 
 
-async def test_a_heartbeat_and_the_job_at_once_leave_the_claim_whole_or_ended(world):
+async def test_a_heartbeat_and_the_job_at_once_leave_the_claim_whole_or_ended(world: World) -> None:
     bot = await world.agent()
     for n in range(20):
         task = await bot(create_task, title=str(n))
@@ -164,7 +168,9 @@ async def test_a_heartbeat_and_the_job_at_once_leave_the_claim_whole_or_ended(wo
             run=claim.run.id,
         )
         beat, _ = await asyncio.gather(
-            bot(heartbeat_run, run_id=claim.run.id), leases.run_once(world.db, Config()), return_exceptions=True
+            bot(heartbeat_run, run_id=claim.run.id),
+            leases.run_once(world.db, Config()),
+            return_exceptions=True,
         )
         run = await bot(get_run, run_id=claim.run.id)
         if not isinstance(beat, LeaseLost):

@@ -7,7 +7,7 @@ A run with a holder is a claim. It is shown here like any other and its holder m
 claim lives; but its status and times are the claim's, and only the operations on claims change them.
 """
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
@@ -23,17 +23,29 @@ from app.errors import (
     NotHolder,
     RunClaimed,
     RunNotFound,
-    StateNotFound,
     TaskNotFound,
     TaskReadOnly,
     TooManyParts,
 )
 from app.ids import new_id
-from app.operations.runs.run import ERRORS_MAX, RUN_VISIBLE, RunError, RunStatus
+from app.operations.runs.run import ERRORS_MAX, RUN_VISIBLE, NewRunError, RunError, RunStatus
 from app.operations.tasks.change import ATTEMPTS_MAX, MOVE_LOCK
 from app.operations.tasks.fence import why_not_live
 from app.operations.tasks.task import VISIBLE, WRITABLE, task_id, uuid_or_none
-from app.rpc import IN_PATH, Answer, BareRequest, Context, IfMatch, Page, Tagged, changes, etag_of, given, operation, versions_in
+from app.rpc import (
+    IN_PATH,
+    Answer,
+    BareRequest,
+    Context,
+    IfMatch,
+    Page,
+    Tagged,
+    changes,
+    etag_of,
+    given,
+    operation,
+    versions_in,
+)
 from app.types import (
     NAME_CHARACTERS_MAX,
     NO_NUL,
@@ -50,7 +62,9 @@ from app.types import (
 
 CHILDREN_DEPTH_MAX: Final = 8  # levels of children in an answer; deeper ones are read from their own parent
 CHILDREN_COUNT_MAX: Final = 500  # children of all levels in an answer, nearest first: some 500 kB
-DELETED_RUNS_MAX: Final = 1000  # with all that hangs below it; a call should not hold so many locks for longer
+DELETED_RUNS_MAX: Final = (
+    1000  # with all that hangs below it; a call should not hold so many locks for longer
+)
 
 Kind = Annotated[
     str,
@@ -66,7 +80,10 @@ class BareTask(Answer):
     """A task as the second contract has it: one attempt to do something. All keys are always there."""
 
     id: Annotated[str, Meta(description="Its id.")]
-    kind: Annotated[str, Meta(description="What sort of task it is: `default`, `call_action`, `flow`, `claim`, or your own.")]
+    kind: Annotated[
+        str,
+        Meta(description="What sort of task it is: `default`, `call_action`, `flow`, `claim`, or your own."),
+    ]
     status: Annotated[RunStatus, Meta(description="Where it stands.")]
     title: Annotated[str | None, Meta(description="What it is, for people.")]
     description: Annotated[str | None, Meta(description="The rest of it.")]
@@ -79,7 +96,9 @@ class BareTask(Answer):
     parent_id: Annotated[str | None, Meta(description="The task it is a part of.")]
     children: Annotated[
         "list[BareTask]",
-        Meta(description="Its parts, oldest first, with theirs: 8 levels and 500 tasks at most, nearest first."),
+        Meta(
+            description="Its parts, oldest first, with theirs: 8 levels and 500 tasks at most, nearest first."
+        ),
     ]
     state_id: Annotated[str | None, Meta(description="The State it was created with.")]
     started_at: Annotated[Timestamp | None, Meta(description="When it started.")]
@@ -89,7 +108,9 @@ class BareTask(Answer):
     organization_id: Annotated[str, Meta(description="The organization, which is the workspace.")]
     created_at: Annotated[Timestamp, Meta(description="When it was created.")]
     updated_at: Annotated[Timestamp, Meta(description="When it last changed.")]
-    work_item_id: Annotated[str | None, Meta(description="The task of the workspace that it works on, if any.")]
+    work_item_id: Annotated[
+        str | None, Meta(description="The task of the workspace that it works on, if any.")
+    ]
 
 
 class Deleted(Answer):
@@ -392,6 +413,7 @@ class DeletedRow(msgspec.Struct):
 
     matches: bool
     may_delete: bool
+    holds_claim: bool
     version: int
     count: int
     deleted: bool
@@ -422,6 +444,9 @@ DELETE_RUN = Query(
                NOT EXISTS (SELECT FROM counted
                              JOIN runs o ON o.workspace_id = i.workspace_id AND o.id = counted.id
                             WHERE o.holder_id IS NOT NULL OR NOT {_MAY_WRITE}) AS may_delete,
+               EXISTS (SELECT FROM counted
+                         JOIN runs c ON c.workspace_id = i.workspace_id AND c.id = counted.id
+                        WHERE c.holder_id IS NOT NULL) AS holds_claim,
                o.version, (SELECT count(*) FROM counted)::int AS count
           FROM i CROSS JOIN root o
     ), gone AS (
@@ -439,7 +464,7 @@ DELETE_RUN = Query(
          USING gone
          WHERE l.workspace_id = %(workspace_id)s::uuid AND l.run_id = gone.id
     )
-    SELECT matches, may_delete, version, count, EXISTS (SELECT FROM gone) FROM may
+    SELECT matches, may_delete, holds_claim, version, count, EXISTS (SELECT FROM gone) FROM may
     """,
 )
 
@@ -447,22 +472,33 @@ DELETE_RUN = Query(
 class CreateBareTask(BareRequest):
     """The task to create."""
 
-    kind: Annotated[Kind, Meta(description="What sort of task: `default`, `call_action`, `flow`, or a name of your own.")]
-    status: Annotated[RunStatus | None | UnsetType, Meta(description="Where it starts: `created` unless told.")] = UNSET
+    kind: Annotated[
+        Kind, Meta(description="What sort of task: `default`, `call_action`, `flow`, or a name of your own.")
+    ]
+    status: Annotated[
+        RunStatus | None | UnsetType, Meta(description="Where it starts: `created` unless told.")
+    ] = UNSET
     title: Annotated[Title | None | UnsetType, Meta(description="What it is, for people.")] = UNSET
     description: Annotated[Markdown | None | UnsetType, Meta(description="The rest of it.")] = UNSET
-    target_id: Annotated[Link | None | UnsetType, Meta(description="The resource or action it is about.")] = UNSET
+    target_id: Annotated[Link | None | UnsetType, Meta(description="The resource or action it is about.")] = (
+        UNSET
+    )
     executor_id: Annotated[Link | None | UnsetType, Meta(description="Who should handle it.")] = UNSET
     input: Annotated[Any | UnsetType, Meta(description="Data for the run; any JSON.")] = UNSET
     output: Annotated[Any | UnsetType, Meta(description="The result; any JSON.")] = UNSET
     params: Annotated[dict[str, Any] | None | UnsetType, Meta(description="Settings of this task.")] = UNSET
     parent_id: Annotated[Link | None | UnsetType, Meta(description="The task it is a part of.")] = UNSET
-    stateful: Annotated[bool | None | UnsetType, Meta(description="Whether to create a State with it.")] = UNSET
-    started_at: Annotated[When | None | UnsetType, Meta(description="When it started, with an offset.")] = UNSET
+    stateful: Annotated[bool | None | UnsetType, Meta(description="Whether to create a State with it.")] = (
+        UNSET
+    )
+    started_at: Annotated[When | None | UnsetType, Meta(description="When it started, with an offset.")] = (
+        UNSET
+    )
     ended_at: Annotated[When | None | UnsetType, Meta(description="When it ended, with an offset.")] = UNSET
     app_id: Annotated[Link | None | UnsetType, Meta(description="The installed app concerned.")] = UNSET
     work_item_id: Annotated[
-        Link | None | UnsetType, Meta(description="The task of the workspace it works on, by id or as `T-42`.")
+        Link | None | UnsetType,
+        Meta(description="The task of the workspace it works on, by id or as `T-42`."),
     ] = UNSET
 
 
@@ -475,20 +511,27 @@ class UpdateBareTask(BareRequest):
     title: Annotated[Title | None | UnsetType, Meta(description="What it is, for people.")] = UNSET
     description: Annotated[Markdown | None | UnsetType, Meta(description="The rest of it.")] = UNSET
     executor_id: Annotated[Link | None | UnsetType, Meta(description="Who should handle it.")] = UNSET
-    input: Annotated[Any | UnsetType, Meta(description="Data for the run; any JSON, instead of what was there.")] = UNSET
-    output: Annotated[Any | UnsetType, Meta(description="The result; any JSON, instead of what was there.")] = UNSET
+    input: Annotated[
+        Any | UnsetType, Meta(description="Data for the run; any JSON, instead of what was there.")
+    ] = UNSET
+    output: Annotated[
+        Any | UnsetType, Meta(description="The result; any JSON, instead of what was there.")
+    ] = UNSET
     params: Annotated[
         dict[str, Any] | None | UnsetType, Meta(description="Settings of this task, instead of those it had.")
     ] = UNSET
     errors: Annotated[
-        Annotated[list[RunError], Meta(max_length=ERRORS_MAX)] | None | UnsetType,
+        Annotated[list[NewRunError], Meta(max_length=ERRORS_MAX)] | None | UnsetType,
         Meta(description="Problems met while running, instead of those it had; at most 100."),
     ] = UNSET
     parent_id: Annotated[Link | None | UnsetType, Meta(description="The task to move it under.")] = UNSET
-    started_at: Annotated[When | None | UnsetType, Meta(description="When it started, with an offset.")] = UNSET
+    started_at: Annotated[When | None | UnsetType, Meta(description="When it started, with an offset.")] = (
+        UNSET
+    )
     ended_at: Annotated[When | None | UnsetType, Meta(description="When it ended, with an offset.")] = UNSET
     work_item_id: Annotated[
-        Link | None | UnsetType, Meta(description="The task of the workspace it works on, by id or as `T-42`.")
+        Link | None | UnsetType,
+        Meta(description="The task of the workspace it works on, by id or as `T-42`."),
     ] = UNSET
 
 
@@ -511,7 +554,9 @@ class Pagination(msgspec.Struct, rename="camel"):
     limit: Annotated[
         Limit | None | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")
     ] = UNSET
-    cursor: Annotated[Cursor | None | UnsetType, Meta(description="The id of the last task of the page before.")] = UNSET
+    cursor: Annotated[
+        Cursor | None | UnsetType, Meta(description="The id of the last task of the page before.")
+    ] = UNSET
 
 
 class ListBareTasks(BareRequest):
@@ -526,7 +571,7 @@ class ListBareTasks(BareRequest):
     pagination: Annotated[Pagination | None | UnsetType, Meta(description="Which page.")] = UNSET
 
 
-WRITE_ERRORS: Final = (InvalidInput, RunNotFound, TaskNotFound, TaskReadOnly)
+WRITE_ERRORS: Final = (RunNotFound, TaskNotFound, TaskReadOnly)
 
 
 @operation(scope="task-write", path="tasks", method="POST", status=201, errors=WRITE_ERRORS)
@@ -542,7 +587,9 @@ async def create_task(ctx: Context, req: CreateBareTask) -> Tagged[BareTask]:
         **({"stateId": new_id(), "rootId": new_id()} if req.stateful is True else {}),
         **await _links(ctx, req),
     }
-    values = {name: value for name, value in values.items() if value is not None}  # on creation null means absent
+    values = {
+        name: value for name, value in values.items() if value is not None
+    }  # on creation null means absent
     item = {**ctx.who, "runId": new_id(), "changes": values}
     for _ in range(ATTEMPTS_MAX):
         if (row := await ctx.db.write(CREATE_RUN, item)) is not None:
@@ -558,7 +605,7 @@ async def create_task(ctx: Context, req: CreateBareTask) -> Tagged[BareTask]:
     scope="task-write",
     path="tasks/{taskId}",
     method="PUT",
-    errors=(*WRITE_ERRORS, EtagMismatch, RunClaimed, NotHolder, LeaseLost, Contended),
+    errors=(InvalidInput, *WRITE_ERRORS, EtagMismatch, RunClaimed, NotHolder, LeaseLost, Contended),
 )
 async def update_task(ctx: Context, req: UpdateBareTask) -> Tagged[BareTask]:
     """Change a task: report how it goes and what came of it.
@@ -654,7 +701,7 @@ async def delete_task(ctx: Context, req: DeleteBareTask) -> Deleted:
     if not done.matches:
         raise EtagMismatch(etag_of(done.version))
     if not done.may_delete:
-        raise RunClaimed
+        raise RunClaimed if done.holds_claim else TaskReadOnly
     if done.count > DELETED_RUNS_MAX:
         raise TooManyParts(DELETED_RUNS_MAX)
     return Deleted(id=str(run_id))
@@ -671,7 +718,9 @@ def _run_id(sent: str) -> UUID:
 
 def _values(req: CreateBareTask | UpdateBareTask) -> dict[str, object]:
     """What was sent, with times as epoch seconds. An empty link is an absent one (B17), and a status cannot be cleared."""
-    sent = changes(req, "status", "title", "description", "input", "output", "params", "errors", "executor_id")
+    sent = changes(
+        req, "status", "title", "description", "input", "output", "params", "errors", "executor_id"
+    )
     if sent.get("status") is None:
         sent.pop("status", None)
     if sent.get("executorId") == "":
@@ -682,7 +731,9 @@ def _values(req: CreateBareTask | UpdateBareTask) -> dict[str, object]:
     return sent
 
 
-async def _links(ctx: Context, req: CreateBareTask | UpdateBareTask) -> dict[str, Any]:  # Any: ids, or null to clear
+async def _links(
+    ctx: Context, req: CreateBareTask | UpdateBareTask
+) -> dict[str, Any]:  # Any: ids, or null to clear
     """The links that were sent, as ids."""
     links: dict[str, Any] = {}
     if req.parent_id is None:

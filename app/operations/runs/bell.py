@@ -20,7 +20,9 @@ import msgspec
 from app.db import Database, Query
 from app.errors import ApiError
 
-POLL_INTERVAL_SECONDS: Final = 0.25  # on average half of this between a task's being ready and its being claimed
+POLL_INTERVAL_SECONDS: Final = (
+    0.25  # on average half of this between a task's being ready and its being claimed
+)
 SETTLE_SECONDS: Final = 1.0  # longer than a statement takes from drawing its number to its commit
 RING_INTERVAL_SECONDS: Final = 5.0  # at least so often, whatever the counter says
 

@@ -35,7 +35,7 @@ from app.operations.runs.run import (
 from app.operations.tasks.change import ATTEMPTS_MAX
 from app.operations.tasks.task import TASK_JSON, WRITABLE, task_id, uuid_or_none
 from app.rpc import AgentRequest, Context, given, operation
-from app.types import Id
+from app.types import NO_NUL, Id
 
 CLAIMS_MAX: Final = 10  # per call: as many as an agent can keep alive
 WAIT_SECONDS_MAX: Final = 30  # longer waits are cut by proxies on the way
@@ -59,7 +59,9 @@ class ClaimsRow(msgspec.Struct):
     claims: Encoded[list[Claim]]
 
 
-_CLAIM_JSON: Final = f"""json_build_object('task', {TASK_JSON}, 'run', {RUN_JSON}, 'previousRuns', {PREVIOUS_JSON})"""
+_CLAIM_JSON: Final = (
+    f"""json_build_object('task', {TASK_JSON}, 'run', {RUN_JSON}, 'previousRuns', {PREVIOUS_JSON})"""
+)
 
 # What follows a claim: `changed` has the tasks as they are now, with the actor, the run and what was before.
 _CONSEQUENCES: Final = """
@@ -285,10 +287,14 @@ class ClaimNextTask(ReadyFilter):
     ] = UNSET
     wait_seconds: Annotated[
         Annotated[float, Meta(ge=0, le=WAIT_SECONDS_MAX)] | None | UnsetType,
-        Meta(description="How long to wait for something to become ready: not at all unless told, at most 30."),
+        Meta(
+            description="How long to wait for something to become ready: not at all unless told, at most 30."
+        ),
     ] = UNSET
     claim_key: Annotated[
-        Annotated[str, Meta(min_length=1, max_length=CLAIM_KEY_CHARACTERS_MAX)] | None | UnsetType,
+        Annotated[str, Meta(min_length=1, max_length=CLAIM_KEY_CHARACTERS_MAX, extra_json_schema=NO_NUL)]
+        | None
+        | UnsetType,
         Meta(
             description="A name of your own for this request, such as a fresh UUID. If the answer is lost, send the "
             "request again with the same key: you get the same claims, not others."

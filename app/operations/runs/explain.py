@@ -15,7 +15,9 @@ from app.types import Id, IdentityKind, TaskStatus, Timestamp
 
 BLOCKERS_SHOWN_MAX: Final = 20  # of one task; who waits for more knows what to do with twenty
 
-ObstacleCode = Literal["not_visible", "read_only", "held_by_you", "held", "assigned", "closed", "status", "blocked_by"]
+ObstacleCode = Literal[
+    "not_visible", "read_only", "held_by_you", "held", "assigned", "closed", "status", "blocked_by"
+]
 
 
 class Blocker(Answer):
@@ -33,7 +35,9 @@ class HolderNow(Answer):
     id: Annotated[str, Meta(description="The user or agent.")]
     kind: Annotated[IdentityKind, Meta(description="Which of the two.")]
     handle: Annotated[str, Meta(description="Address it as `@handle`.")]
-    run_id: Annotated[str | None, Meta(description="The run through which it is held; null for a mere assignment.")]
+    run_id: Annotated[
+        str | None, Meta(description="The run through which it is held; null for a mere assignment.")
+    ]
     lease_expires_at: Annotated[
         Timestamp | None, Meta(description="When the claim ends unless there is a sign of life before.")
     ]
@@ -55,7 +59,9 @@ class Obstacle(Answer, omit_defaults=True):
     helps: Annotated[list[Help], Meta(description="Calls that would remove it; empty if only waiting helps.")]
     holder: Annotated[HolderNow | UnsetType, Meta(description="Who has it.")] = UNSET
     status: Annotated[TaskStatus | UnsetType, Meta(description="Where the task stands.")] = UNSET
-    blockers: Annotated[list[Blocker] | UnsetType, Meta(description="What has to be done first, 20 at most.")] = UNSET
+    blockers: Annotated[
+        list[Blocker] | UnsetType, Meta(description="What has to be done first, 20 at most.")
+    ] = UNSET
     hidden_blockers: Annotated[
         int | UnsetType, Meta(description="How many more have to be done first that you cannot see.")
     ] = UNSET
@@ -75,7 +81,9 @@ class Explanation(Answer):
         ),
     ]
     obstacles: Annotated[list[Obstacle], Meta(description="What stands in the way, most fundamental first.")]
-    failures: Annotated[int, Meta(description="How many claims of it failed or expired since it was last set going.")]
+    failures: Annotated[
+        int, Meta(description="How many claims of it failed or expired since it was last set going.")
+    ]
     failures_max: Annotated[int, Meta(description="After so many it is parked as `blocked`.")]
 
 
@@ -197,7 +205,11 @@ def _permission(facts: FactsRow) -> Obstacle | None:
         code="read_only",
         message="You see it as a reader of its channel. Ask to be made a poster there, or its assignee.",
         helps=[
-            Help(operation="update-task", arguments={"taskId": facts.identifier, "assigneeAgentId": "<you>"}, by="holder")
+            Help(
+                operation="update-task",
+                arguments={"taskId": facts.identifier, "assigneeAgentId": "<you>"},
+                by="holder",
+            )
         ],
     )
 
@@ -220,7 +232,11 @@ def _hold(facts: FactsRow) -> Obstacle | None:
             holder=holder,
             helps=[
                 Help(operation="release-task", arguments={"taskId": facts.identifier}, by="holder"),
-                Help(operation="update-task", arguments={"taskId": facts.identifier, "assigneeAgentId": "<you>"}, by="you"),
+                Help(
+                    operation="update-task",
+                    arguments={"taskId": facts.identifier, "assigneeAgentId": "<you>"},
+                    by="you",
+                ),
             ],
         )
     run = {"runId": facts.run_id}
@@ -244,7 +260,9 @@ def _hold(facts: FactsRow) -> Obstacle | None:
 def _status(facts: FactsRow) -> Obstacle | None:
     if facts.status in {"todo", "backlog", "in_progress"}:
         return None
-    reopen = [Help(operation="update-task", arguments={"taskId": facts.identifier, "status": "todo"}, by="you")]
+    reopen = [
+        Help(operation="update-task", arguments={"taskId": facts.identifier, "status": "todo"}, by="you")
+    ]
     if facts.status in {"done", "cancelled"}:
         return Obstacle(
             code="closed",
@@ -273,7 +291,10 @@ def _blockers(facts: FactsRow) -> Obstacle | None:
         message=f"It waits for {names}{others}. Finish or cancel those first, or unlink them.",
         blockers=blockers,
         hidden_blockers=hidden,
-        helps=[Help(operation="complete-task", arguments={"taskId": blocker.identifier}, by="you") for blocker in blockers]
+        helps=[
+            Help(operation="complete-task", arguments={"taskId": blocker.identifier}, by="you")
+            for blocker in blockers
+        ]
         + [
             Help(
                 operation="unlink-tasks",

@@ -23,10 +23,10 @@ from app.operations.runs.run import (
     FAILURES_MAX,
     RUN_JSON,
     EncodedRun,
+    NewRunError,
     Note,
     Run,
     RunAndTask,
-    RunError,
 )
 from app.operations.tasks.change import ATTEMPTS_MAX
 from app.operations.tasks.comment import COMMENT_CTES
@@ -185,13 +185,17 @@ PAST = Query(
     """,
 )
 
+
 class CompleteRun(AgentRequest):
     """The claim that has done its work."""
 
     run_id: Annotated[Id, Meta(description="The run, as claim-task answered.")]
     output: Annotated[Any | UnsetType, Meta(description="What came of it; any JSON.")] = UNSET
     complete_task: Annotated[
-        bool, Meta(description="Also close the task as done. Otherwise it stays in progress and yours, without a claim.")
+        bool,
+        Meta(
+            description="Also close the task as done. Otherwise it stays in progress and yours, without a claim."
+        ),
     ] = False
 
 
@@ -200,11 +204,12 @@ class FailRun(AgentRequest):
 
     run_id: Annotated[Id, Meta(description="The run, as claim-task answered.")]
     errors: Annotated[
-        Annotated[list[RunError], Meta(min_length=1, max_length=ERRORS_MAX)],
+        Annotated[list[NewRunError], Meta(min_length=1, max_length=ERRORS_MAX)],
         Meta(description="What went wrong; the next holder reads it."),
     ]
     retry: Annotated[
-        bool, Meta(description="Whether another claim may try; otherwise the task is parked as `blocked` at once.")
+        bool,
+        Meta(description="Whether another claim may try; otherwise the task is parked as `blocked` at once."),
     ] = True
     handoff: Annotated[Note | None | UnsetType, Meta(description="What the next holder should know.")] = UNSET
 
@@ -220,7 +225,9 @@ class ForceReleaseRun(AgentRequest):
     """The claim to end, and why."""
 
     run_id: Annotated[Id, Meta(description="The run.")]
-    reason: Annotated[Note | None | UnsetType, Meta(description="Why; the next holder reads it as the handoff.")] = UNSET
+    reason: Annotated[
+        Note | None | UnsetType, Meta(description="Why; the next holder reads it as the handoff.")
+    ] = UNSET
 
 
 @operation(scope="task-write", errors=(*FENCE_ERRORS, Contended))
@@ -241,7 +248,12 @@ async def fail_run(ctx: Context, req: FailRun) -> Encoded[RunAndTask]:
     `retry: false`, it is parked as `blocked` with a comment that says why. Failing twice is harmless.
     """
     return await _end(
-        ctx, req.run_id, "failed", "failed", "retry" if req.retry else "park", changes(req, "errors", "handoff")
+        ctx,
+        req.run_id,
+        "failed",
+        "failed",
+        "retry" if req.retry else "park",
+        changes(req, "errors", "handoff"),
     )
 
 

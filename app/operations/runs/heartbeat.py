@@ -15,7 +15,7 @@ from app.operations.runs.run import RUN_VISIBLE, LeaseSeconds, Note, Progress
 from app.operations.tasks.change import ATTEMPTS_MAX
 from app.operations.tasks.fence import FENCE_ERRORS, under, why_not_live
 from app.rpc import AgentRequest, Answer, Context, Page, changes, given, operation
-from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, Limit, Timestamp
+from app.types import NO_NUL, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, Limit, Timestamp
 
 STEPS_MAX: Final = 100  # per call
 STEPS_LOGGED_MAX: Final = 100_000  # per run; one that says more is in a loop
@@ -42,9 +42,10 @@ class AliveRow(msgspec.Struct):
 class Step(msgspec.Struct, rename="camel"):
     """One step of a run."""
 
-    text: Annotated[str, Meta(min_length=1, max_length=10_000, description="What was done or found.")]
+    text: Annotated[Note, Meta(min_length=1, description="What was done or found.")]
     kind: Annotated[
-        Annotated[str, Meta(max_length=64)] | UnsetType, Meta(description="What sort of step, in your own words.")
+        Annotated[str, Meta(max_length=64, extra_json_schema=NO_NUL)] | None | UnsetType,
+        Meta(description="What sort of step, in your own words."),
     ] = UNSET
     data: Annotated[Any | UnsetType, Meta(description="Whatever belongs to it; any JSON.")] = UNSET
 
@@ -171,6 +172,7 @@ SEES_RUN = Query(
     pipelined=True,
 )
 
+
 class LengthRow(msgspec.Struct):
     """How long a log is."""
 
@@ -212,7 +214,8 @@ class HeartbeatRun(AgentRequest):
         Progress | None | UnsetType, Meta(description="How far you are, 0 to 1; null forgets it.")
     ] = UNSET
     note: Annotated[
-        Note | None | UnsetType, Meta(description="What you are at, in a line; the next holder reads the last one.")
+        Note | None | UnsetType,
+        Meta(description="What you are at, in a line; the next holder reads the last one."),
     ] = UNSET
 
 
@@ -234,8 +237,10 @@ class ListRunLog(AgentRequest):
         Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")
     ] = UNSET
     cursor: Annotated[
-        Annotated[str, Meta(pattern="^[0-9]{1,9}$")] | None | UnsetType,
-        Meta(description="The number of the last step you know; `meta.pagination.cursor` of the page before."),
+        Annotated[str, Meta(pattern="^[0-9]{1,9}$(?!\\n)")] | None | UnsetType,
+        Meta(
+            description="The number of the last step you know; `meta.pagination.cursor` of the page before."
+        ),
     ] = UNSET
 
 
@@ -292,7 +297,9 @@ async def list_run_log(ctx: Context, req: ListRunLog) -> Page[LoggedStep]:
     To follow a run that is going on, ask again with the number of the last step as `cursor`: nothing is missed.
     """
     run_id = under(req.run_id)
-    if not await ctx.db.one(SEES_RUN, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, run_id=run_id):
+    if not await ctx.db.one(
+        SEES_RUN, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, run_id=run_id
+    ):
         raise RunNotFound(req.run_id)
     limit = min(given(req.limit) or PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX)
     rows = await ctx.db.all(

@@ -96,7 +96,9 @@ class GetRun(AgentRequest):
 class ListRuns(AgentRequest):
     """Which runs. Filters add up."""
 
-    task_id: Annotated[Id | UnsetType, Meta(description="Only runs of this task, by id or as `T-42`.")] = UNSET
+    task_id: Annotated[Id | UnsetType, Meta(description="Only runs of this task, by id or as `T-42`.")] = (
+        UNSET
+    )
     mine: Annotated[bool, Meta(description="Only claims that you hold or held.")] = False
     live: Annotated[
         bool | UnsetType, Meta(description="Only claims that live, or only runs that are no live claim.")

@@ -25,7 +25,7 @@ from app.db import Query
 from app.operations.tasks.listing import literal
 from app.operations.tasks.task import PRIORITIES, TASK_JSON, EncodedTask, Task, uuid_or_none
 from app.rpc import AgentRequest, Context, Page, given, operation
-from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, QUERY_CHARACTERS_MAX, Id, Limit, TaskPriority
+from app.types import NO_NUL, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, QUERY_CHARACTERS_MAX, Id, Limit, TaskPriority
 
 # Whether everything that blocks `t` is closed. Derived and never kept: what is not stored cannot be wrong.
 UNBLOCKED: Final = """NOT EXISTS (
@@ -106,7 +106,9 @@ READY = Query(
         SELECT w.id, w.queue, w.claim_rank
           FROM i
          CROSS JOIN LATERAL ({
-        ready_walks("AND (t.queue, t.claim_rank, t.id) > (i.after_queue, i.after_rank, i.after_id)", "LIMIT i.count")
+        ready_walks(
+            "AND (t.queue, t.claim_rank, t.id) > (i.after_queue, i.after_rank, i.after_id)", "LIMIT i.count"
+        )
     }) w
          ORDER BY w.queue, w.claim_rank, w.id
          LIMIT %(limit)s
@@ -124,15 +126,19 @@ BEFORE_ALL: Final = "-1.0.00000000-0000-0000-0000-000000000000"
 class ReadyFilter(AgentRequest):
     """What kind of ready work is asked for."""
 
-    channel_id: Annotated[Id | None | UnsetType, Meta(description="Only tasks bound to this channel.")] = UNSET
+    channel_id: Annotated[Id | None | UnsetType, Meta(description="Only tasks bound to this channel.")] = (
+        UNSET
+    )
     priority_at_least: Annotated[
         TaskPriority | None | UnsetType, Meta(description="Only tasks of this priority or a higher one.")
     ] = UNSET
     query: Annotated[
-        Annotated[str, Meta(max_length=QUERY_CHARACTERS_MAX)] | None | UnsetType,
+        Annotated[str, Meta(max_length=QUERY_CHARACTERS_MAX, extra_json_schema=NO_NUL)] | None | UnsetType,
         Meta(description="Only tasks with these words in title or description, in any case."),
     ] = UNSET
-    include_backlog: Annotated[bool, Meta(description="Also from the backlog, after all that is `todo`.")] = False
+    include_backlog: Annotated[bool, Meta(description="Also from the backlog, after all that is `todo`.")] = (
+        False
+    )
 
 
 class ListReadyTasks(ReadyFilter):
@@ -142,7 +148,11 @@ class ListReadyTasks(ReadyFilter):
         Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")
     ] = UNSET
     cursor: Annotated[
-        Annotated[str, Meta(pattern="^[01]\\.-?[0-9]{1,18}\\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")] | None | UnsetType,
+        Annotated[
+            str, Meta(pattern="^[01]\\.-?[0-9]{1,18}\\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$(?!\\n)")
+        ]
+        | None
+        | UnsetType,
         Meta(description="`meta.pagination.cursor` of the page before."),
     ] = UNSET
 

@@ -11,12 +11,16 @@ from msgspec import Meta
 from app.db import Encoded
 from app.operations.tasks.task import VISIBLE, Task
 from app.rpc import Answer
-from app.types import Timestamp
+from app.types import NO_NUL, Timestamp
 
 LEASE_SECONDS_MIN: Final = 1  # below that a heartbeat could not arrive in time
 LEASE_SECONDS_MAX: Final = 86_400  # a day; who needs longer should show a sign of life in between
-LEASE_SECONDS_DEFAULT: Final = 300  # as long as a step of an agent may take; one that is dead is noticed after this
-FAILURES_MAX: Final = 5  # claims of a task that may fail or expire until it is parked as blocked, so that it cannot loop
+LEASE_SECONDS_DEFAULT: Final = (
+    300  # as long as a step of an agent may take; one that is dead is noticed after this
+)
+FAILURES_MAX: Final = (
+    5  # claims of a task that may fail or expire until it is parked as blocked, so that it cannot loop
+)
 ERRORS_MAX: Final = 100  # of one run
 NOTE_CHARACTERS_MAX: Final = 10_000  # of a note or handoff: some 2,500 tokens, which the next holder reads
 PREVIOUS_RUNS_SHOWN_MAX: Final = 3  # the latest ones: what the next holder reads before it begins
@@ -25,15 +29,24 @@ RunStatus = Literal["created", "queued", "waiting", "running", "paused", "comple
 EndReason = Literal["completed", "failed", "released", "lease_expired", "superseded", "force_released"]
 
 LeaseSeconds = Annotated[int, Meta(ge=LEASE_SECONDS_MIN, le=LEASE_SECONDS_MAX)]
-Note = Annotated[str, Meta(max_length=NOTE_CHARACTERS_MAX)]
+Note = Annotated[str, Meta(max_length=NOTE_CHARACTERS_MAX, extra_json_schema=NO_NUL)]
 Progress = Annotated[float, Meta(ge=0, le=1)]
 
 
-class RunError(msgspec.Struct, rename="camel"):
+class NewRunError(msgspec.Struct, rename="camel"):
+    """A problem to report."""
+
+    code: Annotated[
+        str, Meta(max_length=200, extra_json_schema=NO_NUL, description="What kind of problem, for machines.")
+    ]
+    message: Annotated[Note, Meta(description="What happened, for people.")]
+
+
+class RunError(Answer):
     """A problem met on the way."""
 
-    code: Annotated[str, Meta(max_length=200, description="What kind of problem, for machines.")]
-    message: Annotated[str, Meta(max_length=NOTE_CHARACTERS_MAX, description="What happened, for people.")]
+    code: Annotated[str, Meta(description="What kind of problem, for machines.")]
+    message: Annotated[str, Meta(description="What happened, for people.")]
 
 
 class PreviousRun(Answer):
@@ -59,8 +72,12 @@ class Run(Answer):
     kind: Annotated[str, Meta(description="What sort of run: `claim`, or what its creator called it.")]
     status: Annotated[RunStatus, Meta(description="Where it stands.")]
     title: Annotated[str | None, Meta(description="What it is, for people.")]
-    holder_user_id: Annotated[str | None, Meta(description="The human who holds or held the task through it.")]
-    holder_agent_id: Annotated[str | None, Meta(description="The agent who holds or held the task through it.")]
+    holder_user_id: Annotated[
+        str | None, Meta(description="The human who holds or held the task through it.")
+    ]
+    holder_agent_id: Annotated[
+        str | None, Meta(description="The agent who holds or held the task through it.")
+    ]
     attempt: Annotated[int | None, Meta(description="Which claim of its task it is, from 1.")]
     lease_seconds: Annotated[int | None, Meta(description="How long a sign of life keeps the claim.")]
     lease_expires_at: Annotated[
@@ -84,9 +101,12 @@ class Claim(Answer):
     """A task that is yours for as long as the run lives."""
 
     task: Annotated[Task, Meta(description="The task, in progress and assigned to you.")]
-    run: Annotated[Run, Meta(description="Your claim of it: send its id as `runId` with everything you write.")]
+    run: Annotated[
+        Run, Meta(description="Your claim of it: send its id as `runId` with everything you write.")
+    ]
     previous_runs: Annotated[
-        list[PreviousRun], Meta(description="The latest earlier attempts, newest first: read their handoff and errors.")
+        list[PreviousRun],
+        Meta(description="The latest earlier attempts, newest first: read their handoff and errors."),
     ]
 
 

@@ -220,7 +220,9 @@ class ListComments(AgentRequest):
     ] = UNSET
 
 
-@operation(scope="task-write", errors=(InvalidInput, TaskNotFound, TaskReadOnly, IdentityNotFound, *FENCE_ERRORS))
+@operation(
+    scope="task-write", errors=(InvalidInput, TaskNotFound, TaskReadOnly, IdentityNotFound, *FENCE_ERRORS)
+)
 async def comment_on_task(ctx: Context, req: CommentOnTask) -> Encoded[TaskComment]:
     """Add a remark to a task.
 

@@ -25,8 +25,10 @@ from app.operations.tasks.fence import (
     FENCED,
     HELD,
     UnderRun,
-    under as under_run,
     why_not_live,
+)
+from app.operations.tasks.fence import (
+    under as under_run,
 )
 from app.operations.tasks.task import ONE_ASSIGNEE, TASK_JSON, EncodedTask, Task, uuid_or_none
 from app.operations.tasks.update import assignment, bound, due, ranked, under

@@ -79,7 +79,8 @@ async def block_task(ctx: Context, req: BlockTask) -> EncodedTask:
 
 
 @operation(
-    scope="task-write", errors=(TaskNotFound, TaskReadOnly, NotAssignee, NotAssigned, *FENCE_ERRORS, Contended)
+    scope="task-write",
+    errors=(TaskNotFound, TaskReadOnly, NotAssignee, NotAssigned, *FENCE_ERRORS, Contended),
 )
 async def release_task(ctx: Context, req: ReleaseTask) -> EncodedTask:
     """Give back a task that is assigned to you, so that someone else can take it.

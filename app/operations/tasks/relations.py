@@ -197,7 +197,9 @@ RELATIONS = Query(
 class LinkTasks(AgentRequest):
     """The two ends of a relation, and its kind."""
 
-    task_id: Annotated[Id, Meta(description="The task it starts from, by id or as `T-42`: the one that blocks.")]
+    task_id: Annotated[
+        Id, Meta(description="The task it starts from, by id or as `T-42`: the one that blocks.")
+    ]
     kind: Annotated[
         RelationKind,
         Meta(
@@ -205,7 +207,9 @@ class LinkTasks(AgentRequest):
             "`duplicate`: this one repeats the other."
         ),
     ]
-    other_task_id: Annotated[Id, Meta(description="The task it leads to, by id or as `T-42`: the one that waits.")]
+    other_task_id: Annotated[
+        Id, Meta(description="The task it leads to, by id or as `T-42`: the one that waits.")
+    ]
     run_id: UnderRun = UNSET
 
 
@@ -248,7 +252,9 @@ async def list_task_relations(ctx: Context, req: ListTaskRelations) -> Encoded[l
     `blocked_by` and `duplicated_by` are the views from the other end.
     """
     id = await task_id(ctx, req.task_id)
-    if not await ctx.db.one(SEES_TASK, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, task_id=id):
+    if not await ctx.db.one(
+        SEES_TASK, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, task_id=id
+    ):
         raise TaskNotFound(req.task_id)
     relations = await _relations(ctx, id)
     if req.kind is UNSET:

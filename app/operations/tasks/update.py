@@ -18,7 +18,8 @@ from app.errors import (
     VersionConflict,
 )
 from app.operations.tasks.change import Unchanged, change
-from app.operations.tasks.fence import FENCE_ERRORS, UnderRun, under as under_run
+from app.operations.tasks.fence import FENCE_ERRORS, UnderRun
+from app.operations.tasks.fence import under as under_run
 from app.operations.tasks.task import ONE_ASSIGNEE, PRIORITIES, EncodedTask, task_id, uuid_or_none
 from app.rpc import AgentRequest, Context, changes, given, operation
 from app.types import Id, Markdown, TaskPriority, TaskStatus, Title, Version, When, trimmed_title
