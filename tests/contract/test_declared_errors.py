@@ -43,11 +43,9 @@ from app.operations import (
 )
 from app.rpc import Operation
 from tests.conftest import Caller, World
+from tests.contract.run_scenarios import OVERTAKEN, RUN_SCENARIOS
 
 Scenario = Callable[[World], Awaitable[object]]
-
-OVERTAKEN = "somebody else always changes this one first"
-
 
 @pytest.fixture(scope="module", autouse=True)
 def overtaken(dsn: str) -> Iterator[None]:
@@ -59,6 +57,14 @@ def overtaken(dsn: str) -> Iterator[None]:
         connection.execute(
             f"""CREATE TRIGGER overtake BEFORE UPDATE ON tasks
                 FOR EACH ROW WHEN (OLD.title = '{OVERTAKEN}') EXECUTE FUNCTION overtake()"""
+        )
+        connection.execute(
+            f"""CREATE TRIGGER overtake BEFORE UPDATE ON runs
+                FOR EACH ROW WHEN ('{OVERTAKEN}' IN (OLD.title, OLD.note)) EXECUTE FUNCTION overtake()"""
+        )
+        connection.execute(
+            f"""CREATE TRIGGER overtake BEFORE UPDATE ON states
+                FOR EACH ROW WHEN (OLD.name = '{OVERTAKEN}') EXECUTE FUNCTION overtake()"""
         )
     yield
     with psycopg.connect(dsn, autocommit=True) as connection:
@@ -220,6 +226,7 @@ SCENARIOS: list[tuple[Operation, type[ApiError], Scenario]] = [
     (list_comments, TaskNotFound, calls(list_comments, task_id="T-9")),
     (resolve_identity, InvalidInput, calls(resolve_identity)),
     (resolve_identity, IdentityNotFound, calls(resolve_identity, handle="nobody")),
+    *RUN_SCENARIOS,
 ]
 
 

@@ -86,8 +86,7 @@ _CONSEQUENCES: Final = """
         ON CONFLICT DO NOTHING
     )"""
 
-_RUN_COLUMNS: Final = """
-        workspace_id, id, kind, status, work_item_id, author_id, author_kind, started_at, holder_id, holder_kind,
+_RUN_COLUMNS: Final = """workspace_id, id, kind, status, work_item_id, author_id, author_kind, started_at, holder_id, holder_kind,
         attempt, claim_key, claim_place, lease_seconds, lease_expires_at, lease_check_at"""
 
 _RUN_VALUES: Final = """
