@@ -373,6 +373,12 @@ def _schemas(operations: tuple[Operation, ...]) -> Schema:
     return dict(sorted((structs | views | envelopes | failures | bare).items()))
 
 
+def request_schema(op: Operation) -> Schema:
+    """All fields of a request, wherever they stand."""
+    _, schemas = msgspec.json.schema_components([op.request], ref_template=REF)
+    return schemas[op.request.__name__]
+
+
 @cache
 def _structs(given: tuple[type, ...]) -> Schema:
     """The schemas of structs and of all that they hold, with their rules."""
