@@ -5,8 +5,9 @@ writes the event. tasks.run_id names the run from then on, and a column holds on
 cannot be written down.
 
 claim-next-task serves many callers at once. Its items take turns in a recursive query: each sees what the ones
-before it have taken, walks the queues for the best that is left, and locks it. Tasks that another transaction has
-locked are passed over, so that claimers never wait for each other.
+before it have taken, walks the queues for the best that is left, and locks it. Those who look at the same, which is
+what agents of one team do, go on where the one before left off. Tasks that another transaction has locked are passed
+over, so that claimers never wait for each other.
 """
 
 import asyncio
@@ -105,9 +106,8 @@ _RUN_VALUES: Final = """
 CLAIM_NEXT = BatchQuery(
     ClaimsRow,
     f"""
-    WITH RECURSIVE i AS MATERIALIZED (
+    WITH RECURSIVE asked AS MATERIALIZED (
         SELECT (e->>'ord')::int            AS ord,
-               row_number() OVER (ORDER BY (e->>'ord')::int) AS nth,
                (e->>'workspaceId')::uuid   AS workspace_id,
                (e->>'actorId')::uuid       AS actor_id,
                e->>'actorKind'             AS actor_kind,
@@ -121,21 +121,45 @@ CLAIM_NEXT = BatchQuery(
                ARRAY(SELECT jsonb_array_elements_text(e->'runIds')::uuid) AS run_ids,
                jsonb_array_length(e->'runIds') AS count
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
+    ), i AS MATERIALIZED (                                -- those who look at the same stand together
+        SELECT v.*, row_number() OVER (ORDER BY v.view, v.ord) AS nth
+          FROM (SELECT a.*,
+                       (a.workspace_id, a.queue_max, a.priority_min, a.words, a.channel_id, ARRAY(
+                           SELECT m.channel_id
+                             FROM channel_members m
+                            WHERE m.workspace_id = a.workspace_id AND m.identity_id = a.actor_id AND m.role <> 'reader'
+                            ORDER BY 1))::text AS view
+                  FROM asked a) v
     ), pick AS (
-        SELECT 0::bigint AS nth, ARRAY[]::uuid[] AS ids, ARRAY[]::smallint[] AS queues, ARRAY[]::uuid[] AS assignees,
-               ARRAY[]::uuid[] AS taken
+        SELECT 0::bigint AS nth, ''::text AS view, ARRAY[]::uuid[] AS taken,
+               ARRAY[]::uuid[] AS ids, ARRAY[]::smallint[] AS queues, ARRAY[]::uuid[] AS assignees,
+               (-1)::smallint AS last_queue, 0::bigint AS last_rank, NULL::uuid AS last_id
          UNION ALL
-        SELECT i.nth, found.ids, found.queues, found.assignees, pick.taken || found.ids
+        SELECT i.nth, i.view, pick.taken || found.ids, found.ids, found.queues, found.assignees,
+               coalesce(found.last_queue, from_.queue), coalesce(found.last_rank, from_.rank), coalesce(found.last_id, from_.id)
           FROM pick
           JOIN i ON i.nth = pick.nth + 1
+         CROSS JOIN LATERAL (                             -- where the one before, who looked at the same, left off
+               SELECT CASE WHEN pick.view = i.view THEN pick.last_queue ELSE (-1)::smallint END AS queue,
+                      CASE WHEN pick.view = i.view THEN pick.last_rank ELSE 0 END AS rank,
+                      coalesce(CASE WHEN pick.view = i.view THEN pick.last_id END,
+                               '00000000-0000-0000-0000-000000000000') AS id) from_
          CROSS JOIN LATERAL (
-               SELECT coalesce(array_agg(best.id ORDER BY best.queue, best.claim_rank, best.id), '{{}}') AS ids,
-                      coalesce(array_agg(best.queue ORDER BY best.queue, best.claim_rank, best.id), '{{}}') AS queues,
-                      coalesce(array_agg(best.assignee_id ORDER BY best.queue, best.claim_rank, best.id), '{{}}') AS assignees
-                 FROM (SELECT *
-                         FROM ({ready_walks("AND t.id <> ALL (pick.taken)", "LIMIT i.count FOR NO KEY UPDATE OF t SKIP LOCKED")}
-                              ) AS ready
-                        ORDER BY queue, claim_rank, id
+               SELECT coalesce(array_agg(best.id ORDER BY best.place), '{{}}') AS ids,
+                      coalesce(array_agg(best.queue ORDER BY best.place), '{{}}') AS queues,
+                      coalesce(array_agg(best.assignee_id ORDER BY best.place), '{{}}') AS assignees,
+                      (array_agg(best.queue ORDER BY best.place DESC) FILTER (WHERE best.is_shared))[1] AS last_queue,
+                      (array_agg(best.claim_rank ORDER BY best.place DESC) FILTER (WHERE best.is_shared))[1] AS last_rank,
+                      (array_agg(best.id ORDER BY best.place DESC) FILTER (WHERE best.is_shared))[1] AS last_id
+                 FROM (SELECT ready.*, row_number() OVER (ORDER BY ready.queue, ready.claim_rank, ready.id) AS place
+                         FROM ({
+        ready_walks(
+            "AND t.id <> ALL (pick.taken)",
+            "AND (t.queue, t.claim_rank, t.id) > (from_.queue, from_.rank, from_.id) AND t.id <> ALL (pick.taken)",
+            "LIMIT i.count FOR NO KEY UPDATE OF t SKIP LOCKED",
+        )
+    }) AS ready
+                        ORDER BY place
                         LIMIT i.count) AS best) found
     ), granted AS MATERIALIZED (
         SELECT i.ord, i.workspace_id, i.actor_id, i.actor_kind, i.request_id, i.lease_seconds, i.claim_key,

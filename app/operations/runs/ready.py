@@ -36,47 +36,48 @@ UNBLOCKED: Final = """NOT EXISTS (
 # What the caller asks for: `i.queue_max`, `i.priority_min`, and `i.words` or null.
 _WANTED: Final = f"""
            t.queue <= i.queue_max AND t.priority >= i.priority_min
-           AND (i.words IS NULL OR EXISTS (
-                SELECT FROM task_search x WHERE x.workspace_id = t.workspace_id AND x.task_id = t.id AND x.words LIKE i.words))
+           AND (i.words IS NULL OR (
+                SELECT x.words LIKE i.words FROM task_search x WHERE x.workspace_id = t.workspace_id AND x.task_id = t.id))
            AND {UNBLOCKED}"""
 
 
-def ready_walks(also: LiteralString, end: LiteralString) -> LiteralString:
-    """Three walks along the queues, each in order and each ended by `end`: rows of (id, queue, claim_rank, assignee_id).
+def ready_walks(own: LiteralString, shared: LiteralString, end: LiteralString) -> LiteralString:
+    """Three walks along the queues, each in order and ended by `end`: rows of (id, queue, claim_rank, assignee_id, is_shared).
 
-    Each is one range of an index, so that what is not the caller's is not even looked at. `also` narrows them further.
+    Each is one range of an index, so that what is not the caller's is not even looked at. `own` narrows further what is
+    the caller's, `shared` what stands in channels, where everyone there finds the same.
     """
     return f"""
         (SELECT w.*
-           FROM (SELECT t.id, t.queue, t.claim_rank, t.assignee_id
+           FROM (SELECT t.id, t.queue, t.claim_rank, t.assignee_id, false AS is_shared
                    FROM tasks t
                   WHERE t.workspace_id = i.workspace_id AND t.assignee_id = i.actor_id AND t.queue IS NOT NULL
                     AND (i.channel_id IS NULL OR t.channel_id = i.channel_id)
-                    AND {_WANTED} {also}
+                    AND {_WANTED} {own}
                   ORDER BY t.queue, t.claim_rank, t.id
                   {end}) w)
          UNION ALL
         (SELECT w.*
            FROM channel_members m
           CROSS JOIN LATERAL (
-                SELECT t.id, t.queue, t.claim_rank, t.assignee_id
+                SELECT t.id, t.queue, t.claim_rank, t.assignee_id, true AS is_shared
                   FROM tasks t
                  WHERE t.workspace_id = i.workspace_id AND t.channel_id = m.channel_id AND t.assignee_id IS NULL
-                   AND t.queue IS NOT NULL AND {_WANTED} {also}
+                   AND t.queue IS NOT NULL AND {_WANTED} {shared}
                  ORDER BY t.queue, t.claim_rank, t.id
                  {end}) w
           WHERE m.workspace_id = i.workspace_id AND m.identity_id = i.actor_id AND m.role <> 'reader'
             AND (i.channel_id IS NULL OR m.channel_id = i.channel_id))
          UNION ALL
         (SELECT w.*
-           FROM (SELECT t.id, t.queue, t.claim_rank, t.assignee_id
+           FROM (SELECT t.id, t.queue, t.claim_rank, t.assignee_id, false AS is_shared
                    FROM tasks t
                   WHERE t.workspace_id = i.workspace_id AND t.channel_id IS NULL AND t.assignee_id IS NULL
                     AND t.queue IS NOT NULL AND i.channel_id IS NULL
                     AND (t.created_by_id = i.actor_id
                          OR EXISTS (SELECT FROM task_participants p
                                      WHERE p.workspace_id = i.workspace_id AND p.identity_id = i.actor_id AND p.task_id = t.id))
-                    AND {_WANTED} {also}
+                    AND {_WANTED} {own}
                   ORDER BY t.queue, t.claim_rank, t.id
                   {end}) w)"""
 
@@ -107,7 +108,9 @@ READY = Query(
           FROM i
          CROSS JOIN LATERAL ({
         ready_walks(
-            "AND (t.queue, t.claim_rank, t.id) > (i.after_queue, i.after_rank, i.after_id)", "LIMIT i.count"
+            "AND (t.queue, t.claim_rank, t.id) > (i.after_queue, i.after_rank, i.after_id)",
+            "AND (t.queue, t.claim_rank, t.id) > (i.after_queue, i.after_rank, i.after_id)",
+            "LIMIT i.count",
         )
     }) w
          ORDER BY w.queue, w.claim_rank, w.id
