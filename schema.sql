@@ -29,6 +29,8 @@ CREATE TABLE workspaces (
     slug        text        NOT NULL CONSTRAINT workspaces_slug_key UNIQUE,
     name        text        NOT NULL,
     created_at  timestamptz NOT NULL DEFAULT now(),
+    history_days integer,                    -- messages older than this many days are kept but not shown; null: all are shown
+    CONSTRAINT workspaces_history_check CHECK (history_days BETWEEN 1 AND 36500),
     CONSTRAINT workspaces_slug_check CHECK (slug ~ '^[a-z][a-z0-9-]{0,62}$'),
     CONSTRAINT workspaces_name_check CHECK (length(name) BETWEEN 1 AND 200)
 );
@@ -103,11 +105,12 @@ CREATE TABLE channels (
     purpose       text,
     created_at    timestamptz NOT NULL DEFAULT now(),
     archived_at   timestamptz,               -- set when archived: then it is left out of lists and takes nothing new
+    last_position bigint      NOT NULL DEFAULT 0,  -- of its newest message. Whoever posts locks the row from here to its commit
     PRIMARY KEY (workspace_id, id),
     CONSTRAINT channels_name_key UNIQUE (workspace_id, name),
     CONSTRAINT channels_kind_check CHECK (kind IN ('public', 'private', 'dm')),
     CONSTRAINT channels_name_check CHECK (name ~ '^[a-z][a-z0-9-]{0,79}$')
-);
+) WITH (fillfactor = 20);                    -- room for many heap-only versions of a busy channel's row
 
 -- Membership. A reader sees the channel and its tasks; poster and admin may also write.
 CREATE TABLE channel_members (
@@ -175,6 +178,7 @@ CREATE TABLE tasks (
         autovacuum_vacuum_scale_factor = 0.02);
 CREATE INDEX tasks_assignee ON tasks (workspace_id, assignee_id, urgency, id) WHERE assignee_id IS NOT NULL;
 CREATE INDEX tasks_channel ON tasks (workspace_id, channel_id, is_open, id) WHERE channel_id IS NOT NULL;
+CREATE INDEX tasks_creator ON tasks (workspace_id, created_by_id, id) WHERE is_open;
 CREATE INDEX tasks_parent ON tasks (workspace_id, parent_task_id, id) WHERE parent_task_id IS NOT NULL;
 -- Work that waits to be claimed: nobody's, by channel; and somebody's. A task stands in one of the two at most.
 CREATE INDEX tasks_ready ON tasks (workspace_id, channel_id, queue, claim_rank, id)
@@ -195,15 +199,21 @@ CREATE TABLE task_participants (
     PRIMARY KEY (workspace_id, identity_id, task_id)
 );
 
--- The words of a task, folded to lower case, for substring search. Apart from the task, so that a change of
--- status never touches the large index over them.
+-- The words of a task, folded to lower case, for substring search, and as terms for ranked search. Apart from the
+-- task, so that a change of status never touches the large indexes over them.
 CREATE TABLE task_search (
     workspace_id  uuid NOT NULL,
     task_id       uuid NOT NULL,
-    words         text NOT NULL,
+    words         text NOT NULL,             -- the title, a line feed, the description
+    -- 'simple': words as they are, of any language. The title weighs more. A text of 50,000 characters always
+    -- stays below the megabyte that a tsvector may have.
+    terms         tsvector NOT NULL GENERATED ALWAYS AS (
+                      setweight(to_tsvector('simple', split_part(words, chr(10), 1)), 'A')
+                      || to_tsvector('simple', left(words, 50000))) STORED,
     PRIMARY KEY (workspace_id, task_id)
 );
 CREATE INDEX task_search_words ON task_search USING gin (workspace_id, words gin_trgm_ops);
+CREATE INDEX task_search_terms ON task_search USING gin (workspace_id, terms);
 
 
 -- How tasks hang together: one row per edge, two views. "blocks" and "duplicate" point from the one to the other;
@@ -331,24 +341,84 @@ CREATE TABLE task_comments (
     CONSTRAINT task_comments_body_check CHECK (length(body) BETWEEN 1 AND 100000)
 );
 
--- A message in a channel.
+-- A message in a channel. Nothing takes one away. No foreign key to the channel: whoever posts holds the
+-- channel's row, which is more than the check would ask for.
 CREATE TABLE messages (
     workspace_id  uuid        NOT NULL,
     channel_id    uuid        NOT NULL,
-    id            uuid        NOT NULL,      -- UUIDv7: in order of writing
-    parent_id     uuid,                      -- root of the thread; null: starts one
-    sender_id     uuid        NOT NULL,
+    -- 1, 2, 3, … in its channel. Given out while the channel's row is locked, so a message becomes visible only
+    -- after all before it: who reads on from a position misses nothing.
+    position      bigint      NOT NULL,
+    id            uuid        NOT NULL,      -- UUIDv7 made by the service
+    parent_id     uuid,                      -- the message that the thread hangs under; null: not a reply
+    sender_id     uuid        NOT NULL,      -- nil: Baton itself
     sender_type   text        NOT NULL,
+    kind          text        NOT NULL DEFAULT 'text',  -- text, artifact, task_card, or what a client calls its own
     content       text        NOT NULL,
     metadata      jsonb       NOT NULL DEFAULT '{}',
-    mentions      jsonb       NOT NULL DEFAULT '[]',
+    reply_count   integer     NOT NULL DEFAULT 0,
+    repliers      uuid[]      NOT NULL DEFAULT '{}',  -- who replied, each once. Here, because a reply updates this row
+                                                      -- anyway and so sees also who replied just before it
     version       integer     NOT NULL DEFAULT 1,
-    created_at    timestamptz NOT NULL DEFAULT now(),
-    updated_at    timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (workspace_id, channel_id, id),
-    FOREIGN KEY (workspace_id, channel_id) REFERENCES channels (workspace_id, id),
+    created_at    timestamptz NOT NULL DEFAULT clock_timestamp(),  -- the moment itself, not the transaction's: in order of position
+    updated_at    timestamptz,               -- null until it changes; replies do not count
+    PRIMARY KEY (workspace_id, channel_id, position),
+    CONSTRAINT messages_id_key UNIQUE (workspace_id, id),
     CONSTRAINT messages_sender_type_check CHECK (sender_type IN ('human', 'agent', 'system'))
+) WITH (fillfactor = 90);                    -- room for the reply counts of the threads on the page
+CREATE INDEX messages_thread ON messages (workspace_id, parent_id, position) WHERE parent_id IS NOT NULL;
+
+-- The words of a message, for ranked search: those that were spoken, not task cards. Apart from the message, so
+-- that reading a channel does not carry them along.
+CREATE TABLE message_search (
+    workspace_id  uuid        NOT NULL,
+    message_id    uuid        NOT NULL,
+    channel_id    uuid        NOT NULL,
+    created_at    timestamptz NOT NULL,
+    terms         tsvector    NOT NULL,
+    PRIMARY KEY (workspace_id, message_id)
 );
+CREATE INDEX message_search_terms ON message_search USING gin (workspace_id, terms);
+
+-- What waits for an answer: a row for everyone whom a message or comment addresses, and for everyone who has a
+-- part in the thread it replies in. It goes when they answer there, so that asking what waits costs the same
+-- however much was ever said.
+CREATE TABLE unread_mentions (
+    workspace_id  uuid        NOT NULL,
+    identity_id   uuid        NOT NULL,      -- for whom
+    place_id      uuid        NOT NULL,      -- where an answer belongs: the message a thread hangs under, or a task
+    id            uuid        NOT NULL,      -- the message or comment
+    channel_id    uuid,                      -- null: it is a comment
+    created_at    timestamptz NOT NULL,
+    PRIMARY KEY (workspace_id, identity_id, place_id, id)
+);
+CREATE INDEX unread_mentions_newest ON unread_mentions (workspace_id, identity_id, created_at, id);
+
+
+-- What was answered -------------------------------------------------------------------------------------
+
+-- The first answer to every call that came with an idempotency key, written in the same commit as its effect. A key
+-- belongs to the identity that chose it. Reaped by a job when it is IDEMPOTENCY_HOURS old; no foreign keys, for it
+-- outlives nothing.
+CREATE TABLE idempotency_keys (
+    workspace_id  uuid        NOT NULL,
+    identity_id   uuid        NOT NULL,
+    key           text        NOT NULL,
+    operation     text        NOT NULL,
+    scope         text,                      -- what the API key needed; whoever asks for the answer needs it too
+    fingerprint   bytea       NOT NULL,      -- SHA-256 of operation and body: the same key with another body is refused
+    status        smallint    NOT NULL,
+    error         text,                      -- null: a success; else the class of app/errors.py
+    answer        json        NOT NULL,      -- the data or the error; json, not jsonb, because a repetition gets the same bytes
+    merged_from   integer,                   -- null: nothing had to be merged
+    request_id    text        NOT NULL,      -- this and the next as in the first answer's meta
+    answered_at   text        NOT NULL,
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (workspace_id, identity_id, key),
+    CONSTRAINT idempotency_keys_key_check CHECK (length(key) BETWEEN 1 AND 255),
+    CONSTRAINT idempotency_keys_fingerprint_check CHECK (length(fingerprint) = 32)
+);
+CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at);  -- for the job, which looks across workspaces
 
 
 -- What happened -----------------------------------------------------------------------------------------
@@ -377,3 +447,5 @@ CREATE TABLE task_events (
     -- stood at a version sort behind the change that made it.
     PRIMARY KEY (workspace_id, task_id, version, subject_id)
 );
+CREATE INDEX task_events_actor ON task_events (workspace_id, actor_id, seq);  -- list-my-activity
+CREATE INDEX task_events_feed ON task_events (workspace_id, xid, seq);

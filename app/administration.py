@@ -64,6 +64,13 @@ class Workspace(Made):
     created_at: Timestamp
 
 
+class History(Made):
+    """How far back the messages of a workspace can be read."""
+
+    workspace_slug: str
+    history_days: int | None
+
+
 class Identity(Made):
     """A user or agent, with its first key: the only time the key is seen."""
 
@@ -139,6 +146,10 @@ class _Workspace(msgspec.Struct):
     created_at: str
 
 
+class _History(msgspec.Struct):
+    history_days: int | None
+
+
 class _Identity(msgspec.Struct):
     id: UUID
     kind: IdentityKind
@@ -197,6 +208,13 @@ ANY_WORKSPACE = Query(_Name, "SELECT slug FROM workspaces LIMIT 1")
 
 FIRST_START_LOCK = Query(
     _Name, "SELECT 'first start' FROM (SELECT pg_advisory_xact_lock(%(lock)s::bigint)) AS taken"
+)
+
+SET_HISTORY = Query(
+    _History,
+    """
+    UPDATE workspaces SET history_days = %(days)s::int WHERE id = %(workspace_id)s RETURNING history_days
+    """,
 )
 
 FIND_WORKSPACE = Query(
@@ -330,6 +348,13 @@ async def create_workspace(db: Database | Transaction, slug: str, *, name: str |
     if row is None:
         raise AlreadyExists("workspace", slug)
     return Workspace(id=row.id, slug=row.slug, name=row.name, created_at=row.created_at)
+
+
+async def set_history(db: Database, workspace: Workspace, days: int | None) -> History:
+    """Hide messages older than this many days from everyone; None shows all. They are kept in any case."""
+    row = await db.one(SET_HISTORY, workspace_id=workspace.id, days=days)
+    assert row is not None, "the workspace was found, and none is ever deleted"
+    return History(workspace_slug=workspace.slug, history_days=row.history_days)
 
 
 async def first_start(db: Database) -> Identity | None:

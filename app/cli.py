@@ -20,6 +20,7 @@ from app.db import Database, schema
 from app.decoding import Json
 from app.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from app.errors import ApiError
+from app.transports.mcp.bridge import run as run_bridge
 
 T = TypeVar("T")
 
@@ -74,10 +75,45 @@ def serve() -> None:
     server.serve(from_environment())
 
 
+@cli.command()
+def mcp(
+    key: Annotated[
+        str,
+        typer.Option(
+            envvar="BATON_API_KEY",
+            show_envvar=True,
+            help="API key. Better in the environment: others on the machine can read arguments.",
+        ),
+    ],
+    url: Annotated[
+        str, typer.Option(help="Where the server is; add ?tools=core for the eight tools of the daily loop.")
+    ] = "http://127.0.0.1:8000/mcp",
+) -> None:
+    """Bridge an MCP client that speaks stdio only to a running server."""
+    run_bridge(url, key)
+
+
 @workspaces.command("create")
 def workspace_create(slug: str, name: Name = None, as_json: AsJson = False) -> None:
     """Make a workspace with its channel #general."""
     _show(_run(lambda db: admin.create_workspace(db, slug, name=name)), as_json=as_json)
+
+
+@workspaces.command("set-history")
+def workspace_set_history(
+    slug: str,
+    days: Annotated[
+        int | None,
+        typer.Option(min=1, max=36_500, help="Show messages of this many days; all of them unless told."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say how far back messages can be read. Older ones are kept, and counted, but not shown."""
+
+    async def set_history(db: Database) -> admin.History:
+        return await admin.set_history(db, await admin.find_workspace(db, slug), days)
+
+    _show(_run(set_history), as_json=as_json)
 
 
 @agents.command("create")

@@ -28,7 +28,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename=str.upper):
         bool, Meta(description="`true` behind a pooler in transaction mode: nothing is kept on a connection.")
     ] = False
     database_connections: Annotated[
-        int, Meta(ge=2, le=500, description="Connections each worker keeps open at most.")
+        int,
+        Meta(
+            ge=2,
+            le=500,
+            description="Connections in each worker's pool, at most; six shared ones come on top.",
+        ),
     ] = 10
     postgres_bin: Annotated[
         str, Meta(description="Directory of Postgres binaries to embed; empty finds them.")
@@ -42,6 +47,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename=str.upper):
     statement_timeout_seconds: Annotated[
         Seconds, Meta(description="After this long the database gives up a statement.")
     ] = 10.0
+    mcp_origins: Annotated[
+        str,
+        Meta(
+            description="Origins of web pages that may call `/mcp`, split by commas, besides those of this machine."
+        ),
+    ] = ""
+    idempotency_hours: Annotated[
+        int, Meta(ge=24, le=24 * 366, description="For this long a repeated request gets the first answer.")
+    ] = 24
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         Meta(description="`info` has one line per request; `warning` only trouble."),
@@ -54,6 +68,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename=str.upper):
     def postgres_bin_dir(self) -> Path | None:
         """The configured directory of Postgres binaries, if any."""
         return Path(self.postgres_bin) if self.postgres_bin else None
+
+    @property
+    def allowed_mcp_origins(self) -> frozenset[str]:
+        """The configured origins, each as a browser sends it."""
+        return frozenset(
+            origin.strip().rstrip("/") for origin in self.mcp_origins.split(",") if origin.strip()
+        )
 
 
 class BadSetting(Exception):

@@ -12,18 +12,26 @@
     │   ├── TaskReadOnly
     │   ├── NotAssignee
     │   ├── NotHolder
-    │   └── ChannelNotMember         channel_not_member
+    │   ├── ChannelNotMember         channel_not_member
+    │   └── ChannelNotAdmin
     ├── NotFound                404  not_found
     │   ├── UnknownPath
     │   ├── TaskNotFound
+    │   ├── VersionNotFound
     │   ├── IdentityNotFound
     │   ├── ChannelNotFound
+    │   ├── MemberNotFound
+    │   ├── MessageNotFound
+    │   ├── AttachmentNotFound
     │   ├── RunNotFound
     │   └── StateNotFound
     ├── Conflict                409  conflict
     │   ├── VersionConflict
     │   ├── NotAssigned
     │   ├── ParentCycle
+    │   ├── IdempotencyKeyReused
+    │   ├── ChannelArchived
+    │   ├── SoleMember
     │   ├── RelationCycle
     │   ├── LeaseLost
     │   ├── NotClaimable
@@ -49,10 +57,18 @@ read (contract 0.1), so there are no others.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+class First(NamedTuple):
+    """Where an answer that is kept under an idempotency key was given first."""
+
+    request_id: str
+    timestamp: str
+    replayed: bool  # False: this is the first time
 
 
 class ApiError(Exception):
@@ -67,6 +83,12 @@ class ApiError(Exception):
         super().__init__(message)
         self.message = message
         self.details = details
+        self.first: First | None = None
+
+    def body(self) -> dict[str, object]:
+        """The error as the agent family spells it."""
+        body: dict[str, object] = {"code": self.code, "message": self.message, "retryable": self.retryable}
+        return {**body, "details": self.details} if self.details else body
 
 
 # 400 ---------------------------------------------------------------------------------------------------
@@ -186,6 +208,13 @@ class ChannelNotMember(PermissionDenied):
         )
 
 
+class ChannelNotAdmin(PermissionDenied):
+    """Only an admin of the channel may do this."""
+
+    def __init__(self) -> None:
+        super().__init__("Only an admin of the channel may do this. list-channel-members says who is one.")
+
+
 # 404 ---------------------------------------------------------------------------------------------------
 
 
@@ -213,6 +242,16 @@ class TaskNotFound(NotFound):
         )
 
 
+class VersionNotFound(NotFound):
+    """The task has not had this version yet."""
+
+    def __init__(self, *, version: int, current_version: int) -> None:
+        super().__init__(
+            f"This task has no version {version}: it is at version {current_version}. Ask for that or an earlier one.",
+            {"field": "atVersion", "currentVersion": current_version},
+        )
+
+
 class IdentityNotFound(NotFound):
     """No user or agent of this workspace that the caller may know of has this id, handle or email."""
 
@@ -229,6 +268,36 @@ class ChannelNotFound(NotFound):
     def __init__(self, channel_id: str, *, field: str = "channelId") -> None:
         super().__init__(
             f"No channel `{channel_id[:80]}` in this workspace. get-me lists yours.", {"field": field}
+        )
+
+
+class MemberNotFound(NotFound):
+    """Whoever this is, they are not in the channel."""
+
+    def __init__(self, member_id: str, *, field: str = "memberId") -> None:
+        super().__init__(
+            f"`{member_id[:80]}` is not in this channel. list-channel-members says who is.", {"field": field}
+        )
+
+
+class MessageNotFound(NotFound):
+    """No message with this id is visible to the caller where they looked for it."""
+
+    def __init__(self, message_id: str, *, field: str = "messageId") -> None:
+        super().__init__(
+            f"No message `{message_id[:80]}` is visible to you here. Find messages with get-messages.",
+            {"field": field},
+        )
+
+
+class AttachmentNotFound(NotFound):
+    """No such file was uploaded. This service stores no files, so that is every id."""
+
+    def __init__(self, attachment_id: str) -> None:
+        super().__init__(
+            f"There is no attachment `{attachment_id[:80]}`: this service stores no files. "
+            "Share text with create-artifact, or put a link into the message.",
+            {"field": "attachmentIds"},
         )
 
 
@@ -259,18 +328,36 @@ class Conflict(ApiError):
 class VersionConflict(Conflict):
     """Someone changed the task after you read it. Nothing was written.
 
-    `details` holds `reason: "version_conflict"`, `sentVersion`, `currentVersion` and `current`, the whole
-    task as it is now: merge your change into it and send that version.
+    `details` holds all it takes to go on: `reason: "version_conflict"`, `sentVersion`, `currentVersion`, the whole
+    task as it is `current`ly, the fields that `changed` since your version, by whom and when, and which of them are
+    `overlapping` with yours. If there are none, your change is `mergeable`: send it again with `currentVersion`,
+    or with `onConflict: "merge"`.
     """
 
-    def __init__(self, *, sent: int, current_version: int, current: object) -> None:
+    def __init__(
+        self,
+        *,
+        sent: int,
+        current_version: int,
+        current: object,
+        mergeable: bool,
+        changed: object,
+        overlapping: object,
+    ) -> None:
+        advice = (
+            "Nobody touched your fields since then: send the same change with that version, or `onConflict: merge`."
+            if mergeable
+            else "Merge your change into `details.current` and send it with that version."
+        )
         super().__init__(
-            f"You sent version {sent}, but the task is at version {current_version}. "
-            "Merge your change into `details.current` and send it with that version.",
+            f"You sent version {sent}, but the task is at version {current_version}. {advice}",
             {
                 "reason": "version_conflict",
                 "sentVersion": sent,
                 "currentVersion": current_version,
+                "mergeable": mergeable,
+                "overlapping": overlapping,
+                "changed": changed,
                 "current": current,
             },
         )
@@ -292,6 +379,38 @@ class ParentCycle(Conflict):
         super().__init__(
             "A task cannot be moved under itself or one of its own sub-tasks. Choose another parent.",
             {"reason": "parent_cycle", "field": "parentTaskId"},
+        )
+
+
+class IdempotencyKeyReused(Conflict):
+    """The idempotency key was used before, with another operation or another body. Nothing was written."""
+
+    def __init__(self, operation: str) -> None:
+        super().__init__(
+            f"You used this idempotency key before, for {operation} with another body. Use a new key for a new request; "
+            "get-request-outcome tells what became of the first one.",
+            {"reason": "idempotency_key_reused", "operation": operation},
+        )
+
+
+class ChannelArchived(Conflict):
+    """The channel is archived: it can be read, but takes nothing new."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"#{name} is archived and takes nothing new. Use another channel, or have an admin bring it back "
+            "with archive-channel.",
+            {"reason": "channel_archived"},
+        )
+
+
+class SoleMember(Conflict):
+    """The only member of a channel cannot leave it: nobody could ever enter again."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "You are the only member, so you cannot leave. Add someone first, or archive the channel.",
+            {"reason": "sole_member"},
         )
 
 
@@ -449,7 +568,9 @@ class Overloaded(Unavailable):
     """More calls are waiting than can be served soon, or the database has been away for too long. Nothing was written."""
 
     def __init__(self) -> None:
-        super().__init__("The service is overloaded or its database is away. Nothing was written; try again in a second.")
+        super().__init__(
+            "The service is overloaded or its database is away. Nothing was written; try again in a second."
+        )
 
 
 class CallerGone(Unavailable):

@@ -14,9 +14,10 @@ docstrings, its schemas from the structs. Standing in `app.operations.OPERATIONS
 routes, the OpenAPI document and `docs/operations.md` are derived from that tuple.
 """
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import (
     Annotated,
     Any,
@@ -35,10 +36,12 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Database, Encoded
+from app import idempotency
+from app.db import Database, Duplicate, Encoded
 from app.decoding import Decoder
-from app.errors import ApiError, ScopeMissing
-from app.types import IdentityKind, Scope
+from app.errors import ApiError, Contended, DatabaseUnavailable, First, ScopeMissing
+from app.idempotency import KEY_CHARACTERS_MAX, Identity, Keep, Repeated
+from app.types import NO_NUL, IdentityKind, Scope, Timestamp
 
 T = TypeVar("T")
 
@@ -49,15 +52,19 @@ class Family(msgspec.Struct, frozen=True):
     name: str
     prefix: str  # of the paths of its operations
     roots: tuple[str, ...]  # every path at or below one of these is answered in its words
+    tools: bool = True  # whether its operations are tools too; not where it only spells the same work otherwise
 
 
 AGENT: Final = Family(name="agent", prefix="/v1/agent/", roots=("/v1/agent",))
 """camelCase, `{success, data, meta}`, unknown keys ignored (contract section 1)."""
 
-BARE: Final = Family(name="bare", prefix="/v1/", roots=("/v1/tasks", "/v1/states"))
+SDK: Final = Family(name="sdk", prefix="/v1/sdk/", roots=("/v1/sdk",))
+"""snake_case, unknown keys refused, error codes in capitals; otherwise as AGENT."""
+
+BARE: Final = Family(name="bare", prefix="/v1/", roots=("/v1/tasks", "/v1/states"), tools=False)
 """camelCase, bare objects, errors as `{code, message}`, and paths with parameters (contract section 14)."""
 
-FAMILIES: Final = (AGENT, BARE)
+FAMILIES: Final = (AGENT, SDK, BARE)
 
 
 def family_at(path: str) -> Family:
@@ -83,6 +90,31 @@ class AgentRequest(Request, kw_only=True, rename="camel"):
     family: ClassVar[Family] = AGENT
 
 
+IdempotencyKey: TypeAlias = Annotated[
+    Annotated[str, Meta(min_length=1, max_length=KEY_CHARACTERS_MAX, extra_json_schema=NO_NUL)]
+    | None
+    | UnsetType,
+    Meta(
+        description=(
+            "A key of your own for this call, if you cannot set the header `Idempotency-Key`. Sent again with the same "
+            "key, it has no second effect and gets the first answer."
+        )
+    ),
+]
+
+
+class AgentWrite(AgentRequest, kw_only=True):
+    """Base of every request under `/v1/agent/` that changes something."""
+
+    idempotency_key: IdempotencyKey = UNSET
+
+
+class SdkRequest(Request, kw_only=True, forbid_unknown_fields=True):
+    """Base of every request under `/v1/sdk/`."""
+
+    family: ClassVar[Family] = SDK
+
+
 class BareRequest(Request, kw_only=True, rename="camel"):
     """Base of every request under `/v1/tasks` and `/v1/states`."""
 
@@ -95,7 +127,9 @@ IN_PATH: Final = {"place": "path"}
 IfMatch = Annotated[
     str | UnsetType,
     Meta(
-        description="The ETag you read; if it has changed since, nothing is written and you get a 409. Left out, the last write wins.",
+        description=(
+            "The ETag you read; if it has changed since, nothing is written and you get a 409. Left out, the last write wins."
+        ),
         extra={"place": "If-Match"},
     ),
 ]
@@ -104,6 +138,13 @@ IfMatch = Annotated[
 
 class Answer(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """Base of every object in an answer: camelCase, and closed, so that the document says all there is."""
+
+    brief: ClassVar[tuple[str, ...]] = ()
+    """The keys an agent needs to choose and to act, where a list should be short; empty means all of them."""
+
+
+class SdkAnswer(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The same in snake_case."""
 
 
 class Actor(msgspec.Struct, frozen=True):
@@ -120,20 +161,30 @@ class Actor(msgspec.Struct, frozen=True):
 class Context(msgspec.Struct, frozen=True):
     """What a handler may touch besides its request."""
 
-    db: Database
+    db: Database  # or a Transaction, which has the same verbs: see _in_transaction
     actor: Actor
     request_id: str
+    idempotency_key: str | None = None  # from the header; one in the body stands in the request
+    keep: Keep | None = None  # set by the pipeline for a handler whose statement stores the key
 
     @property
     def who(self) -> dict[str, object]:
-        """The part of a batch item that says who acts, and in which request."""
+        """The part of a batch item that says who acts, in which request, and under which idempotency key."""
         actor = self.actor
-        return {
+        who: dict[str, object] = {
             "workspaceId": actor.workspace_id,
             "actorId": actor.id,
             "actorKind": actor.kind,
             "requestId": self.request_id,
         }
+        if self.keep is not None:
+            who["keep"] = self.keep
+        return who
+
+    async def unless_answered(self) -> None:
+        """When a statement that carries the key had no effect: raise Repeated if that is so because it had it before."""
+        if self.keep is not None and await idempotency.find(self.db, whose(self.actor), self.keep.key):
+            raise Repeated
 
 
 class Row(Protocol[T]):
@@ -141,6 +192,13 @@ class Row(Protocol[T]):
 
     item: Encoded[T]
     cursor: str
+
+
+class HistoryCutoff(Answer):
+    """What the workspace's history window hides: it is kept, but not shown."""
+
+    beyond_count: Annotated[int, Meta(description="How many messages that match are hidden.")]
+    cutoff_at: Annotated[Timestamp, Meta(description="The start of what is shown.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +217,38 @@ class Page(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class Tagged(Generic[T]):
-    """An answer with the version of what it shows, which goes out as its ETag."""
+class Outcome(Generic[T]):
+    """An answer with something to say beside it, for which the data has no place: each door says it its own way."""
 
-    item: Encoded[T]
-    version: int
+    result: "Encoded[T] | Page[T] | Excerpt[T] | msgspec.Struct"
+    merged_from: int | None = None  # the version a merged change was made for
+    wrote: bool = True  # False: there was nothing to write, so no statement has stored the idempotency key
+    first: First | None = None  # set by the pipeline if the call has an idempotency key
+    version: int | None = None  # of what is shown: its ETag, where the family has those
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt(Generic[T]):
+    """Part of something longer, in an object of its own: how it goes on, and what the history window hides of it."""
+
+    data: Encoded[T]
+    has_more: bool
+    cursor: str | None
+    history_cutoff: HistoryCutoff | None
+
+
+class Step(msgspec.Struct, frozen=True):
+    """An operation's place in an agent's daily loop, and the line that teaches it there.
+
+    The operations that have one are the `core` tools, and their lines in `order` are the loop as the server
+    explains it. Leave gaps between the orders, so that another operation can step in.
+    """
+
+    order: int
+    line: str
+
+
+ETAG_CHARACTERS_MAX: Final = 12  # a version in its quotes; a longer tag is none of ours
 
 
 def etag_of(version: int) -> str:
@@ -176,10 +261,13 @@ def versions_in(if_match: str | UnsetType) -> list[int] | None:
     if if_match is UNSET or if_match.strip() == "*":
         return None
     tags = [tag.strip() for tag in if_match.split(",")]
-    return [int(tag[1:-1]) for tag in tags if len(tag) < 13 and tag[:1] == tag[-1:] == '"' and tag[1:-1].isdecimal()]
+    ours = [tag for tag in tags if len(tag) <= ETAG_CHARACTERS_MAX and tag[:1] == tag[-1:] == '"']
+    return [int(tag[1:-1]) for tag in ours if tag[1:-1].isascii() and tag[1:-1].isdigit()]
 
 
-Result: TypeAlias = Encoded[Any] | Page[Any] | Tagged[Any] | msgspec.Struct  # Any: of what, the operation's `result` says
+Result: TypeAlias = (
+    Encoded[Any] | Page[Any] | Excerpt[Any] | Outcome[Any] | msgspec.Struct
+)  # Any: of what, the operation's `result` says
 Handler: TypeAlias = Callable[
     [Context, Any], Awaitable[Result]
 ]  # Any: each handler takes its own request struct
@@ -193,9 +281,10 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     path: str  # with parameters as in `/v1/tasks/{taskId}`
     method: str | None  # None: POST, and GET as well if it only reads
     status: int  # of a success
-    patience_seconds: float  # how much longer than others it may take, because it waits on purpose
     scope: Scope | None
     read_only: bool
+    carries_key: bool
+    claims_by_key: bool
     errors: tuple[type[ApiError], ...]
     request: type[msgspec.Struct]
     result: Any  # the documented type of `data`; Any because list[Task] is not a class
@@ -204,28 +293,57 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     handler: Handler
     decoder: Decoder[Any]
+    patience_seconds: float = 0  # how much longer than others it may take, because it waits on purpose
+    core: Step | None = None
+    destructive: bool = False
+    idempotent: bool = False
+    resource: str | None = None
+
+    def allows(self, scopes: frozenset[str]) -> bool:
+        """Whether a key with these scopes may call it."""
+        return self.scope is None or self.scope in scopes
+
+    @property
+    def noun(self) -> str:
+        """What it is about: the module or package under `app.operations` in which it stands."""
+        return self.handler.__module__.removeprefix("app.operations.").partition(".")[0]
 
 
 def operation(
     *,
     scope: Scope | None,
     read_only: bool = False,
+    carries_key: bool = False,
     errors: tuple[type[ApiError], ...] = (),
     path: str | None = None,
     method: str | None = None,
     status: int = 200,
+    claims_by_key: bool = False,
     patience_seconds: float = 0,
+    core: Step | None = None,
+    destructive: bool = False,
+    idempotent: bool = False,
+    resource: str | None = None,
 ) -> Callable[[Handler], Operation]:
     """Declare an operation. `scope=None` lets any valid key call it; `read_only` also makes it answer to GET.
 
     It answers under the prefix of its family, at its own name unless `path` says otherwise.
+
+    `carries_key` says that its one writing statement stores the idempotency key: see app/idempotency.py. Any other
+    operation that writes is run in a transaction when it is called with a key, but for one that `claims_by_key`: what it
+    got under the key is still there to be asked for. One that waits on purpose has `patience_seconds` more than others
+    before it is given up.
+
+    For agents: `core` puts it into the daily loop; `destructive` says that it overwrites or closes what is there,
+    `idempotent` that doing it twice does no more than once. `resource` is the URI under which a read can be had as
+    a document, with its fields in braces, as in `thing://{thingId}`.
     """
 
     def declare(handler: Handler) -> Operation:
         hints = get_type_hints(handler, include_extras=True)
         request, result = _checked(handler, hints.get("req")), hints.get("return")
-        paged = get_origin(result) is Page
-        if get_origin(result) in (Encoded, Page, Tagged):
+        origin = get_origin(result)
+        if origin in (Encoded, Page, Excerpt, Outcome):
             result = get_args(result)[0]
         summary, _, description = inspect.cleandoc(handler.__doc__ or "").partition("\n\n")
         name = _camel(handler.__name__) if request.family is BARE else handler.__name__.replace("_", "-")
@@ -235,17 +353,23 @@ def operation(
             path=request.family.prefix + (name if path is None else path),
             method=method,
             status=status,
-            patience_seconds=patience_seconds,
             scope=scope,
             read_only=read_only,
+            carries_key=carries_key,
+            claims_by_key=claims_by_key,
             errors=errors,
             request=request,
-            result=list[result] if paged else result,
-            paged=paged,
+            result=list[result] if origin is Page else result,
+            paged=origin in (Page, Excerpt),
             summary=" ".join(summary.split()),
             description=description,
             handler=handler,
             decoder=Decoder(request),
+            patience_seconds=patience_seconds,
+            core=core,
+            destructive=destructive,
+            idempotent=idempotent,
+            resource=resource,
         )
 
     return declare
@@ -260,10 +384,99 @@ async def execute(
     placed: Mapping[str, str] | None = None,
 ) -> Result:
     """Run one call: scope, decode, handler. The scope comes before the body is looked at."""
-    if op.scope is not None and op.scope not in ctx.actor.scopes:
+    if op.scope is not None and not op.allows(ctx.actor.scopes):
         raise ScopeMissing(op.scope)
     req = op.decoder.from_query(query) if body is None else op.decoder.from_json(body, placed)
-    return await op.handler(ctx, req)
+    if op.read_only or op.claims_by_key:
+        return await op.handler(ctx, req)
+    key = idempotency.key_of(ctx.idempotency_key, getattr(req, "idempotency_key", UNSET))
+    if key is None:
+        return await op.handler(ctx, req)
+    keep = idempotency.keep(key, op.name, op.scope, _sent(body, placed))
+    for pause_seconds in RESEND_SECONDS:
+        try:
+            return await _once(op, ctx, req, keep)
+        except DatabaseUnavailable:
+            # Nobody knows whether it took effect. But with a key it cannot do so twice: ask by doing it again.
+            await asyncio.sleep(pause_seconds)
+    return await _once(op, ctx, req, keep)
+
+
+def _sent(body: bytes | None, placed: Mapping[str, str] | None) -> bytes:
+    """Everything a request says: two that say the same are the same."""
+    return (body or b"") + (msgspec.json.encode(placed, order="sorted") if placed else b"")
+
+
+RESEND_SECONDS: Final = (
+    0.1,
+    0.4,
+    1.0,
+)  # connections come back within a second, or the caller should hear of it
+
+
+async def _once(
+    op: Operation, ctx: Context, req: Any, keep: Keep
+) -> Result:  # Any: the request of this operation
+    """Run a call that has an idempotency key, or find out what was answered when it ran before."""
+    kept = None
+    try:
+        if op.carries_key:
+            result = await op.handler(msgspec.structs.replace(ctx, keep=keep), req)
+        else:
+            result = await _in_transaction(op, ctx, req, keep)
+        outcome = _outcome(result)
+        if not outcome.wrote:
+            kept = await idempotency.store(ctx.db, whose(ctx.actor), keep, ctx.request_id, outcome.result)
+        if outcome.wrote or kept is not None:
+            return replace(outcome, first=First(ctx.request_id, keep.answered_at, replayed=False))
+    except (Repeated, Duplicate) as e:
+        if isinstance(e, Duplicate) and not idempotency.is_duplicate(e):
+            raise
+    except ApiError as e:
+        if not idempotency.is_final(e):
+            raise
+        if await idempotency.store(ctx.db, whose(ctx.actor), keep, ctx.request_id, e.body(), error=e):
+            e.first = First(ctx.request_id, keep.answered_at, replayed=False)
+            raise
+    return await _replay(op, ctx, keep)
+
+
+async def _in_transaction(op: Operation, ctx: Context, req: Any, keep: Keep) -> Result:  # Any: as above
+    """Run a handler that knows nothing of keys, and store its answer with its effect."""
+    async with ctx.db.transaction() as tx:
+        await idempotency.lock(tx, whose(ctx.actor), keep.key)
+        known = await idempotency.find(tx, whose(ctx.actor), keep.key)
+        if known is None:
+            result = await op.handler(msgspec.structs.replace(ctx, db=tx), req)
+            outcome = _outcome(result)
+            await idempotency.store(
+                tx, whose(ctx.actor), keep, ctx.request_id, outcome.result, merged_from=outcome.merged_from
+            )
+            return replace(outcome, wrote=True)
+    raise Repeated
+
+
+def _outcome(result: Result) -> Outcome[Any]:  # Any: of whichever operation
+    assert not isinstance(result, Page), "what writes does not list"
+    return result if isinstance(result, Outcome) else Outcome(result)
+
+
+async def _replay(op: Operation, ctx: Context, keep: Keep) -> Result:
+    """Answer as the first time."""
+    row = await idempotency.find(ctx.db, whose(ctx.actor), keep.key)
+    if row is None:
+        raise Contended  # it was there a moment ago: a day old, and reaped just now
+    idempotency.check_same(row, keep)
+    first = First(row.request_id, row.answered_at, replayed=True)
+    if error := idempotency.error_of(row, op.errors):
+        error.first = first
+        raise error
+    return Outcome(row.answer, merged_from=row.merged_from, first=first)
+
+
+def whose(actor: Actor) -> Identity:
+    """Idempotency keys belong to an identity, whichever of its API keys it uses."""
+    return Identity(actor.workspace_id, actor.id)
 
 
 def changes(req: msgspec.Struct, *fields: str) -> dict[str, object]:

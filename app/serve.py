@@ -22,10 +22,12 @@ from app import logs
 from app.administration import Identity, first_start
 from app.config import BadSetting, Config, from_environment
 from app.db import Database, schema
-from app.embedded import EmbeddedPostgres
+from app.db.database import ASKERS, READERS, WRITERS
+from app.embedded import DEFAULT_SETTINGS, EmbeddedPostgres
 from app.main import Application, create_app
 
 DRAIN_SECONDS_MAX: Final = 10  # how long calls under way may take to finish after SIGTERM
+CONNECTIONS_SPARE: Final = 30  # for commands, which take eight each, for psql, and for Postgres itself
 BACKLOG: Final = 2048  # connections the kernel holds while we are busy
 
 PR_SET_PDEATHSIG: Final = 1
@@ -34,16 +36,13 @@ PR_SET_PDEATHSIG: Final = 1
 def serve(config: Config) -> None:
     """Run the service until SIGINT or SIGTERM."""
     logs.configure(config.log_level, config.log_format)
-    for stop in (
-        signal.SIGTERM,
-        signal.SIGINT,
-    ):  # until the server takes them over, and after it gives them back
-        signal.signal(stop, _exit)
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(stop, _exit)  # until the server takes them over, and after it gives them back
     with ExitStack() as stack:
         listener = stack.enter_context(_bind(config))  # first: nothing has happened yet if that fails
         dsn = config.database_url
         if not dsn:
-            postgres = EmbeddedPostgres(config.data_dir, config.postgres_bin_dir)
+            postgres = EmbeddedPostgres(config.data_dir, config.postgres_bin_dir, _postgres_settings(config))
             dsn = postgres.start()
             stack.callback(postgres.stop)
         schema.apply(dsn)
@@ -95,6 +94,16 @@ def _uvicorn_config(config: Config, app: Application | str) -> uvicorn.Config:
         proxy_headers=False,  # nothing here asks who the client is or which scheme it used
         timeout_graceful_shutdown=DRAIN_SECONDS_MAX,
     )
+
+
+def _postgres_settings(config: Config) -> dict[str, str]:
+    """As they come, with room for the connections of every worker."""
+    per_worker = config.database_connections + WRITERS + ASKERS + READERS
+    usual = int(DEFAULT_SETTINGS["max_connections"])
+    return {
+        **DEFAULT_SETTINGS,
+        "max_connections": str(max(usual, config.workers * per_worker + CONNECTIONS_SPARE)),
+    }
 
 
 def _bind(config: Config) -> socket.socket:

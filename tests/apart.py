@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -14,7 +14,7 @@ from app.embedded import EmbeddedPostgres
 from tests.conftest import Server
 
 NOTICE_SECONDS_MAX = (
-    20  # how long a server may take to notice that its database went or came, on a busy machine
+    30  # how long a server may take to notice that its database went or came, on a busy machine
 )
 
 
@@ -22,52 +22,53 @@ class Apart:
     """The server, its database, and the API key of an agent."""
 
     def __init__(self, postgres: EmbeddedPostgres, server: Server, api_key: str) -> None:
-        self.postgres = postgres
         self.server = server
         self.api_key = api_key
         self.headers = {"Authorization": f"Bearer {api_key}"}
+        self._postgres = postgres
 
-    def stop_database(self) -> httpx.Response:
+    async def stop_database(self) -> httpx.Response:
         """Take the database away; the answer of /healthz that says so."""
-        self.postgres.stop()
-        return self.healthz_becomes(503)
+        await asyncio.to_thread(self._postgres.stop)
+        return await self._healthz_becomes(503)
 
-    def start_database(self) -> httpx.Response:
+    async def start_database(self) -> httpx.Response:
         """Bring it back; the answer of /healthz that says so."""
-        self.postgres.start()
-        return self.healthz_becomes(200)
+        await asyncio.to_thread(self._postgres.start)
+        return await self._healthz_becomes(200)
 
-    def healthz_becomes(self, status: int) -> httpx.Response:
-        """Ask until the status is this one."""
+    async def _healthz_becomes(self, status: int) -> httpx.Response:
         deadline = time.monotonic() + NOTICE_SECONDS_MAX
-        while (answer := httpx.get(f"{self.server.url}/healthz", timeout=30)).status_code != status:
-            assert time.monotonic() < deadline, f"/healthz still says {answer.status_code}: {answer.text}"
+        async with httpx.AsyncClient(timeout=30) as client:
+            while (answer := await client.get(f"{self.server.url}/healthz")).status_code != status:
+                assert time.monotonic() < deadline, f"still {answer.status_code}: {answer.text}"
         return answer
 
 
-@contextmanager
-def served_apart(directory: Path, **settings: str) -> Iterator[Apart]:
+@asynccontextmanager
+async def served_apart(directory: Path) -> AsyncGenerator[Apart]:
     """Start all of it, and stop it in the end."""
     postgres = EmbeddedPostgres(directory)
-    dsn = postgres.start()
+    dsn = await asyncio.to_thread(postgres.start)
     try:
         schema.apply(dsn)
-        agent = asyncio.run(_agent(dsn))
-        server = Server(dsn, **settings)
+        api_key = await new_agent(dsn)
+        server = await asyncio.to_thread(Server, dsn)
         try:
-            yield Apart(postgres, server, agent.api_key)
+            yield Apart(postgres, server, api_key)
         finally:
-            server.stop()
+            await asyncio.to_thread(server.stop)
             server.log.close()
     finally:
-        postgres.stop()
+        await asyncio.to_thread(postgres.stop)
 
 
-async def _agent(dsn: str) -> admin.Identity:
+async def new_agent(dsn: str) -> str:
+    """Make a workspace and an agent in a database; the agent's API key."""
     db = Database(dsn, connections_max=2, statement_timeout_seconds=10, pooler=False)
     await db.open()
     try:
         workspace = await admin.create_workspace(db, "apart")
-        return await admin.create_identity(db, workspace, kind="agent", handle="bot")
+        return (await admin.create_identity(db, workspace, kind="agent", handle="bot")).api_key
     finally:
         await db.close()

@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, LiteralString
@@ -34,8 +35,8 @@ from app import administration as admin
 from app.auth import Keys
 from app.db import Database, Query, schema
 from app.embedded import EmbeddedPostgres
-from app.errors import ApiError, InvalidInput, ScopeMissing
-from app.rpc import BARE, Context, Operation, Page, execute
+from app.errors import ApiError, IdempotencyKeyReused, InvalidInput, ScopeMissing
+from app.rpc import BARE, SDK, Context, Operation, Page, Result, execute
 from app.transports import envelope
 
 START_SECONDS_MAX = 30
@@ -99,25 +100,56 @@ class Caller:
         self.api_key = identity.api_key
         self.headers = {"Authorization": f"Bearer {identity.api_key}"}
         self.context = context
+        self.aside: dict[str, str] = {}  # what the last answer said beside its data
+        self.meta: dict[str, Any] = {}  # of the latest answer
         self._db = db
 
     async def __call__(self, op: Operation, /, **fields: object) -> Any:
         return await self.post(op, fields)
 
+    async def answer(
+        self, op: Operation, request_id: str, /, **fields: object
+    ) -> tuple[int, bytes, dict[str, str]]:
+        """Status, body and headers, as a door would send them: for tests that compare whole answers."""
+        context = msgspec.structs.replace(self.context, request_id=request_id)
+        body = json.dumps({camel(name): value for name, value in fields.items()}).encode()
+        try:
+            said = await execute(op, context, body=body)
+            status, sent = op.status, envelope.success(said, request_id, op.family)
+        except ApiError as e:
+            status, sent, said = e.status, envelope.failure(e, request_id, op.family), e
+        return status, sent, {name.decode(): value.decode() for name, value in envelope.headers(said)}
+
+    def decoded(self, error: ApiError) -> Any:
+        """The details of an error, as documented."""
+        sent = json.loads(envelope.failure(error, "test"))
+        return msgspec.convert(sent["error"]["details"], envelope.ErrorDetails)
+
     async def post(self, op: Operation, body: dict[str, object] | bytes) -> Any:
         """Call with a whole body, in wire names."""
-        raw = body if isinstance(body, bytes) else json.dumps({camel(k): v for k, v in body.items()}).encode()
+        raw = (
+            body
+            if isinstance(body, bytes)
+            else json.dumps({spelled(op, k): v for k, v in body.items()}).encode()
+        )
         try:
             result = await execute(op, self.context, body=raw)
         except ApiError as e:
-            if not isinstance(e, (*op.errors, InvalidInput, ScopeMissing)):
+            if not isinstance(e, (*op.errors, InvalidInput, ScopeMissing, IdempotencyKeyReused)):
                 pytest.fail(f"{op.name} raised {type(e).__name__}, which it does not declare")
             raise
+        self.aside = {name.decode(): value.decode() for name, value in envelope.headers(result)}
         sent = json.loads(envelope.success(result, "test", op.family))
         if op.family is BARE:
             return msgspec.convert(sent, op.result)
+        self.meta = sent["meta"]
         if getattr(op.decoder.from_json(raw), "fields", None):
             return sent["data"]
+        return self.of(result, op)
+
+    def of(self, result: Result, op: Operation) -> Any:
+        """A result, decoded with the documented type."""
+        sent = json.loads(envelope.success(result, "test", op.family))
         data = msgspec.convert(sent["data"], op.result)
         return PageOf(data, sent["meta"]["pagination"]) if isinstance(result, Page) else data
 
@@ -188,6 +220,15 @@ class World:
         query = Query(Row, f"WITH r AS ({sql}) SELECT to_jsonb(r) FROM r")
         return [row.columns for row in await self.db.all(query, workspace=self.info.id, **parameters)]
 
+    async def seen_waiting(self) -> None:
+        """Return when some statement waits for a lock that another transaction holds."""
+        deadline = time.monotonic() + START_SECONDS_MAX
+        waiting = (
+            "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        while not await self.rows(f"{waiting} AND %(workspace)s::uuid IS NOT NULL"):
+            assert time.monotonic() < deadline, "nobody came to wait"
+
     async def _caller(self, kind: Any, handle: str, settings: dict[str, Any]) -> Caller:
         identity = await admin.create_identity(self.db, self.info, kind=kind, handle=handle, **settings)
         actor = await self._keys.actor(f"Bearer {identity.api_key}".encode())
@@ -216,7 +257,11 @@ class Server:
         environ = {**os.environ, "DATABASE_URL": dsn, "PORT": "0", **settings}
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 - the fixture closes it
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "app", "serve"], env=environ, stdout=subprocess.PIPE, stderr=self.log, text=True
+            [sys.executable, "-m", "app", "serve"],
+            env=environ,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
         )
         assert self.process.stdout is not None
         self.output = ""
@@ -253,6 +298,11 @@ def server(dsn: str) -> Iterator[Server]:
     yield server
     assert server.stop() == 0, server.stderr()
     server.log.close()
+
+
+def spelled(op: Operation, name: str) -> str:
+    """A field as the family of the operation writes it."""
+    return name if op.family is SDK else camel(name)
 
 
 def camel(name: str) -> str:

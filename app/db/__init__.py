@@ -4,8 +4,8 @@
 A result that Postgres already wrote as JSON stays bytes until it leaves: `Encoded`.
 """
 
-from app.db.database import Database, Transaction
+from app.db.database import Database, Duplicate, Transaction
 from app.db.encoded import Encoded
 from app.db.query import BatchQuery, Query
 
-__all__ = ["BatchQuery", "Database", "Encoded", "Query", "Transaction"]
+__all__ = ["BatchQuery", "Database", "Duplicate", "Encoded", "Query", "Transaction"]

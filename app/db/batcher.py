@@ -65,7 +65,8 @@ class _Waiting:
         self.since = time.monotonic()
         self.sort_key = (str(item["workspaceId"]), str(item.get("taskId", "")))
         # What no two items under way may share: where a version decides, the statement itself picks the winner.
-        self.only_one = item.get(query.one_per) if query.one_per and item.get("version") is None else None
+        decided = item.get("version") is not None and not item.get("merge")
+        self.only_one = item.get(query.one_per) if query.one_per and not decided else None
 
     def answer(self, row: AnyRow) -> None:
         """Give the caller its row, unless it has one or has gone away."""

@@ -30,8 +30,18 @@ WRITERS: Final = 2  # one waits for its commit while the other works; more gaine
 ASKERS: Final = 2  # the same for batches that only read, so that they do not wait behind a commit
 READERS: Final = 2
 CHECKOUT_TIMEOUT_SECONDS: Final = 5.0  # longest wait for a connection of the pool before the caller hears 503
-RECONNECT_TIMEOUT_SECONDS: Final = 1.0  # then the pool gives up, and the next caller makes it try again at once
+RECONNECT_TIMEOUT_SECONDS: Final = (
+    1.0  # then the pool gives up, and the next caller makes it try again at once
+)
 LOCK_TIMEOUT_MILLISECONDS: Final = 500  # a batch that waits this long for one row is run item by item instead
+
+
+class Duplicate(Exception):
+    """A write was undone because a unique constraint holds its key already, or because one who was faster now does."""
+
+    def __init__(self, constraint: str) -> None:
+        super().__init__(constraint)
+        self.constraint = constraint
 
 
 class Database:
@@ -151,9 +161,9 @@ class Database:
             try:
                 return await self._run_once(query, parameters)
             except (pg_errors.DeadlockDetected, pg_errors.SerializationFailure, pg_errors.ForeignKeyViolation):
-                pass  # the database undid it whole, so once more is safe; a row that was referred to is seen to be gone
-            except pg_errors.QueryCanceled:
-                raise
+                pass  # the database undid it whole, so once more is safe; a row that was referred to is now seen to be gone
+            except (pg_errors.QueryCanceled, psycopg_pool.PoolTimeout):
+                raise  # the caller has waited long enough
             except psycopg.OperationalError:
                 # A connection that broke while idle shows only now. Reading twice is harmless; a write whose
                 # fate is unknown is never sent again.
@@ -185,6 +195,15 @@ class Transaction:
         """Run one item of a batch statement: its row if it took effect, None if not."""
         return await self.one(batch, items=encode_items([{"ord": 0, **item}]).decode())
 
+    async def ask(self, batch: BatchQuery[R], item: Item) -> R | None:
+        """The same for a batch statement that only reads."""
+        return await self.write(batch, item)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator["Transaction"]:
+        """The same transaction: work that needs one of its own is as well off inside another."""
+        yield self
+
 
 async def _fetch(
     connection: psycopg.AsyncConnection, query: Query[R], parameters: Mapping[str, object]
@@ -200,6 +219,8 @@ def _our_errors() -> Generator[None]:
         yield
     except pg_errors.QueryCanceled as e:  # statement_timeout
         raise TimedOut from e
+    except pg_errors.UniqueViolation as e:
+        raise Duplicate(e.diag.constraint_name or "") from e
     except (
         psycopg.OperationalError,
         psycopg.InterfaceError,

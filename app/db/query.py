@@ -47,7 +47,7 @@ class BatchQuery(Query[R]):
     statement is the database layer's business: operations hand over one item and get one row or none.
 
     Every item names its `workspaceId`. `one_per` names a field of which a batch holds each value at most once, among
-    items without a `version`: where no version decides, the second call must see what the first one did.
+    items without a `version` or with `merge`: where no version decides, the second call must see what the first did.
     """
 
     def __init__(self, row: type[R], sql: LiteralString, *, one_per: str | None = None) -> None:

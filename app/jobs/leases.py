@@ -57,7 +57,7 @@ EXPIRE = Query(
     f"""
     WITH held AS MATERIALIZED (
         SELECT r.workspace_id, r.id AS run_id, r.holder_id, r.holder_kind, h.status AS old_status,
-               h.assignee_id AS old_assignee_id, h.assignee_kind AS old_assignee_kind, h.failures AS old_failures
+               h.assignee_id AS old_assignee_id, h.assignee_kind AS old_assignee_kind, h.failures AS old_failures, h.completed_at AS old_completed_at
           FROM runs r
           JOIN tasks h ON h.workspace_id = r.workspace_id AND h.id = r.work_item_id AND h.run_id = r.id
          WHERE r.holder_id IS NOT NULL AND r.ended_at IS NULL AND r.lease_check_at <= now() AND r.lease_expires_at <= now()
@@ -76,7 +76,8 @@ EXPIRE = Query(
            AND r.ended_at IS NULL AND r.lease_expires_at <= now()   -- judged again on the row as it is now
         RETURNING r.*, n.ord, r.holder_id AS actor_id, r.holder_kind AS actor_kind, %(request_id)s::text AS request_id,
                   'retry' AS goal, %(failures_max)s::smallint AS failures_max, (%(comment_ids)s::uuid[])[n.ord] AS comment_id,
-                  n.old_status, n.old_assignee_id, n.old_assignee_kind, n.old_failures
+                  (%(message_ids)s::uuid[])[n.ord] AS message_id,
+                  n.old_status, n.old_assignee_id, n.old_assignee_kind, n.old_failures, n.old_completed_at
     ), {END_CTES}
     SELECT count(*) FROM changed
     """,
@@ -92,6 +93,7 @@ async def run_once(db: Database, config: Config) -> int:
         request_id=REQUEST_ID,
         failures_max=FAILURES_MAX,
         comment_ids=[new_id() for _ in range(PORTION_ROWS)],
+        message_ids=[new_id() for _ in range(PORTION_ROWS)],
     )
     assert put_off is not None and expired is not None, "an aggregate has one row"
     return put_off.count + expired.count

@@ -1,5 +1,28 @@
 """Every operation there is. Standing in this tuple is what makes one exist; all doors are derived from it."""
 
+from app.operations.channels.directory import (
+    get_channel_manifest,
+    get_channel_members,
+    get_channels,
+    list_channel_members,
+)
+from app.operations.channels.management import (
+    add_channel_member,
+    archive_channel,
+    create_channel,
+    join_channel,
+    leave_channel,
+    remove_channel_member,
+    rename_channel,
+    set_channel_member_role,
+)
+from app.operations.inbox import get_inbox
+from app.operations.messages.post import post_message
+from app.operations.messages.reading import get_messages
+from app.operations.messages.send import create_artifact, flag_needs_human, send_message
+from app.operations.messages.unread import get_unread_mentions
+from app.operations.requests import get_request_outcome
+from app.operations.search import search_messages, search_tasks
 from app.operations import states
 from app.operations.runs import bare
 from app.operations.runs.claim import claim_next_task, claim_task
@@ -10,6 +33,7 @@ from app.operations.runs.listing import get_run, list_runs
 from app.operations.runs.ready import list_ready_tasks
 from app.operations.tasks.comment import comment_on_task, list_comments
 from app.operations.tasks.create import create_task, create_tasks_bulk
+from app.operations.tasks.history import list_my_activity, list_task_history
 from app.operations.tasks.lifecycle import block_task, cancel_task, complete_task, release_task
 from app.operations.tasks.listing import get_task, list_my_tasks, list_tasks
 from app.operations.tasks.relations import link_tasks, list_task_relations, unlink_tasks
@@ -31,6 +55,35 @@ OPERATIONS: tuple[Operation, ...] = (
     release_task,
     comment_on_task,
     list_comments,
+    # what happened, and what became of a call
+    list_task_history,
+    list_my_activity,
+    get_request_outcome,
+    # channels
+    get_channels,
+    get_channel_members,
+    list_channel_members,
+    get_channel_manifest,
+    create_channel,
+    rename_channel,
+    archive_channel,
+    join_channel,
+    leave_channel,
+    add_channel_member,
+    remove_channel_member,
+    set_channel_member_role,
+    # messages
+    send_message,
+    get_messages,
+    get_unread_mentions,
+    create_artifact,
+    flag_needs_human,
+    post_message,
+    # what waits
+    get_inbox,
+    # search
+    search_messages,
+    search_tasks,
     # how tasks hang together
     link_tasks,
     list_task_relations,

@@ -21,7 +21,7 @@ from app.rpc import (
     BareRequest,
     Context,
     IfMatch,
-    Tagged,
+    Outcome,
     etag_of,
     given,
     operation,
@@ -247,7 +247,7 @@ class UpdateState(BareRequest):
 
 
 @operation(scope="task-write", path="states", method="POST", status=201, errors=(InvalidInput,))
-async def create_state(ctx: Context, req: CreateState) -> Tagged[State]:
+async def create_state(ctx: Context, req: CreateState) -> Outcome[State]:
     """Create a State: variables that outlive a task.
 
     A task that is created with `stateful: true` gets one by itself.
@@ -264,13 +264,14 @@ async def create_state(ctx: Context, req: CreateState) -> Tagged[State]:
         },
     )
     assert row is not None, "an insert without a condition has a row"
-    return Tagged(row.state, row.version)
+    return Outcome(row.state, version=row.version)
 
 
 @operation(scope="task-read", path="states/{stateId}", method="GET", read_only=True, errors=(StateNotFound,))
-async def get_state(ctx: Context, req: GetState) -> Tagged[State]:
+async def get_state(ctx: Context, req: GetState) -> Outcome[State]:
     """Read a State with its variables."""
-    return await _state(ctx, _state_id(req.state_id))
+    row = await _state(ctx, _state_id(req.state_id))
+    return Outcome(row.state, version=row.version)
 
 
 @operation(
@@ -279,7 +280,7 @@ async def get_state(ctx: Context, req: GetState) -> Tagged[State]:
     method="PUT",
     errors=(InvalidInput, StateNotFound, EtagMismatch, Contended),
 )
-async def update_state(ctx: Context, req: UpdateState) -> Tagged[State]:
+async def update_state(ctx: Context, req: UpdateState) -> Outcome[State]:
     """Add, change and remove variables of a State.
 
     Send the ETag you read as `If-Match`: if the State was changed since, nothing is written and you get a 409. Without
@@ -303,24 +304,24 @@ async def update_state(ctx: Context, req: UpdateState) -> Tagged[State]:
     }
     for _ in range(ATTEMPTS_MAX):
         if (variables or removed) and (row := await ctx.db.write(UPDATE_STATE, item)) is not None:
-            return Tagged(row.state, row.version)
+            return Outcome(row.state, version=row.version)
         now = await _state(ctx, id)
         if versions is not None and now.version not in versions:
             raise EtagMismatch(etag_of(now.version))
         if not (variables or removed):
-            return now
-        names = {variable.name for variable in now.item.decode(State).variables}
+            return Outcome(now.state, version=now.version)
+        names = {variable.name for variable in now.state.decode(State).variables}
         if len(names | {v.name for v in variables} - set(removed)) > VARIABLES_MAX:
             message = f"A State holds {VARIABLES_MAX} variables at most. Remove some first."
             raise InvalidInput(message, field="variables")
     raise Contended
 
 
-async def _state(ctx: Context, id: UUID) -> Tagged[State]:
+async def _state(ctx: Context, id: UUID) -> StateRow:
     row = await ctx.db.one(GET_STATE, workspace_id=ctx.actor.workspace_id, state_id=id)
     if row is None:
         raise StateNotFound(str(id))
-    return Tagged(row.state, row.version)
+    return row
 
 
 def _state_id(sent: str) -> UUID:

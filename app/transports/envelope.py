@@ -5,8 +5,9 @@ The published client parses exactly these shapes (contract sections 0, 3 and 12)
 """
 
 import hashlib
-from collections.abc import Callable
-from typing import Annotated, Final, NamedTuple
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -14,11 +15,12 @@ from msgspec import UNSET, UnsetType
 from app.clock import timestamp
 from app.db import Encoded
 from app.db.encoded import as_json
-from app.errors import ApiError
+from app.errors import AlreadyExists, ApiError, ChannelNotMember, VersionConflict
+from app.operations.tasks.conflict import ChangedField, OverlappingField
 from app.operations.runs.explain import HolderNow, Obstacle
 from app.operations.runs.run import EndReason
 from app.operations.tasks.task import Task
-from app.rpc import AGENT, BARE, Answer, Family, Page, Result, Tagged, etag_of
+from app.rpc import AGENT, BARE, SDK, Answer, Excerpt, Family, HistoryCutoff, Outcome, Page, Result, etag_of
 from app.types import Timestamp
 
 
@@ -40,7 +42,10 @@ class Pagination(Answer):
         str | None,
         msgspec.Meta(description="Send it as `cursor` to get the next page; null on the last one."),
     ]
-    history_cutoff: Annotated[None, msgspec.Meta(description="Always null: nothing is hidden.")]
+    history_cutoff: Annotated[
+        HistoryCutoff | None,
+        msgspec.Meta(description="What the workspace's history window hides; null if nothing can be."),
+    ]
     total: Annotated[
         int | UnsetType, msgspec.Meta(description="How many match in all, if you asked with `includeTotal`.")
     ] = UNSET
@@ -78,10 +83,27 @@ class ErrorDetails(Answer):
         list[Obstacle] | UnsetType, msgspec.Meta(description="What stands in the way of a claim.")
     ] = UNSET
     reason: Annotated[str | UnsetType, msgspec.Meta(description="Which kind of conflict it is.")] = UNSET
+    operation: Annotated[
+        str | UnsetType, msgspec.Meta(description="What you used the idempotency key for before.")
+    ] = UNSET
     sent_version: Annotated[int | UnsetType, msgspec.Meta(description="The version you sent.")] = UNSET
     current_version: Annotated[int | UnsetType, msgspec.Meta(description="The version the task is at.")] = (
         UNSET
     )
+    mergeable: Annotated[
+        bool | UnsetType,
+        msgspec.Meta(description="Whether nobody has touched your fields since your version."),
+    ] = UNSET
+    overlapping: Annotated[
+        list[OverlappingField] | UnsetType,
+        msgspec.Meta(description="Those of your fields that someone has touched since."),
+    ] = UNSET
+    changed: Annotated[
+        list[ChangedField] | UnsetType,
+        msgspec.Meta(
+            description="All fields that have changed since your version, of the last 1000 versions."
+        ),
+    ] = UNSET
     current: Annotated[
         Task | UnsetType, msgspec.Meta(description="The whole task as it is now: merge your change into it.")
     ] = UNSET
@@ -102,44 +124,117 @@ def failure(error: ApiError, request_id: str, family: Family = AGENT) -> bytes:
 
 def _enveloped(result: Result, request_id: str) -> bytes:
     """`{success, data, meta}` around the result."""
-    meta = b'"meta":{"requestId":"%b","timestamp":"%b"' % (request_id.encode(), timestamp())
-    if isinstance(result, Encoded):
-        return b'{"success":true,"data":%b,%b}}' % (result.raw, meta)
-    if isinstance(result, Page):
-        data = b",".join([item.raw for item in result.items])
-        return b'{"success":true,"data":[%b],%b,"pagination":%b}}' % (
-            data,
+    moment = timestamp()
+    if isinstance(result, Outcome):
+        if result.first is not None:
+            request_id, moment = result.first.request_id, result.first.timestamp.encode()
+        result = result.result
+    meta = b'"meta":{"requestId":"%b","timestamp":"%b"' % (request_id.encode(), moment)
+    if isinstance(result, Page | Excerpt):
+        return b'{"success":true,"data":%b,%b,"pagination":%b}}' % (
+            data(result),
             meta,
-            _encode(
-                Pagination(
-                    has_more=result.cursor is not None,
-                    cursor=result.cursor,
-                    history_cutoff=None,
-                    total=UNSET if result.total is None else result.total,
-                )
-            ),
+            _encode(pagination(result)),
         )
-    return b'{"success":true,"data":%b,%b}}' % (_encode(result), meta)
+    return b'{"success":true,"data":%b,%b}}' % (data(result), meta)
 
 
 def _agent_failure(error: ApiError, request_id: str) -> bytes:
     """`{success, error, meta}`, where the error says whether trying again may help."""
     body: dict[str, object] = {"code": error.code, "message": error.message, "retryable": error.retryable}
-    if error.details:
-        body["details"] = error.details
+    return _failed(error, body, error.details, request_id)
+
+
+def _sdk_failure(error: ApiError, request_id: str) -> bytes:
+    """The same, with a code in capitals and keys in snake_case."""
+    details = {snake(name): value for name, value in (error.details or {}).items()}
+    if isinstance(field := details.get("field"), str):
+        details["field"] = snake(field)
+    return _failed(error, {"code": code_of(type(error), SDK), "message": error.message}, details, request_id)
+
+
+SDK_CODES: Final[dict[int, str]] = {
+    400: "VALIDATION_ERROR",
+    403: "FORBIDDEN",
+    404: "NOT_FOUND",
+    409: "CONFLICT",
+    429: "RATE_LIMITED",
+    500: "INTERNAL_ERROR",
+    503: "SERVICE_UNAVAILABLE",
+}
+"""Codes of the SDK family by status. Those of a 401 are the same in all families."""
+
+SDK_CODES_OF: Final[dict[type[ApiError], str]] = {
+    ChannelNotMember: "CHANNEL_PERMISSION_DENIED",
+    VersionConflict: "VERSION_CONFLICT",
+    AlreadyExists: "ALREADY_EXISTS",
+}
+"""Where the SDK family is more exact than the status."""
+
+
+def code_of(error: type[ApiError], family: Family) -> str:
+    """The code of an error, as a family spells it."""
+    if family is SDK:
+        return SDK_CODES_OF.get(error) or SDK_CODES.get(error.status, error.code)
+    return error.code
+
+
+def snake(name: str) -> str:
+    """A camelCase name in snake_case."""
+    return re.sub("([A-Z])", r"_\1", name).lower()
+
+
+def _failed(
+    error: ApiError, body: dict[str, object], details: Mapping[str, object] | None, request_id: str
+) -> bytes:
+    if details:
+        body["details"] = details
     meta = {"requestId": request_id, "timestamp": timestamp().decode()}
+    if error.first is not None:
+        meta = {"requestId": error.first.request_id, "timestamp": error.first.timestamp}
     return _encode({"success": False, "error": body, "meta": meta})
 
 
-def _bare(result: Result, request_id: str) -> bytes:
-    """The result and nothing around it."""
-    if isinstance(result, Tagged):
-        result = result.item
+def data(result: Result) -> bytes:
+    """The JSON of a result, with nothing around it."""
+    if isinstance(result, Outcome):
+        result = result.result
     if isinstance(result, Encoded):
         return result.raw
     if isinstance(result, Page):
         return b"[%b]" % b",".join([item.raw for item in result.items])
+    if isinstance(result, Excerpt):
+        return result.data.raw
     return _encode(result)
+
+
+def pagination(page: Page[Any] | Excerpt[Any]) -> Pagination:  # Any: of what does not matter
+    """How a list goes on."""
+    if isinstance(page, Excerpt):
+        return Pagination(has_more=page.has_more, cursor=page.cursor, history_cutoff=page.history_cutoff)
+    return Pagination(
+        has_more=page.cursor is not None,
+        cursor=page.cursor,
+        history_cutoff=None,
+        total=UNSET if page.total is None else page.total,
+    )
+
+
+def headers(said: Result | ApiError) -> list[tuple[bytes, bytes]]:
+    """What there is to say beside the body, as HTTP headers."""
+    headers: list[tuple[bytes, bytes]] = []
+    if isinstance(said, Outcome) and said.merged_from is not None:
+        headers.append((b"baton-merged-from", b"%d" % said.merged_from))
+    if isinstance(said, Outcome | ApiError) and said.first is not None and said.first.replayed:
+        headers.append((b"idempotency-replayed", b"true"))
+    if isinstance(said, ApiError) and said.retry_after_seconds is not None:
+        headers.append((b"retry-after", b"%d" % said.retry_after_seconds))
+    return headers
+
+
+def _bare(result: Result, request_id: str) -> bytes:
+    """The result and nothing around it."""
+    return data(result)
 
 
 BARE_CODES: Final = {
@@ -152,6 +247,7 @@ BARE_CODES: Final = {
     500: "internal",
     503: "unavailable",
 }
+"""Codes of the bare family by status."""
 
 
 def _bare_failure(error: ApiError, request_id: str) -> bytes:
@@ -161,7 +257,7 @@ def _bare_failure(error: ApiError, request_id: str) -> bytes:
 
 def etag(result: Result, body: bytes) -> bytes:
     """What names the state of an answer: the version of what it shows, or else a digest of the whole of it."""
-    if isinstance(result, Tagged):
+    if isinstance(result, Outcome) and result.version is not None:
         return etag_of(result.version).encode()
     return b'"%b"' % hashlib.blake2b(body, digest_size=12).hexdigest().encode()
 
@@ -175,5 +271,6 @@ class _Spelling(NamedTuple):
 
 _SPELLINGS: Final = {
     AGENT.name: _Spelling(_enveloped, _agent_failure),
+    SDK.name: _Spelling(_enveloped, _sdk_failure),
     BARE.name: _Spelling(_bare, _bare_failure),
 }

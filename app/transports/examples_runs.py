@@ -32,7 +32,7 @@ from app.operations.runs.run import FAILURES_MAX, Claim, Run, RunAndTask, RunErr
 from app.operations.states import State, StateScope, StateVariable
 from app.operations.tasks.relations import RelatedTask, Relation
 from app.operations.tasks.task import Task
-from app.rpc import Page, Result, Tagged
+from app.rpc import Outcome, Page, Result
 
 MOMENT: Final = "2026-03-02T09:00:00.000Z"
 LEASE_END: Final = "2026-03-02T09:05:00.000Z"
@@ -219,8 +219,8 @@ def _page(*items: object) -> Page[Any]:
     return Page([Encoded(_encode(item)) for item in items], None)
 
 
-def _tagged(item: object, version: int) -> Tagged[Any]:
-    return Tagged(Encoded(_encode(item)), version)
+def _tagged(item: object, version: int) -> Outcome[Any]:
+    return Outcome(Encoded(_encode(item)), version=version)
 
 
 def _claim(task: Task, run: Run) -> Claim:

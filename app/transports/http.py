@@ -65,29 +65,25 @@ class RpcEndpoint:
         try:
             try:
                 async with asyncio.timeout(self._timeout_seconds) as patience:
-                    status, body, aside = await self._answer(call, scope, headers, receive, request_id, patience)
+                    op, result = await self._answer(call, scope, headers, receive, request_id, patience)
             except TimeoutError:
                 raise TimedOut from None
-            retry_after = None
+            said: Result | ApiError = result
+            status, body = op.status, envelope.success(result, request_id, op.family)
+            aside = [(b"etag", envelope.etag(result, body))] if op.family is BARE else []
         except ApiError as e:
-            status, body, retry_after, call.code = (
-                e.status,
-                _failure(call, e, request_id),
-                e.retry_after_seconds,
-                e.code,
-            )
+            said, status, body, call.code = e, e.status, _failure(call, e, request_id), e.code
         except Exception:
             log.exception("request %s failed: %s %s", request_id, call.method, call.path)
-            e = InternalError()
-            status, body, retry_after, call.code = e.status, _failure(call, e, request_id), None, e.code
+            said = e = InternalError()
+            status, body, call.code = e.status, _failure(call, e, request_id), e.code
         answer_headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
             (b"x-request-id", request_id.encode()),
+            *envelope.headers(said),
             *aside,
         ]
-        if retry_after is not None:
-            answer_headers.append((b"retry-after", b"%d" % retry_after))
         await send({"type": "http.response.start", "status": status, "headers": answer_headers})
         await send({"type": "http.response.body", "body": b"" if call.method == "HEAD" else body})
         self._log.add(
@@ -102,22 +98,20 @@ class RpcEndpoint:
         receive: Receive,
         request_id: str,
         patience: asyncio.Timeout,
-    ) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+    ) -> tuple[Operation, Result]:
         # Who asks comes before what they ask for: to a stranger every path looks the same.
         actor = await self._keys.actor(headers.get(b"authorization"))
         call.actor = actor.handle
         op, placed = self._find(call, headers)
         # In a path with parameters all that a GET says stands there.
         body = await _read(headers, receive) if call.method != "GET" else None if placed is None else b""
-        ctx = Context(self._db, actor, request_id)
+        key = headers.get(b"idempotency-key")
+        ctx = Context(self._db, actor, request_id, None if key is None else key.decode("latin-1"))
         work = execute(op, ctx, body=body, query=scope["query_string"], placed=placed)
         if op.patience_seconds:
             patience.reschedule(asyncio.get_running_loop().time() + self._timeout_seconds + op.patience_seconds)
             work = _while_connected(work, receive)
-        result = await work
-        answer = envelope.success(result, request_id, op.family)
-        aside = [(b"etag", envelope.etag(result, answer))] if op.family is BARE else []
-        return op.status, answer, aside
+        return op, await work
 
     def _find(self, call: "_Call", headers: dict[bytes, bytes]) -> tuple[Operation, dict[str, str] | None]:
         """The operation that a call means, and the fields it has in its path and headers; or an UnknownPath."""

@@ -21,6 +21,7 @@ from app.decoding import Json
 from app.errors import (
     ApiError,
     DatabaseUnavailable,
+    IdempotencyKeyReused,
     InternalError,
     InvalidInput,
     KeyExpired,
@@ -32,8 +33,9 @@ from app.errors import (
     TimedOut,
     Unavailable,
 )
+from app.idempotency import KEY_CHARACTERS_MAX
 from app.operations.tasks.task import Task
-from app.rpc import AGENT, BARE, Operation
+from app.rpc import AGENT, BARE, SDK, Family, Operation
 from app.transports import envelope, openapi_bare
 from app.transports.examples import EXAMPLES, answer, refusal
 
@@ -65,7 +67,11 @@ Tasks that AI agents share. Every operation is a `POST` with a JSON object; thos
 - **Answers** are `{success: true, data, meta}`, errors `{success: false, error, meta}`. An error's `message` says
   what to do next; `retryable` says whether the same request may succeed later.
 - **Conflicts**: `update-task` takes the `version` you read. If someone was faster you get a 409 with the task as
-  it is now in `error.details.current`: merge your change into it and send that version.
+  it is now in `error.details.current`, and who changed what: merge your change into it and send that version. Or
+  send `onConflict: "merge"` at once: then only a change to the same fields is in your way.
+- **Retries**: send a key of your own as `Idempotency-Key`, or as `idempotencyKey` in the body, with anything that
+  writes. Sent again, the same request has no second effect and gets the first answer, with the header
+  `Idempotency-Replayed`, for at least 24 hours. `get-request-outcome` tells what became of a lost one.
 - **Lists** come in pages: send `meta.pagination.cursor` as `cursor` until `hasMore` is false.
 - **What you may not see does not exist**: it is a 404, never a 403.
 - Unknown keys and parameters are ignored. Text never holds the NUL character (U+0000).
@@ -78,7 +84,7 @@ def document(operations: tuple[Operation, ...]) -> Schema:
         "openapi": "3.1.0",
         "info": {
             "title": "Baton",
-            "version": _version(),
+            "version": version(),
             "summary": "The task backend that AI agents share.",
             "description": ABOUT,
         },
@@ -96,12 +102,21 @@ def document(operations: tuple[Operation, ...]) -> Schema:
             },
             "schemas": _schemas(operations),
             "responses": _shared_failures(operations),
-            "parameters": {"RequestId": REQUEST_ID_PARAMETER},
-            "headers": {"RequestId": REQUEST_ID_HEADER, "RetryAfter": RETRY_AFTER_HEADER},
+            "parameters": {"RequestId": REQUEST_ID_PARAMETER, "IdempotencyKey": IDEMPOTENCY_KEY_PARAMETER},
+            "headers": {
+                "RequestId": REQUEST_ID_HEADER,
+                "RetryAfter": RETRY_AFTER_HEADER,
+                "Replayed": REPLAYED_HEADER,
+                "MergedFrom": MERGED_FROM_HEADER,
+            },
             "links": {op.name: _link(op) for op in operations if _takes_task(op)},
             "examples": {
-                error.__name__: {"summary": prose(error).partition(". ")[0], "value": refusal(error)}
-                for error in _all_errors(operations)
+                _in(family, error.__name__): {
+                    "summary": prose(error).partition(". ")[0],
+                    "value": refusal(error, family),
+                }
+                for family, errors in _by_family(operations)
+                for error in errors
             },
         },
     }
@@ -110,7 +125,8 @@ def document(operations: tuple[Operation, ...]) -> Schema:
 def errors_of(op: Operation) -> list[type[ApiError]]:
     """Every error that an operation can answer with."""
     scope = () if op.scope is None else (ScopeMissing,)
-    return in_order((*ALWAYS, *scope, *op.errors))
+    key = () if op.read_only or op.claims_by_key else (IdempotencyKeyReused,)
+    return in_order((*ALWAYS, *scope, *key, *op.errors))
 
 
 def in_order(errors: Iterable[type[ApiError]]) -> list[type[ApiError]]:
@@ -148,6 +164,26 @@ RETRY_AFTER_HEADER: Final[Schema] = {
     "description": "Seconds to wait before trying again.",
     "required": True,
     "schema": {"type": "integer", "minimum": 1, "maximum": 30},
+}
+
+IDEMPOTENCY_KEY_PARAMETER: Final[Schema] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": (
+        "A key of your own for this call, unique among your calls of a day. The same request with the same key has no "
+        "second effect and gets the first answer; another request with the same key is refused."
+    ),
+    "schema": {"type": "string", "minLength": 1, "maxLength": KEY_CHARACTERS_MAX, "pattern": "^[ -~]+$"},
+}
+
+REPLAYED_HEADER: Final[Schema] = {
+    "description": "This is the answer that the same request got the first time; nothing was done now.",
+    "schema": {"const": "true"},
+}
+
+MERGED_FROM_HEADER: Final[Schema] = {
+    "description": "The task had moved on from this version, which you sent, and your change was merged.",
+    "schema": {"type": "integer", "minimum": 1},
 }
 
 _HEADERS: Final[Schema] = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
@@ -218,9 +254,9 @@ def _paths(operations: tuple[Operation, ...]) -> Schema:
 
 def _path(op: Operation, operations: tuple[Operation, ...]) -> Schema:
     if op.method is not None:
-        common = _common(op, op.name)
         required = "required" in _schema_of(op.request)
-        return {op.method.lower(): openapi_bare.method(op, common, errors_of(op), REF, prose, required=required)}
+        method = openapi_bare.method(op, _common(op, op.name), errors_of(op), REF, prose, required=required)
+        return {op.method.lower(): method}
     methods: Schema = {"post": _method(op, op.name, operations) | {"requestBody": _request_body(op)}}
     if op.read_only:
         methods["get"] = _method(op, f"{op.name}.get", operations)
@@ -239,7 +275,10 @@ def _common(op: Operation, id: str) -> Schema:
         **({"description": flowing(op.description)} if op.description else {}),
         "tags": [tag_of(op)],
         "security": [{"bearerAuth": [] if op.scope is None else [op.scope]}],
-        "parameters": [{"$ref": "#/components/parameters/RequestId"}],
+        "parameters": [
+            {"$ref": f"#/components/parameters/{name}"}
+            for name in ("RequestId", *(() if op.read_only else ("IdempotencyKey",)))
+        ],
     }
 
 
@@ -280,9 +319,14 @@ def _success(op: Operation, operations: tuple[Operation, ...]) -> Schema:
         for other in operations
         if _answers_task(op) and _takes_task(other)
     }
+    aside: Schema = {}
+    if not op.read_only:
+        aside["Idempotency-Replayed"] = {"$ref": "#/components/headers/Replayed"}
+    if "onConflict" in op.request.__struct_encode_fields__:
+        aside["Baton-Merged-From"] = {"$ref": "#/components/headers/MergedFrom"}
     return {
         "description": "Done.",
-        "headers": _HEADERS,
+        "headers": _HEADERS | aside,
         "content": {
             "application/json": {
                 "schema": {"$ref": REF.format(name=_envelope_name(op))},
@@ -297,33 +341,40 @@ def _failures(op: Operation) -> Schema:
     """The errors of an operation by status. What many share stands among the components."""
     responses: Schema = {}
     for errors in _by_status(errors_of(op)):
-        name = _shared_name(errors)
+        name = _shared_name(errors, op.family)
         status = str(errors[0].status)
-        responses[status] = {"$ref": f"#/components/responses/{name}"} if name else _failure(errors)
+        responses[status] = (
+            {"$ref": f"#/components/responses/{name}"} if name else _failure(errors, op.family)
+        )
     return responses
 
 
 def _shared_failures(operations: tuple[Operation, ...]) -> Schema:
-    groups = [errors for op in operations for errors in _by_status(errors_of(op))]
-    return {name: _failure(errors) for errors in groups if (name := _shared_name(errors))}
+    groups = [
+        (op.family, errors) for op in operations if op.family is not BARE for errors in _by_status(errors_of(op))
+    ]
+    return {
+        name: _failure(errors, family) for family, errors in groups if (name := _shared_name(errors, family))
+    }
 
 
-def _shared_name(errors: Sequence[type[ApiError]]) -> str | None:
+def _shared_name(errors: Sequence[type[ApiError]], family: Family) -> str | None:
     """The name of a response that several operations share: one error, or those that every operation has."""
     if len(errors) == 1:
-        return errors[0].__name__
-    return _base(errors[0]).__name__ if set(errors) <= set(ALWAYS) else None
+        return _in(family, errors[0].__name__)
+    return _in(family, _base(errors[0]).__name__) if set(errors) <= set(ALWAYS) else None
 
 
-def _failure(errors: Sequence[type[ApiError]]) -> Schema:
+def _failure(errors: Sequence[type[ApiError]], family: Family) -> Schema:
     return {
         "description": "\n".join(f"- `{name_of(error)}`: {prose(error)}" for error in errors),
         "headers": _HEADERS_503 if issubclass(errors[0], Unavailable) else _HEADERS,
         "content": {
             "application/json": {
-                "schema": {"$ref": REF.format(name=_error_name(errors[0]))},
+                "schema": {"$ref": REF.format(name=_in(family, _error_name(errors[0])))},
                 "examples": {
-                    error.__name__: {"$ref": f"#/components/examples/{error.__name__}"} for error in errors
+                    error.__name__: {"$ref": f"#/components/examples/{_in(family, error.__name__)}"}
+                    for error in errors
                 },
             }
         },
@@ -365,10 +416,15 @@ def _schemas(operations: tuple[Operation, ...]) -> Schema:
     views = {
         name: view for op in operations if _takes_fields(op) for name, view in _views(op, structs).items()
     }
-    envelopes = {_envelope_name(op): _envelope(op) for op in operations if op.family is AGENT}
+    envelopes = {_envelope_name(op): _envelope(op) for op in operations if op.family is not BARE}
     failures = {
-        _error_name(errors[0]): _error_envelope(errors) for errors in _by_status(_all_errors(operations))
+        _in(family, _error_name(errors[0])): _error_envelope(errors, family)
+        for family, of_family in _by_family(operations)
+        for errors in _by_status(of_family)
     }
+    if any(op.family is SDK for op in operations):
+        name = envelope.ErrorDetails.__name__
+        structs = structs | {_in(SDK, name): _snake_cased(structs[name])}
     bare = {"BareError": openapi_bare.error_schema()} if any(op.family is BARE for op in operations) else {}
     return dict(sorted((structs | views | envelopes | failures | bare).items()))
 
@@ -388,10 +444,10 @@ def _structs(given: tuple[type, ...]) -> Schema:
         schemas[struct.__name__] = _merged(schemas[struct.__name__], _resolved(_rules(struct)))
     orders = {frozenset(values): list(values) for struct in structs for values in _literals(struct)}
     by_name = {struct.__name__: struct for struct in structs}
+    tidy = {name: _tidied(schema, orders) for name, schema in schemas.items()}
     return {
-        name: openapi_bare.body_schema(by_name[name], tidy) if name in by_name else tidy
-        for name, schema in schemas.items()
-        for tidy in [_tidied(schema, orders)]
+        name: openapi_bare.body_schema(by_name[name], schema) if name in by_name else schema
+        for name, schema in tidy.items()
     }
 
 
@@ -425,22 +481,21 @@ def _envelope(op: Operation) -> Schema:
     )
 
 
-def _error_envelope(errors: Sequence[type[ApiError]]) -> Schema:
-    error = _closed(
-        {
-            "code": {
-                "enum": list(_each(error.code for error in errors)),
-                "description": "What kind of error it is.",
-            },
-            "message": {"type": "string", "description": "What is wrong, and what to do next."},
-            "retryable": {
-                "const": errors[0].retryable,
-                "description": "Whether the same request may succeed later.",
-            },
-            "details": {"$ref": REF.format(name=envelope.ErrorDetails.__name__)},
+def _error_envelope(errors: Sequence[type[ApiError]], family: Family) -> Schema:
+    properties: Schema = {
+        "code": {
+            "enum": list(_each(envelope.code_of(error, family) for error in errors)),
+            "description": "What kind of error it is.",
+        },
+        "message": {"type": "string", "description": "What is wrong, and what to do next."},
+    }
+    if family is AGENT:
+        properties["retryable"] = {
+            "const": errors[0].retryable,
+            "description": "Whether the same request may succeed later.",
         }
-    )
-    error["required"].remove("details")
+    error = _closed(properties)
+    error["properties"]["details"] = {"$ref": REF.format(name=_in(family, envelope.ErrorDetails.__name__))}
     return _closed(
         {
             "success": {"const": False},
@@ -450,8 +505,16 @@ def _error_envelope(errors: Sequence[type[ApiError]]) -> Schema:
     )
 
 
+def _snake_cased(schema: Schema) -> Schema:
+    """The schema of an object whose keys the SDK family writes in snake_case."""
+    return {
+        **schema,
+        "properties": {envelope.snake(name): field for name, field in schema["properties"].items()},
+    }
+
+
 def _envelope_name(op: Operation) -> str:
-    many = "Page" if op.paged else "List" if get_origin(op.result) is list else ""
+    many = "" if op.result is item_of(op) else "Page" if op.paged else "List"
     return f"{_data_name(op)}{many}Envelope"
 
 
@@ -547,8 +610,18 @@ def _literals(hint: Any, above: tuple[type, ...] = ()) -> Iterator[tuple[Any, ..
 # Errors ------------------------------------------------------------------------------------------------
 
 
-def _all_errors(operations: tuple[Operation, ...]) -> list[type[ApiError]]:
-    return in_order(error for op in operations for error in errors_of(op))
+def _by_family(operations: tuple[Operation, ...]) -> list[tuple[Family, list[type[ApiError]]]]:
+    """The families with an envelope that operations belong to, each with all errors of its operations."""
+    families = _each(op.family for op in operations if op.family is not BARE)
+    return [
+        (family, in_order(error for op in operations if op.family is family for error in errors_of(op)))
+        for family in families
+    ]
+
+
+def _in(family: Family, name: str) -> str:
+    """The name of a component that each family spells its own way."""
+    return name if family is AGENT else family.name.capitalize() + name
 
 
 def _below(base: type[ApiError]) -> Iterator[type[ApiError]]:
@@ -593,7 +666,8 @@ def _tags(operations: tuple[Operation, ...]) -> Iterator[tuple[str, str]]:
     yield "service", "The service itself: neither page needs a key."
 
 
-def _version() -> str:
+def version() -> str:
+    """The version of this service, from the one place where it stands."""
     return tomllib.loads(PYPROJECT.read_text())["project"]["version"]
 
 

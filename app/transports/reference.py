@@ -120,7 +120,7 @@ def _operation(op: Operation, schemas: Schema) -> Iterator[str]:
 
 def _answer(op: Operation) -> str:
     item = openapi.item_of(op)
-    many = "a page of " if op.paged else "" if op.result is item else "a list of "
+    many = "" if op.result is item else "a page of " if op.paged else "a list of "
     return many + _linked(item.__name__)
 
 

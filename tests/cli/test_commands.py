@@ -38,6 +38,12 @@ def test_workspace_create_answers_with_the_workspace(installation: Installation)
     assert (made["slug"], made["name"]) == ("blue-moon", "Blue Moon")
 
 
+def test_workspace_set_history_limits_how_far_back_messages_can_be_read(installation: Installation) -> None:
+    limited = installation.ask("workspace", "set-history", "acme", "--days", "90")
+    assert limited == {"workspaceSlug": "acme", "historyDays": 90}
+    assert installation.ask("workspace", "set-history", "acme")["historyDays"] is None
+
+
 def test_agent_create_answers_with_the_agent_and_its_key(installation: Installation) -> None:
     owner = installation.ask("user", "create", "olga", "--workspace", "acme", "--email", "olga@example.test")
     installation.ask("channel", "create", "dev", "--workspace", "acme")

@@ -111,11 +111,11 @@ async def test_a_versioned_update_that_waited_gets_the_task_as_it_has_become(wor
         waiting = await held.makes_wait(b(update_task, task_id=task.id, version=1, title="B was here"))
     with pytest.raises(VersionConflict) as refusal:
         await waiting
-    details = dict(refusal.value.details or {})
-    current = details.pop("current").decode(type(task))  # pyright: ignore[reportAttributeAccessIssue] -- Encoded[Task]
-    assert details == {"reason": "version_conflict", "sentVersion": 1, "currentVersion": 2}
-    assert current == await b(get_task, task_id=task.id)
-    assert (current.title, current.version) == ("A was here", 2)
+    details = b.decoded(refusal.value)
+    assert (details.sent_version, details.current_version) == (1, 2)
+    assert [(c.field, c.now, c.by.handle) for c in details.changed] == [("title", "A was here", "a")]
+    assert details.current == await b(get_task, task_id=task.id)
+    assert (details.current.title, details.current.version) == ("A was here", 2)
     assert len(await whole_history(workspace, task.id)) == 2
 
 

@@ -1,8 +1,8 @@
 """What operations say of their errors is true: each declared error is raised by a call below, and no other is.
 
 That no other is, the callers of conftest.py see to: they fail a test in which an operation raises what it does
-not declare. `InvalidInput` is declared where the operation itself raises it, `ScopeMissing` nowhere: the pipeline
-raises both for every operation, and the document lists them for all.
+not declare. `InvalidInput` is declared where the operation itself raises it, `ScopeMissing` and
+`IdempotencyKeyReused` nowhere: the pipeline raises all three, and the document lists them for all operations.
 """
 
 from collections.abc import Awaitable, Callable, Iterator
@@ -16,6 +16,7 @@ from app.errors import (
     ChannelNotFound,
     ChannelNotMember,
     Contended,
+    IdempotencyKeyReused,
     IdentityNotFound,
     InvalidInput,
     NotAssigned,
@@ -25,6 +26,7 @@ from app.errors import (
     TaskNotFound,
     TaskReadOnly,
     VersionConflict,
+    VersionNotFound,
 )
 from app.operations import (
     OPERATIONS,
@@ -36,6 +38,7 @@ from app.operations import (
     create_tasks_bulk,
     get_task,
     list_comments,
+    list_task_history,
     list_tasks,
     release_task,
     resolve_identity,
@@ -189,6 +192,7 @@ SCENARIOS: list[tuple[Operation, type[ApiError], Scenario]] = [
     ),
     (create_tasks_bulk, ChannelNotMember, creates_many_in_a_foreign_channel),
     (get_task, TaskNotFound, calls(get_task, task_id="T-9")),
+    (get_task, VersionNotFound, calls_on_own_task(get_task, at_version=2)),
     (list_tasks, InvalidInput, calls(list_tasks, assignee_agent_id=NOBODY, assignee_user_id=NOBODY)),
     (update_task, InvalidInput, calls_with_two_assignees(update_task, version=1)),
     (update_task, TaskNotFound, calls(update_task, task_id="T-9", version=1)),
@@ -201,19 +205,23 @@ SCENARIOS: list[tuple[Operation, type[ApiError], Scenario]] = [
     (update_task, Contended, calls_on_own_task(update_task, OVERTAKEN, version=1, status="done")),
     (complete_task, TaskNotFound, calls(complete_task, task_id="T-9")),
     (complete_task, TaskReadOnly, calls_as_reader(complete_task)),
+    (complete_task, VersionConflict, calls_on_own_task(complete_task, version=2)),
     (complete_task, Contended, calls_on_own_task(complete_task, OVERTAKEN)),
     (cancel_task, InvalidInput, calls_and_addresses_too_many(cancel_task, "reason")),
     (cancel_task, TaskNotFound, calls(cancel_task, task_id="T-9")),
     (cancel_task, TaskReadOnly, calls_as_reader(cancel_task)),
+    (cancel_task, VersionConflict, calls_on_own_task(cancel_task, version=2)),
     (cancel_task, Contended, calls_on_own_task(cancel_task, OVERTAKEN)),
     (block_task, InvalidInput, calls_and_addresses_too_many(block_task, "reason")),
     (block_task, TaskNotFound, calls(block_task, task_id="T-9", **REASON)),
     (block_task, TaskReadOnly, calls_as_reader(block_task, **REASON)),
+    (block_task, VersionConflict, calls_on_own_task(block_task, version=2, **REASON)),
     (block_task, Contended, calls_on_own_task(block_task, OVERTAKEN, **REASON)),
     (release_task, TaskNotFound, calls(release_task, task_id="T-9")),
     (release_task, TaskReadOnly, calls_as_reader(release_task)),
     (release_task, NotAssignee, releases_what_someone_else_has),
     (release_task, NotAssigned, calls_on_own_task(release_task)),
+    (release_task, VersionConflict, calls_on_own_task(release_task, version=2)),
     (release_task, Contended, releases_what_is_always_changed_first),
     (comment_on_task, InvalidInput, calls_and_addresses_too_many(comment_on_task, "body")),
     (comment_on_task, TaskNotFound, calls(comment_on_task, task_id="T-9", **BODY)),
@@ -224,6 +232,7 @@ SCENARIOS: list[tuple[Operation, type[ApiError], Scenario]] = [
         calls_on_own_task(comment_on_task, mentions=[{"id": NOBODY}], **BODY),
     ),
     (list_comments, TaskNotFound, calls(list_comments, task_id="T-9")),
+    (list_task_history, TaskNotFound, calls(list_task_history, task_id="T-9")),
     (resolve_identity, InvalidInput, calls(resolve_identity)),
     (resolve_identity, IdentityNotFound, calls(resolve_identity, handle="nobody")),
     *RUN_SCENARIOS,
@@ -248,4 +257,4 @@ def test_every_declared_error_has_its_scenario() -> None:
 
 
 def test_what_the_pipeline_raises_for_all_is_declared_by_none() -> None:
-    assert [op.name for op in OPERATIONS if ScopeMissing in op.errors] == []
+    assert [op.name for op in OPERATIONS if {ScopeMissing, IdempotencyKeyReused} & set(op.errors)] == []

@@ -1,10 +1,12 @@
 """What holds for every operation, whatever it does: it has tests of its own, and no value in any field upsets it."""
 
+import ast
 import json
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
 
+import msgspec
 import pytest
 
 from app.errors import ApiError, InvalidInput, ScopeMissing
@@ -14,24 +16,31 @@ from tests.conftest import World
 
 every_operation = pytest.mark.parametrize("op", OPERATIONS, ids=lambda op: op.name)
 
-NEEDED: Final[dict[str, object]] = {
+GOOD: Final[dict[str, object]] = {
     "title": "x",
     "tasks": [{"title": "x"}],
     "taskId": "T-1",
     "version": 1,
     "reason": "x",
     "body": "x",
-    "handle": "bot",
     "token": "x",
+    "idempotencyKey": "x",
     "runId": "019cadf1-2e40-7000-8000-000000000001",
     "otherTaskId": "T-1",
     "kind": "related",
     "errors": [{"code": "x", "message": "x"}],
     "steps": [{"text": "x"}],
-    "name": "x",
     "stateId": "019cadf1-2e40-7000-8000-000000000001",
 }
-"""A good value for each field that some operation needs."""
+"""A good value for each field that some operation requires."""
+
+
+def needed(op: Operation) -> dict[str, object]:
+    return {
+        field.encode_name: GOOD[field.encode_name]
+        for field in msgspec.structs.fields(op.request)
+        if field.required
+    }
 
 
 def deep(levels: int) -> Any:
@@ -92,11 +101,10 @@ async def test_any_value_in_any_field_is_used_or_refused_in_words(workspace: Wor
     bot = await workspace.agent("bot")
     await bot(create_task, title="x", assignee_agent_id=bot.id)
     fields = op.request.__struct_encode_fields__
-    needed = {field: NEEDED[field] for field in fields if field in NEEDED}
     for field in (*fields, "unknownField"):
         for value in VALUES:
             try:
-                await bot.post(op, json.dumps({**needed, field: value}).encode())
+                await bot.post(op, json.dumps({**needed(op), field: value}).encode())
             except ApiError as e:
                 assert_in_words(e)
 
@@ -106,10 +114,9 @@ async def test_any_text_in_any_parameter_is_used_or_refused_in_words(workspace: 
     bot = await workspace.agent("bot")
     await bot(create_task, title="x", assignee_agent_id=bot.id)
     fields = op.request.__struct_encode_fields__
-    needed = {field: NEEDED[field] for field in fields if field in NEEDED}
     for field in (*fields, "unknownField"):
         for value in TEXTS:
-            query = urlencode({**needed, field: value}, errors="surrogatepass").encode()
+            query = urlencode({**needed(op), field: value}, errors="surrogatepass").encode()
             try:
                 await execute(op, bot.context, query=query)
             except ApiError as e:
@@ -146,8 +153,11 @@ async def test_its_scope_comes_before_its_body(workspace: World, op: Operation) 
 
 @pytest.mark.parametrize("op", [op for op in OPERATIONS if op.method is None], ids=lambda op: op.name)
 def test_it_has_a_module_of_tests(op: Operation) -> None:
-    module = Path(__file__).parent.parent / "operations" / f"test_{op.name.replace('-', '_')}.py"
-    assert module.exists(), f"tell in {module} what {op.name} does"
+    modules = (Path(__file__).parent.parent / "operations").glob("test_*.py")
+    subjects = [ast.get_docstring(ast.parse(module.read_text())) or "" for module in modules]
+    assert any(op.name in subject.partition(":")[0] for subject in subjects), (
+        f"write tests/operations/test_{op.name.replace('-', '_')}.py, with a docstring that begins with {op.name}"
+    )
 
 
 def test_names_and_paths_are_unique() -> None:

@@ -9,8 +9,7 @@ import pkgutil
 import re
 import typing
 from collections.abc import AsyncIterator, Iterator
-from types import UnionType
-from typing import Any, Final, Literal, NamedTuple, Union, get_args, get_origin
+from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
 from uuid import UUID
 
 import msgspec
@@ -116,7 +115,7 @@ def type_name(connection: psycopg.Connection, oid: int) -> str:
 
 def python_type(hint: Any) -> object:
     """What a hint comes down to: without `| None`, a Literal as the type of its values, a struct's list as a list."""
-    if get_origin(hint) in (UnionType, Union):
+    if type(None) in get_args(hint):
         [hint] = [part for part in get_args(hint) if part is not type(None)]
     origin = get_origin(hint)
     if origin is Literal:
@@ -143,17 +142,21 @@ TENANT_TABLES: Final = frozenset(
         "task_search",
         "task_comments",
         "messages",
-        "task_events",
+        "idempotency_keys",
+        "unread_mentions",
+        "message_search",
         "task_relations",
         "runs",
         "run_log",
         "states",
+        "task_events",
     }
 )
 ACROSS_WORKSPACES: Final = {
     "auth.FIND_KEY": "the hash of a key is unique in all of them, and says which workspace its bearer is in",
     "auth.REVOKED_LATELY": "every process forgets the keys of every workspace",
     "jobs.leases.PUT_OFF": "one job looks after the leases of all",
+    "jobs.idempotency.REAP": "idempotency keys grow old in every workspace alike",
 }
 
 

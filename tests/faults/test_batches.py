@@ -39,9 +39,7 @@ def own_dsn(postgres: str) -> Iterator[str]:
 @asynccontextmanager
 async def opened(dsn: str, statement_timeout_seconds: float = 10) -> AsyncGenerator[Database]:
     """A Database of a test's own."""
-    db = Database(
-        dsn, connections_max=10, statement_timeout_seconds=statement_timeout_seconds, pooler=False
-    )
+    db = Database(dsn, connections_max=10, statement_timeout_seconds=statement_timeout_seconds, pooler=False)
     await db.open()
     try:
         yield db
@@ -83,7 +81,9 @@ async def test_a_bad_item_fails_alone_and_its_neighbours_take_effect_once(own_ds
         items = [item(bot, task, priority=9 if n == 20 else 3) for n, task in enumerate(tasks)]
         results = await asyncio.gather(*(db.write(CHANGE, i) for i in items), return_exceptions=True)
         assert isinstance(results[20], CheckViolation)
-        assert all(row is not None and not isinstance(row, BaseException) for n, row in enumerate(results) if n != 20)
+        assert all(
+            row is not None and not isinstance(row, BaseException) for n, row in enumerate(results) if n != 20
+        )
         versions = [(await bot(get_task, task_id=task.id)).version for task in tasks]
         assert versions == [1 if n == 20 else 2 for n in range(len(tasks))]
 
@@ -94,7 +94,9 @@ async def test_a_batch_that_waits_for_a_locked_row_lets_the_others_go_first(own_
         tasks = await tasks_of(bot, 10)
         await stranger.execute("SELECT FROM tasks WHERE id = %s FOR UPDATE", (tasks[4].id,))
         calls = [asyncio.ensure_future(db.write(CHANGE, item(bot, task, priority=3))) for task in tasks]
-        done, waiting = await asyncio.wait([c for n, c in enumerate(calls) if n != 4], timeout=RECOVERY_SECONDS_MAX)
+        done, waiting = await asyncio.wait(
+            [c for n, c in enumerate(calls) if n != 4], timeout=RECOVERY_SECONDS_MAX
+        )
         assert not waiting
         assert all(call.result() is not None for call in done)
         assert not calls[4].done()
@@ -118,7 +120,10 @@ async def test_a_deadlock_with_a_stranger_costs_a_retry_and_nothing_else(own_dsn
 
 async def until_waiting(dsn: str, count: int) -> None:
     """Return once so many statements are seen to wait for a lock."""
-    async with asyncio.timeout(RECOVERY_SECONDS_MAX), await psycopg.AsyncConnection.connect(dsn, autocommit=True) as eye:
+    async with (
+        asyncio.timeout(RECOVERY_SECONDS_MAX),
+        await psycopg.AsyncConnection.connect(dsn, autocommit=True) as eye,
+    ):
         while True:
             cursor = await eye.execute(
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -140,7 +145,13 @@ async def test_terminated_backends_fail_what_is_under_way_and_lose_nothing_ackno
             n = 0
             while not stop.is_set():
                 n += 1
-                change = {"taskId": id, "version": None, "kind": "updated", "changes": {"title": f"{n}"}, "comment": None}
+                change = {
+                    "taskId": id,
+                    "version": None,
+                    "kind": "updated",
+                    "changes": {"title": f"{n}"},
+                    "comment": None,
+                }
                 try:
                     row = await db.write(CHANGE, {**bot.context.who, **change})
                     acknowledged[id] += row is not None

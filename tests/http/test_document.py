@@ -208,7 +208,8 @@ async def test_the_examples_are_what_happens(http: httpx.AsyncClient, workspace:
         example = EXAMPLES[op.name]
         response = await http.post(op.path, json=example.request, headers=headers)
         assert response.status_code == 200, f"{op.name}: {response.text}"
-        assert happened.masked(response.json()) == told.masked(answer(example.result)), op.name
+        happens, tells = happened.masked(response.json()), told.masked(answer(example.result))
+        assert json.dumps(happens, indent=1) == json.dumps(tells, indent=1), op.name
 
 
 def test_the_judge_refuses_what_is_not_documented(by_the_book: Judge) -> None:
@@ -305,6 +306,9 @@ async def _stage(world: World) -> str:
     return key
 
 
+CHANCE = {"requestId", "timestamp", "cursor"}  # keys whose values are another every time
+
+
 class _Names:
     """Gives every id that came up while the story was told a number, so that two tellings can be compared."""
 
@@ -313,10 +317,11 @@ class _Names:
 
     def masked(self, value: Any) -> Any:
         match value:
-            case {"requestId": _, "timestamp": _, **rest}:
-                return self.masked(rest)
             case dict():
-                return {key: self.masked(inner) for key, inner in value.items()}
+                return {
+                    key: f"a {key}" if inner and key in CHANCE else self.masked(inner)
+                    for key, inner in value.items()
+                }
             case list():
                 return [self.masked(inner) for inner in value]
             case str() if re.fullmatch("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", value):

@@ -30,6 +30,7 @@ class Busy:
 
     def __init__(self, url: str, api_key: str) -> None:
         self.stopping = False
+        self.answered = asyncio.Event()
         self.answers: list[tuple[float, int, str]] = []  # when it was asked, the status, the process
         self._url = url
         self._headers = {"Authorization": f"Bearer {api_key}"}
@@ -42,6 +43,7 @@ class Busy:
                     answer = await client.get("/v1/agent/get-me")
                     process = answer.headers["x-request-id"].partition("-")[0]
                     self.answers.append((asked_at, answer.status_code, process))
+                    self.answered.set()
 
     def processes(self, status: int) -> set[str]:
         """Which processes have answered with this status."""
@@ -52,7 +54,14 @@ class Busy:
         deadline = time.monotonic() + 30
         while len(self.processes(200)) < processes:
             assert time.monotonic() < deadline, "not every worker was asked"
-            await asyncio.sleep(0)  # let the callers run
+            await self.answered.wait()
+            self.answered.clear()
+
+    async def until(self, moment: float) -> None:
+        """Return when a call was made after this moment of the monotonic clock."""
+        while not self.answers or self.answers[-1][0] < moment:
+            await self.answered.wait()
+            self.answered.clear()
 
 
 async def revoked_while_busy(server: Server, world: World, workers: int) -> None:
@@ -66,8 +75,7 @@ async def revoked_while_busy(server: Server, world: World, workers: int) -> None
         before = time.monotonic()
         await admin.revoke_key(world.db, world.info, str(bot.context.actor.key_id))
         revoked_at = time.monotonic()
-        while time.monotonic() < revoked_at + WATCHED_SECONDS:
-            await asyncio.sleep(0)  # let the callers run
+        await busy.until(revoked_at + WATCHED_SECONDS)
         busy.stopping = True
     assert all(status == 200 for asked_at, status, _ in busy.answers if asked_at < before - 1)
     late = [answer for answer in busy.answers if answer[0] > revoked_at + REVOKED_WITHIN_SECONDS]

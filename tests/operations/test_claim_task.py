@@ -28,6 +28,7 @@ async def test_a_claim_makes_the_caller_the_assignee_and_the_task_in_progress(wo
         "runId": [None, claim.run.id],
         "status": ["todo", "in_progress"],
         "assigneeAgentId": [None, bot.id],
+        "startedAt": [None, claim.task.started_at],
     }
 
 

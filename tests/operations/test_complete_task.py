@@ -73,12 +73,6 @@ async def test_nothing_is_said_about_it(workspace: World) -> None:
     assert await bot(list_comments, task_id=task.id) == []
 
 
-async def test_a_version_is_not_looked_at(workspace: World) -> None:
-    bot = await workspace.agent()
-    await bot(create_task, title="x")
-    assert (await bot(complete_task, task_id="T-1", version=99)).version == 2
-
-
 @pytest.mark.parametrize(
     "name", ["T-2", "T-", "x", "t-0", "T-99999999999999999999", "00000000-0000-7000-8000-000000000000"]
 )

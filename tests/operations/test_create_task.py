@@ -5,7 +5,14 @@ from uuid import uuid4
 
 import pytest
 
-from app.errors import ChannelNotFound, ChannelNotMember, IdentityNotFound, InvalidInput, TaskNotFound
+from app.errors import (
+    ChannelArchived,
+    ChannelNotFound,
+    ChannelNotMember,
+    IdentityNotFound,
+    InvalidInput,
+    TaskNotFound,
+)
 from app.operations import create_task, get_task, list_tasks, update_task
 from tests.conftest import World
 
@@ -224,7 +231,7 @@ async def test_an_archived_channel_takes_nothing_new(workspace: World) -> None:
             WHERE workspace_id = %(workspace)s AND id = %(channel)s::uuid RETURNING id""",
         channel=channel,
     )
-    with pytest.raises(ChannelNotMember):
+    with pytest.raises(ChannelArchived):
         await bot(create_task, title="x", channel_id=channel)
 
 

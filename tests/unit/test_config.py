@@ -31,6 +31,7 @@ def test_each_setting_is_read_from_the_variable_of_its_name() -> None:
         "WORKERS": ("4", 4),
         "REQUEST_TIMEOUT_SECONDS": ("2.5", 2.5),
         "STATEMENT_TIMEOUT_SECONDS": ("1", 1.0),
+        "IDEMPOTENCY_HOURS": ("48", 48),
         "LOG_LEVEL": ("warning", "warning"),
         "LOG_FORMAT": ("text", "text"),
     }
@@ -61,6 +62,7 @@ def test_other_variables_do_not_matter() -> None:
         ("REQUEST_TIMEOUT_SECONDS", "soon"),
         ("STATEMENT_TIMEOUT_SECONDS", "-1"),
         ("STATEMENT_TIMEOUT_SECONDS", "3601"),
+        ("IDEMPOTENCY_HOURS", "1"),
         ("LOG_LEVEL", "loud"),
         ("LOG_FORMAT", "xml"),
     ],

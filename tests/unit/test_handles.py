@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.operations.tasks.comment import HANDLES_READ_MAX, handles_in
+from app.operations.mentions import HANDLES_READ_MAX, handles_in
 
 HANDLE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -111,6 +111,6 @@ def test_only_the_first_handles_of_a_long_list_are_read() -> None:
 )
 def test_the_longest_text_is_read_in_a_moment(piece: str) -> None:
     text = ("@ada " + piece * 100_000)[:100_000]
-    began = time.perf_counter()
+    began = time.process_time()
     handles_in(text)
-    assert time.perf_counter() - began < 1, "not in linear time"
+    assert time.process_time() - began < 1, "not in linear time"

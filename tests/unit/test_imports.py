@@ -31,6 +31,7 @@ READING_ORDER = [
     "app.db.schema",
     "app.db",
     # the pipeline, and who may enter
+    "app.idempotency",
     "app.rpc",
     "app.auth",
     "app.administration",
@@ -38,13 +39,19 @@ READING_ORDER = [
     "app.operations.tasks",
     "app.operations.tasks.task",
     "app.operations.tasks.comment",
+    "app.operations.tasks.conflict",
     "app.operations.tasks.change",
     "app.operations.tasks.update",
     "app.operations.tasks.create",
     "app.operations.tasks.lifecycle",
+    "app.operations.tasks.history",
     "app.operations.tasks.listing",
+    "app.operations.requests",
     "app.operations.workspace",
     "app.operations",
+    # what goes on beside
+    "app.jobs.idempotency",
+    "app.jobs",
     # its doors
     "app.transports",
     "app.transports.envelope",

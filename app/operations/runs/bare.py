@@ -39,7 +39,7 @@ from app.rpc import (
     Context,
     IfMatch,
     Page,
-    Tagged,
+    Outcome,
     changes,
     etag_of,
     given,
@@ -575,7 +575,7 @@ WRITE_ERRORS: Final = (RunNotFound, TaskNotFound, TaskReadOnly)
 
 
 @operation(scope="task-write", path="tasks", method="POST", status=201, errors=WRITE_ERRORS)
-async def create_task(ctx: Context, req: CreateBareTask) -> Tagged[BareTask]:
+async def create_task(ctx: Context, req: CreateBareTask) -> Outcome[BareTask]:
     """Create a task: one attempt to do something.
 
     Only the kind is required. Nothing runs by itself: executors find it with listTasks and report with updateTask.
@@ -593,7 +593,7 @@ async def create_task(ctx: Context, req: CreateBareTask) -> Tagged[BareTask]:
     item = {**ctx.who, "runId": new_id(), "changes": values}
     for _ in range(ATTEMPTS_MAX):
         if (row := await ctx.db.write(CREATE_RUN, item)) is not None:
-            return Tagged(row.task, row.version)
+            return Outcome(row.task, version=row.version)
         if given(req.parent_id) and not await _node(ctx, values["parentId"]):
             raise RunNotFound(str(req.parent_id), field="parentId")
         if given(req.work_item_id):
@@ -607,7 +607,7 @@ async def create_task(ctx: Context, req: CreateBareTask) -> Tagged[BareTask]:
     method="PUT",
     errors=(InvalidInput, *WRITE_ERRORS, EtagMismatch, RunClaimed, NotHolder, LeaseLost, Contended),
 )
-async def update_task(ctx: Context, req: UpdateBareTask) -> Tagged[BareTask]:
+async def update_task(ctx: Context, req: UpdateBareTask) -> Outcome[BareTask]:
     """Change a task: report how it goes and what came of it.
 
     What you leave out stays; `{}` changes nothing. When the status moves and you give no times, `startedAt` and
@@ -629,12 +629,12 @@ async def update_task(ctx: Context, req: UpdateBareTask) -> Tagged[BareTask]:
             if why.differs:
                 continue  # someone changed it between the two statements
             row = BareRow(0, why.task, why.version)
-        return Tagged(await _with_children(ctx, run_id, row.task), row.version)
+        return Outcome(await _with_children(ctx, run_id, row.task), version=row.version)
     raise Contended
 
 
 @operation(scope="task-read", path="tasks/{taskId}", method="GET", read_only=True, errors=(RunNotFound,))
-async def get_task(ctx: Context, req: GetBareTask) -> Tagged[BareTask]:
+async def get_task(ctx: Context, req: GetBareTask) -> Outcome[BareTask]:
     """Read one task with its parts.
 
     The ETag is the version of the task itself: what its parts do does not change it.
@@ -643,7 +643,7 @@ async def get_task(ctx: Context, req: GetBareTask) -> Tagged[BareTask]:
     nodes = await _tree(ctx, [run_id])
     if not nodes:
         raise RunNotFound(req.task_id, field="taskId")
-    return Tagged(_nested(nodes)[run_id], nodes[0].version)
+    return Outcome(_nested(nodes)[run_id], version=nodes[0].version)
 
 
 @operation(scope="task-read", path="tasks/list", method="POST", read_only=True)

@@ -33,14 +33,16 @@ from app.operations.runs.run import (
     Claim,
     LeaseSeconds,
 )
+from app.operations.messages.message import POSTED
+from app.operations.tasks.card import CHANGE_CARDS
 from app.operations.tasks.change import ATTEMPTS_MAX
 from app.operations.tasks.task import TASK_JSON, WRITABLE, task_id, uuid_or_none
-from app.rpc import AgentRequest, Context, given, operation
+from app.rpc import AgentWrite, Context, IdempotencyKey, Step, given, operation
 from app.types import NO_NUL, Id
 
 CLAIMS_MAX: Final = 10  # per call: as many as an agent can keep alive
 WAIT_SECONDS_MAX: Final = 30  # longer waits are cut by proxies on the way
-CLAIM_KEY_CHARACTERS_MAX: Final = 128
+CLAIM_KEY_CHARACTERS_MAX: Final = 255  # as long as an idempotency key, which does the same here
 LOCKED_PAUSE_SECONDS: Final = 0.01  # before asking again for what another call has locked: a few commits
 
 NOTHING: Final[Encoded[list[Claim]]] = Encoded(b"[]")
@@ -64,17 +66,26 @@ _CLAIM_JSON: Final = (
     f"""json_build_object('task', {TASK_JSON}, 'run', {RUN_JSON}, 'previousRuns', {PREVIOUS_JSON})"""
 )
 
-# What follows a claim: `changed` has the tasks as they are now, with the actor, the run and what was before.
-_CONSEQUENCES: Final = """
+# How a task differs by being claimed, as an event says it; `moved` has the tasks as they are now, and what was before.
+_CHANGED: Final = """
+    changed AS (
+        SELECT m.*, d.difference
+          FROM moved m
+         CROSS JOIN LATERAL (SELECT jsonb_strip_nulls(jsonb_build_object(
+               'status', CASE WHEN m.old_status <> m.status THEN jsonb_build_array(m.old_status, m.status) END,
+               'assigneeAgentId', CASE WHEN m.old_assignee_id IS NULL AND m.actor_kind = 'agent' THEN
+                   jsonb_build_array(NULL, m.actor_id) END,
+               'assigneeUserId', CASE WHEN m.old_assignee_id IS NULL AND m.actor_kind = 'user' THEN
+                   jsonb_build_array(NULL, m.actor_id) END,
+               'startedAt', CASE WHEN m.started_at = now() THEN
+                   jsonb_build_array(NULL, to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) END)) AS difference) d
+    )"""
+
+_CONSEQUENCES: Final = f"""
     event AS (
         INSERT INTO task_events (workspace_id, task_id, version, kind, actor_id, actor_kind, request_id, changes)
         SELECT c.workspace_id, c.id, c.version, 'claimed', c.actor_id, c.actor_kind, c.request_id,
-               jsonb_build_object('runId', jsonb_build_array(NULL, c.run_id))
-               || CASE WHEN c.old_status = 'in_progress' THEN '{}'
-                       ELSE jsonb_build_object('status', jsonb_build_array(c.old_status, c.status)) END
-               || CASE WHEN c.old_assignee_id IS NOT NULL THEN '{}'
-                       WHEN c.actor_kind = 'agent' THEN jsonb_build_object('assigneeAgentId', jsonb_build_array(NULL, c.actor_id))
-                       ELSE jsonb_build_object('assigneeUserId', jsonb_build_array(NULL, c.actor_id)) END
+               c.difference || jsonb_build_object('runId', jsonb_build_array(NULL, c.run_id))
           FROM changed c
     ), participant AS (
         INSERT INTO task_participants (workspace_id, identity_id, task_id)
@@ -85,7 +96,7 @@ _CONSEQUENCES: Final = """
          WHERE c.old_assignee_id IS NULL AND p.id IS NOT NULL
          ORDER BY 1, 2, 3
         ON CONFLICT DO NOTHING
-    )"""
+    ), {CHANGE_CARDS}, {POSTED}"""
 
 _RUN_COLUMNS: Final = """workspace_id, id, kind, status, work_item_id, author_id, author_kind, started_at, holder_id, holder_kind,
         attempt, claim_key, claim_place, lease_seconds, lease_expires_at, lease_check_at"""
@@ -119,6 +130,7 @@ CLAIM_NEXT = BatchQuery(
                lower(e->>'words')          AS words,
                e->>'claimKey'              AS claim_key,
                ARRAY(SELECT jsonb_array_elements_text(e->'runIds')::uuid) AS run_ids,
+               ARRAY(SELECT jsonb_array_elements_text(e->'messageIds')::uuid) AS message_ids,
                jsonb_array_length(e->'runIds') AS count
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
     ), i AS MATERIALIZED (                                -- those who look at the same stand together
@@ -163,7 +175,8 @@ CLAIM_NEXT = BatchQuery(
                         LIMIT i.count) AS best) found
     ), granted AS MATERIALIZED (
         SELECT i.ord, i.workspace_id, i.actor_id, i.actor_kind, i.request_id, i.lease_seconds, i.claim_key,
-               x.task_id, x.queue, x.assignee_id, x.place::smallint AS place, i.run_ids[x.place] AS run_id
+               x.task_id, x.queue, x.assignee_id, x.place::smallint AS place, i.run_ids[x.place] AS run_id,
+               i.message_ids[x.place] AS message_id
           FROM pick
           JOIN i ON i.nth = pick.nth
          CROSS JOIN LATERAL unnest(pick.ids, pick.queues, pick.assignees) WITH ORDINALITY AS x (task_id, queue, assignee_id, place)
@@ -182,16 +195,16 @@ CLAIM_NEXT = BatchQuery(
         RETURNING *
     ), opened AS (
         SELECT * FROM first UNION ALL SELECT * FROM further
-    ), changed AS (
+    ), moved AS (
         UPDATE tasks t
            SET status = 'in_progress', assignee_id = g.actor_id, assignee_kind = g.actor_kind, run_id = r.id,
                started_at = coalesce(t.started_at, now()), version = t.version + 1, updated_at = now()
           FROM granted g
           JOIN opened r ON r.id = g.run_id
          WHERE t.workspace_id = g.workspace_id AND t.id = g.task_id
-        RETURNING t.*, g.ord, g.place, g.actor_id, g.actor_kind, g.request_id, g.assignee_id AS old_assignee_id,
+        RETURNING t.*, g.ord, g.place, g.actor_id, g.actor_kind, g.request_id, g.message_id, g.assignee_id AS old_assignee_id,
                   CASE g.queue WHEN 0 THEN 'todo' ELSE 'backlog' END AS old_status
-    ), {_CONSEQUENCES}
+    ), {_CHANGED}, {_CONSEQUENCES}
     SELECT t.ord, json_agg({_CLAIM_JSON} ORDER BY t.place)
       FROM changed t
       JOIN opened r ON r.id = t.run_id
@@ -211,9 +224,10 @@ CLAIM_TASK = BatchQuery(
                e->>'requestId'           AS request_id,
                (e->>'taskId')::uuid      AS task_id,
                (e->>'runId')::uuid       AS run_id,
+               (e->>'messageId')::uuid   AS message_id,
                (e->>'leaseSeconds')::int AS lease_seconds
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
-    ), changed AS (
+    ), moved AS (
         UPDATE tasks t
            SET status = 'in_progress', assignee_id = i.actor_id, assignee_kind = i.actor_kind, run_id = i.run_id,
                started_at = coalesce(o.started_at, now()), version = o.version + 1, updated_at = now()
@@ -226,9 +240,9 @@ CLAIM_TASK = BatchQuery(
            AND (o.assignee_id IS NULL OR o.assignee_id = i.actor_id)
            AND {WRITABLE}
            AND {UNBLOCKED}
-        RETURNING t.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.lease_seconds, o.assignee_id AS old_assignee_id,
-                  o.status AS old_status
-    ), granted AS (
+        RETURNING t.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.lease_seconds, i.message_id,
+                  o.assignee_id AS old_assignee_id, o.status AS old_status
+    ), {_CHANGED}, granted AS (
         SELECT c.workspace_id, c.id AS task_id, c.run_id, c.actor_id, c.actor_kind, c.lease_seconds,
                NULL::text AS claim_key, NULL::smallint AS place
           FROM changed c
@@ -287,7 +301,7 @@ AGAIN = BatchQuery(
 )
 
 
-class ClaimTask(AgentRequest):
+class ClaimTask(AgentWrite):
     """The task to claim, and for how long at a time."""
 
     task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
@@ -323,6 +337,7 @@ class ClaimNextTask(ReadyFilter):
             "request again with the same key: you get the same claims, not others."
         ),
     ] = UNSET
+    idempotency_key: IdempotencyKey = UNSET
 
 
 @operation(scope="task-write", errors=(TaskNotFound, TaskReadOnly, NotClaimable, Contended))
@@ -336,7 +351,7 @@ async def claim_task(ctx: Context, req: ClaimTask) -> Encoded[Claim]:
     id = await task_id(ctx, req.task_id)
     item = {**ctx.who, "taskId": id, "leaseSeconds": given(req.lease_seconds) or LEASE_SECONDS_DEFAULT}
     for _ in range(ATTEMPTS_MAX):
-        if (row := await ctx.db.write(CLAIM_TASK, {**item, "runId": new_id()})) is not None:
+        if (row := await ctx.db.write(CLAIM_TASK, {**item, "runId": new_id(), "messageId": new_id()})) is not None:
             return row.claim
         facts = await facts_of(ctx, id)
         if facts is None:
@@ -350,7 +365,12 @@ async def claim_task(ctx: Context, req: ClaimTask) -> Encoded[Claim]:
     raise Contended
 
 
-@operation(scope="task-write", patience_seconds=WAIT_SECONDS_MAX)
+@operation(
+    scope="task-write",
+    claims_by_key=True,
+    patience_seconds=WAIT_SECONDS_MAX,
+    core=Step(45, "Claim what is next, and send `runId` of the claim with all you write about it."),
+)
 async def claim_next_task(ctx: Context, req: ClaimNextTask) -> Encoded[list[Claim]]:
     """Claim what is to be done next: the most urgent task that is ready for you, and the oldest among equals.
 
@@ -362,7 +382,8 @@ async def claim_next_task(ctx: Context, req: ClaimNextTask) -> Encoded[list[Clai
         **ctx.who,
         "leaseSeconds": given(req.lease_seconds) or LEASE_SECONDS_DEFAULT,
         "runIds": [new_id() for _ in range(given(req.limit) or 1)],
-        "claimKey": given(req.claim_key),
+        "messageIds": [new_id() for _ in range(given(req.limit) or 1)],
+        "claimKey": given(req.claim_key) or ctx.idempotency_key or given(req.idempotency_key),
         **wanted(req),
     }
     if (channel := given(req.channel_id)) is not None and uuid_or_none(channel) is None:

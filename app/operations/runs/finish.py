@@ -18,6 +18,7 @@ from msgspec import UNSET, Meta, UnsetType
 from app.db import BatchQuery, Encoded, Query
 from app.errors import Contended, RunEnded, RunNotFound
 from app.ids import new_id
+from app.operations.messages.message import POSTED
 from app.operations.runs.run import (
     ERRORS_MAX,
     FAILURES_MAX,
@@ -28,11 +29,12 @@ from app.operations.runs.run import (
     Run,
     RunAndTask,
 )
+from app.operations.tasks.card import CHANGE_CARDS
 from app.operations.tasks.change import ATTEMPTS_MAX
 from app.operations.tasks.comment import COMMENT_CTES
 from app.operations.tasks.fence import FENCE_ERRORS, under, why_not_live
 from app.operations.tasks.task import TASK_JSON, VISIBLE
-from app.rpc import AgentRequest, Context, changes, given, operation
+from app.rpc import AgentWrite, Context, changes, given, operation
 from app.types import Id
 
 
@@ -57,14 +59,15 @@ _INPUT: Final = """
                e->>'goal'                AS goal,
                e->'said'                 AS said,
                (e->>'failuresMax')::smallint AS failures_max,
-               (e->>'commentId')::uuid   AS comment_id
+               (e->>'commentId')::uuid   AS comment_id,
+               (e->>'messageId')::uuid   AS message_id
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
     )"""
 
 # Locks the task first, and takes from it what the event will call old: after the lock it is the latest.
 _HELD: Final = """
         SELECT i.*, r.id AS held_run_id, h.id AS task_id, h.status AS old_status, h.assignee_id AS old_assignee_id,
-               h.assignee_kind AS old_assignee_kind, h.failures AS old_failures
+               h.assignee_kind AS old_assignee_kind, h.failures AS old_failures, h.completed_at AS old_completed_at
           FROM i
           JOIN runs r ON r.workspace_id = i.workspace_id AND r.id = i.run_id
           JOIN tasks h ON h.workspace_id = r.workspace_id AND h.id = r.work_item_id AND h.run_id = r.id"""
@@ -79,7 +82,8 @@ _ENDED: Final = """
           FROM held
          WHERE r.workspace_id = held.workspace_id AND r.id = held.held_run_id AND r.ended_at IS NULL
         RETURNING r.*, held.ord, held.actor_id, held.actor_kind, held.request_id, held.goal, held.failures_max, held.comment_id,
-                  held.old_status, held.old_assignee_id, held.old_assignee_kind, held.old_failures
+                  held.message_id, held.old_status, held.old_assignee_id, held.old_assignee_kind, held.old_failures,
+                  held.old_completed_at
     )"""
 
 # What becomes of the task. `goal` is `done`; `keep`, which leaves it in progress with its assignee; `todo`, which
@@ -95,7 +99,7 @@ END_CTES: Final = f"""
                SELECT g.failed,
                       CASE WHEN e.goal = 'done' THEN 0 WHEN g.failed THEN e.old_failures + 1 ELSE e.old_failures END AS failures,
                       e.goal = 'park' OR (g.failed AND e.old_failures + 1 >= e.failures_max) AS parked) f
-    ), changed AS (
+    ), moved AS (
         UPDATE tasks t
            SET run_id = NULL, status = f.new_status, failures = f.failures,
                assignee_id = CASE WHEN f.goal IN ('done', 'keep') THEN t.assignee_id END,
@@ -105,20 +109,26 @@ END_CTES: Final = f"""
           FROM fate f
          WHERE t.workspace_id = f.workspace_id AND t.id = f.work_item_id
         RETURNING t.*, f.ord, f.id AS ended_run_id, f.actor_id, f.actor_kind, f.request_id, f.end_reason, f.parked, f.errors,
-                  f.comment_id, f.old_status, f.old_assignee_id, f.old_assignee_kind
+                  f.comment_id, f.message_id, f.old_status, f.old_assignee_id, f.old_assignee_kind, f.old_completed_at
+    ), changed AS (
+        SELECT m.*, d.difference
+          FROM moved m
+         CROSS JOIN LATERAL (SELECT jsonb_strip_nulls(jsonb_build_object(
+               'status', CASE WHEN m.old_status <> m.status THEN jsonb_build_array(m.old_status, m.status) END,
+               'assigneeAgentId', CASE WHEN m.assignee_id IS NULL AND m.old_assignee_kind = 'agent' THEN
+                   jsonb_build_array(m.old_assignee_id, NULL) END,
+               'assigneeUserId', CASE WHEN m.assignee_id IS NULL AND m.old_assignee_kind = 'user' THEN
+                   jsonb_build_array(m.old_assignee_id, NULL) END,
+               'completedAt', CASE WHEN m.completed_at IS DISTINCT FROM m.old_completed_at THEN jsonb_build_array(
+                   to_char(m.old_completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+                   to_char(m.completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) END)) AS difference) d
     ), event AS (
         INSERT INTO task_events (workspace_id, task_id, version, kind, actor_id, actor_kind, request_id, changes)
         SELECT c.workspace_id, c.id, c.version,
                CASE c.end_reason WHEN 'lease_expired' THEN 'run_expired' WHEN 'force_released' THEN 'run_force_released'
                                  ELSE 'run_' || c.end_reason END,
                c.actor_id, c.actor_kind, c.request_id,
-               jsonb_build_object('runId', jsonb_build_array(c.ended_run_id, NULL))
-               || CASE WHEN c.status = c.old_status THEN '{{}}'
-                       ELSE jsonb_build_object('status', jsonb_build_array(c.old_status, c.status)) END
-               || CASE WHEN c.assignee_id IS NOT NULL OR c.old_assignee_id IS NULL THEN '{{}}'
-                       WHEN c.old_assignee_kind = 'agent'
-                       THEN jsonb_build_object('assigneeAgentId', jsonb_build_array(c.old_assignee_id, NULL))
-                       ELSE jsonb_build_object('assigneeUserId', jsonb_build_array(c.old_assignee_id, NULL)) END
+               c.difference || jsonb_build_object('runId', jsonb_build_array(c.ended_run_id, NULL))
           FROM changed c
     ), remark AS (
         SELECT c.workspace_id, c.id AS task_id, c.version, c.actor_id, c.actor_kind, c.request_id,
@@ -132,7 +142,7 @@ END_CTES: Final = f"""
                    || chr(10) || 'Set it to todo when it can be tried again.') AS comment
           FROM changed c
          WHERE c.parked
-    ), {COMMENT_CTES}"""
+    ), {COMMENT_CTES}, {CHANGE_CARDS}, {POSTED}"""
 
 _SELECT: Final = f"""
     SELECT t.ord, {RUN_JSON}, json_build_object('run', {RUN_JSON}, 'task', {TASK_JSON})
@@ -186,7 +196,7 @@ PAST = Query(
 )
 
 
-class CompleteRun(AgentRequest):
+class CompleteRun(AgentWrite):
     """The claim that has done its work."""
 
     run_id: Annotated[Id, Meta(description="The run, as claim-task answered.")]
@@ -199,7 +209,7 @@ class CompleteRun(AgentRequest):
     ] = False
 
 
-class FailRun(AgentRequest):
+class FailRun(AgentWrite):
     """The claim that could not do its work, and why."""
 
     run_id: Annotated[Id, Meta(description="The run, as claim-task answered.")]
@@ -214,14 +224,14 @@ class FailRun(AgentRequest):
     handoff: Annotated[Note | None | UnsetType, Meta(description="What the next holder should know.")] = UNSET
 
 
-class ReleaseRun(AgentRequest):
+class ReleaseRun(AgentWrite):
     """The claim to give up."""
 
     run_id: Annotated[Id, Meta(description="The run, as claim-task answered.")]
     handoff: Annotated[Note | None | UnsetType, Meta(description="What the next holder should know.")] = UNSET
 
 
-class ForceReleaseRun(AgentRequest):
+class ForceReleaseRun(AgentWrite):
     """The claim to end, and why."""
 
     run_id: Annotated[Id, Meta(description="The run.")]
@@ -331,6 +341,7 @@ def _item(
         "said": said,
         "failuresMax": FAILURES_MAX,
         "commentId": new_id(),
+        "messageId": new_id(),
     }
 
 

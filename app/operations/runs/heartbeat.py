@@ -14,7 +14,7 @@ from app.errors import Contended, LogFull, RunNotFound
 from app.operations.runs.run import RUN_VISIBLE, LeaseSeconds, Note, Progress
 from app.operations.tasks.change import ATTEMPTS_MAX
 from app.operations.tasks.fence import FENCE_ERRORS, under, why_not_live
-from app.rpc import AgentRequest, Answer, Context, Page, changes, given, operation
+from app.rpc import AgentRequest, AgentWrite, Answer, Context, Page, changes, given, operation
 from app.types import NO_NUL, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, Limit, Timestamp
 
 STEPS_MAX: Final = 100  # per call
@@ -202,7 +202,7 @@ LIST_LOG = Query(
 )
 
 
-class HeartbeatRun(AgentRequest):
+class HeartbeatRun(AgentWrite):
     """The claim to keep, and what is new."""
 
     run_id: Annotated[Id, Meta(description="The run, as claim-task answered.")]
@@ -219,7 +219,7 @@ class HeartbeatRun(AgentRequest):
     ] = UNSET
 
 
-class AppendRunLog(AgentRequest):
+class AppendRunLog(AgentWrite):
     """Steps to write down."""
 
     run_id: Annotated[Id, Meta(description="The run, as claim-task answered.")]

@@ -4,7 +4,10 @@ Each call is an item: who acts, which task, the `version` they read (or null, to
 `changes`, where an absent key keeps a column and null clears it. The statement joins each item `i` to the row
 as it was, `o`, works out the row as it shall be, `n`, once, and the difference `d` between them. No difference,
 no write: no new version and no event. In the same statement it writes the event, the words for search, who now
-takes part, and the comment that came along, if any.
+takes part, the card for the channel, and the comment that came along, if any.
+
+A version that has passed is refused, unless the call may be merged and nobody touched its fields since: that is
+read from the log in the same snapshot, and `t.version = o.version` holds it until the write.
 
 A change that takes the task from its assignee, or out of progress and review, ends the claim on it, if there is
 one. A change that says `runId` is made under a claim: see fence.py.
@@ -18,11 +21,9 @@ from uuid import UUID
 
 import msgspec
 
-from app.db import BatchQuery, Query
+from app.db import BatchQuery, Encoded, Query
 from app.errors import (
     ApiError,
-    ChannelNotFound,
-    ChannelNotMember,
     Contended,
     IdentityNotFound,
     NotAssigned,
@@ -32,14 +33,25 @@ from app.errors import (
     TaskReadOnly,
     VersionConflict,
 )
+from app.idempotency import KEPT, NOT_KEPT, UNDER_WAY
+from app.ids import new_id
+from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
+from app.operations.messages.message import POSTED
+from app.operations.tasks.card import CHANGE_CARDS
 from app.operations.tasks.comment import COMMENT_CTES
-from app.operations.tasks.fence import FENCED, HELD, LIVE, why_not_live
-from app.operations.tasks.task import KNOWN_IDENTITY, TASK_JSON, VISIBLE, WRITABLE, EncodedTask
-from app.rpc import Context
-
-ATTEMPTS_MAX: Final = (
-    10  # without a version, losing this often in a row means the task is changed all the time
+from app.operations.tasks.conflict import (
+    CHANGED_SINCE,
+    MERGEABLE,
+    OVERLAPPING,
+    ChangedField,
+    OverlappingField,
+    touches,
 )
+from app.operations.tasks.fence import FENCED, HELD, LIVE, why_not_live
+from app.operations.tasks.task import KNOWN_IDENTITY, TASK_JSON, VISIBLE, WRITABLE, EncodedTask, Task
+from app.rpc import Context, Outcome
+
+ATTEMPTS_MAX: Final = 10  # where no version decides, losing this often means the task is changed all the time
 
 
 class ChangedRow(msgspec.Struct):
@@ -47,6 +59,7 @@ class ChangedRow(msgspec.Struct):
 
     ord: int
     task: EncodedTask
+    merged_from: int | None  # the version the caller had read, if the task had moved on since
 
 
 class RefusalRow(msgspec.Struct):
@@ -61,19 +74,15 @@ class RefusalRow(msgspec.Struct):
     assigned: bool
     assigned_to_caller: bool
     may_assign: bool
-    channel_known: bool
     may_bind: bool
     may_put_under: bool
     parent_is_below: bool
+    mergeable: bool
+    changed: Encoded[list[ChangedField]] | None  # null: the version has not passed
+    overlapping: Encoded[list[OverlappingField]] | None
 
 
-class Unchanged(msgspec.Struct, frozen=True):
-    """The task as it is, after a call that had nothing to change in it."""
-
-    task: EncodedTask
-
-
-INPUT: Final = """
+INPUT: Final = f"""
     i AS MATERIALIZED (
         SELECT (e->>'ord')::int          AS ord,
                (e->>'workspaceId')::uuid AS workspace_id,
@@ -81,11 +90,16 @@ INPUT: Final = """
                e->>'actorKind'           AS actor_kind,
                e->>'requestId'           AS request_id,
                (e->>'taskId')::uuid      AS task_id,
+               (e->>'messageId')::uuid   AS message_id,
                (e->>'version')::int      AS version,
                (e->>'runId')::uuid       AS run_id,
+               (e->>'merge')::boolean    AS merge,
+               (e->>'touches')::text[]   AS touches,
                e->>'kind'                AS kind,
                e->'changes'              AS changes,
                e->'comment'              AS comment,
+               e->'keep'                 AS keep,
+               {UNDER_WAY} AS under_way,
                (e->'changes'->>'assigneeId')::uuid   AS assignee_id,
                e->'changes'->>'assigneeKind'         AS assignee_kind,
                (e->'changes'->>'channelId')::uuid    AS channel_id,
@@ -158,12 +172,6 @@ ASSIGNEE_KNOWN: Final = f"""EXISTS (
         SELECT FROM identities a
          WHERE a.workspace_id = i.workspace_id AND a.id = i.assignee_id AND a.kind = i.assignee_kind AND {KNOWN_IDENTITY})"""
 
-CHANNEL_OPEN: Final = """EXISTS (
-        SELECT FROM channel_members m
-          JOIN channels c ON c.workspace_id = m.workspace_id AND c.id = m.channel_id AND c.archived_at IS NULL
-         WHERE m.workspace_id = i.workspace_id AND m.identity_id = i.actor_id AND m.channel_id = i.channel_id
-           AND m.role <> 'reader')"""
-
 PARENT_VISIBLE: Final = f"""EXISTS (
         SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id AND t.id = i.parent_task_id AND {VISIBLE})"""
 
@@ -186,7 +194,6 @@ MAY_PUT_UNDER: Final = (
     f"""(i.parent_task_id IS NULL OR i.parent_task_id = o.parent_task_id OR {PARENT_VISIBLE})"""
 )
 
-# The row changes; `fence` is what a change under a claim must pass besides.
 _CHANGED: Final = f"""
         UPDATE tasks t
            SET title = n.title, description = n.description, status = n.status, priority = n.priority, due_at = n.due_at,
@@ -198,27 +205,30 @@ _CHANGED: Final = f"""
           JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
          {NEXT}
          WHERE t.workspace_id = i.workspace_id AND t.id = i.task_id
-           AND t.version = o.version                      -- nobody came in between, also where the caller sent no version
-           AND (i.version IS NULL OR i.version = o.version)
+           AND t.version = o.version                      -- nobody came in between, also where no version decides
+           AND (i.version IS NULL OR i.version = o.version OR (i.merge AND {MERGEABLE}))
            AND {WRITABLE}
            AND {MAY_ASSIGN}
            AND {MAY_BIND}
            AND {MAY_PUT_UNDER}
            AND (i.parent_task_id IS NULL OR NOT {PARENT_BELOW})
            AND (i.kind <> 'released' OR o.assignee_id = i.actor_id)
-           AND d.changes IS NOT NULL"""
+           AND d.changes IS NOT NULL
+           AND {NOT_KEPT}"""
 
 _RETURNED: Final = """
-        RETURNING t.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.kind, i.comment, d.changes AS difference,
+        RETURNING t.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.kind, i.comment, i.message_id, i.keep,
+                  d.changes AS difference, CASE WHEN i.version < o.version THEN i.version END AS merged_from,
                   CASE WHEN s.run_id IS NULL THEN o.run_id END AS ended_run_id"""
 
-_CONSEQUENCES: Final = """
+_CONSEQUENCES: Final = f"""
     event AS (
         INSERT INTO task_events (workspace_id, task_id, version, kind, actor_id, actor_kind, request_id, changes)
         SELECT workspace_id, id, version, kind, actor_id, actor_kind, request_id,
                CASE WHEN ended_run_id IS NULL THEN difference
                     ELSE difference || jsonb_build_object('runId', jsonb_build_array(ended_run_id, NULL)) END
           FROM changed
+        RETURNING workspace_id, task_id
     ), ended AS (
         UPDATE runs r
            SET status = CASE c.status WHEN 'done' THEN 'completed' ELSE 'cancelled' END,
@@ -241,19 +251,13 @@ _CONSEQUENCES: Final = """
            SET words = lower(c.title || chr(10) || coalesce(c.description, ''))
           FROM changed c
          WHERE x.workspace_id = c.workspace_id AND x.task_id = c.id AND c.difference ?| ARRAY['title', 'description']
-    )"""
+    ), {CHANGE_CARDS}, {POSTED}"""
 
-CHANGE = BatchQuery(
-    ChangedRow,
-    f"""
+_CHANGE: Final = f"""
     WITH {INPUT}, changed AS ({_CHANGED} {_RETURNED}
-    ), {_CONSEQUENCES}
-    SELECT t.ord, {TASK_JSON} FROM changed t
-    """,
-    one_per="taskId",
-)
+    ), {_CONSEQUENCES}"""
 
-# The same under a claim, and with a comment that says why. Apart, because a plain update should not pay for them.
+# The same under a claim: it must live, and lives on. Apart, because a plain update should not pay for it.
 _CHANGE_UNDER_RUN: Final = f"""
     WITH {INPUT}, {HELD}, changed AS ({_CHANGED}
            AND {FENCED} {_RETURNED}
@@ -265,16 +269,49 @@ _CHANGE_UNDER_RUN: Final = f"""
            AND NOT EXISTS (SELECT FROM changed c WHERE c.ended_run_id = r.id)  -- a row is changed once in a statement
     )"""
 
-CHANGE_UNDER_RUN = BatchQuery(
-    ChangedRow, f"""{_CHANGE_UNDER_RUN} SELECT t.ord, {TASK_JSON} FROM changed t""", one_per="taskId"
-)
+_ANSWERED: Final = f"""
+    answered AS (
+        SELECT t.workspace_id, t.actor_id, t.request_id, t.keep, {TASK_JSON} AS answer, t.merged_from
+          FROM changed t
+         WHERE t.keep IS NOT NULL
+    ), {KEPT}
+    SELECT t.ord, {TASK_JSON}, t.merged_from FROM changed t"""
 
+CHANGE = BatchQuery(ChangedRow, f"""{_CHANGE}, {_ANSWERED}""", one_per="taskId")
+
+CHANGE_UNDER_RUN = BatchQuery(ChangedRow, f"""{_CHANGE_UNDER_RUN}, {_ANSWERED}""", one_per="taskId")
+
+# The same with a comment that says why. Apart, because a plain update should not pay for it. A task that stands
+# where the caller wants it keeps its version, but the comment is written all the same.
 CHANGE_AND_COMMENT = BatchQuery(
     ChangedRow,
-    f"""{_CHANGE_UNDER_RUN}, remark AS (
+    f"""{_CHANGE_UNDER_RUN}, unchanged AS (
+        SELECT o.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.comment, i.keep
+          FROM i
+          JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
+         CROSS JOIN LATERAL (SELECT o.*) t                -- the same row, under the name the shared fragments use
+         {NEXT}
+         WHERE (i.version IS NULL OR i.version = o.version OR (i.merge AND {MERGEABLE}))
+           AND {WRITABLE}
+           AND d.changes IS NULL
+           AND {NOT_KEPT}
+           AND {FENCED}
+    ), remark AS (
         SELECT workspace_id, id AS task_id, version, actor_id, actor_kind, request_id, comment FROM changed
-    ), {COMMENT_CTES}
-    SELECT t.ord, {TASK_JSON} FROM changed t""",
+         UNION ALL
+        SELECT workspace_id, id AS task_id, version, actor_id, actor_kind, request_id, comment FROM unchanged
+    ), {COMMENT_CTES}, answered AS (
+        SELECT t.workspace_id, t.actor_id, t.request_id, t.keep, {TASK_JSON} AS answer, t.merged_from
+          FROM changed t
+         WHERE t.keep IS NOT NULL
+         UNION ALL
+        SELECT t.workspace_id, t.actor_id, t.request_id, t.keep, {TASK_JSON}, NULL
+          FROM unchanged t
+         WHERE t.keep IS NOT NULL
+    ), {KEPT}
+    SELECT t.ord, {TASK_JSON}, t.merged_from FROM changed t
+     UNION ALL
+    SELECT t.ord, {TASK_JSON}, NULL FROM unchanged t""",
     one_per="taskId",
 )
 
@@ -289,11 +326,12 @@ WHY = BatchQuery(
            t.assignee_id IS NOT NULL,
            t.assignee_id IS NOT DISTINCT FROM i.actor_id,
            {MAY_ASSIGN},
-           i.channel_id IS NULL
-               OR EXISTS (SELECT FROM channels c WHERE c.workspace_id = i.workspace_id AND c.id = i.channel_id),
            {MAY_BIND},
            {MAY_PUT_UNDER},
-           i.parent_task_id IS NOT NULL AND {PARENT_BELOW}
+           i.parent_task_id IS NOT NULL AND {PARENT_BELOW},
+           coalesce({MERGEABLE}, false),
+           CASE WHEN i.version <> o.version THEN {CHANGED_SINCE} END,
+           CASE WHEN i.version <> o.version THEN {OVERLAPPING} END
       FROM i
       JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
      CROSS JOIN LATERAL (SELECT o.*) t                    -- the same row, under the name the shared fragments use
@@ -326,66 +364,77 @@ async def change(
     changes: Mapping[str, object],
     sent_parent_id: str | None = None,
     version: int | None = None,
+    merge: bool = False,
     comment: Mapping[str, object] | None = None,
     run_id: UUID | None = None,
-) -> EncodedTask | Unchanged:
+) -> Outcome[Task]:
     """Change a task, and answer with the task as it is after that; or raise what stands in the way.
 
-    A call that would change nothing writes nothing and gets the task as Unchanged. Errors name tasks as the
-    caller did, in `sent_…`: the id behind a `T-42` that they may not see is not theirs to learn.
+    A call that would change nothing writes nothing but its comment. With `merge`, a version that has passed is in
+    the way only if somebody has touched the same fields since. Errors name tasks as the caller did, in `sent_…`:
+    the id behind a `T-42` that they may not see is not theirs to learn.
     """
     item = {
         **ctx.who,
         "taskId": task_id,
+        "messageId": new_id(),
         "version": version,
         "kind": kind,
         "changes": changes,
         "comment": comment,
         "runId": run_id,
     }
+    if merge and version is not None:
+        item |= {"merge": True, "touches": touches(changes)}
     for _ in range(ATTEMPTS_MAX):
         if (row := await _attempt(ctx, item)) is not None:
-            return row.task
-        why = await ctx.db.ask(WHY, item)
+            return Outcome(row.task, merged_from=row.merged_from)
+        await ctx.unless_answered()
+        why = await ctx.db.ask(WHY, {**item, "touches": touches(changes)})
         if why is None:
             raise TaskNotFound(sent_task_id)
         if run_id is not None and not why.live and (lost := await why_not_live(ctx, run_id)):
             raise lost
-        if refusal := _refusal(why, item, sent_parent_id):
+        if refusal := await _refusal(ctx, why, item, sent_parent_id):
             raise refusal
-        if why.unchanged:
-            return Unchanged(why.task)
+        if why.unchanged and comment is None:
+            return Outcome(why.task, wrote=False)
         # Nothing is in the way any more: someone changed the task between the two statements.
     raise Contended
 
 
 async def _attempt(ctx: Context, item: Mapping[str, Any]) -> ChangedRow | None:
+    statement = CHANGE_UNDER_RUN if item["runId"] else CHANGE
     if item["changes"].get("parentTaskId") is None:
-        statement = CHANGE_UNDER_RUN if item["runId"] else CHANGE
         return await ctx.db.write(CHANGE_AND_COMMENT if item["comment"] else statement, item)
     async with ctx.db.transaction() as tx:
         await tx.one(MOVE_LOCK, workspace_id=ctx.actor.workspace_id)
-        return await tx.write(CHANGE_UNDER_RUN, item)
+        return await tx.write(statement, item)
 
 
-def _refusal(  # noqa: PLR0911 - a ladder
-    why: RefusalRow, item: Mapping[str, Any], sent_parent_id: str | None
+async def _refusal(  # noqa: PLR0911 - a ladder
+    ctx: Context, why: RefusalRow, item: Mapping[str, Any], sent_parent_id: str | None
 ) -> ApiError | None:
     """The first thing that stands in the way, most fundamental first; None if nothing does."""
     changes = item["changes"]
     if not why.writable:
         return TaskReadOnly()
-    if item["version"] is not None and item["version"] != why.version:
-        return VersionConflict(sent=item["version"], current_version=why.version, current=why.task)
+    if why.changed is not None and not (why.mergeable and "merge" in item):
+        return VersionConflict(
+            sent=item["version"],
+            current_version=why.version,
+            current=why.task,
+            mergeable=why.mergeable,
+            changed=why.changed,
+            overlapping=why.overlapping,
+        )
     if item["kind"] == "released" and not why.assigned_to_caller:
         return NotAssignee() if why.assigned else NotAssigned()
     if not why.may_assign:
         field = "assigneeUserId" if changes["assigneeKind"] == "user" else "assigneeAgentId"
         return IdentityNotFound(str(changes["assigneeId"]), field=field)
-    if not why.channel_known:
-        return ChannelNotFound(str(changes["channelId"]))
     if not why.may_bind:
-        return ChannelNotMember(str(changes["channelId"]))
+        await refuse_posting(ctx, str(changes["channelId"]))
     if not why.may_put_under:
         return TaskNotFound(sent_parent_id or str(changes["parentTaskId"]), field="parentTaskId")
     if why.parent_is_below:

@@ -1,8 +1,7 @@
 """Remarks on tasks: written with comment-on-task, or along with a change that gives its reason; read with list-comments."""
 
-import re
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 from uuid import UUID
 
 import msgspec
@@ -10,32 +9,28 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import BatchQuery, Encoded, Query
 from app.errors import IdentityNotFound, InvalidInput, TaskNotFound, TaskReadOnly
+from app.idempotency import KEPT, NOT_KEPT, UNDER_WAY
 from app.ids import new_id
+from app.operations.mentions import GivenMention, Mention, addressed
 from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under, why_not_live
-from app.operations.tasks.task import KNOWN_IDENTITY, VISIBLE, WRITABLE, task_id, uuid_or_none
-from app.rpc import AgentRequest, Answer, Context, Page, given, operation
+from app.operations.tasks.task import VISIBLE, WRITABLE, task_id
+from app.rpc import AgentRequest, AgentWrite, Answer, Context, Page, Step, given, operation
 from app.types import (
     MENTIONS_MAX,
     PAGE_ROWS_DEFAULT,
     PAGE_ROWS_MAX,
     Cursor,
     Id,
-    IdentityKind,
     Limit,
     Markdown,
     Timestamp,
 )
 
 
-class Mention(Answer):
-    """Someone who is addressed."""
-
-    id: Annotated[str, Meta(description="The user or agent.")]
-    type: Annotated[IdentityKind, Meta(description="Which of the two.")]
-
-
 class TaskComment(Answer):
     """A remark on a task."""
+
+    brief: ClassVar[tuple[str, ...]] = ("id", "authorUserId", "authorAgentId", "body", "createdAt")
 
     id: Annotated[str, Meta(description="Its id.")]
     task_id: Annotated[str, Meta(description="The task it is about.")]
@@ -64,13 +59,6 @@ class CommentPageRow(msgspec.Struct):
     cursor: str
 
 
-class Addressed(msgspec.Struct):
-    """Someone a body or an explicit mention names."""
-
-    id: UUID
-    kind: IdentityKind
-
-
 class Seen(msgspec.Struct):
     """A task the caller sees."""
 
@@ -88,7 +76,8 @@ COMMENT_JSON: Final = """
         NULL AS "deletedAt") w))"""
 
 # Writes the comments of `remark`, a CTE with the task and its version, who speaks, and the comment; with each its
-# event, and whoever now takes part: the author, everyone mentioned, and the owners of agents among them.
+# event, and whoever now takes part: the author, everyone mentioned, and the owners of agents among them. What
+# waited for the author on this task is answered; for everyone mentioned the comment waits.
 COMMENT_CTES: Final = """
     comment AS (
         INSERT INTO task_comments (workspace_id, task_id, id, author_id, author_kind, body, mentions)
@@ -112,6 +101,16 @@ COMMENT_CTES: Final = """
          WHERE p.id IS NOT NULL
          ORDER BY 1, 2, 3
         ON CONFLICT DO NOTHING
+    ), heard AS (
+        DELETE FROM unread_mentions u
+         USING remark r
+         WHERE u.workspace_id = r.workspace_id AND u.identity_id = r.actor_id AND u.place_id = r.task_id
+    ), told AS (
+        INSERT INTO unread_mentions (workspace_id, identity_id, place_id, id, created_at)
+        SELECT r.workspace_id, (m->>'id')::uuid, r.task_id, (r.comment->>'id')::uuid, now()
+          FROM remark r
+         CROSS JOIN LATERAL jsonb_array_elements(r.comment->'mentions') AS m
+         WHERE (m->>'id')::uuid <> r.actor_id
     )"""
 
 ADD_COMMENT = BatchQuery(
@@ -125,37 +124,25 @@ ADD_COMMENT = BatchQuery(
                e->>'requestId'           AS request_id,
                (e->>'taskId')::uuid      AS task_id,
                (e->>'runId')::uuid       AS run_id,
-               e->'comment'              AS comment
+               e->'comment'              AS comment,
+               e->'keep'                 AS keep,
+               {UNDER_WAY} AS under_way
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
     ), {HELD}, remark AS (
         SELECT i.*, t.version
           FROM i
           JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = i.task_id
-         WHERE {WRITABLE} AND {FENCED}
-    ), {ALIVE}, {COMMENT_CTES}
+         WHERE {WRITABLE} AND {NOT_KEPT} AND {FENCED}
+    ), {ALIVE}, {COMMENT_CTES}, answered AS (
+        SELECT r.workspace_id, r.actor_id, r.request_id, r.keep, {COMMENT_JSON} AS answer, NULL::int AS merged_from
+          FROM comment c
+          JOIN remark r ON (r.comment->>'id')::uuid = c.id
+         WHERE r.keep IS NOT NULL
+    ), {KEPT}
     SELECT r.ord, {COMMENT_JSON}
       FROM comment c
       JOIN remark r ON (r.comment->>'id')::uuid = c.id
     """,
-)
-
-# Handles that are written in a body, and ids that are mentioned on purpose. A private agent can be named by
-# whoever may know of it, and by anyone who shares a channel with it.
-FIND_ADDRESSED = Query(
-    Addressed,
-    f"""
-    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
-    SELECT a.id, a.kind
-      FROM i
-      JOIN identities a ON a.workspace_id = i.workspace_id
-       AND (a.handle = ANY(%(handles)s::text[]) OR a.id = ANY(%(ids)s::uuid[]))
-     WHERE {KNOWN_IDENTITY}
-        OR EXISTS (SELECT FROM channel_members mine
-                     JOIN channel_members its ON its.workspace_id = mine.workspace_id AND its.channel_id = mine.channel_id
-                    WHERE mine.workspace_id = i.workspace_id AND mine.identity_id = i.actor_id AND its.identity_id = a.id)
-     ORDER BY a.id
-    """,
-    pipelined=True,
 )
 
 SEES_TASK = Query(
@@ -185,14 +172,7 @@ LIST_COMMENTS = Query(
 NIL: Final = UUID(int=0)
 
 
-class GivenMention(msgspec.Struct, rename="camel"):
-    """Someone to address, whether or not the body names them."""
-
-    id: Annotated[Id, Meta(description="The user or agent.")]
-    type: Annotated[IdentityKind | UnsetType, Meta(description="Which of the two; may be left out.")] = UNSET
-
-
-class CommentOnTask(AgentRequest):
+class CommentOnTask(AgentWrite):
     """A remark."""
 
     task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
@@ -221,7 +201,10 @@ class ListComments(AgentRequest):
 
 
 @operation(
-    scope="task-write", errors=(InvalidInput, TaskNotFound, TaskReadOnly, IdentityNotFound, *FENCE_ERRORS)
+    scope="task-write",
+    carries_key=True,
+    errors=(InvalidInput, TaskNotFound, TaskReadOnly, IdentityNotFound, *FENCE_ERRORS),
+    core=Step(60, "Say what you found, or ask with @handle. It never conflicts."),
 )
 async def comment_on_task(ctx: Context, req: CommentOnTask) -> Encoded[TaskComment]:
     """Add a remark to a task.
@@ -234,6 +217,7 @@ async def comment_on_task(ctx: Context, req: CommentOnTask) -> Encoded[TaskComme
     row = await ctx.db.write(ADD_COMMENT, {**ctx.who, "taskId": id, "runId": run_id, "comment": comment})
     if row is not None:
         return row.comment
+    await ctx.unless_answered()
     if run_id is not None and (lost := await why_not_live(ctx, run_id)):
         raise lost
     if await ctx.db.one(SEES_TASK, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, task_id=id):
@@ -262,38 +246,5 @@ async def list_comments(ctx: Context, req: ListComments) -> Page[TaskComment]:
 
 async def new_comment(ctx: Context, body: str, mentions: Sequence[GivenMention] = ()) -> dict[str, object]:
     """A comment as the statements take it, with everyone it addresses looked up."""
-    handles = handles_in(body)
-    ids = [id for mention in mentions if (id := uuid_or_none(mention.id))]
-    found: list[Addressed] = []
-    if handles or ids:
-        found = await ctx.db.all(
-            FIND_ADDRESSED,
-            workspace_id=ctx.actor.workspace_id,
-            actor_id=ctx.actor.id,
-            handles=handles,
-            ids=ids,
-        )
-    kinds = {a.id: a.kind for a in found}
-    for mention in mentions:
-        kind = kinds.get(uuid_or_none(mention.id) or NIL)
-        if kind is None or mention.type not in {kind, UNSET}:
-            raise IdentityNotFound(mention.id, field="mentions")
-    if len(found) > MENTIONS_MAX:
-        message = (
-            f"A comment addresses at most {MENTIONS_MAX} users and agents; this one addresses {len(found)}."
-        )
-        raise InvalidInput(message, field="mentions")
+    found = await addressed(ctx, body, mentions, field="mentions")
     return {"id": new_id(), "body": body, "mentions": [{"id": a.id, "type": a.kind} for a in found]}
-
-
-_CODE: Final = re.compile(r"(`{3,}|~{3,}).*?(?:\1|\Z)|(?<!`)(`+)(?!`).*?(?<!`)\2(?!`)", re.DOTALL)
-_HANDLE: Final = re.compile(r"(?<![\w@./-])@([a-zA-Z0-9][a-zA-Z0-9-]{0,62}+)(?![\w@-])")
-HANDLES_READ_MAX: Final = 200  # of one body; a text with more @words is data, not an address
-
-
-def handles_in(text: str) -> list[str]:
-    """The handles that a markdown text addresses: `@handle` outside code, each once, in lower case."""
-    if "@" not in text:
-        return []
-    found = dict.fromkeys(match[1].lower().rstrip("-") for match in _HANDLE.finditer(_CODE.sub(" ", text)))
-    return list(found)[:HANDLES_READ_MAX]

@@ -11,28 +11,25 @@ from app.db import Encoded, Query
 from app.decoding import explained, refuse_nul
 from app.errors import (
     ApiError,
+    ChannelArchived,
     ChannelNotFound,
     ChannelNotMember,
     IdentityNotFound,
     InvalidInput,
     TaskNotFound,
 )
+from app.idempotency import KEPT, NOT_KEPT, UNDER_WAY
 from app.ids import new_id
-from app.operations.tasks.change import ASSIGNEE_KNOWN, ATTEMPTS_MAX, CHANNEL_OPEN, PARENT_VISIBLE
-from app.operations.tasks.fence import (
-    ALIVE,
-    FENCE_ERRORS,
-    FENCED,
-    HELD,
-    UnderRun,
-    why_not_live,
-)
-from app.operations.tasks.fence import (
-    under as under_run,
-)
+from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
+from app.operations.mentions import addressed
+from app.operations.messages.message import POSTED, SPOKEN
+from app.operations.tasks.card import CREATE_CARDS
+from app.operations.tasks.change import ASSIGNEE_KNOWN, ATTEMPTS_MAX, PARENT_VISIBLE
+from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, why_not_live
+from app.operations.tasks.fence import under as under_run
 from app.operations.tasks.task import ONE_ASSIGNEE, TASK_JSON, EncodedTask, Task, uuid_or_none
 from app.operations.tasks.update import assignment, bound, due, ranked, under
-from app.rpc import AgentRequest, Context, changes, given, operation
+from app.rpc import AgentRequest, AgentWrite, Context, IdempotencyKey, Step, changes, given, operation
 from app.types import BULK_ROWS_MAX, Id, Markdown, NewTaskStatus, TaskPriority, Title, When, trimmed_title
 
 
@@ -47,7 +44,6 @@ class UnusableRow(msgspec.Struct):
 
     ord: int
     assignee_known: bool
-    channel_known: bool
     channel_open_to_caller: bool
     parent_visible: bool
 
@@ -58,7 +54,9 @@ _INPUT: Final = f"""
                %(workspace_id)s::uuid       AS workspace_id,
                %(actor_id)s::uuid           AS actor_id,
                %(actor_kind)s::text         AS actor_kind,
+               %(keep)s::jsonb              AS keep,
                (e->>'id')::uuid             AS id,
+               (e->>'messageId')::uuid      AS message_id,
                e->>'title'                  AS title,
                e->>'description'            AS description,
                coalesce(e->>'status', 'todo') AS status,
@@ -71,11 +69,9 @@ _INPUT: Final = f"""
                %(run_id)s::uuid             AS run_id
           FROM jsonb_array_elements(%(rows)s::jsonb) AS e
     ), unusable AS (
-        SELECT ord, assignee_known, channel_known, channel_open_to_caller, parent_visible
+        SELECT ord, assignee_known, channel_open_to_caller, parent_visible
           FROM i CROSS JOIN LATERAL (SELECT
                i.assignee_id IS NULL OR {ASSIGNEE_KNOWN} AS assignee_known,
-               i.channel_id IS NULL OR EXISTS (
-                   SELECT FROM channels c WHERE c.workspace_id = i.workspace_id AND c.id = i.channel_id) AS channel_known,
                i.channel_id IS NULL OR {CHANNEL_OPEN} AS channel_open_to_caller,
                i.parent_task_id IS NULL OR {PARENT_VISIBLE} AS parent_visible) ok
          WHERE NOT (assignee_known AND channel_open_to_caller AND parent_visible)
@@ -83,14 +79,17 @@ _INPUT: Final = f"""
 
 # The counter's row stays locked from here to the commit, which is this one insert. Nothing is taken from it
 # unless every row can be created, so numbers are consecutive and none is lost.
-CREATE = Query(
-    CreatedRow,
-    f"""
-    WITH {_INPUT}, {HELD}, {ALIVE}, counter AS (
+_CREATED: Final = f"""
+    WITH {_INPUT}, under_way AS MATERIALIZED (
+        SELECT {UNDER_WAY}
+          FROM (SELECT jsonb_build_object('workspaceId', %(workspace_id)s::uuid, 'actorId', %(actor_id)s::uuid)
+                       || CASE WHEN %(keep)s::jsonb IS NULL THEN '{{}}'
+                               ELSE jsonb_build_object('keep', %(keep)s::jsonb) END) AS x (e)
+    ), {HELD}, {ALIVE}, counter AS (
         UPDATE task_counters k
            SET last_number = k.last_number + %(count)s
          WHERE k.workspace_id = %(workspace_id)s::uuid AND NOT EXISTS (SELECT FROM unusable)
-           AND NOT EXISTS (SELECT FROM i WHERE NOT {FENCED})
+           AND EXISTS (SELECT FROM under_way) AND NOT EXISTS (SELECT FROM i WHERE NOT ({NOT_KEPT} AND {FENCED}))
         RETURNING k.last_number - %(count)s AS before
     ), created AS (
         INSERT INTO tasks (workspace_id, id, number, title, description, status, priority, due_at, assignee_id, assignee_kind,
@@ -124,20 +123,46 @@ CREATE = Query(
     ), searchable AS (
         INSERT INTO task_search (workspace_id, task_id, words)
         SELECT workspace_id, id, lower(title || chr(10) || coalesce(description, '')) FROM created
-    ), summary AS (
-        INSERT INTO messages (workspace_id, channel_id, id, sender_id, sender_type, content, mentions)
-        SELECT %(workspace_id)s::uuid, (s->>'channelId')::uuid, (s->>'id')::uuid, %(actor_id)s::uuid,
-               CASE %(actor_kind)s::text WHEN 'user' THEN 'human' ELSE 'agent' END,
-               coalesce(s->>'content', 'Created ' || told.tasks), coalesce(told.mentions, '[]')
-          FROM (SELECT %(summary)s::jsonb AS s) given
+    ), answered AS (
+        SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id, %(request_id)s AS request_id,
+               %(keep)s::jsonb AS keep, NULL::int AS merged_from,
+               (CASE WHEN %(bulk)s THEN '[' || told.tasks || ']' ELSE told.tasks END)::json AS answer
+          FROM (SELECT string_agg({TASK_JSON}::text, ',' ORDER BY t.number) AS tasks FROM created t) told
+         WHERE told.tasks IS NOT NULL AND %(keep)s::jsonb IS NOT NULL
+    ), {KEPT}"""
+
+CREATE = Query(
+    CreatedRow,
+    f"""
+    {_CREATED}, said AS ({CREATE_CARDS}
+    ), {POSTED}
+    SELECT {TASK_JSON} FROM created t ORDER BY t.number
+    """,
+)
+
+# The same with a summary: what the caller says in one channel about all the tasks, instead of the cards there.
+CREATE_AND_TELL = Query(
+    CreatedRow,
+    f"""
+    {_CREATED}, summary AS (
+        SELECT i.*, told.tasks, told.assignees
+          FROM (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id,
+                       (s->>'id')::uuid AS id, (s->>'channelId')::uuid AS channel_id,
+                       s->>'content' AS content, s->'mentions' AS mentions
+                  FROM (SELECT %(summary)s::jsonb AS s) AS given) i
          CROSS JOIN (
                SELECT string_agg('T-' || c.number || coalesce(' @' || a.handle, ''), ', ' ORDER BY c.number) AS tasks,
-                      jsonb_agg(DISTINCT jsonb_build_object('id', a.id, 'type', a.kind))
-                          FILTER (WHERE a.id IS NOT NULL) AS mentions
+                      coalesce(jsonb_agg(a.id) FILTER (WHERE a.id IS NOT NULL), '[]') AS assignees
                  FROM created c
                  LEFT JOIN identities a ON a.workspace_id = c.workspace_id AND a.id = c.assignee_id) told
-         WHERE s->>'channelId' IS NOT NULL AND told.tasks IS NOT NULL
-    )
+         WHERE told.tasks IS NOT NULL AND {CHANNEL_OPEN}
+    ), said AS ({CREATE_CARDS} AND NOT EXISTS (SELECT FROM summary s WHERE s.channel_id = c.channel_id)
+         UNION ALL
+        SELECT s.workspace_id, s.channel_id, %(count)s, s.id, NULL, s.actor_id,
+               CASE %(actor_kind)s::text WHEN 'user' THEN 'human' ELSE 'agent' END, 'text',
+               coalesce(s.content, 'Created ' || s.tasks), '{{}}', s.mentions || s.assignees
+          FROM summary s
+    ), {POSTED}, {SPOKEN}
     SELECT {TASK_JSON} FROM created t ORDER BY t.number
     """,
 )
@@ -146,24 +171,7 @@ FIND_UNUSABLE = Query(
     UnusableRow,
     f"""
     WITH {_INPUT}
-    SELECT ord, assignee_known, channel_known, channel_open_to_caller, parent_visible FROM unusable ORDER BY ord LIMIT 1
-    """,
-)
-
-
-class Opened(msgspec.Struct):
-    """Whether a channel exists and takes the caller's messages."""
-
-    known: bool
-    open_to_caller: bool
-
-
-FIND_CHANNEL = Query(
-    Opened,
-    f"""
-    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id, %(channel_id)s::uuid AS channel_id)
-    SELECT EXISTS (SELECT FROM channels c WHERE c.workspace_id = i.workspace_id AND c.id = i.channel_id), {CHANNEL_OPEN}
-      FROM i
+    SELECT ord, assignee_known, channel_open_to_caller, parent_visible FROM unusable ORDER BY ord LIMIT 1
     """,
 )
 
@@ -202,12 +210,13 @@ class CreateTask(NewTask, AgentRequest):
     """The task to create."""
 
     run_id: UnderRun = UNSET
+    idempotency_key: IdempotencyKey = UNSET
 
 
 _ROWS: Final = {"type": "array", "items": NewTask, "minItems": 1, "maxItems": BULK_ROWS_MAX}
 
 
-class CreateTasksBulk(AgentRequest):
+class CreateTasksBulk(AgentWrite):
     """The tasks to create."""
 
     rules: ClassVar = {
@@ -240,7 +249,19 @@ class CreateTasksBulk(AgentRequest):
 
 @operation(
     scope="task-write",
-    errors=(InvalidInput, TaskNotFound, IdentityNotFound, ChannelNotFound, ChannelNotMember, *FENCE_ERRORS),
+    carries_key=True,
+    errors=(
+        InvalidInput,
+        TaskNotFound,
+        IdentityNotFound,
+        ChannelNotFound,
+        ChannelNotMember,
+        ChannelArchived,
+        *FENCE_ERRORS,
+    ),
+    core=Step(
+        80, "Work you will not do now, or for someone else: make it a task, bound to a channel to share it."
+    ),
 )
 async def create_task(ctx: Context, req: CreateTask) -> EncodedTask:
     """Create a task.
@@ -254,7 +275,16 @@ async def create_task(ctx: Context, req: CreateTask) -> EncodedTask:
 
 @operation(
     scope="task-write",
-    errors=(InvalidInput, TaskNotFound, IdentityNotFound, ChannelNotFound, ChannelNotMember, *FENCE_ERRORS),
+    carries_key=True,
+    errors=(
+        InvalidInput,
+        TaskNotFound,
+        IdentityNotFound,
+        ChannelNotFound,
+        ChannelNotMember,
+        ChannelArchived,
+        *FENCE_ERRORS,
+    ),
 )
 async def create_tasks_bulk(ctx: Context, req: CreateTasksBulk) -> Encoded[list[Task]]:
     """Create up to 50 tasks at once: all of them, or none if one is not in order.
@@ -264,19 +294,15 @@ async def create_tasks_bulk(ctx: Context, req: CreateTasksBulk) -> Encoded[list[
     rows = _rows(req.tasks)
     summary: dict[str, object] = {}
     if channel := given(req.summary_channel_id):
-        if (channel_id := uuid_or_none(channel)) is None:
-            raise ChannelNotFound(channel, field="summaryChannelId")
-        summary = {"channelId": channel_id, "id": new_id(), "content": given(req.summary_message) or None}
-        found = await ctx.db.one(
-            FIND_CHANNEL,
-            workspace_id=ctx.actor.workspace_id,
-            actor_id=ctx.actor.id,
-            channel_id=channel_id,
-        )
-        if found is None or not found.known:
-            raise ChannelNotFound(channel, field="summaryChannelId")
-        if not found.open_to_caller:
-            raise ChannelNotMember(channel)
+        await refuse_posting(ctx, channel, field="summaryChannelId")
+        content = given(req.summary_message) or None
+        mentions = await addressed(ctx, content or "", field="summaryMessage")
+        summary = {
+            "channelId": uuid_or_none(channel),
+            "id": new_id(),
+            "content": content,
+            "mentions": [someone.id for someone in mentions],
+        }
     tasks = await _create(ctx, rows, summary, run_id=under_run(req.run_id))
     return Encoded(b"[" + b",".join([task.raw for task in tasks]) + b"]")
 
@@ -325,7 +351,7 @@ async def _create(
     rows: list[dict[str, object]] = []
     for index, task in enumerate(tasks):
         try:
-            rows.append({"ord": index, "id": new_id(), **await _values(ctx, task)})
+            rows.append({"ord": index, "id": new_id(), "messageId": new_id(), **await _values(ctx, task)})
         except ApiError as e:
             raise _at(index, e) if summary is not None else e from None
     parameters: dict[str, object] = {
@@ -334,22 +360,25 @@ async def _create(
         "actor_kind": ctx.actor.kind,
         "rows": msgspec.json.encode(rows).decode(),
         "run_id": run_id,
+        "keep": None if ctx.keep is None else msgspec.json.encode(ctx.keep).decode(),
     }
+    counted = {"count": len(rows), "request_id": ctx.request_id, "bulk": summary is not None}
     for _ in range(ATTEMPTS_MAX):
-        created = await ctx.db.all(
-            CREATE,
-            **parameters,
-            count=len(rows),
-            request_id=ctx.request_id,
-            summary=msgspec.json.encode(summary or {}).decode(),
-        )
+        if summary:
+            told = msgspec.json.encode(summary).decode()
+            created = await ctx.db.all(CREATE_AND_TELL, **parameters, **counted, summary=told)
+        else:
+            created = await ctx.db.all(CREATE, **parameters, **counted)
         if created:
             return [row.task for row in created]
+        await ctx.unless_answered()
         if run_id is not None and (lost := await why_not_live(ctx, run_id)):
             raise lost
         if bad := await ctx.db.one(FIND_UNUSABLE, **parameters):
-            refusal = _refusal(bad, tasks[bad.ord])
-            raise _at(bad.ord, refusal) if summary is not None else refusal
+            try:
+                await _refuse(ctx, bad, tasks[bad.ord])
+            except ApiError as e:
+                raise _at(bad.ord, e) if summary is not None else e from None
         # Nothing is missing any more: it appeared between the two statements.
     message = f"the workspace {ctx.actor.workspace_id} has no counter for its tasks"
     raise RuntimeError(message)
@@ -369,15 +398,15 @@ async def _values(ctx: Context, task: NewTask) -> dict[str, object]:
     }
 
 
-def _refusal(bad: UnusableRow, task: NewTask) -> ApiError:
+async def _refuse(ctx: Context, bad: UnusableRow, task: NewTask) -> None:
+    """Raise what stands in the way of a row, if it still does."""
     if not bad.assignee_known:
         agent, user = given(task.assignee_agent_id), given(task.assignee_user_id)
-        return IdentityNotFound(str(agent or user), field="assigneeAgentId" if agent else "assigneeUserId")
-    if not bad.channel_known:
-        return ChannelNotFound(str(task.channel_id))
+        raise IdentityNotFound(str(agent or user), field="assigneeAgentId" if agent else "assigneeUserId")
     if not bad.channel_open_to_caller:
-        return ChannelNotMember(str(task.channel_id))
-    return TaskNotFound(str(task.parent_task_id), field="parentTaskId")
+        await refuse_posting(ctx, str(task.channel_id))
+    if not bad.parent_visible:
+        raise TaskNotFound(str(task.parent_task_id), field="parentTaskId")
 
 
 def _at(index: int, error: ApiError) -> ApiError:

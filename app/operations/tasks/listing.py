@@ -15,7 +15,8 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import BatchQuery, Encoded, Query
-from app.errors import InvalidInput, TaskNotFound
+from app.errors import InvalidInput, TaskNotFound, VersionNotFound
+from app.operations.tasks.history import task_at
 from app.operations.tasks.task import (
     CLOSED,
     DIGITS_MAX,
@@ -28,7 +29,7 @@ from app.operations.tasks.task import (
     task_id,
     uuid_or_none,
 )
-from app.rpc import AgentRequest, Context, Page, given, operation
+from app.rpc import AgentRequest, Context, Page, Step, given, operation
 from app.types import (
     FIELDS_MAX,
     NO_NUL,
@@ -40,6 +41,7 @@ from app.types import (
     Limit,
     StatusFilter,
     TaskPriority,
+    Version,
     When,
 )
 
@@ -172,7 +174,9 @@ _CANDIDATES: Final = """
         SELECT t.id
           FROM i
          CROSS JOIN unnest(i.numbers_from, i.numbers_to) AS n (first, last)
-          JOIN tasks t ON t.workspace_id = i.workspace_id AND t.number BETWEEN n.first AND n.last
+         CROSS JOIN LATERAL (                             -- a fence: without it the planner reads the workspace and filters
+               SELECT t.id FROM tasks t
+                WHERE t.workspace_id = i.workspace_id AND t.number BETWEEN n.first AND n.last OFFSET 0) t
          UNION ALL
         SELECT x.task_id
           FROM i JOIN task_search x ON x.workspace_id = i.workspace_id AND x.words LIKE i.words"""
@@ -288,6 +292,10 @@ class GetTask(AgentRequest):
     """Which task."""
 
     task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
+    at_version: Annotated[
+        Version | None | UnsetType,
+        Meta(description="Show it as it was at this version; as it is now unless told."),
+    ] = UNSET
     fields: Annotated[Fields | UnsetType, Meta(description="Only these keys, to save tokens.")] = UNSET
 
 
@@ -352,16 +360,27 @@ class ListMyTasks(AgentRequest):
     ] = UNSET
 
 
-@operation(scope="task-read", read_only=True, errors=(TaskNotFound,))
+@operation(
+    scope="task-read",
+    read_only=True,
+    errors=(TaskNotFound, VersionNotFound),
+    core=Step(30, "Read the whole task before you change it, and note its `version`."),
+    resource="task://{taskId}",
+)
 async def get_task(ctx: Context, req: GetTask) -> Encoded[Task]:
     """Read one task, by its id or as `T-42`.
 
-    Use it before an update, for the `version`.
+    Use it before an update, for the `version`. With `atVersion` it shows the task as it once was.
     """
-    row = await ctx.db.ask(GET_TASK, {**ctx.who, "taskId": await task_id(ctx, req.task_id)})
-    if row is None:
+    id = await task_id(ctx, req.task_id)
+    if version := given(req.at_version):
+        task = await task_at(ctx, id, version)
+    else:
+        row = await ctx.db.ask(GET_TASK, {**ctx.who, "taskId": id})
+        task = row and row.task
+    if task is None:
         raise TaskNotFound(req.task_id)
-    return row.task.only(frozenset(req.fields)) if req.fields else row.task
+    return task.only(frozenset(req.fields)) if req.fields else task
 
 
 @operation(scope="task-read", read_only=True, errors=(InvalidInput,))
@@ -386,7 +405,11 @@ async def list_tasks(ctx: Context, req: ListTasks) -> Page[Task]:
     return _trimmed(Page[Task].cut(rows, limit, total and total.count), req.fields)
 
 
-@operation(scope="task-read", read_only=True)
+@operation(
+    scope="task-read",
+    read_only=True,
+    core=Step(20, 'With status "open" it is your queue, most urgent first: take the first.'),
+)
 async def list_my_tasks(ctx: Context, req: ListMyTasks) -> Page[Task]:
     """List the tasks assigned to you: open before closed, most urgent first, then oldest.
 

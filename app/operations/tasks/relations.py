@@ -17,7 +17,7 @@ from app.operations.tasks.change import Nothing
 from app.operations.tasks.comment import SEES_TASK
 from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under, why_not_live
 from app.operations.tasks.task import VISIBLE, WRITABLE, task_id
-from app.rpc import AgentRequest, Answer, Context, operation
+from app.rpc import AgentRequest, AgentWrite, Answer, Context, operation
 from app.types import Id, TaskStatus, Timestamp
 
 RELATIONS_SHOWN_MAX: Final = 500  # of one task; a plan with more edges than this at one task is no plan
@@ -194,7 +194,7 @@ RELATIONS = Query(
 )
 
 
-class LinkTasks(AgentRequest):
+class LinkTasks(AgentWrite):
     """The two ends of a relation, and its kind."""
 
     task_id: Annotated[

@@ -7,6 +7,7 @@ from uuid import UUID
 from msgspec import UNSET, Meta, UnsetType
 
 from app.errors import (
+    ChannelArchived,
     ChannelNotFound,
     ChannelNotMember,
     Contended,
@@ -17,15 +18,16 @@ from app.errors import (
     TaskReadOnly,
     VersionConflict,
 )
-from app.operations.tasks.change import Unchanged, change
+from app.operations.tasks.change import change
+from app.operations.tasks.conflict import OnConflict
 from app.operations.tasks.fence import FENCE_ERRORS, UnderRun
 from app.operations.tasks.fence import under as under_run
-from app.operations.tasks.task import ONE_ASSIGNEE, PRIORITIES, EncodedTask, task_id, uuid_or_none
-from app.rpc import AgentRequest, Context, changes, given, operation
+from app.operations.tasks.task import ONE_ASSIGNEE, PRIORITIES, Task, task_id, uuid_or_none
+from app.rpc import AgentWrite, Context, Outcome, Step, changes, given, operation
 from app.types import Id, Markdown, TaskPriority, TaskStatus, Title, Version, When, trimmed_title
 
 
-class UpdateTask(AgentRequest):
+class UpdateTask(AgentWrite):
     """The fields to change. An absent field stays as it is; null clears it where that makes sense."""
 
     rules: ClassVar = ONE_ASSIGNEE
@@ -34,6 +36,7 @@ class UpdateTask(AgentRequest):
     version: Annotated[
         Version, Meta(description="The version you read. If the task has moved on you get a 409.")
     ]
+    on_conflict: OnConflict = UNSET
     title: Annotated[
         Title | None | UnsetType, Meta(description="New title, 1 to 500 characters after trimming.")
     ] = UNSET
@@ -73,6 +76,7 @@ class UpdateTask(AgentRequest):
 
 @operation(
     scope="task-write",
+    carries_key=True,
     errors=(
         InvalidInput,
         TaskNotFound,
@@ -81,19 +85,29 @@ class UpdateTask(AgentRequest):
         IdentityNotFound,
         ChannelNotFound,
         ChannelNotMember,
+        ChannelArchived,
         ParentCycle,
         *FENCE_ERRORS,
         Contended,
     ),
+    core=Step(
+        50,
+        "Claim a task by assigning it to your own id with status in_progress, then keep it true. On a conflict "
+        "merge your change into `details.current` and send it with that version; never resend it unchanged.",
+    ),
+    destructive=True,
+    idempotent=True,
 )
-async def update_task(ctx: Context, req: UpdateTask) -> EncodedTask:
+async def update_task(ctx: Context, req: UpdateTask) -> Outcome[Task]:
     """Change fields of a task, under the version you read.
 
-    Read the task, then send your changes with its `version`. If someone changed it in between you get a 409 with
-    the task as it is now in `details.current`: merge and send again. To claim a task, assign it to yourself. An
-    update that changes nothing keeps the version.
+    Read the task, then send your changes with its `version`. If someone changed it in between you get a 409 that
+    says what they changed, with the task as it is now in `details.current`: merge and send again. With
+    `onConflict: "merge"` a change is applied all the same if nobody touched its fields; the answer then has the
+    header `Baton-Merged-From` with your version. To claim a task, assign it to yourself. An update that changes
+    nothing keeps the version.
     """
-    changed = await change(
+    return await change(
         ctx,
         task_id=await task_id(ctx, req.task_id),
         sent_task_id=req.task_id,
@@ -101,6 +115,7 @@ async def update_task(ctx: Context, req: UpdateTask) -> EncodedTask:
         kind="updated",
         version=req.version,
         run_id=under_run(req.run_id),
+        merge=req.on_conflict == "merge",
         changes={
             **changes(req, "title", "description", "status"),
             **ranked(req.priority),
@@ -110,7 +125,6 @@ async def update_task(ctx: Context, req: UpdateTask) -> EncodedTask:
             **await under(ctx, req.parent_task_id),
         },
     )
-    return changed.task if isinstance(changed, Unchanged) else changed
 
 
 def ranked(priority: TaskPriority | None | UnsetType) -> dict[str, object]:

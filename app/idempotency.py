@@ -1,0 +1,249 @@
+"""Retries that never repeat an effect.
+
+A caller puts a key of its own choice on a call that changes something. The key is stored with the answer, in the
+commit of the effect, so there is never one without the other: not after a crash, not across processes, not when
+two of the same arrive at once. Whoever sends the same request with the same key again gets the first answer.
+
+An operation comes by its key in one of two ways:
+
+    carries_key   Its one writing statement stores the key, with `KEPT` after the effect and `NOT_KEPT` before it. The
+                  item carries `keep`. It stays one statement, batched with others, and costs one more insert.
+    otherwise     The pipeline wraps it into a transaction: take the key's lock, look, run it, store the answer.
+
+Two of the same at once: in a transaction the second waits for the lock; in a statement both may get as far as the
+insert, where the unique index makes the second wait for the first. If the first commits, the second is undone
+whole by `Duplicate`; if it fails, the second goes on. Either way it is bounded by the statement time-out.
+
+An answer without an effect (nothing to change, or a refusal) is stored by a statement of its own, once it is known.
+A refusal of the input (400) and a failure of ours (5xx) are never stored: the same key may be used again.
+"""
+
+import hashlib
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+import msgspec
+from msgspec import UnsetType
+
+from app.clock import timestamp
+from app.db import Database, Duplicate, Encoded, Query, Transaction
+from app.db.encoded import as_json
+from app.errors import (
+    ApiError,
+    Conflict,
+    IdempotencyKeyReused,
+    InvalidInput,
+    NotFound,
+    PermissionDenied,
+)
+
+KEY_CHARACTERS_MAX: Final = 255
+CONSTRAINT: Final = "idempotency_keys_pkey"
+
+
+class Keep(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """What is known of a keyed call before it runs: the part of a batch item that makes a statement store it."""
+
+    key: str
+    operation: str
+    fingerprint: str  # SHA-256 of operation and body, in hexadecimal
+    answered_at: str  # `meta.timestamp` of the first answer, so that a repetition can say the same
+    scope: str | None = None  # what the API key needed
+
+
+class KeptRow(msgspec.Struct):
+    """A key with its answer."""
+
+    operation: str
+    scope: str | None
+    fingerprint: str
+    status: int
+    error: str | None
+    answer: Encoded[Any]  # Any: whatever the operation answered with
+    merged_from: int | None
+    request_id: str
+    answered_at: str
+
+
+class Nothing(msgspec.Struct):
+    """A row that says only that the statement ran."""
+
+    done: bool
+
+
+class Repeated(Exception):
+    """The key was used before; what was answered then is in the table."""
+
+
+# For statements that carry the key. `e` is the item as it came; `i` has `keep`, `workspace_id` and `actor_id`;
+# `answered` is a CTE with a row per call that took effect and has a key: workspace_id, actor_id, request_id, keep,
+# answer (json), merged_from.
+
+# Held from before the first effect until the commit, so that get-request-outcome can tell a call that is under way.
+# Shared: it keeps no statement waiting, and so cannot bring two batches into each other's way.
+UNDER_WAY: Final = """
+        CASE WHEN e ? 'keep' THEN pg_advisory_xact_lock_shared(
+             hashtextextended((e->>'workspaceId') || ' ' || (e->>'actorId') || ' ' || (e->'keep'->>'key'), 0)) END"""
+
+NOT_KEPT: Final = """(
+        i.keep IS NULL OR NOT EXISTS (
+            SELECT FROM idempotency_keys k
+             WHERE k.workspace_id = i.workspace_id AND k.identity_id = i.actor_id AND k.key = i.keep->>'key'))"""
+
+KEPT: Final = """
+    kept AS (
+        INSERT INTO idempotency_keys (workspace_id, identity_id, key, operation, scope, fingerprint, status, answer,
+                                      merged_from, request_id, answered_at)
+        SELECT workspace_id, actor_id, keep->>'key', keep->>'operation', keep->>'scope',
+               decode(keep->>'fingerprint', 'hex'), 200, answer, merged_from, request_id, keep->>'answeredAt'
+          FROM answered
+    )"""
+
+_COLUMNS: Final = """
+    operation, scope, encode(fingerprint, 'hex'), status, error, answer, merged_from, request_id, answered_at"""
+
+FIND = Query(
+    KeptRow,
+    f"""
+    SELECT {_COLUMNS}
+      FROM idempotency_keys
+     WHERE workspace_id = %(workspace_id)s::uuid AND identity_id = %(identity_id)s::uuid AND key = %(key)s::text
+    """,
+    pipelined=True,
+)
+
+KEEP = Query(
+    KeptRow,
+    f"""
+    INSERT INTO idempotency_keys (workspace_id, identity_id, key, operation, scope, fingerprint, status, error, answer,
+                                  merged_from, request_id, answered_at)
+    VALUES (%(workspace_id)s::uuid, %(identity_id)s::uuid, %(key)s::text, %(operation)s::text, %(scope)s::text,
+            decode(%(fingerprint)s::text, 'hex'), %(status)s::int, %(error)s::text, %(answer)s::text::json,
+            %(merged_from)s::int, %(request_id)s::text, %(answered_at)s::text)
+    ON CONFLICT DO NOTHING
+    RETURNING {_COLUMNS}
+    """,
+)
+
+# The lock of UNDER_WAY, for statements of one call.
+_LOCK: Final = """
+    hashtextextended(%(workspace_id)s::text || ' ' || %(identity_id)s::text || ' ' || %(key)s::text, 0)"""
+
+# Held until the transaction ends: of two calls with one key only one runs at a time.
+LOCK = Query(Nothing, f"SELECT true FROM (SELECT pg_advisory_xact_lock({_LOCK})) AS taken")
+
+# Whether nobody holds it. If so it is held for no longer than this statement takes.
+IS_FREE = Query(Nothing, f"SELECT pg_try_advisory_xact_lock({_LOCK})")
+
+_encode: Final = msgspec.json.Encoder(enc_hook=as_json).encode
+_ERRORS: Final[dict[int, type[ApiError]]] = {403: PermissionDenied, 404: NotFound, 409: Conflict}
+
+
+class Identity(NamedTuple):
+    """Whose key it is."""
+
+    workspace_id: UUID
+    identity_id: UUID
+
+
+def key_of(header: str | None, field: str | None | UnsetType) -> str | None:
+    """The key a call came with, in its header or its body; None if it has none."""
+    if header is None:
+        return field or None
+    key = (
+        header[1:-1] if len(header) > 1 and header[0] == header[-1] == '"' else header
+    )  # the draft standard quotes it
+    if not (1 <= len(key) <= KEY_CHARACTERS_MAX and key.isascii() and key.isprintable()):
+        message = (
+            f"The header `Idempotency-Key` must have 1 to {KEY_CHARACTERS_MAX} printable ASCII characters."
+        )
+        raise InvalidInput(message, field="Idempotency-Key")
+    if field and field != key:
+        message = "The header `Idempotency-Key` and the field `idempotencyKey` differ. Send one of them."
+        raise InvalidInput(message, field="idempotencyKey")
+    return key
+
+
+def keep(key: str, operation: str, scope: str | None, body: bytes) -> Keep:
+    """What to store of a call. Two bodies are the same request if they are the same JSON, whatever its layout."""
+    values = msgspec.json.decode(body or b"{}")
+    values.pop("idempotencyKey", None)
+    canonical = msgspec.json.encode([operation, values], order="sorted")
+    return Keep(
+        key=key,
+        operation=operation,
+        fingerprint=hashlib.sha256(canonical).hexdigest(),
+        answered_at=timestamp().decode(),
+        scope=scope,
+    )
+
+
+async def find(db: Database | Transaction, whose: Identity, key: str) -> KeptRow | None:
+    """What is stored under a key."""
+    return await db.one(FIND, **whose._asdict(), key=key)
+
+
+async def lock(tx: Transaction, whose: Identity, key: str) -> None:
+    """Wait for other transactions with this key, and keep them out until this one ends."""
+    await tx.one(LOCK, **whose._asdict(), key=key)
+
+
+async def is_under_way(db: Database | Transaction, whose: Identity, key: str) -> bool:
+    """Whether a statement or transaction with this key is running, in any process."""
+    row = await db.one(IS_FREE, **whose._asdict(), key=key)
+    return row is not None and not row.done
+
+
+async def store(
+    db: Database | Transaction,
+    whose: Identity,
+    kept: Keep,
+    request_id: str,
+    answer: object,
+    *,
+    error: ApiError | None = None,
+    merged_from: int | None = None,
+) -> KeptRow | None:
+    """Store an answer under its key, unless there is one already: then None."""
+    return await db.one(
+        KEEP,
+        **whose._asdict(),
+        key=kept.key,
+        operation=kept.operation,
+        scope=kept.scope,
+        fingerprint=kept.fingerprint,
+        status=200 if error is None else error.status,
+        error=None if error is None else type(error).__name__,
+        answer=_encode(answer).decode(),
+        merged_from=merged_from,
+        request_id=request_id,
+        answered_at=kept.answered_at,
+    )
+
+
+def is_final(error: ApiError) -> bool:
+    """Whether an error is an answer to keep: the call was understood, and refused for what it found."""
+    return isinstance(error, PermissionDenied | NotFound | Conflict)
+
+
+def is_duplicate(error: Duplicate) -> bool:
+    """Whether a write was undone because its key is stored already."""
+    return error.constraint == CONSTRAINT
+
+
+def error_of(row: KeptRow, declared: tuple[type[ApiError], ...]) -> ApiError | None:
+    """The error that was answered, as it was then; None if it was a success."""
+    if row.error is None:
+        return None
+    kind = next((e for e in declared if e.__name__ == row.error), _ERRORS.get(row.status, Conflict))
+    body = msgspec.json.decode(row.answer.raw, type=dict[str, msgspec.Raw])
+    details = msgspec.json.decode(body["details"], type=dict[str, msgspec.Raw]) if "details" in body else None
+    error = kind.__new__(kind)
+    ApiError.__init__(error, msgspec.json.decode(body["message"], type=str), details)
+    return error
+
+
+def check_same(row: KeptRow, kept: Keep) -> None:
+    """Refuse a key that was used for something else."""
+    if row.fingerprint != kept.fingerprint:
+        raise IdempotencyKeyReused(row.operation)

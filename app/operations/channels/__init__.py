@@ -1,0 +1,1 @@
+"""Channels: where people and agents talk, and who is in them."""

@@ -1,0 +1,312 @@
+"""Which channels there are and who is in them.
+
+get-channels, get-channel-members, list-channel-members and get-channel-manifest.
+"""
+
+from typing import Annotated, Final, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from app.db import Encoded, Query
+from app.errors import ChannelNotFound, ChannelNotMember, MemberNotFound
+from app.operations.channels.channel import CHANNEL_JSON, HALVING, Channel, ChannelKind, Role, readable
+from app.operations.tasks.task import uuid_or_none
+from app.rpc import AgentRequest, Answer, Context, Excerpt, Page, given, operation
+from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Cursor, Id, Limit, Timestamp
+
+CHANNELS_MAX: Final = 1000  # in one list, which has no pages in the contract; about 150 kB
+MANIFEST_MEMBERS_MAX: Final = 1000  # the same; get-channel-members pages through all
+
+FIRST_ID: Final = UUID(int=0)
+
+
+class ChannelMemberHuman(Answer, tag_field="type", tag="human"):
+    """A human in a channel."""
+
+    id: Annotated[str, Meta(description="The id.")]
+    name: Annotated[str, Meta(description="What to call them.")]
+    handle: Annotated[str, Meta(description="Address them as `@handle`.")]
+
+
+class ChannelMemberAgent(Answer, tag_field="type", tag="agent"):
+    """An agent in a channel."""
+
+    id: Annotated[str, Meta(description="The id.")]
+    name: Annotated[str, Meta(description="What to call it.")]
+    handle: Annotated[str, Meta(description="Address it as `@handle`.")]
+    agent_type: Annotated[str, Meta(description="local, cloud, team, or a word of its operator's own.")]
+
+
+class ChannelMembersPage(Answer):
+    """Some members of a channel."""
+
+    members: Annotated[list[ChannelMemberHuman | ChannelMemberAgent], Meta(description="The members, by id.")]
+    has_more: Annotated[bool, Meta(description="Whether there are more.")]
+    cursor: Annotated[
+        str | None, Meta(description="Send it as `after` to get the next page; null on the last one.")
+    ]
+
+
+class ChannelManifestMember(Answer):
+    """A member of a channel, in short."""
+
+    member_id: Annotated[str, Meta(description="The user or agent.")]
+    member_type: Annotated[Literal["human", "agent"], Meta(description="Which of the two.")]
+    joined_at: Annotated[Timestamp, Meta(description="Since when.")]
+
+
+class ChannelManifest(Answer):
+    """A channel at a glance."""
+
+    id: Annotated[str, Meta(description="Its id.")]
+    name: Annotated[str, Meta(description="Its name, without `#`.")]
+    purpose: Annotated[str | None, Meta(description="What it is for, in one line.")]
+    type: Annotated[ChannelKind, Meta(description="Who finds it: everyone, or only its members.")]
+    domain: Annotated[str | None, Meta(description="Always null here.")]
+    iris_enabled: Annotated[bool, Meta(description="Always false here: no assistant is built in.")]
+    members: Annotated[
+        list[ChannelManifestMember], Meta(description="Who is in it, in order of joining; at most 1,000.")
+    ]
+    recent_message_count: Annotated[int, Meta(description="How many messages the last 24 hours brought.")]
+
+
+class Membership(Answer):
+    """A member of a channel, and what they may do there."""
+
+    member_id: Annotated[str, Meta(description="The user or agent.")]
+    member_type: Annotated[Literal["human", "agent"], Meta(description="Which of the two.")]
+    handle: Annotated[str, Meta(description="Address them as `@handle`.")]
+    name: Annotated[str, Meta(description="What to call them.")]
+    role: Annotated[Role, Meta(description="A reader reads, a poster also writes, an admin also manages.")]
+    joined_at: Annotated[Timestamp, Meta(description="Since when.")]
+
+
+class ChannelRow(msgspec.Struct):
+    """A channel in a list."""
+
+    channel: Encoded[Channel]
+
+
+class MemberRow(msgspec.Struct):
+    """A member in a list."""
+
+    member: Encoded[ChannelMemberHuman | ChannelMemberAgent]
+    id: str
+
+
+class MembershipRow(msgspec.Struct):
+    """A member in a list, with the cursor that continues behind it."""
+
+    item: Encoded[Membership]
+    cursor: str
+
+
+class ManifestRow(msgspec.Struct):
+    """A channel at a glance, as JSON."""
+
+    manifest: Encoded[ChannelManifest]
+
+
+MY_CHANNELS = Query(
+    ChannelRow,
+    f"""
+    SELECT {CHANNEL_JSON}
+      FROM channels c
+      LEFT JOIN channel_members m
+        ON m.workspace_id = c.workspace_id AND m.channel_id = c.id AND m.identity_id = %(actor_id)s::uuid
+     WHERE c.workspace_id = %(workspace_id)s::uuid
+       AND (m.role IS NOT NULL OR (c.kind = 'public' AND %(joinable)s::boolean))
+       AND (c.archived_at IS NULL OR %(archived)s::boolean)
+     ORDER BY c.name
+     LIMIT %(limit)s::int
+    """,
+    pipelined=True,
+)
+
+_MEMBER_OF: Final = """
+      FROM channel_members me
+      JOIN channel_members m ON m.workspace_id = me.workspace_id AND m.channel_id = me.channel_id
+      JOIN identities a ON a.workspace_id = m.workspace_id AND a.id = m.identity_id
+     WHERE me.workspace_id = %(workspace_id)s::uuid AND me.channel_id = %(channel_id)s::uuid
+       AND me.identity_id = %(actor_id)s::uuid AND m.identity_id > %(after)s::uuid
+     ORDER BY m.identity_id
+     LIMIT %(limit)s::int"""
+
+MEMBERS = Query(
+    MemberRow,
+    f"""
+    SELECT CASE a.kind
+           WHEN 'user' THEN row_to_json((SELECT w FROM (SELECT 'human' AS type, a.id, a.name, a.handle) w))
+           ELSE row_to_json((SELECT w FROM (SELECT 'agent' AS type, a.id, a.name, a.handle, a.agent_type AS "agentType") w)) END,
+           a.id::text
+    {_MEMBER_OF}
+    """,
+    pipelined=True,
+)
+
+# The membership `m` of `a` as it goes out.
+MEMBERSHIP_JSON: Final = """
+    row_to_json((SELECT w FROM (SELECT
+        a.id AS "memberId", CASE a.kind WHEN 'user' THEN 'human' ELSE 'agent' END AS "memberType", a.handle, a.name,
+        m.role, to_char(m.joined_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "joinedAt") w))"""
+
+MEMBERSHIPS = Query(
+    MembershipRow,
+    f"""
+    SELECT {MEMBERSHIP_JSON}, a.id::text
+    {_MEMBER_OF}
+    """,
+    pipelined=True,
+)
+
+MANIFEST = Query(
+    ManifestRow,
+    f"""
+    WITH RECURSIVE found AS (
+        SELECT c.*, now() - interval '24 hours' AS moment
+          FROM channel_members me
+          JOIN channels c ON c.workspace_id = me.workspace_id AND c.id = me.channel_id
+         WHERE me.workspace_id = %(workspace_id)s::uuid AND me.channel_id = %(channel_id)s::uuid
+           AND me.identity_id = %(actor_id)s::uuid
+    ), {HALVING}
+    SELECT row_to_json((SELECT w FROM (SELECT
+               f.id, f.name, f.purpose, f.kind AS type, NULL AS domain, false AS "irisEnabled",
+               (SELECT coalesce(json_agg(l.member), '[]')
+                  FROM (SELECT json_build_object(
+                                   'memberId', m.identity_id,
+                                   'memberType', CASE a.kind WHEN 'user' THEN 'human' ELSE 'agent' END,
+                                   'joinedAt', to_char(m.joined_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) AS member
+                          FROM channel_members m
+                          JOIN identities a ON a.workspace_id = m.workspace_id AND a.id = m.identity_id
+                         WHERE m.workspace_id = f.workspace_id AND m.channel_id = f.id
+                         ORDER BY m.joined_at, m.identity_id
+                         LIMIT %(limit)s::int) l) AS members,
+               f.last_position - older.messages AS "recentMessageCount") w))
+      FROM found f CROSS JOIN older
+    """,
+    pipelined=True,
+)
+
+
+class GetChannels(AgentRequest):
+    """Which channels."""
+
+    include_public: Annotated[
+        bool, Meta(description="Also public channels that you are not in: join-channel opens them.")
+    ] = False
+    include_archived: Annotated[bool, Meta(description="Also archived channels, which can only be read.")] = (
+        False
+    )
+
+
+class GetChannelMembers(AgentRequest):
+    """Which members."""
+
+    channel_id: Annotated[Id, Meta(description="The channel.")]
+    limit: Annotated[
+        Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")
+    ] = UNSET
+    after: Annotated[
+        Id | None | UnsetType, Meta(description="Only members behind this one: `cursor` of the page before.")
+    ] = UNSET
+
+
+class GetChannelManifest(AgentRequest):
+    """Which channel."""
+
+    channel_id: Annotated[Id, Meta(description="The channel.")]
+
+
+class ListChannelMembers(AgentRequest):
+    """Which members."""
+
+    channel_id: Annotated[Id, Meta(description="The channel.")]
+    limit: Annotated[
+        Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")
+    ] = UNSET
+    cursor: Annotated[
+        Cursor | None | UnsetType, Meta(description="`meta.pagination.cursor` of the page before.")
+    ] = UNSET
+
+
+@operation(scope="channel-read", read_only=True)
+async def get_channels(ctx: Context, req: GetChannels) -> Encoded[list[Channel]]:
+    """List the channels you are a member of, by name.
+
+    Nothing can be read or said in a channel before joining it.
+    """
+    rows = await ctx.db.all(
+        MY_CHANNELS,
+        workspace_id=ctx.actor.workspace_id,
+        actor_id=ctx.actor.id,
+        joinable=req.include_public,
+        archived=req.include_archived,
+        limit=CHANNELS_MAX,
+    )
+    return Encoded(b"[%b]" % b",".join([row.channel.raw for row in rows]))
+
+
+@operation(scope="channel-read", read_only=True, errors=(ChannelNotFound, ChannelNotMember, MemberNotFound))
+async def get_channel_members(ctx: Context, req: GetChannelMembers) -> Excerpt[ChannelMembersPage]:
+    """List the members of a channel with names and handles: whom you can address there as `@handle`.
+
+    Page with `after`.
+    """
+    channel = await readable(ctx, req.channel_id)
+    limit = min(given(req.limit) or PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX)
+    after = given(req.after)
+    if (last := uuid_or_none(after) if after else FIRST_ID) is None:
+        raise MemberNotFound(str(after), field="after")
+    rows = await ctx.db.all(
+        MEMBERS,
+        workspace_id=ctx.actor.workspace_id,
+        actor_id=ctx.actor.id,
+        channel_id=channel.id,
+        after=last,
+        limit=limit + 1,
+    )
+    page = rows[:limit]
+    cursor = page[-1].id if len(rows) > limit else None
+    data = b'{"members":[%b],"hasMore":%b,"cursor":%b}' % (
+        b",".join([row.member.raw for row in page]),
+        b"true" if cursor else b"false",
+        msgspec.json.encode(cursor),
+    )
+    return Excerpt(Encoded(data), cursor is not None, cursor, None)
+
+
+@operation(scope="channel-read", read_only=True, errors=(ChannelNotFound, ChannelNotMember))
+async def get_channel_manifest(ctx: Context, req: GetChannelManifest) -> Encoded[ChannelManifest]:
+    """See a channel at a glance: what it is for, who is in it, and how busy it is."""
+    channel = await readable(ctx, req.channel_id)
+    row = await ctx.db.one(
+        MANIFEST,
+        workspace_id=ctx.actor.workspace_id,
+        actor_id=ctx.actor.id,
+        channel_id=channel.id,
+        limit=MANIFEST_MEMBERS_MAX,
+    )
+    if row is None:  # removed from it between the two statements
+        raise ChannelNotMember(str(channel.id))
+    return row.manifest
+
+
+@operation(scope="channel-read", read_only=True, errors=(ChannelNotFound, ChannelNotMember))
+async def list_channel_members(ctx: Context, req: ListChannelMembers) -> Page[Membership]:
+    """List the members of a channel with their roles.
+
+    Page with `cursor`.
+    """
+    channel = await readable(ctx, req.channel_id)
+    limit = min(given(req.limit) or PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX)
+    rows = await ctx.db.all(
+        MEMBERSHIPS,
+        workspace_id=ctx.actor.workspace_id,
+        actor_id=ctx.actor.id,
+        channel_id=channel.id,
+        after=given(req.cursor) or str(FIRST_ID),
+        limit=limit + 1,
+    )
+    return Page[Membership].cut(rows, limit)

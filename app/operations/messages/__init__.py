@@ -1,0 +1,1 @@
+"""Messages: what was said in channels, and what waits for an answer."""

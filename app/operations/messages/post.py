@@ -1,0 +1,126 @@
+"""post-message: send-message in the dialect of the SDK family."""
+
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from app.db import Encoded, Query
+from app.errors import (
+    ChannelArchived,
+    ChannelNotFound,
+    ChannelNotMember,
+    IdentityNotFound,
+    InvalidInput,
+    MessageNotFound,
+)
+from app.operations.mentions import GivenMention, addressed
+from app.operations.messages.message import IN_WINDOW, MessageOutput
+from app.operations.messages.say import POST, say
+from app.operations.tasks.task import uuid_or_none
+from app.rpc import Context, SdkRequest, given, operation
+from app.types import MENTIONS_MAX, NO_NUL, Id, Markdown
+
+METADATA_BYTES_MAX: Final = 4096  # the contract's number
+KIND_CHARACTERS_MAX: Final = 64
+ARTIFACTS_MAX: Final = 20
+
+
+class Found(msgspec.Struct):
+    """A message that the caller can read."""
+
+    id: str
+
+
+READABLE = Query(
+    Found,
+    f"""
+    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
+    SELECT m.id::text
+      FROM i
+      JOIN messages m ON m.workspace_id = i.workspace_id AND m.id = ANY(%(ids)s::uuid[]) AND {IN_WINDOW}
+      JOIN channel_members p ON p.workspace_id = m.workspace_id AND p.identity_id = i.actor_id AND p.channel_id = m.channel_id
+    """,
+    pipelined=True,
+)
+
+
+class PostMessage(SdkRequest):
+    """A message."""
+
+    channel_id: Annotated[Id, Meta(description="The channel to say it in.")]
+    content: Annotated[
+        Markdown,
+        Meta(min_length=1, description="What to say, in markdown. `@handle` outside code addresses someone."),
+    ]
+    kind: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=KIND_CHARACTERS_MAX, extra_json_schema=NO_NUL)],
+        Meta(description="What you call this kind of message: `text` unless told."),
+    ] = "text"
+    parent_message_id: Annotated[
+        Id | None | UnsetType,
+        Meta(description="The message to reply to; a reply to a reply joins the same thread."),
+    ] = UNSET
+    mention_identity_ids: Annotated[
+        Annotated[list[Id], Meta(max_length=MENTIONS_MAX)] | None | UnsetType,
+        Meta(description="Users and agents to address besides those the text names; at most 20 in all."),
+    ] = UNSET
+    reference_artifact_ids: Annotated[
+        Annotated[list[Id], Meta(max_length=ARTIFACTS_MAX)] | None | UnsetType,
+        Meta(description="Messages made with create-artifact that this one speaks of; kept in its metadata."),
+    ] = UNSET
+    metadata: Annotated[
+        dict[str, Any] | None | UnsetType,  # Any: what machines put there is theirs
+        Meta(description="What machines are to know of it: an object of at most 4,096 bytes as JSON."),
+    ] = UNSET
+
+
+@operation(
+    scope="channel-write",
+    errors=(
+        InvalidInput,
+        ChannelNotFound,
+        ChannelNotMember,
+        ChannelArchived,
+        MessageNotFound,
+        IdentityNotFound,
+    ),
+    path="post",
+    status=201,
+)
+async def post_message(ctx: Context, req: PostMessage) -> Encoded[MessageOutput]:
+    """Say something in a channel that you are a member of.
+
+    The same as send-message, in snake_case and with metadata of your own.
+    """
+    metadata = given(req.metadata) or {}
+    if artifacts := given(req.reference_artifact_ids):
+        metadata = {**metadata, "reference_artifact_ids": await _readable(ctx, artifacts)}
+    if (size := len(msgspec.json.encode(metadata))) > METADATA_BYTES_MAX:
+        message = f"`metadata` has at most {METADATA_BYTES_MAX} bytes as JSON; this has {size}. Share it as an artifact."
+        raise InvalidInput(message, field="metadata")
+    mentions = [GivenMention(id=id) for id in given(req.mention_identity_ids) or ()]
+    row = await say(
+        ctx,
+        POST,
+        req.content,
+        channel_id=req.channel_id,
+        thread_id=given(req.parent_message_id),
+        kind=req.kind,
+        metadata=metadata,
+        mentions=await addressed(ctx, req.content, mentions, field="mention_identity_ids"),
+        fields=("channel_id", "parent_message_id"),
+    )
+    return row.message
+
+
+async def _readable(ctx: Context, sent: list[str]) -> list[str]:
+    """The ids of messages as we write them; MessageNotFound names the first that the caller cannot read."""
+    ids = [str(uuid_or_none(id)) for id in sent]
+    asked = [id for id in ids if id != "None"]
+    rows = await ctx.db.all(READABLE, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, ids=asked)
+    known = {row.id for row in rows}
+    for id, as_sent in zip(ids, sent, strict=True):
+        if id not in known:
+            raise MessageNotFound(as_sent, field="reference_artifact_ids")
+    return ids

@@ -1,0 +1,122 @@
+"""Saying something in a channel: the one statement behind send-message, create-artifact and post-message."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from app.db import BatchQuery, Encoded
+from app.errors import ChannelNotFound, MessageNotFound
+from app.ids import new_id
+from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
+from app.operations.mentions import Addressed
+from app.operations.messages.message import (
+    IN_WINDOW,
+    MESSAGE_JSON,
+    OUTPUT_JSON,
+    POSTED,
+    SPOKEN,
+    Message,
+    MessageOutput,
+)
+from app.operations.tasks.task import uuid_or_none
+from app.rpc import Context
+
+R = TypeVar("R", bound=msgspec.Struct)
+
+
+class MessageRow(msgspec.Struct):
+    """A message just written."""
+
+    ord: int
+    message: Encoded[Message]
+
+
+class OutputRow(msgspec.Struct):
+    """The same for the SDK family."""
+
+    ord: int
+    message: Encoded[MessageOutput]
+
+
+SAID: Final = f"""
+    WITH i AS MATERIALIZED (
+        SELECT (e->>'ord')::int          AS ord,
+               (e->>'workspaceId')::uuid AS workspace_id,
+               (e->>'actorId')::uuid     AS actor_id,
+               e->>'actorKind'           AS actor_kind,
+               (e->>'channelId')::uuid   AS channel_id,
+               (e->>'threadId')::uuid    AS thread_id,
+               (e->>'id')::uuid          AS id,
+               e->>'kind'                AS kind,
+               e->>'content'             AS content,
+               e->'metadata'             AS metadata,
+               e->'mentions'             AS mentions
+          FROM jsonb_array_elements(%(items)s::jsonb) AS e
+    ), said AS (
+        SELECT i.ord, i.workspace_id, i.channel_id, i.id,
+               coalesce(m.parent_id, m.id) AS parent_id,  -- a reply to a reply belongs to the same thread
+               i.actor_id AS sender_id, CASE i.actor_kind WHEN 'user' THEN 'human' ELSE 'agent' END AS sender_type,
+               i.kind, i.content, i.metadata, i.mentions
+          FROM i
+          LEFT JOIN messages m
+            ON m.workspace_id = i.workspace_id AND m.id = i.thread_id AND m.channel_id = i.channel_id AND {IN_WINDOW}
+         WHERE {CHANNEL_OPEN} AND (i.thread_id IS NULL OR m.id IS NOT NULL)
+    ), {POSTED}, {SPOKEN}"""
+
+SEND = BatchQuery(
+    MessageRow,
+    f"""{SAID}
+    SELECT s.ord, {MESSAGE_JSON}
+      FROM posted m
+      JOIN said s ON s.workspace_id = m.workspace_id AND s.id = m.id""",
+)
+
+POST = BatchQuery(
+    OutputRow,
+    f"""{SAID}
+    SELECT s.ord, {OUTPUT_JSON}
+      FROM posted m
+      JOIN said s ON s.workspace_id = m.workspace_id AND s.id = m.id""",
+)
+
+
+async def say(
+    ctx: Context,
+    statement: BatchQuery[R],
+    content: str,
+    *,
+    channel_id: str,
+    thread_id: str | None = None,
+    kind: str = "text",
+    metadata: Mapping[str, Any] | None = None,  # Any: what machines put there is theirs
+    mentions: Sequence[Addressed] = (),
+    fields: tuple[str, str] = ("channelId", "threadId"),
+) -> R:
+    """Say something as the caller, and answer with the statement's row; or raise what stands in the way.
+
+    `fields` is what the request calls the channel and the thread, for errors.
+    """
+    channel_field, thread_field = fields
+    if (channel := uuid_or_none(channel_id)) is None:
+        raise ChannelNotFound(channel_id, field=channel_field)
+    if (thread := uuid_or_none(thread_id) if thread_id else None) is None and thread_id:
+        raise MessageNotFound(thread_id, field=thread_field)
+    item = {
+        **ctx.who,
+        "channelId": channel,
+        "threadId": thread,
+        "id": new_id(),
+        "kind": kind,
+        "content": content,
+        "metadata": metadata or {},
+        "mentions": [someone.id for someone in mentions],
+    }
+    if (row := await ctx.db.write(statement, item)) is not None:
+        return row
+    await refuse_posting(ctx, channel_id, field=channel_field)
+    if thread_id:
+        raise MessageNotFound(thread_id, field=thread_field)
+    raise ChannelNotFound(
+        channel_id, field=channel_field
+    )  # it was closed and opened again between the statements

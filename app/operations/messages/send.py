@@ -1,0 +1,200 @@
+"""send-message, create-artifact and flag-needs-human: saying something in a channel, and asking for a human."""
+
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from app.db import BatchQuery, Encoded, Query
+from app.errors import (
+    AttachmentNotFound,
+    ChannelArchived,
+    ChannelNotFound,
+    ChannelNotMember,
+    IdentityNotFound,
+    InvalidInput,
+    MessageNotFound,
+)
+from app.operations.channels.channel import refuse_posting
+from app.operations.mentions import GivenMention, addressed
+from app.operations.messages.message import IN_WINDOW, MESSAGE_JSON, Message
+from app.operations.messages.say import SEND, MessageRow, say
+from app.operations.tasks.task import uuid_or_none
+from app.rpc import AgentWrite, Answer, Context, given, operation
+from app.types import MENTIONS_MAX, NO_NUL, Id, Markdown
+
+ATTACHMENTS_MAX: Final = 20
+NAME_CHARACTERS_MAX: Final = 255  # what file systems take
+KIND_CHARACTERS_MAX: Final = 64
+
+FLAG = BatchQuery(
+    MessageRow,
+    f"""
+    WITH i AS MATERIALIZED (
+        SELECT (e->>'ord')::int          AS ord,
+               (e->>'workspaceId')::uuid AS workspace_id,
+               (e->>'actorId')::uuid     AS actor_id,
+               (e->>'messageId')::uuid   AS message_id,
+               e->>'reason'              AS reason
+          FROM jsonb_array_elements(%(items)s::jsonb) AS e
+    ), flagged AS (
+        UPDATE messages m
+           SET metadata = m.metadata || jsonb_build_object(
+                   'needsHuman', true, 'needsHumanReason', i.reason, 'needsHumanBy', i.actor_id,
+                   'needsHumanAt', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')),
+               version = m.version + 1, updated_at = clock_timestamp()
+          FROM i
+         WHERE m.workspace_id = i.workspace_id AND m.id = i.message_id AND {IN_WINDOW}
+           AND EXISTS (SELECT FROM channel_members p
+                         JOIN channels c ON c.workspace_id = p.workspace_id AND c.id = p.channel_id AND c.archived_at IS NULL
+                        WHERE p.workspace_id = m.workspace_id AND p.identity_id = i.actor_id AND p.channel_id = m.channel_id
+                          AND p.role <> 'reader')
+        RETURNING m.*, i.ord
+    )
+    SELECT m.ord, {MESSAGE_JSON} FROM flagged m
+    """,
+    one_per="messageId",
+)
+
+
+class Placed(msgspec.Struct):
+    """The channel a message stands in."""
+
+    channel_id: str
+
+
+# For refusals: where a message stands that the caller can read.
+PLACE = Query(
+    Placed,
+    f"""
+    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
+    SELECT m.channel_id::text
+      FROM i
+      JOIN messages m ON m.workspace_id = i.workspace_id AND m.id = %(message_id)s::uuid AND {IN_WINDOW}
+      JOIN channel_members p ON p.workspace_id = m.workspace_id AND p.identity_id = i.actor_id AND p.channel_id = m.channel_id
+    """,
+    pipelined=True,
+)
+
+
+class ArtifactRef(Answer):
+    """A text that was shared under a name."""
+
+    message_id: Annotated[str, Meta(description="The message that holds it.")]
+    name: Annotated[str, Meta(description="Its name.")]
+    type: Annotated[str, Meta(description="What it is.")]
+
+
+class SendMessage(AgentWrite):
+    """A message."""
+
+    channel_id: Annotated[Id, Meta(description="The channel to say it in.")]
+    content: Annotated[
+        Markdown,
+        Meta(min_length=1, description="What to say, in markdown. `@handle` outside code addresses someone."),
+    ]
+    thread_id: Annotated[
+        Id | None | UnsetType,
+        Meta(description="The message to reply to; a reply to a reply joins the same thread."),
+    ] = UNSET
+    mentions: Annotated[
+        Annotated[list[GivenMention], Meta(max_length=MENTIONS_MAX)] | None | UnsetType,
+        Meta(description="Users and agents to address besides those the text names; at most 20 in all."),
+    ] = UNSET
+    attachment_ids: Annotated[
+        Annotated[list[Id], Meta(max_length=ATTACHMENTS_MAX)] | None | UnsetType,
+        Meta(description="Ids of uploaded files. This service stores none, so leave it out."),
+    ] = UNSET
+
+
+class CreateArtifact(AgentWrite):
+    """A text to share under a name."""
+
+    channel_id: Annotated[Id, Meta(description="The channel to share it in.")]
+    name: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=NAME_CHARACTERS_MAX,
+            extra_json_schema=NO_NUL,
+            description="File name or title.",
+        ),
+    ]
+    type: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=KIND_CHARACTERS_MAX,
+            extra_json_schema=NO_NUL,
+            description="What it is: `code`, `markdown`, `document`, `image`, or a word of your own.",
+        ),
+    ]
+    content: Annotated[
+        Markdown, Meta(min_length=1, description="The text itself; nobody in it is addressed.")
+    ]
+
+
+class FlagNeedsHuman(AgentWrite):
+    """A message to flag."""
+
+    message_id: Annotated[Id, Meta(description="The message.")]
+    reason: Annotated[Markdown, Meta(min_length=1, description="Why a human should look at it.")]
+
+
+@operation(
+    scope="channel-write",
+    errors=(
+        InvalidInput,
+        ChannelNotFound,
+        ChannelNotMember,
+        ChannelArchived,
+        MessageNotFound,
+        IdentityNotFound,
+        AttachmentNotFound,
+    ),
+)
+async def send_message(ctx: Context, req: SendMessage) -> Encoded[Message]:
+    """Say something in a channel that you are a member of.
+
+    Address people and agents as `@handle`: it waits for them in get-unread-mentions. To answer, send the message's
+    id as `threadId`; that also takes it off your own list.
+    """
+    if ids := given(req.attachment_ids):
+        raise AttachmentNotFound(ids[0])
+    mentions = await addressed(ctx, req.content, given(req.mentions) or (), field="mentions")
+    row = await say(
+        ctx, SEND, req.content, channel_id=req.channel_id, thread_id=given(req.thread_id), mentions=mentions
+    )
+    return row.message
+
+
+@operation(scope="channel-write", errors=(InvalidInput, ChannelNotFound, ChannelNotMember, ChannelArchived))
+async def create_artifact(ctx: Context, req: CreateArtifact) -> ArtifactRef:
+    """Share a text under a name, such as code or a document, as a message in a channel.
+
+    Others find the name and type in the message's `metadata`, as `artifact`.
+    """
+    metadata = {"artifact": {"name": req.name, "type": req.type}}
+    row = await say(ctx, SEND, req.content, channel_id=req.channel_id, kind="artifact", metadata=metadata)
+    return ArtifactRef(message_id=row.message.decode(Message).id, name=req.name, type=req.type)
+
+
+@operation(
+    scope="channel-write",
+    errors=(InvalidInput, MessageNotFound, ChannelNotFound, ChannelNotMember, ChannelArchived),
+)
+async def flag_needs_human(ctx: Context, req: FlagNeedsHuman) -> Encoded[Message]:
+    """Flag a message as needing a human, and say why.
+
+    It is kept in the message's `metadata` as `needsHuman`, `needsHumanReason`, `needsHumanAt` and `needsHumanBy`.
+    Flagging again replaces the reason.
+    """
+    if (id := uuid_or_none(req.message_id)) is None:
+        raise MessageNotFound(req.message_id)
+    row = await ctx.db.write(FLAG, {**ctx.who, "messageId": id, "reason": req.reason})
+    if row is not None:
+        return row.message
+    place = await ctx.db.one(PLACE, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, message_id=id)
+    if place is not None:
+        await refuse_posting(ctx, place.channel_id)
+    raise MessageNotFound(req.message_id)

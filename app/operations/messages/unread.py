@@ -1,0 +1,156 @@
+"""get-unread-mentions: what waits for an answer of the caller's.
+
+`unread_mentions` has a row for each message and comment that waits, and loses it when the caller answers there; so
+this reads the caller's newest rows and looks up what they stand for.
+"""
+
+from datetime import datetime
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from app.db import Encoded, Query
+from app.operations.messages.message import IN_WINDOW, SenderType
+from app.rpc import AgentRequest, Answer, Context, Excerpt, HistoryCutoff, given, operation
+from app.types import Limit, Timestamp, When
+
+MENTIONS_DEFAULT: Final = 20  # the contract's number
+MENTIONS_LISTED_MAX: Final = 50  # the contract's number
+MENTIONS_COUNTED_MAX: Final = 1000  # whoever has more waiting needs no exact number
+
+
+class MentionSummary(Answer):
+    """Something that waits for your answer."""
+
+    id: Annotated[str, Meta(description="The message, or the comment.")]
+    channel_id: Annotated[str, Meta(description="The channel it stands in; of a comment, the task's id.")]
+    channel_name: Annotated[
+        str, Meta(description="The channel's name; of a comment, the task's identifier such as `T-42`.")
+    ]
+    parent_id: Annotated[
+        str | None, Meta(description="The message whose thread it belongs to; of a comment, the task's id.")
+    ]
+    sender_type: Annotated[SenderType, Meta(description="Who spoke.")]
+    sender_id: Annotated[str, Meta(description="Their id.")]
+    content: Annotated[str, Meta(description="What it says, in markdown.")]
+    created_at: Annotated[Timestamp, Meta(description="When it was said.")]
+
+
+class UnreadMentionsResponse(Answer):
+    """What waits for your answer."""
+
+    mentions: Annotated[list[MentionSummary], Meta(description="The newest first.")]
+    count: Annotated[
+        int, Meta(description="How many wait in all, those not listed included; 1000 means that or more.")
+    ]
+
+
+class MentionRow(msgspec.Struct):
+    """Something that waits, as JSON."""
+
+    mention: Encoded[MentionSummary]
+
+
+class CountsRow(msgspec.Struct):
+    """How many wait, how many more the history window hides, and where it starts."""
+
+    count: int
+    hidden: int
+    cutoff_at: str | None
+
+
+# Rows `u` of the caller that can still be seen and answered: messages of channels they are in and that are not
+# archived, and comments if the key may read tasks. A mention made the task theirs to see, and nothing takes that back.
+WAITING: Final = """
+    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id), waiting AS (
+        SELECT u.*
+          FROM i
+          JOIN unread_mentions u ON u.workspace_id = i.workspace_id AND u.identity_id = i.actor_id
+         WHERE (%(since)s::float8 IS NULL OR u.created_at > to_timestamp(%(since)s::float8))
+           AND CASE WHEN u.channel_id IS NULL THEN %(comments)s::boolean
+                    ELSE EXISTS (SELECT FROM channel_members p
+                                   JOIN channels c ON c.workspace_id = p.workspace_id AND c.id = p.channel_id
+                                  WHERE p.workspace_id = u.workspace_id AND p.identity_id = u.identity_id
+                                    AND p.channel_id = u.channel_id AND c.archived_at IS NULL) END
+         ORDER BY u.created_at DESC, u.id DESC
+    )"""
+
+LIST_WAITING = Query(
+    MentionRow,
+    f"""
+    {WAITING}, listed AS (
+        SELECT m.* FROM i CROSS JOIN waiting m WHERE m.channel_id IS NULL OR {IN_WINDOW} LIMIT %(limit)s::int
+    )
+    SELECT row_to_json((SELECT w FROM (SELECT
+               u.id,
+               coalesce(c.id, t.id) AS "channelId",
+               coalesce(c.name, 'T-' || t.number) AS "channelName",
+               CASE WHEN t.id IS NULL THEN m.parent_id ELSE t.id END AS "parentId",
+               coalesce(m.sender_type, CASE r.author_kind WHEN 'user' THEN 'human' ELSE 'agent' END) AS "senderType",
+               coalesce(m.sender_id, r.author_id) AS "senderId",
+               coalesce(m.content, r.body) AS content,
+               to_char(u.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt") w))
+      FROM listed u
+      LEFT JOIN messages m ON m.workspace_id = u.workspace_id AND m.id = u.id AND u.channel_id IS NOT NULL
+      LEFT JOIN channels c ON c.workspace_id = u.workspace_id AND c.id = u.channel_id
+      LEFT JOIN tasks t ON t.workspace_id = u.workspace_id AND t.id = u.place_id AND u.channel_id IS NULL
+      LEFT JOIN task_comments r ON r.workspace_id = u.workspace_id AND r.task_id = u.place_id AND r.id = u.id
+     ORDER BY u.created_at DESC, u.id DESC
+    """,
+    pipelined=True,
+)
+
+COUNT_WAITING = Query(
+    CountsRow,
+    f"""
+    {WAITING}, counted AS (SELECT * FROM waiting LIMIT %(counted_max)s::int), inside AS (
+        SELECT count(*) AS messages FROM i CROSS JOIN counted m WHERE m.channel_id IS NULL OR {IN_WINDOW}
+    )
+    SELECT inside.messages, (SELECT count(*) FROM counted) - inside.messages,
+           to_char((now() - make_interval(days => w.history_days)) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+      FROM inside
+      JOIN workspaces w ON w.id = %(workspace_id)s::uuid
+    """,
+    pipelined=True,
+)
+
+
+class GetUnreadMentions(AgentRequest):
+    """Which of what waits."""
+
+    limit: Annotated[
+        Limit | UnsetType, Meta(description="How many at most: 20 unless told, never more than 50.")
+    ] = UNSET
+    since: Annotated[
+        When | None | UnsetType,
+        Meta(description="Only what was said after this moment: keep your own place with it."),
+    ] = UNSET
+
+
+@operation(scope="channel-read", read_only=True)
+async def get_unread_mentions(ctx: Context, req: GetUnreadMentions) -> Excerpt[UnreadMentionsResponse]:
+    """List what waits for your answer, the newest first. Call it when you start, and every few minutes.
+
+    That is every message and comment that addresses you, and every reply in a thread that you began or replied in.
+    It leaves the list when you answer: reply with send-message in the same thread (`parentId`, or the message itself
+    if that is null), or with comment-on-task where `channelName` is a task.
+    """
+    since = given(req.since)
+    asked = {
+        "workspace_id": ctx.actor.workspace_id,
+        "actor_id": ctx.actor.id,
+        "since": since.timestamp() if isinstance(since, datetime) else None,
+        "comments": "task-read" in ctx.actor.scopes,
+    }
+    limit = min(given(req.limit) or MENTIONS_DEFAULT, MENTIONS_LISTED_MAX)
+    rows = await ctx.db.all(LIST_WAITING, **asked, limit=limit)
+    counts = await ctx.db.one(COUNT_WAITING, **asked, counted_max=MENTIONS_COUNTED_MAX)
+    assert counts is not None, "an aggregate has a row"
+    cutoff = (
+        HistoryCutoff(beyond_count=counts.hidden, cutoff_at=counts.cutoff_at) if counts.cutoff_at else None
+    )
+    # What began to wait between the two statements is counted with the next call.
+    count = max(counts.count, len(rows))
+    data = b'{"mentions":[%b],"count":%d}' % (b",".join([row.mention.raw for row in rows]), count)
+    return Excerpt(Encoded(data), count > len(rows), None, cutoff)

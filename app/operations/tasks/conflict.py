@@ -1,0 +1,127 @@
+"""When a version has passed: what changed since, whether that is in the way, and what a caller is told of it.
+
+Everything is read from the log. An event has the version it made and its difference, `{"field": [from, to]}`, so
+the events above the version a caller read are exactly what they have not seen. A change is *mergeable* if none of
+these events touched a field that it writes. Whether the values happen to agree does not matter: two agents who
+both write `in_progress` both believe that they were first, and one is wrong.
+
+Fragments speak of `i`, the input with its `version` and the fields it `touches`, of `o`, the task as it is, and of
+`d`, the difference the change would make.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta, UnsetType
+
+from app.rpc import Answer
+from app.types import IdentityKind, Timestamp, Version
+
+VERSIONS_BACK_MAX: Final = (
+    1000  # of one task's log, read to explain or merge; who is further behind must read anew
+)
+
+AsRead: TypeAlias = Annotated[
+    Version | None | UnsetType,
+    Meta(
+        description="The version you read: if the task has moved on you get a 409. Left out, the task is taken as it is."
+    ),
+]
+OnConflict: TypeAlias = Annotated[
+    Literal["reject", "merge"] | None | UnsetType,
+    Meta(
+        description=(
+            "What to do if the task has moved on since your version. `reject`, unless told: answer 409. `merge`: apply "
+            "your change to the task as it is, if nobody has touched the same fields; else answer 409."
+        )
+    ),
+]
+
+
+class Author(Answer):
+    """Who did something."""
+
+    id: Annotated[str, Meta(description="The user or agent.")]
+    kind: Annotated[IdentityKind, Meta(description="Which of the two.")]
+    handle: Annotated[str, Meta(description="Its handle.")]
+
+
+class ChangedField(Answer):
+    """A field that was changed after the version you sent."""
+
+    field: Annotated[str, Meta(description="Its name.")]
+    was: Annotated[str | None, Meta(description="Its value in the version you sent.")] = msgspec.field(
+        name="from"
+    )
+    now: Annotated[str | None, Meta(description="Its value now.")] = msgspec.field(name="to")
+    version: Annotated[int, Meta(description="The version that changed it last.")]
+    by: Annotated[Author, Meta(description="Who changed it last.")]
+    at: Annotated[Timestamp, Meta(description="When.")]
+
+
+class OverlappingField(Answer):
+    """A field that you change and someone else has changed after the version you sent."""
+
+    field: Annotated[str, Meta(description="Its name.")]
+    yours: Annotated[str | None, Meta(description="The value you want.")]
+    theirs: Annotated[str | None, Meta(description="The value it has now.")]
+
+
+# Of one task's log at most 1000 versions are read to explain or to merge: who is further behind must read anew.
+
+# Whether a change may be applied to a task that has moved on. A version that has not been yet is no base for it.
+MERGEABLE: Final = """(
+        i.version < o.version AND i.version >= o.version - 1000
+        AND NOT EXISTS (
+            SELECT FROM task_events v
+             WHERE v.workspace_id = i.workspace_id AND v.task_id = i.task_id AND v.version > i.version
+               AND v.changes ?| i.touches))"""
+
+# What has changed since the caller's version, each field once: from the value it had then to the value it has now.
+_SINCE: Final = """(
+                SELECT DISTINCT ON (f.field)
+                       f.field, v.version, v.actor_id, v.created_at, f.change->1 AS becomes,
+                       first_value(f.change->0) OVER (PARTITION BY f.field ORDER BY v.version) AS was
+                  FROM task_events v
+                 CROSS JOIN LATERAL jsonb_each(v.changes) AS f (field, change)
+                 WHERE v.workspace_id = i.workspace_id AND v.task_id = i.task_id
+                   AND v.version > i.version AND v.version > o.version - 1000
+                 ORDER BY f.field, v.version DESC) c"""
+
+CHANGED_SINCE: Final = f"""(
+        SELECT coalesce(json_agg(json_build_object(
+                   'field', c.field, 'from', c.was, 'to', c.becomes, 'version', c.version,
+                   'by', json_build_object('id', a.id, 'kind', a.kind, 'handle', a.handle),
+                   'at', to_char(c.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
+                   ORDER BY c.version, c.field), '[]')
+          FROM {_SINCE}
+          JOIN identities a ON a.workspace_id = i.workspace_id AND a.id = c.actor_id)"""
+
+# Those of them that the caller writes too. `d.changes` says what it would change of the task as it is; a field that
+# is not in it has the wanted value already.
+OVERLAPPING: Final = f"""(
+        SELECT coalesce(json_agg(json_build_object(
+                   'field', c.field, 'theirs', c.becomes,
+                   'yours', CASE WHEN d.changes ? c.field THEN d.changes->c.field->1 ELSE c.becomes END)
+                   ORDER BY c.field), '[]')
+          FROM {_SINCE}
+         WHERE c.field = ANY(i.touches))"""
+
+_PAIR: Final = (
+    "assigneeUserId",
+    "assigneeAgentId",
+)  # one place with two names: whoever sets one clears the other
+_TOUCHES: Final[Mapping[str, tuple[str, ...]]] = {
+    "assigneeId": _PAIR,
+    "assigneeKind": _PAIR,
+    "unassign": _PAIR,
+}
+
+
+def touches(changes: Mapping[str, object]) -> str:
+    """The wire names of the fields that a change writes, as Postgres writes an array.
+
+    The stamps (startedAt, completedAt, cancelledAt) follow from the status, so `status` stands for them.
+    """
+    return f"{{{','.join(dict.fromkeys(name for key in changes for name in _TOUCHES.get(key, (key,))))}}}"

@@ -1,0 +1,260 @@
+"""list-task-history and list-my-activity: the log, read by task and by who did it.
+
+A page holds whatever was there when it was read. Entries never change and never move, so walking the pages shows
+each entry that was there when the walk began, once. What is added meanwhile stands before the newest; only a
+comment can still be added at a version that has been passed already, so to see what is new, read the newest first.
+"""
+
+from typing import Annotated, Final, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from app.db import Encoded, Query
+from app.errors import TaskNotFound, VersionNotFound
+from app.operations.tasks.comment import SEES_TASK
+from app.operations.tasks.conflict import Author
+from app.operations.tasks.task import TASK_JSON, VISIBLE, EncodedTask, task_id
+from app.rpc import AgentRequest, Answer, Context, Page, given, operation
+from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, VERSION_MAX, Id, Limit, Timestamp
+
+
+class FieldChange(Answer):
+    """How one field was changed."""
+
+    field: Annotated[str, Meta(description="Its name.")]
+    was: Annotated[str | None, Meta(description="Its value before.")] = msgspec.field(name="from")
+    now: Annotated[str | None, Meta(description="Its value after.")] = msgspec.field(name="to")
+
+
+class HistoryEntry(Answer):
+    """Something that happened to a task."""
+
+    kind: Annotated[
+        str,
+        Meta(
+            description=(
+                "`created`, `updated`, `completed`, `cancelled`, `blocked`, `released`, `commented`, `linked`, `unlinked`, "
+                "`claimed`, or how a claim ended: `run_completed`, `run_failed`, `run_released`, `run_expired`, "
+                "`run_force_released`."
+            )
+        ),
+    ]
+    version: Annotated[int, Meta(description="The task's version after it; a comment leaves it as it was.")]
+    by: Annotated[Author, Meta(description="Who did it.")]
+    at: Annotated[Timestamp, Meta(description="When.")]
+    request_id: Annotated[str, Meta(description="The request that did it: `meta.requestId` of its answer.")]
+    changes: Annotated[
+        list[FieldChange], Meta(description="What changed, field by field; none for a comment.")
+    ]
+    comment_id: Annotated[str | None, Meta(description="The comment, if it is one.")]
+    comment: Annotated[str | None, Meta(description="How the comment begins: its first 200 characters.")]
+
+
+class TaskName(Answer):
+    """A task, briefly."""
+
+    id: Annotated[str, Meta(description="Its id.")]
+    identifier: Annotated[str, Meta(description="`T-42`.")]
+    title: Annotated[str, Meta(description="Its title now.")]
+
+
+class Activity(HistoryEntry):
+    """Something that you did to a task."""
+
+    task: Annotated[TaskName, Meta(description="Which task.")]
+
+
+class HistoryRow(msgspec.Struct):
+    """An entry in a list, and the cursor that continues behind it."""
+
+    item: Encoded[HistoryEntry]
+    cursor: str
+
+
+class ActivityRow(msgspec.Struct):
+    """The same with its task."""
+
+    item: Encoded[Activity]
+    cursor: str
+
+
+class TaskAtRow(msgspec.Struct):
+    """A task as it is, and what differed at an earlier version."""
+
+    task: EncodedTask
+    version: int
+    then: dict[str, object]
+    updated_at: str | None  # None: it has not had that version
+
+
+_ENTRY: Final = """
+        e.kind, e.version, json_build_object('id', a.id, 'kind', a.kind, 'handle', a.handle) AS by,
+        to_char(e.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS at, e.request_id AS "requestId",
+        (SELECT coalesce(json_agg(json_build_object('field', f.field, 'from', f.change->0, 'to', f.change->1)
+                                  ORDER BY f.field), '[]')
+           FROM jsonb_each(e.changes) AS f (field, change)) AS changes,
+        c.id AS "commentId", left(c.body, 200) AS comment"""
+
+_NAMES: Final = """
+      JOIN identities a ON a.workspace_id = e.workspace_id AND a.id = e.actor_id
+      LEFT JOIN task_comments c ON c.workspace_id = e.workspace_id AND c.task_id = e.task_id AND c.id = e.subject_id"""
+
+OLDEST_FIRST = Query(
+    HistoryRow,
+    f"""
+    SELECT row_to_json((SELECT w FROM (SELECT {_ENTRY}) w)), e.version || '-' || e.subject_id
+      FROM task_events e
+      {_NAMES}
+     WHERE e.workspace_id = %(workspace_id)s::uuid AND e.task_id = %(task_id)s::uuid
+       AND (e.version, e.subject_id) > (%(version)s::int, %(subject_id)s::uuid)
+     ORDER BY e.version, e.subject_id
+     LIMIT %(limit)s::int
+    """,
+)
+
+NEWEST_FIRST = Query(
+    HistoryRow,
+    f"""
+    SELECT row_to_json((SELECT w FROM (SELECT {_ENTRY}) w)), e.version || '-' || e.subject_id
+      FROM task_events e
+      {_NAMES}
+     WHERE e.workspace_id = %(workspace_id)s::uuid AND e.task_id = %(task_id)s::uuid
+       AND (e.version, e.subject_id) < (%(version)s::int, %(subject_id)s::uuid)
+     ORDER BY e.version DESC, e.subject_id DESC
+     LIMIT %(limit)s::int
+    """,
+)
+
+MY_ACTIVITY = Query(
+    ActivityRow,
+    f"""
+    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
+    SELECT row_to_json((SELECT w FROM (SELECT {_ENTRY},
+               json_build_object('id', t.id, 'identifier', 'T-' || t.number, 'title', t.title) AS task) w)),
+           e.seq::text
+      FROM i
+      JOIN task_events e ON e.workspace_id = i.workspace_id AND e.actor_id = i.actor_id AND e.seq < %(before)s::bigint
+      {_NAMES}
+      JOIN tasks t ON t.workspace_id = e.workspace_id AND t.id = e.task_id
+     WHERE {VISIBLE}
+     ORDER BY e.seq DESC
+     LIMIT %(limit)s::int
+    """,
+)
+
+# A task now, and what each field that changed after a version was at that version: its value before the first change.
+TASK_AT = Query(
+    TaskAtRow,
+    f"""
+    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
+    SELECT {TASK_JSON}, t.version,
+           (SELECT coalesce(jsonb_object_agg(f.field, f.was), '{{}}')
+              FROM (SELECT DISTINCT ON (x.field) x.field, x.change->0 AS was
+                      FROM task_events e
+                     CROSS JOIN LATERAL jsonb_each(e.changes) AS x (field, change)
+                     WHERE e.workspace_id = t.workspace_id AND e.task_id = t.id AND e.version > %(version)s::int
+                     ORDER BY x.field, e.version) f),
+           (SELECT to_char(e.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+              FROM task_events e
+             WHERE e.workspace_id = t.workspace_id AND e.task_id = t.id AND e.version = %(version)s::int
+               AND e.subject_id = '00000000-0000-0000-0000-000000000000')
+      FROM i
+      JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = %(task_id)s::uuid
+     WHERE {VISIBLE}
+    """,
+)
+
+FIRST: Final = "0-00000000-0000-0000-0000-000000000000"
+LAST: Final = f"{VERSION_MAX}-ffffffff-ffff-ffff-ffff-ffffffffffff"
+SEQ_MAX: Final = 2**63 - 1  # what a Postgres bigint holds
+
+
+class ListTaskHistory(AgentRequest):
+    """Of which task, and how."""
+
+    task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
+    order: Annotated[
+        Literal["newest", "oldest"] | UnsetType,
+        Meta(description="Which entries come first: `newest` unless told."),
+    ] = UNSET
+    limit: Annotated[
+        Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")
+    ] = UNSET
+    cursor: Annotated[
+        Annotated[str, Meta(pattern="^[0-9]{1,9}-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", max_length=46)]
+        | None
+        | UnsetType,
+        Meta(description="`meta.pagination.cursor` of the page before, read in the same order."),
+    ] = UNSET
+
+
+class ListMyActivity(AgentRequest):
+    """How much of it."""
+
+    limit: Annotated[
+        Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")
+    ] = UNSET
+    cursor: Annotated[
+        Annotated[str, Meta(pattern="^[0-9]{1,18}$", max_length=18)] | None | UnsetType,
+        Meta(description="`meta.pagination.cursor` of the page before."),
+    ] = UNSET
+
+
+@operation(scope="task-read", read_only=True, errors=(TaskNotFound,))
+async def list_task_history(ctx: Context, req: ListTaskHistory) -> Page[HistoryEntry]:
+    """List what happened to a task: every change, who made it, and what it was before; comments too.
+
+    Newest first unless told. To see the whole task as it was at some version, use get-task with `atVersion`.
+    """
+    id = await task_id(ctx, req.task_id)
+    if not await ctx.db.one(
+        SEES_TASK, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, task_id=id
+    ):
+        raise TaskNotFound(req.task_id)
+    limit = min(given(req.limit) or PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX)
+    query, start = (OLDEST_FIRST, FIRST) if req.order == "oldest" else (NEWEST_FIRST, LAST)
+    version, _, subject_id = (given(req.cursor) or start).partition("-")
+    rows = await ctx.db.all(
+        query,
+        workspace_id=ctx.actor.workspace_id,
+        task_id=id,
+        version=int(version),
+        subject_id=subject_id,
+        limit=limit + 1,
+    )
+    return Page[HistoryEntry].cut(rows, limit)
+
+
+@operation(scope="task-read", read_only=True)
+async def list_my_activity(ctx: Context, req: ListMyActivity) -> Page[Activity]:
+    """List what you did to tasks, newest first.
+
+    For an agent that starts with an empty memory: what was I working on, and what have I done already? It holds
+    your own changes and comments, on tasks you can still see.
+    """
+    limit = min(given(req.limit) or PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX)
+    rows = await ctx.db.all(
+        MY_ACTIVITY,
+        workspace_id=ctx.actor.workspace_id,
+        actor_id=ctx.actor.id,
+        before=int(given(req.cursor) or SEQ_MAX),
+        limit=limit + 1,
+    )
+    return Page[Activity].cut(rows, limit)
+
+
+async def task_at(ctx: Context, task_id: UUID, version: int) -> EncodedTask | None:
+    """A task as it was at a version, worked back from what it is; None if the caller sees no such task."""
+    actor = ctx.actor
+    row = await ctx.db.one(
+        TASK_AT, workspace_id=actor.workspace_id, actor_id=actor.id, task_id=task_id, version=version
+    )
+    if row is None:
+        return None
+    if row.updated_at is None:
+        raise VersionNotFound(version=version, current_version=row.version)
+    now = msgspec.json.decode(row.task.raw, type=dict[str, object])
+    then = {field: was for field, was in row.then.items() if field in now}  # the log knows more than a task shows
+    return Encoded(msgspec.json.encode({**now, **then, "version": version, "updatedAt": row.updated_at}))

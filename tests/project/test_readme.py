@@ -1,0 +1,192 @@
+"""README.md says what is so: its snippets run, its table is the settings, and what it links to is there."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from app.config import Config
+from tests.conftest import Server
+from tests.installation import Installation
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def snippets(heading: str, language: str) -> list[str]:
+    """The code blocks of a language under a heading, up to the next."""
+    _, _, rest = README.partition(f" {heading}\n")
+    assert rest, f"README.md has no heading {heading}"
+    section = re.split(r"^#+ ", rest, maxsplit=1, flags=re.MULTILINE)[0]
+    return re.findall(rf"^```{language}\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    installation = Installation(tmp_path_factory.mktemp("readme") / "data")
+    yield installation
+    installation.remove()
+
+
+@pytest.fixture(scope="module")
+def server(installation: Installation) -> Iterator[Server]:
+    """A server after its first start."""
+    with installation.serving() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def key(server: Server) -> str:
+    """What the first start printed."""
+    [key] = set(re.findall(r"baton_sk_[\w-]+", server.output))
+    return key
+
+
+def execute(command: list[str], installation: Installation, snippet: str) -> str:
+    """Run a snippet, which must go well."""
+    environ = {"PATH": "/usr/bin:/bin:/usr/local/bin", **installation.settings}
+    done = subprocess.run(
+        [*command, snippet], cwd=ROOT, env=environ, capture_output=True, check=False, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on this machine")
+def test_the_first_session_with_curl_goes_as_written(
+    installation: Installation, server: Server, key: str
+) -> None:
+    [session] = snippets("A first session", "sh")
+    session = session.replace("http://127.0.0.1:8000", server.url).replace("baton_sk_...", key)
+    answers = [json.loads(line) for line in execute(["sh", "-euc"], installation, session).splitlines()]
+    assert len(answers) == session.count("\ncall ")
+    assert all(answer["success"] for answer in answers)
+    assert answers[-1]["data"]["identifier"] == "T-1"
+    assert answers[-1]["data"]["status"] == "done"
+
+
+def test_the_first_session_with_the_sdk_goes_as_written(
+    installation: Installation, server: Server, key: str
+) -> None:
+    [session] = snippets("A first session", "python")
+    session = session.replace("http://127.0.0.1:8000", server.url).replace("baton_sk_...", key)
+    execute([sys.executable, "-c"], installation, session)
+    listed = httpx.get(
+        f"{server.url}/v1/agent/list-my-tasks",
+        params={"status": "done"},
+        headers={"Authorization": f"Bearer {key}"},
+    )
+    assert [task["title"] for task in listed.json()["data"]] == ["Write the changelog"]
+
+
+def test_a_conflict_looks_as_written(server: Server, key: str) -> None:
+    [written] = snippets("How conflicts work", "json")
+    with httpx.Client(
+        base_url=f"{server.url}/v1/agent", headers={"Authorization": f"Bearer {key}"}
+    ) as client:
+        task = client.post("/create-task", json={"title": "Version 1"}).json()["data"]
+        for version in (1, 2, 3):
+            change = {"taskId": task["id"], "version": version, "title": f"Version {version + 1}"}
+            client.post("/update-task", json=change)
+        answer = client.post(
+            "/update-task", json={"taskId": task["id"], "version": 3, "title": "Late"}
+        ).json()
+    assert matches(answer, json.loads(written))
+
+
+def matches(actual: Any, written: Any) -> bool:
+    """Whether an answer holds what is written, where `…` stands for anything."""
+    if isinstance(written, dict):
+        return all(matches(actual[key], value) for key, value in written.items())
+    if isinstance(written, str):
+        return re.fullmatch(re.escape(written).replace("…", ".*"), actual) is not None
+    return actual == written
+
+
+def test_the_operators_commands_do_what_is_written(installation: Installation, server: Server) -> None:
+    [session] = snippets("Running it", "sh")
+    first_of_builder = "$(baton key list builder --workspace acme | sed -n 's/^prefix *//p' | head -n 1)"
+    session = session.replace(".venv/bin/python", sys.executable).replace(
+        "baton_sk_a1B2c3D4", first_of_builder
+    )
+    execute(["sh", "-euc"], installation, session)
+    keys = installation.ask("key", "list", "builder", "--workspace", "acme")
+    assert [key["state"] for key in keys] == ["revoked", "active"]
+    assert (
+        keys[0]["scopes"] == keys[1]["scopes"] == ["channel-read", "channel-write", "task-read", "task-write"]
+    )
+
+
+def test_the_table_of_settings_is_what_the_code_reads() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) ?\| (.*?) \|$", README, re.MULTILINE)
+    written = [(name, default.strip("`"), meaning) for name, default, meaning in rows]
+    assert written == [
+        (field.encode_name, plain(field.default), description(field.type))
+        for field in msgspec.structs.fields(Config)
+    ]
+
+
+def plain(default: object) -> str:
+    """A default as one would set it."""
+    match default:
+        case bool():
+            return str(default).lower()
+        case float():
+            return f"{default:g}"
+        case _:
+            return str(default)
+
+
+def description(annotation: object) -> str:
+    info = msgspec.inspect.type_info(annotation)
+    assert isinstance(info, msgspec.inspect.Metadata)
+    return (info.extra_json_schema or {})["description"]
+
+
+def test_the_owner_of_a_database_made_as_written_needs_no_more_rights(postgres: str) -> None:
+    [make] = snippets("On your own Postgres", "sql")
+    [limit] = snippets("Behind a connection pooler", "sql")
+    name = "baton_readme"
+    drop = f"DROP DATABASE IF EXISTS {name}; DROP ROLE IF EXISTS {name}"
+    with psycopg.connect(postgres, autocommit=True) as administrator:
+
+        def each(statements: str) -> None:
+            for statement in statements.split(";"):
+                if statement.strip():
+                    administrator.execute(statement.encode())
+
+        each(drop)
+        try:
+            each(re.sub(r"\bbaton\b", name, make + limit))
+            url = make_conninfo(postgres, dbname=name, user=name, password="secret")
+            installation = Installation(ROOT / "nowhere", DATABASE_URL=url)
+            assert installation.ask("schema", "apply") == {"version": 1, "applied": True}
+            installation.ask("workspace", "create", "acme")
+        finally:
+            each(drop)
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md"))]
+)
+def test_what_a_page_links_to_is_there(page: str) -> None:
+    text = (ROOT / page).read_text()
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
+        if not target.startswith("http"):
+            assert (ROOT / page).parent.joinpath(target).exists(), target
+
+
+def test_every_file_that_the_readme_names_is_there() -> None:
+    for path in re.findall(r"`((?:app|tests|docs|\.ci)/[\w./*-]*|schema\.sql)`", README):
+        assert list(ROOT.glob(path.rstrip("/"))), path
