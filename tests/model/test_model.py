@@ -12,7 +12,13 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from app import administration as admin
 from app.auth import Keys
@@ -106,7 +112,9 @@ class World:
             self.tasks.append(answer["data"]["id"])
         return self._said(call, answer, body[2]), body[1]
 
-    async def send(self, caller: int, operation: str, body: dict[str, Any]) -> tuple[int, bytes, dict[bytes, bytes]]:
+    async def send(
+        self, caller: int, operation: str, body: dict[str, Any]
+    ) -> tuple[int, bytes, dict[bytes, bytes]]:
         request_id = f"r{next(self._requests)}"
         context = Context(self._service.db, self.actors[caller], request_id)
         try:
@@ -142,20 +150,34 @@ class World:
             return ("comment", answer["data"]["body"])
         if answer["success"]:
             merged = headers.get(b"baton-merged-from")
-            return ("task", answer["data"]["version"], self.seen(answer["data"]), None if merged is None else int(merged))
+            return (
+                "task",
+                answer["data"]["version"],
+                self.seen(answer["data"]),
+                None if merged is None else int(merged),
+            )
         details = answer["error"].get("details", {})
         match details.get("reason"):
             case "version_conflict":
                 changed = {change["field"] for change in details["changed"]}
                 overlapping = {change["field"] for change in details["overlapping"]}
                 current = details["current"]
-                return ("conflict", current["version"], self.seen(current), details["mergeable"], changed, overlapping)
+                return (
+                    "conflict",
+                    current["version"],
+                    self.seen(current),
+                    details["mergeable"],
+                    changed,
+                    overlapping,
+                )
             case "idempotency_key_reused":
                 return ("key reused",)
             case "not_assigned":
                 return ("not assigned",)
             case _:
-                return ("not assignee",) if answer["error"]["code"] == "permission_denied" else ("error", answer)
+                return (
+                    ("not assignee",) if answer["error"]["code"] == "permission_denied" else ("error", answer)
+                )
 
     def seen(self, task: dict[str, Any]) -> dict[str, Any]:
         """A task as the model has it."""
@@ -290,9 +312,13 @@ def machine(service: Service) -> Callable[[], RuleBasedStateMachine]:
                 return Call(caller, operation, place, sent, version or task.version, merge, None, key)
             if operation == "release-task":
                 nobody = (("assigneeAgentId", None), ("assigneeUserId", None))
-                return Call(caller, operation, place, nobody, version, merge and version is not None, None, key)
+                return Call(
+                    caller, operation, place, nobody, version, merge and version is not None, None, key
+                )
             status = (("status", VERBS[operation]),)
-            return Call(caller, operation, place, status, version, merge and version is not None, comment, key)
+            return Call(
+                caller, operation, place, status, version, merge and version is not None, comment, key
+            )
 
     return Machine
 
