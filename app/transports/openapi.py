@@ -453,7 +453,7 @@ def _structs(given: tuple[type, ...]) -> Schema:
             }:  # the tag of a struct that is one of several, which msgspec adds by itself
                 field["description"] = "Which kind this is."
     by_name = {struct.__name__: struct for struct in structs}
-    tidy = {name: _tidied(schema, orders) for name, schema in schemas.items()}
+    tidy: Schema = {name: _tidied(schema, orders) for name, schema in schemas.items()}
     return {
         name: openapi_bare.body_schema(by_name[name], schema) if name in by_name else schema
         for name, schema in tidy.items()

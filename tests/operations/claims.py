@@ -41,5 +41,5 @@ async def kinds(caller: Caller, task: Any) -> list[tuple[str, str]]:
 async def until_waiting(workspace: World, count: int) -> None:
     """Return when so many callers wait for ready work."""
     async with asyncio.timeout(5):
-        while len(bell_of(workspace.db)._waiters) < count:
+        while len(bell_of(workspace.db)._waiters) < count:  # noqa: ASYNC110 - the bell tells nobody who waits for it
             await asyncio.sleep(0.01)

@@ -49,7 +49,7 @@ async def test_a_task_that_is_held_cannot_be_claimed_by_another(workspace: World
     claim = await bot(claim_task, task_id=task.id)
     with pytest.raises(NotClaimable) as refused:
         await rival(claim_task, task_id=task.id)
-    [obstacle] = refused.value.details["obstacles"]
+    [obstacle] = rival.decoded(refused.value).obstacles
     assert (obstacle.code, obstacle.holder.handle, obstacle.holder.run_id) == ("held", "bot", claim.run.id)
 
 

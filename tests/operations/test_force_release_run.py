@@ -23,6 +23,7 @@ async def test_an_operator_can_end_any_claim_and_nobody_else_can(workspace: Worl
     assert (await bot(get_task, task_id=task.id)).status == "todo"
     with pytest.raises(LeaseLost) as lost:
         await bot(heartbeat_run, run_id=claim.run.id)
+    assert lost.value.details is not None
     assert lost.value.details["endReason"] == "force_released"
     again = await bot(claim_task, task_id=task.id)
     assert again.previous_runs[0].handoff == "stuck"

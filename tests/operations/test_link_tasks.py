@@ -1,6 +1,7 @@
 """link-tasks: edges between tasks."""
 
 import asyncio
+import itertools
 
 import pytest
 
@@ -62,7 +63,7 @@ async def test_a_task_cannot_be_related_to_itself(workspace: World) -> None:
 async def test_a_circle_of_blockers_is_refused_however_long(workspace: World) -> None:
     bot = await workspace.agent()
     tasks = [await bot(create_task, title=str(n)) for n in range(4)]
-    for first, second in zip(tasks, tasks[1:], strict=False):
+    for first, second in itertools.pairwise(tasks):
         await bot(link_tasks, task_id=first.id, kind="blocks", other_task_id=second.id)
     with pytest.raises(RelationCycle):
         await bot(link_tasks, task_id=tasks[3].id, kind="blocks", other_task_id=tasks[0].id)
@@ -92,6 +93,7 @@ async def test_both_ends_must_be_visible_and_the_callers_to_change(
     a, b = [await bot(create_task, title=title, channel_id=channel) for title in "ab"]
     with pytest.raises(TaskNotFound) as hidden:
         await stranger(link_tasks, task_id=mine.id, kind="blocks", other_task_id=a.id)
+    assert hidden.value.details is not None
     assert hidden.value.details["field"] == "otherTaskId"
     with pytest.raises(TaskReadOnly):
         await reader(link_tasks, task_id=a.id, kind="blocks", other_task_id=b.id)

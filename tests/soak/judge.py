@@ -200,7 +200,7 @@ class _Judge:
             for task_id, entry in self._effects_of(call):
                 if entry["kind"] != "commented":
                     made_at[task_id, entry["version"]] = call.began_at
-        for task_id, moments in seen.items():
+        for moments in seen.values():
             moments.sort()
             highest = 0
             for index, (moment, version) in enumerate(moments):

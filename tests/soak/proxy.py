@@ -27,6 +27,8 @@ class Proxy:
     def __init__(self, seed: int, rate: float, kill: Callable[[], None]) -> None:
         self._random = random.Random(seed)
         self._kill = kill
+        self._server: asyncio.Server | None = None
+        self.url = ""  # from start on
         self.rate = rate
         self.upstream_port = 0
         self.faults: Counter[Fault] = Counter()
@@ -36,6 +38,7 @@ class Proxy:
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def stop(self) -> None:
+        assert self._server is not None
         self._server.close()
         await self._server.wait_closed()
 

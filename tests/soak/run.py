@@ -199,7 +199,7 @@ class _Caller:
 
     # What to want --------------------------------------------------------------------------------------
 
-    def _wish(self) -> Call:
+    def _wish(self) -> Call:  # noqa: PLR0911 - one for each kind of wish
         pick = self._random
         tasks = self._stage.tasks
         if len(tasks) < HOT_TASKS:
