@@ -25,6 +25,7 @@ GOOD: Final[dict[str, object]] = {
     "body": "x",
     "token": "x",
     "idempotencyKey": "x",
+    "name": "x",
     "runId": "019cadf1-2e40-7000-8000-000000000001",
     "otherTaskId": "T-1",
     "kind": "related",
