@@ -70,8 +70,8 @@ OPERATIONS: tuple[Operation, ...] = (
     join_channel,
     leave_channel,
     add_channel_member,
-    remove_channel_member,
     set_channel_member_role,
+    remove_channel_member,
     # messages
     send_message,
     get_messages,

@@ -134,6 +134,7 @@ T44: Final = replace(
     assignee_user_id=ADA,
 )
 CLAIMED: Final = replace(T42, version=2, status="in_progress", assignee_agent_id=SCOUT, started_at=MOMENT)
+FINISHED: Final = replace(CLAIMED, version=3, status="done", completed_at=MOMENT)
 _SCOUT: Final = Author(id=SCOUT, kind="agent", handle="scout")
 BLOCKED: Final = replace(T43, version=2, status="blocked")
 
@@ -333,7 +334,7 @@ EXAMPLES: Final[dict[str, Example]] = {
             slug="acme",
             created_at=MOMENT,
             member_count=1,
-            channel_count=1,
+            channel_count=2,
             agent_count=1,
         ),
     ),
@@ -470,7 +471,7 @@ EXAMPLES: Final[dict[str, Example]] = {
         ),
     ),
     "get-unread-mentions": Example(
-        {"limit": 10},
+        {"limit": 1},
         _excerpt(
             UnreadMentionsResponse(
                 mentions=[
@@ -485,8 +486,9 @@ EXAMPLES: Final[dict[str, Example]] = {
                         created_at=MOMENT,
                     )
                 ],
-                count=1,
-            )
+                count=4,
+            ),
+            has_more=True,
         ),
         by="ada",
     ),
@@ -522,7 +524,7 @@ EXAMPLES: Final[dict[str, Example]] = {
     ),
     "search-tasks": Example(
         {"query": '"signing keys"', "limit": 5},
-        _excerpt(SearchTasksResponse(tasks=[TaskSearchHit(task=T42, rank=0.66871977)])),
+        _excerpt(SearchTasksResponse(tasks=[TaskSearchHit(task=FINISHED, rank=0.99602604)])),
     ),
 }
 

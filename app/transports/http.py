@@ -109,7 +109,9 @@ class RpcEndpoint:
         ctx = Context(self._db, actor, request_id, None if key is None else key.decode("latin-1"))
         work = execute(op, ctx, body=body, query=scope["query_string"], placed=placed)
         if op.patience_seconds:
-            patience.reschedule(asyncio.get_running_loop().time() + self._timeout_seconds + op.patience_seconds)
+            patience.reschedule(
+                asyncio.get_running_loop().time() + self._timeout_seconds + op.patience_seconds
+            )
             work = _while_connected(work, receive)
         return op, await work
 

@@ -351,7 +351,10 @@ def _failures(op: Operation) -> Schema:
 
 def _shared_failures(operations: tuple[Operation, ...]) -> Schema:
     groups = [
-        (op.family, errors) for op in operations if op.family is not BARE for errors in _by_status(errors_of(op))
+        (op.family, errors)
+        for op in operations
+        if op.family is not BARE
+        for errors in _by_status(errors_of(op))
     ]
     return {
         name: _failure(errors, family) for family, errors in groups if (name := _shared_name(errors, family))
@@ -443,6 +446,12 @@ def _structs(given: tuple[type, ...]) -> Schema:
     for struct in structs:
         schemas[struct.__name__] = _merged(schemas[struct.__name__], _resolved(_rules(struct)))
     orders = {frozenset(values): list(values) for struct in structs for values in _literals(struct)}
+    for schema in schemas.values():
+        for field in schema.get("properties", {}).values():
+            if field.keys() == {
+                "enum"
+            }:  # the tag of a struct that is one of several, which msgspec adds by itself
+                field["description"] = "Which kind this is."
     by_name = {struct.__name__: struct for struct in structs}
     tidy = {name: _tidied(schema, orders) for name, schema in schemas.items()}
     return {

@@ -75,9 +75,7 @@ async def claimer(bot: Caller, world: World, told: Told, chance: random.Random) 
             assert [claim.run.id for claim in again] == [claim.run.id for claim in claims]
             told.fates["lost answer"] += 1
         for claim in claims:
-            fate = chance.choices(
-                ["done", "crash", "late", "fail", "release"], weights=[60, 12, 12, 8, 8]
-            )[0]
+            fate = chance.choices(["done", "crash", "late", "fail", "release"], weights=[60, 12, 12, 8, 8])[0]
             told.fates[fate] += 1
             await work(bot, world, told, claim, fate)
 
@@ -105,7 +103,9 @@ async def work(bot: Caller, world: World, told: Told, claim: Any, fate: str) -> 
     except LeaseLost:
         assert fate == "late"
         for late in (comment_on_task, complete_run):
-            fields = {"task_id": task_id, "body": text} if late is comment_on_task else {"complete_task": True}
+            fields = (
+                {"task_id": task_id, "body": text} if late is comment_on_task else {"complete_task": True}
+            )
             with pytest.raises(LeaseLost):
                 await bot(late, run_id=run_id, **fields)
         told.refused.add(text)
@@ -181,11 +181,15 @@ async def history_is_sound(world: World, told: Told) -> None:
                 done += event["changes"].get("status", [None, None])[1] == "done"
             elif event["kind"] == "commented":
                 body = comments[event["subject_id"]]
-                assert body.startswith("Parked") or body.split()[0] == holder, "written under a claim that was over"
+                assert body.startswith("Parked") or body.split()[0] == holder, (
+                    "written under a claim that was over"
+                )
         status = tasks[task_id]["status"]
         assert (done, holder, tasks[task_id]["run_id"]) == (int(status == "done"), None, None)
         if status == "blocked":
-            assert any(comments[e["subject_id"]].startswith("Parked") for e in events if e["kind"] == "commented")
+            assert any(
+                comments[e["subject_id"]].startswith("Parked") for e in events if e["kind"] == "commented"
+            )
     assert all(times == 1 for times in told.completed.values())
     assert set(told.completed) == {id for id, task in tasks.items() if task["status"] == "done"}
     assert told.written <= set(comments.values())

@@ -195,7 +195,9 @@ def bare_as_reader(op: Operation, **fields: object) -> Scenario:
         await workspace.join("builds", reader, role="reader")
         await author(create_task, title="x", channel_id=channel)
         run = await author(bare.create_task, kind="x", work_item_id="T-1")
-        await reader(op, **({"task_id": run.id} if "task_id" in op.request.__struct_fields__ else {}), **fields)
+        await reader(
+            op, **({"task_id": run.id} if "task_id" in op.request.__struct_fields__ else {}), **fields
+        )
 
     return scenario
 
@@ -272,7 +274,11 @@ RUN_SCENARIOS: Final[list[tuple[Operation, type[ApiError], Scenario]]] = [
     (bare.delete_task, RunClaimed, on_a_claim(bare.delete_task)),
     (bare.delete_task, TaskReadOnly, bare_as_reader(bare.delete_task)),
     (bare.delete_task, TooManyParts, deletes_too_much),
-    (states.create_state, InvalidInput, bare_calls(states.create_state, name="x", tags=[{"id": "a", "title": "a"}] * 2)),
+    (
+        states.create_state,
+        InvalidInput,
+        bare_calls(states.create_state, name="x", tags=[{"id": "a", "title": "a"}] * 2),
+    ),
     (states.get_state, StateNotFound, bare_calls(states.get_state, state_id=NOBODY)),
     (states.update_state, InvalidInput, bare_calls(states.update_state, variables=[{"name": "a"}] * 2)),
     (states.update_state, StateNotFound, bare_calls(states.update_state, state_id=NOBODY)),

@@ -75,7 +75,9 @@ def test_no_task_is_lost_or_done_twice_whoever_is_killed(installation: Installat
     with ExitStack() as stack:
         client = stack.enter_context(
             httpx.Client(
-                base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {key}"}, timeout=WAIT_SECONDS
+                base_url=f"http://127.0.0.1:{port}",
+                headers={"Authorization": f"Bearer {key}"},
+                timeout=WAIT_SECONDS,
             )
         )
         serving = ExitStack()

@@ -1,5 +1,6 @@
 """docs/team.py: two agents and a human finish a small project with nothing but the published SDK."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -15,7 +16,8 @@ async def test_the_transcript_is_what_happens(server: Server, workspace: World) 
     pia, ben = await workspace.agent("pia", name="Pia", owner="ada"), await workspace.agent("ben", name="Ben")
     await workspace.channel("launch", ada, pia, ben)
     keys = {member.handle.upper(): member.api_key for member in (ada, pia, ben)}
-    run = subprocess.run(
+    run = await asyncio.to_thread(
+        subprocess.run,
         [sys.executable, DOCS / "team.py"],
         env={**os.environ, **keys, "BATON": server.url},
         capture_output=True,

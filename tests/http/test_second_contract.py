@@ -12,6 +12,7 @@ import pytest_asyncio
 from app.operations import claim_task, complete_run
 from app.operations import create_task as create_work_item
 from tests.conftest import Caller, Server, World
+from tests.http.judge import Judge
 
 KEYS = [
     "id", "kind", "status", "title", "description", "targetId", "executorId", "input", "output", "params", "errors",
@@ -29,8 +30,11 @@ async def bot(workspace: World) -> Caller:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def http(server: Server, bot: Caller) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=server.url, headers=bot.headers, timeout=20) as client:
+async def http(server: Server, bot: Caller, judge: Judge) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the server; an answer that is not documented fails the test."""
+    async with httpx.AsyncClient(
+        base_url=server.url, headers=bot.headers, timeout=20, event_hooks={"response": [judge]}
+    ) as client:
         yield client
 
 
@@ -52,7 +56,9 @@ def refused(response: httpx.Response, status: int, code: str) -> str:
     return response.json()["message"]
 
 
-async def test_the_smallest_create_answers_every_key_of_the_sample(http: httpx.AsyncClient, bot: Caller, workspace: World) -> None:
+async def test_the_smallest_create_answers_every_key_of_the_sample(
+    http: httpx.AsyncClient, bot: Caller, workspace: World
+) -> None:
     task = await created(http)
     assert list(task) == [*KEYS, "workItemId"]
     assert task == {
@@ -103,7 +109,9 @@ async def test_update_merges_and_null_clears(http: httpx.AsyncClient) -> None:
     )  # fmt: skip
 
 
-async def test_params_and_errors_are_replaced_as_a_whole_and_errors_come_by_update_only(http: httpx.AsyncClient) -> None:
+async def test_params_and_errors_are_replaced_as_a_whole_and_errors_come_by_update_only(
+    http: httpx.AsyncClient,
+) -> None:
     task = await created(http, params={"a": 1, "b": 2}, errors=[{"code": "x", "message": "y"}])
     assert task["errors"] == []
     changed = await put(http, task["id"], params={"c": 3}, errors=[{"code": "x", "message": "y"}])
@@ -112,7 +120,9 @@ async def test_params_and_errors_are_replaced_as_a_whole_and_errors_come_by_upda
     assert changed["errors"] == []
 
 
-async def test_what_is_fixed_at_creation_and_what_comes_from_the_key_cannot_be_updated(http: httpx.AsyncClient) -> None:
+async def test_what_is_fixed_at_creation_and_what_comes_from_the_key_cannot_be_updated(
+    http: httpx.AsyncClient,
+) -> None:
     task = await created(http, targetId="t", appId="a")
     fixed = {
         "kind": "flow",
@@ -231,7 +241,9 @@ async def test_what_is_not_there_is_404(http, other_workspace):
         refused(await http.get(f"/v1/states/{id}"), 404, "not_found")
 
 
-async def test_errors_are_flat_also_where_no_operation_is(server: Server, http: httpx.AsyncClient, workspace: World) -> None:
+async def test_errors_are_flat_also_where_no_operation_is(
+    server: Server, http: httpx.AsyncClient, workspace: World
+) -> None:
     reader = await workspace.agent("reader", scopes="channel-read")
     async with httpx.AsyncClient(base_url=server.url) as nobody:
         for path in ("/v1/tasks", "/v1/tasks/x", "/v1/tasks/x/y", "/v1/states"):
@@ -407,7 +419,9 @@ async def test_both_faces_show_the_same_row(http: httpx.AsyncClient, bot: Caller
     assert (await http.get(f"/v1/tasks/{claim.run.id}")).json()["status"] == "completed"
 
 
-async def test_a_run_of_a_work_item_is_seen_by_whoever_sees_that(http: httpx.AsyncClient, bot: Caller, workspace: World) -> None:
+async def test_a_run_of_a_work_item_is_seen_by_whoever_sees_that(
+    http: httpx.AsyncClient, bot: Caller, workspace: World
+) -> None:
     other = await workspace.agent("other")
     item = await bot(create_work_item, title="private")
     task = await created(http, workItemId=item.identifier)

@@ -1,5 +1,6 @@
 """get-unread-mentions: what waits for an answer."""
 
+import asyncio
 from typing import Any
 
 from app.operations import (
@@ -136,8 +137,6 @@ async def test_a_key_that_may_not_read_tasks_hears_of_no_comments(workspace: Wor
 async def test_every_reply_in_a_thread_that_many_answer_at_once_waits_for_its_author(
     workspace: World,
 ) -> None:
-    import asyncio
-
     ada, bot, eve, channel = await three(workspace)
     root = await ada(send_message, channel_id=channel, content="root")
 

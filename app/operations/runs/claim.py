@@ -351,7 +351,9 @@ async def claim_task(ctx: Context, req: ClaimTask) -> Encoded[Claim]:
     id = await task_id(ctx, req.task_id)
     item = {**ctx.who, "taskId": id, "leaseSeconds": given(req.lease_seconds) or LEASE_SECONDS_DEFAULT}
     for _ in range(ATTEMPTS_MAX):
-        if (row := await ctx.db.write(CLAIM_TASK, {**item, "runId": new_id(), "messageId": new_id()})) is not None:
+        if (
+            row := await ctx.db.write(CLAIM_TASK, {**item, "runId": new_id(), "messageId": new_id()})
+        ) is not None:
             return row.claim
         facts = await facts_of(ctx, id)
         if facts is None:

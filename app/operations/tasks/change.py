@@ -33,7 +33,7 @@ from app.errors import (
     TaskReadOnly,
     VersionConflict,
 )
-from app.idempotency import KEPT, NOT_KEPT, UNDER_WAY
+from app.idempotency import KEPT, NOT_KEPT
 from app.ids import new_id
 from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
 from app.operations.messages.message import POSTED
@@ -82,7 +82,7 @@ class RefusalRow(msgspec.Struct):
     overlapping: Encoded[list[OverlappingField]] | None
 
 
-INPUT: Final = f"""
+INPUT: Final = """
     i AS MATERIALIZED (
         SELECT (e->>'ord')::int          AS ord,
                (e->>'workspaceId')::uuid AS workspace_id,
@@ -93,13 +93,11 @@ INPUT: Final = f"""
                (e->>'messageId')::uuid   AS message_id,
                (e->>'version')::int      AS version,
                (e->>'runId')::uuid       AS run_id,
-               (e->>'merge')::boolean    AS merge,
-               (e->>'touches')::text[]   AS touches,
+               (e->>'merge')::text[]     AS merge,
                e->>'kind'                AS kind,
                e->'changes'              AS changes,
                e->'comment'              AS comment,
                e->'keep'                 AS keep,
-               {UNDER_WAY} AS under_way,
                (e->'changes'->>'assigneeId')::uuid   AS assignee_id,
                e->'changes'->>'assigneeKind'         AS assignee_kind,
                (e->'changes'->>'channelId')::uuid    AS channel_id,
@@ -206,7 +204,7 @@ _CHANGED: Final = f"""
          {NEXT}
          WHERE t.workspace_id = i.workspace_id AND t.id = i.task_id
            AND t.version = o.version                      -- nobody came in between, also where no version decides
-           AND (i.version IS NULL OR i.version = o.version OR (i.merge AND {MERGEABLE}))
+           AND (i.version IS NULL OR i.version = o.version OR {MERGEABLE})
            AND {WRITABLE}
            AND {MAY_ASSIGN}
            AND {MAY_BIND}
@@ -269,17 +267,20 @@ _CHANGE_UNDER_RUN: Final = f"""
            AND NOT EXISTS (SELECT FROM changed c WHERE c.ended_run_id = r.id)  -- a row is changed once in a statement
     )"""
 
-_ANSWERED: Final = f"""
+_KEPT: Final = f"""
     answered AS (
-        SELECT t.workspace_id, t.actor_id, t.request_id, t.keep, {TASK_JSON} AS answer, t.merged_from
-          FROM changed t
-         WHERE t.keep IS NOT NULL
+        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, {TASK_JSON} AS answer, t.merged_from FROM changed t
     ), {KEPT}
-    SELECT t.ord, {TASK_JSON}, t.merged_from FROM changed t"""
+    SELECT ord, answer, merged_from FROM answered"""
 
-CHANGE = BatchQuery(ChangedRow, f"""{_CHANGE}, {_ANSWERED}""", one_per="taskId")
+CHANGE = BatchQuery(
+    ChangedRow, f"""{_CHANGE} SELECT t.ord, {TASK_JSON}, t.merged_from FROM changed t""", one_per="taskId"
+)
 
-CHANGE_UNDER_RUN = BatchQuery(ChangedRow, f"""{_CHANGE_UNDER_RUN}, {_ANSWERED}""", one_per="taskId")
+# The same for calls with an idempotency key. Apart, because a call without one should not pay for it.
+CHANGE_AND_KEEP = BatchQuery(ChangedRow, f"""{_CHANGE}, {_KEPT}""", one_per="taskId")
+
+CHANGE_UNDER_RUN = BatchQuery(ChangedRow, f"""{_CHANGE_UNDER_RUN}, {_KEPT}""", one_per="taskId")
 
 # The same with a comment that says why. Apart, because a plain update should not pay for it. A task that stands
 # where the caller wants it keeps its version, but the comment is written all the same.
@@ -291,7 +292,7 @@ CHANGE_AND_COMMENT = BatchQuery(
           JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
          CROSS JOIN LATERAL (SELECT o.*) t                -- the same row, under the name the shared fragments use
          {NEXT}
-         WHERE (i.version IS NULL OR i.version = o.version OR (i.merge AND {MERGEABLE}))
+         WHERE (i.version IS NULL OR i.version = o.version OR {MERGEABLE})
            AND {WRITABLE}
            AND d.changes IS NULL
            AND {NOT_KEPT}
@@ -301,17 +302,11 @@ CHANGE_AND_COMMENT = BatchQuery(
          UNION ALL
         SELECT workspace_id, id AS task_id, version, actor_id, actor_kind, request_id, comment FROM unchanged
     ), {COMMENT_CTES}, answered AS (
-        SELECT t.workspace_id, t.actor_id, t.request_id, t.keep, {TASK_JSON} AS answer, t.merged_from
-          FROM changed t
-         WHERE t.keep IS NOT NULL
+        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, {TASK_JSON} AS answer, t.merged_from FROM changed t
          UNION ALL
-        SELECT t.workspace_id, t.actor_id, t.request_id, t.keep, {TASK_JSON}, NULL
-          FROM unchanged t
-         WHERE t.keep IS NOT NULL
+        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, {TASK_JSON}, NULL FROM unchanged t
     ), {KEPT}
-    SELECT t.ord, {TASK_JSON}, t.merged_from FROM changed t
-     UNION ALL
-    SELECT t.ord, {TASK_JSON}, NULL FROM unchanged t""",
+    SELECT ord, answer, merged_from FROM answered""",
     one_per="taskId",
 )
 
@@ -385,12 +380,12 @@ async def change(
         "runId": run_id,
     }
     if merge and version is not None:
-        item |= {"merge": True, "touches": touches(changes)}
+        item["merge"] = touches(changes)
     for _ in range(ATTEMPTS_MAX):
         if (row := await _attempt(ctx, item)) is not None:
             return Outcome(row.task, merged_from=row.merged_from)
         await ctx.unless_answered()
-        why = await ctx.db.ask(WHY, {**item, "touches": touches(changes)})
+        why = await ctx.db.ask(WHY, {**item, "merge": touches(changes)})
         if why is None:
             raise TaskNotFound(sent_task_id)
         if run_id is not None and not why.live and (lost := await why_not_live(ctx, run_id)):
@@ -404,9 +399,14 @@ async def change(
 
 
 async def _attempt(ctx: Context, item: Mapping[str, Any]) -> ChangedRow | None:
-    statement = CHANGE_UNDER_RUN if item["runId"] else CHANGE
+    if item["comment"]:
+        statement = CHANGE_AND_COMMENT
+    elif item["runId"]:
+        statement = CHANGE_UNDER_RUN
+    else:
+        statement = CHANGE if ctx.keep is None else CHANGE_AND_KEEP
     if item["changes"].get("parentTaskId") is None:
-        return await ctx.db.write(CHANGE_AND_COMMENT if item["comment"] else statement, item)
+        return await ctx.db.write(statement, item)
     async with ctx.db.transaction() as tx:
         await tx.one(MOVE_LOCK, workspace_id=ctx.actor.workspace_id)
         return await tx.write(statement, item)

@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import BatchQuery, Encoded, Query
 from app.errors import IdentityNotFound, InvalidInput, TaskNotFound, TaskReadOnly
-from app.idempotency import KEPT, NOT_KEPT, UNDER_WAY
+from app.idempotency import KEPT, NOT_KEPT
 from app.ids import new_id
 from app.operations.mentions import GivenMention, Mention, addressed
 from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under, why_not_live
@@ -125,8 +125,7 @@ ADD_COMMENT = BatchQuery(
                (e->>'taskId')::uuid      AS task_id,
                (e->>'runId')::uuid       AS run_id,
                e->'comment'              AS comment,
-               e->'keep'                 AS keep,
-               {UNDER_WAY} AS under_way
+               e->'keep'                 AS keep
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
     ), {HELD}, remark AS (
         SELECT i.*, t.version
@@ -134,14 +133,11 @@ ADD_COMMENT = BatchQuery(
           JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = i.task_id
          WHERE {WRITABLE} AND {NOT_KEPT} AND {FENCED}
     ), {ALIVE}, {COMMENT_CTES}, answered AS (
-        SELECT r.workspace_id, r.actor_id, r.request_id, r.keep, {COMMENT_JSON} AS answer, NULL::int AS merged_from
+        SELECT r.ord, r.workspace_id, r.actor_id, r.request_id, r.keep, {COMMENT_JSON} AS answer, NULL::int AS merged_from
           FROM comment c
           JOIN remark r ON (r.comment->>'id')::uuid = c.id
-         WHERE r.keep IS NOT NULL
     ), {KEPT}
-    SELECT r.ord, {COMMENT_JSON}
-      FROM comment c
-      JOIN remark r ON (r.comment->>'id')::uuid = c.id
+    SELECT ord, answer FROM answered
     """,
 )
 

@@ -18,7 +18,7 @@ from app.errors import (
     InvalidInput,
     TaskNotFound,
 )
-from app.idempotency import KEPT, NOT_KEPT, UNDER_WAY
+from app.idempotency import KEPT, NOT_KEPT
 from app.ids import new_id
 from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
 from app.operations.mentions import addressed
@@ -80,16 +80,11 @@ _INPUT: Final = f"""
 # The counter's row stays locked from here to the commit, which is this one insert. Nothing is taken from it
 # unless every row can be created, so numbers are consecutive and none is lost.
 _CREATED: Final = f"""
-    WITH {_INPUT}, under_way AS MATERIALIZED (
-        SELECT {UNDER_WAY}
-          FROM (SELECT jsonb_build_object('workspaceId', %(workspace_id)s::uuid, 'actorId', %(actor_id)s::uuid)
-                       || CASE WHEN %(keep)s::jsonb IS NULL THEN '{{}}'
-                               ELSE jsonb_build_object('keep', %(keep)s::jsonb) END) AS x (e)
-    ), {HELD}, {ALIVE}, counter AS (
+    WITH {_INPUT}, {HELD}, {ALIVE}, counter AS (
         UPDATE task_counters k
            SET last_number = k.last_number + %(count)s
          WHERE k.workspace_id = %(workspace_id)s::uuid AND NOT EXISTS (SELECT FROM unusable)
-           AND EXISTS (SELECT FROM under_way) AND NOT EXISTS (SELECT FROM i WHERE NOT ({NOT_KEPT} AND {FENCED}))
+           AND NOT EXISTS (SELECT FROM i WHERE NOT ({NOT_KEPT} AND {FENCED}))
         RETURNING k.last_number - %(count)s AS before
     ), created AS (
         INSERT INTO tasks (workspace_id, id, number, title, description, status, priority, due_at, assignee_id, assignee_kind,
@@ -267,7 +262,7 @@ async def create_task(ctx: Context, req: CreateTask) -> EncodedTask:
     """Create a task.
 
     Only the title is required. Without a channel only you and the assignee see it; bind it to a channel to share it
-    with the channel's members.
+    with its members.
     """
     [task] = await _create(ctx, [req], run_id=under_run(req.run_id))
     return task

@@ -256,5 +256,7 @@ async def task_at(ctx: Context, task_id: UUID, version: int) -> EncodedTask | No
     if row.updated_at is None:
         raise VersionNotFound(version=version, current_version=row.version)
     now = msgspec.json.decode(row.task.raw, type=dict[str, object])
-    then = {field: was for field, was in row.then.items() if field in now}  # the log knows more than a task shows
+    then = {
+        field: was for field, was in row.then.items() if field in now
+    }  # the log knows more than a task shows
     return Encoded(msgspec.json.encode({**now, **then, "version": version, "updatedAt": row.updated_at}))
