@@ -70,7 +70,7 @@ async def home(workspace: World) -> Home:
     ]
     claim = await scout(claim_task, task_id="T-1")
     token = await admin.create_verify_token(workspace.db, workspace.info, "scout")
-    names = {
+    names: dict[str, Any] = {
         "T-42": "T-1",
         "T-43": "T-2",
         "T-44": "T-3",
