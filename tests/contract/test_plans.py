@@ -42,7 +42,7 @@ async def busy(workspace: World) -> tuple[World, dict[str, object]]:
         RETURNING id""",
         bot=bot.id,
     )
-    who = {"workspace_id": workspace.id, "actor_id": bot.id, "channel_id": channel}
+    who: dict[str, object] = {"workspace_id": workspace.id, "actor_id": bot.id, "channel_id": channel}
     return workspace, who
 
 

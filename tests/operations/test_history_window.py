@@ -16,7 +16,6 @@ from app.operations import (
 )
 from tests.conftest import Caller, World
 
-
 AGED: tuple[LiteralString, ...] = (
     """UPDATE messages SET created_at = now() - make_interval(secs => %(seconds)s)
         WHERE workspace_id = %(workspace)s AND id = %(message)s::uuid RETURNING id""",
