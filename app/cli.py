@@ -20,6 +20,7 @@ from app.db import Database, schema
 from app.decoding import Json
 from app.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from app.errors import ApiError
+from app.transports.mcp.bridge import run as run_bridge
 
 T = TypeVar("T")
 
@@ -72,6 +73,24 @@ class SchemaState(admin.Made):
 def serve() -> None:
     """Run the service until Ctrl-C or SIGTERM."""
     server.serve(from_environment())
+
+
+@cli.command()
+def mcp(
+    key: Annotated[
+        str,
+        typer.Option(
+            envvar="BATON_API_KEY",
+            show_envvar=True,
+            help="API key. Better in the environment: others on the machine can read arguments.",
+        ),
+    ],
+    url: Annotated[
+        str, typer.Option(help="Where the server is; add ?tools=core for the eight tools of the daily loop.")
+    ] = "http://127.0.0.1:8000/mcp",
+) -> None:
+    """Bridge an MCP client that speaks stdio only to a running server."""
+    run_bridge(url, key)
 
 
 @workspaces.command("create")

@@ -47,6 +47,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename=str.upper):
     statement_timeout_seconds: Annotated[
         Seconds, Meta(description="After this long the database gives up a statement.")
     ] = 10.0
+    mcp_origins: Annotated[
+        str,
+        Meta(
+            description="Origins of web pages that may call `/mcp`, split by commas, besides those of this machine."
+        ),
+    ] = ""
     idempotency_hours: Annotated[
         int, Meta(ge=24, le=24 * 366, description="For this long a repeated request gets the first answer.")
     ] = 24
@@ -62,6 +68,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename=str.upper):
     def postgres_bin_dir(self) -> Path | None:
         """The configured directory of Postgres binaries, if any."""
         return Path(self.postgres_bin) if self.postgres_bin else None
+
+    @property
+    def allowed_mcp_origins(self) -> frozenset[str]:
+        """The configured origins, each as a browser sends it."""
+        return frozenset(
+            origin.strip().rstrip("/") for origin in self.mcp_origins.split(",") if origin.strip()
+        )
 
 
 class BadSetting(Exception):

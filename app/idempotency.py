@@ -75,20 +75,19 @@ class Repeated(Exception):
     """The key was used before; what was answered then is in the table."""
 
 
-# For statements that carry the key. `e` is the item as it came; `i` has `keep`, `workspace_id` and `actor_id`;
-# `answered` is a CTE with a row per call that took effect and has a key: workspace_id, actor_id, request_id, keep,
-# answer (json), merged_from.
+# For statements that carry the key. `i` has `keep`, `workspace_id` and `actor_id`; `answered` is a CTE with a row per
+# call that took effect: workspace_id, actor_id, request_id, keep, answer (json), merged_from.
 
-# Held from before the first effect until the commit, so that get-request-outcome can tell a call that is under way.
-# Shared: it keeps no statement waiting, and so cannot bring two batches into each other's way.
-UNDER_WAY: Final = """
-        CASE WHEN e ? 'keep' THEN pg_advisory_xact_lock_shared(
-             hashtextextended((e->>'workspaceId') || ' ' || (e->>'actorId') || ' ' || (e->'keep'->>'key'), 0)) END"""
-
+# Whether a call may take effect: it has no key, or one that is not stored. The lock is held from here to the commit,
+# so that get-request-outcome can tell that the call is under way. It is shared: it keeps no statement waiting, and so
+# cannot bring two batches into each other's way.
 NOT_KEPT: Final = """(
-        i.keep IS NULL OR NOT EXISTS (
-            SELECT FROM idempotency_keys k
-             WHERE k.workspace_id = i.workspace_id AND k.identity_id = i.actor_id AND k.key = i.keep->>'key'))"""
+        i.keep IS NULL
+        OR (pg_advisory_xact_lock_shared(
+                hashtextextended(i.workspace_id || ' ' || i.actor_id || ' ' || (i.keep->>'key'), 0)) IS NOT NULL
+            AND NOT EXISTS (
+                SELECT FROM idempotency_keys k
+                 WHERE k.workspace_id = i.workspace_id AND k.identity_id = i.actor_id AND k.key = i.keep->>'key')))"""
 
 KEPT: Final = """
     kept AS (
@@ -97,6 +96,7 @@ KEPT: Final = """
         SELECT workspace_id, actor_id, keep->>'key', keep->>'operation', keep->>'scope',
                decode(keep->>'fingerprint', 'hex'), 200, answer, merged_from, request_id, keep->>'answeredAt'
           FROM answered
+         WHERE keep IS NOT NULL
     )"""
 
 _COLUMNS: Final = """
@@ -125,7 +125,7 @@ KEEP = Query(
     """,
 )
 
-# The lock of UNDER_WAY, for statements of one call.
+# The lock of NOT_KEPT, for statements of one call.
 _LOCK: Final = """
     hashtextextended(%(workspace_id)s::text || ' ' || %(identity_id)s::text || ' ' || %(key)s::text, 0)"""
 

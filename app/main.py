@@ -16,6 +16,7 @@ from app.db import Database
 from app.logs import RequestLog
 from app.operations import OPERATIONS
 from app.transports.http import RpcEndpoint
+from app.transports.mcp.endpoint import McpEndpoint
 from app.transports.openapi import document
 from app.transports.pages import Page, fixed, healthz
 
@@ -23,9 +24,10 @@ from app.transports.pages import Page, fixed, healthz
 class Application(Starlette):
     """Starlette for the few pages around the operations; the operations themselves are answered ahead of its routing."""
 
-    def __init__(self, rpc: RpcEndpoint, **settings: object) -> None:
+    def __init__(self, rpc: RpcEndpoint, mcp: McpEndpoint, **settings: object) -> None:
         super().__init__(**settings)  # pyright: ignore[reportArgumentType] -- passed on as they came
         self._rpc = rpc
+        self._mcp = mcp
         self.router.redirect_slashes = False
         self.router.default = rpc  # also for what is nowhere: it knows how to say so
 
@@ -33,6 +35,8 @@ class Application(Starlette):
         """Answer one request or run the lifespan."""
         if scope["type"] == "http" and scope["path"].startswith("/v1/"):
             await self._rpc(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"] in {"/mcp", "/mcp/"}:
+            await self._mcp(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 
@@ -62,10 +66,19 @@ def create_app(config: Config, dsn: str) -> Application:
             yield
 
     rpc = RpcEndpoint(OPERATIONS, db, keys, request_log, config.request_timeout_seconds)
+    mcp = McpEndpoint(
+        OPERATIONS,
+        db,
+        keys,
+        request_log,
+        request_id=rpc.request_id,
+        timeout_seconds=config.request_timeout_seconds,
+        origins=config.allowed_mcp_origins,
+    )
     openapi = msgspec.json.encode(document(OPERATIONS))
     pages = {"/healthz": healthz(db), "/openapi.json": fixed(openapi)}
     routes = [Route(path, Page(write, rpc.request_id, request_log)) for path, write in pages.items()]
-    return Application(rpc, routes=routes, lifespan=lifespan)
+    return Application(rpc, mcp, routes=routes, lifespan=lifespan)
 
 
 @asynccontextmanager

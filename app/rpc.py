@@ -17,7 +17,7 @@ routes, the OpenAPI document and `docs/operations.md` are derived from that tupl
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import (
     Annotated,
     Any,
@@ -51,6 +51,9 @@ class Family(msgspec.Struct, frozen=True):
 
     name: str
     prefix: str
+    tools: bool = (
+        True  # whether its operations are tools too; not where it only spells the same work otherwise
+    )
 
 
 AGENT: Final = Family(name="agent", prefix="/v1/agent/")
@@ -109,6 +112,9 @@ class SdkRequest(Request, kw_only=True, forbid_unknown_fields=True):
 
 class Answer(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """Base of every object in an answer: camelCase, and closed, so that the document says all there is."""
+
+    brief: ClassVar[tuple[str, ...]] = ()
+    """The keys an agent needs to choose and to act, where a list should be short; empty means all of them."""
 
 
 class SdkAnswer(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -184,11 +190,10 @@ class Page(Generic[T]):
         return cls([row.item for row in page], page[-1].cursor if len(rows) > limit else None, total)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome(Generic[T]):
+class Outcome(msgspec.Struct, Generic[T], frozen=True):
     """An answer with something to say beside it, for which the data has no place: each door says it its own way."""
 
-    result: "Encoded[T] | Page[T] | Excerpt[T] | msgspec.Struct"
+    result: "Encoded[T] | Excerpt[T] | msgspec.Struct"
     merged_from: int | None = None  # the version a merged change was made for
     wrote: bool = True  # False: there was nothing to write, so no statement has stored the idempotency key
     first: First | None = None  # set by the pipeline if the call has an idempotency key
@@ -202,6 +207,17 @@ class Excerpt(Generic[T]):
     has_more: bool
     cursor: str | None
     history_cutoff: HistoryCutoff | None
+
+
+class Step(msgspec.Struct, frozen=True):
+    """An operation's place in an agent's daily loop, and the line that teaches it there.
+
+    The operations that have one are the `core` tools, and their lines in `order` are the loop as the server
+    explains it. Leave gaps between the orders, so that another operation can step in.
+    """
+
+    order: int
+    line: str
 
 
 Result: TypeAlias = (
@@ -230,6 +246,20 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     handler: Handler
     decoder: Decoder[Any]
+    patience_seconds: float = 0  # how much longer than others it may take, because it waits on purpose
+    core: Step | None = None
+    destructive: bool = False
+    idempotent: bool = False
+    resource: str | None = None
+
+    def allows(self, scopes: frozenset[str]) -> bool:
+        """Whether a key with these scopes may call it."""
+        return self.scope is None or self.scope in scopes
+
+    @property
+    def noun(self) -> str:
+        """What it is about: the module or package under `app.operations` in which it stands."""
+        return self.handler.__module__.removeprefix("app.operations.").partition(".")[0]
 
 
 def operation(
@@ -240,13 +270,23 @@ def operation(
     errors: tuple[type[ApiError], ...] = (),
     path: str | None = None,
     status: int = 200,
+    patience_seconds: float = 0,
+    core: Step | None = None,
+    destructive: bool = False,
+    idempotent: bool = False,
+    resource: str | None = None,
 ) -> Callable[[Handler], Operation]:
     """Declare an operation. `scope=None` lets any valid key call it; `read_only` also makes it answer to GET.
 
     It answers under the prefix of its family, at its own name unless `path` says otherwise.
 
     `carries_key` says that its one writing statement stores the idempotency key: see app/idempotency.py. Any other
-    operation that writes is run in a transaction when it is called with a key.
+    operation that writes is run in a transaction when it is called with a key. One that waits on purpose has
+    `patience_seconds` more than others before it is given up.
+
+    For agents: `core` puts it into the daily loop; `destructive` says that it overwrites or closes what is there,
+    `idempotent` that doing it twice does no more than once. `resource` is the URI under which a read can be had as
+    a document, with its fields in braces, as in `thing://{thingId}`.
     """
 
     def declare(handler: Handler) -> Operation:
@@ -273,6 +313,11 @@ def operation(
             description=description,
             handler=handler,
             decoder=Decoder(request),
+            patience_seconds=patience_seconds,
+            core=core,
+            destructive=destructive,
+            idempotent=idempotent,
+            resource=resource,
         )
 
     return declare
@@ -280,7 +325,7 @@ def operation(
 
 async def execute(op: Operation, ctx: Context, *, body: bytes | None = None, query: bytes = b"") -> Result:
     """Run one call: scope, decode, handler. The scope comes before the body is looked at."""
-    if op.scope is not None and op.scope not in ctx.actor.scopes:
+    if op.scope is not None and not op.allows(ctx.actor.scopes):
         raise ScopeMissing(op.scope)
     req = op.decoder.from_query(query) if body is None else op.decoder.from_json(body)
     if op.read_only:
@@ -319,7 +364,9 @@ async def _once(
         if not outcome.wrote:
             kept = await idempotency.store(ctx.db, whose(ctx.actor), keep, ctx.request_id, outcome.result)
         if outcome.wrote or kept is not None:
-            return replace(outcome, first=First(ctx.request_id, keep.answered_at, replayed=False))
+            return msgspec.structs.replace(
+                outcome, first=First(ctx.request_id, keep.answered_at, replayed=False)
+            )
     except (Repeated, Duplicate) as e:
         if isinstance(e, Duplicate) and not idempotency.is_duplicate(e):
             raise
@@ -343,7 +390,7 @@ async def _in_transaction(op: Operation, ctx: Context, req: Any, keep: Keep) -> 
             await idempotency.store(
                 tx, whose(ctx.actor), keep, ctx.request_id, outcome.result, merged_from=outcome.merged_from
             )
-            return replace(outcome, wrote=True)
+            return msgspec.structs.replace(outcome, wrote=True)
     raise Repeated
 
 

@@ -29,7 +29,10 @@ NO_NUL: Final = {"pattern": "^[^\\u0000]*$"}  # Postgres cannot store it, so the
 Id = Annotated[str, Meta(min_length=1, max_length=NAME_CHARACTERS_MAX, extra_json_schema=NO_NUL)]
 """An id as users send it: a UUID, or `T-42` where a task is meant. Anything else simply is not found."""
 
-WHITE_SPACE: Final = "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
+WHITE_SPACE: Final = (
+    "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005"
+    "\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
+)
 """What JavaScript trims, and what `\\s` means in a JSON Schema: so the pattern of a title says exactly what we do."""
 
 Title = Annotated[

@@ -198,7 +198,8 @@ class Batcher:
                 waiting.refuse(DatabaseUnavailable())
         else:
             for row in rows:
-                batch[row[0]].answer(query.make(row))
+                ord: int = row[0]
+                batch[ord].answer(query.make(row))
             for waiting in batch:
                 waiting.answer(None)
         if self._lines:

@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 from app.db import Encoded, Query
 from app.errors import IdentityNotFound, InvalidInput
 from app.operations.tasks.task import KNOWN_IDENTITY
-from app.rpc import AgentRequest, Answer, Context, operation
+from app.rpc import AgentRequest, Answer, Context, Step, operation
 from app.types import NAME_CHARACTERS_MAX, NO_NUL, Handle, IdentityKind, Scope, Timestamp
 
 
@@ -26,6 +26,8 @@ class MyChannel(Answer):
 
 class Me(Answer):
     """The identity behind an API key."""
+
+    brief: ClassVar[tuple[str, ...]] = ("id", "kind", "handle", "workspaceSlug", "scopes", "channels")
 
     id: Annotated[str, Meta(description="Your id, for `assigneeAgentId` or `assigneeUserId`.")]
     kind: Annotated[IdentityKind, Meta(description="Whether you are a user or an agent.")]
@@ -196,7 +198,12 @@ class VerifyConnection(AgentRequest):
     ]
 
 
-@operation(scope=None, read_only=True)
+@operation(
+    scope=None,
+    read_only=True,
+    core=Step(10, "Start here when you know nothing: your id, your channels, what your key allows."),
+    resource="workspace://me",
+)
 async def get_me(ctx: Context, req: GetMe) -> Me:
     """Say who you are: your id and handle, your workspace, what your key allows and which channels you are in.
 
@@ -218,7 +225,7 @@ async def get_me(ctx: Context, req: GetMe) -> Me:
     )
 
 
-@operation(scope="workspace-read", read_only=True)
+@operation(scope="workspace-read", read_only=True, resource="workspace://info")
 async def get_workspace_info(ctx: Context, req: GetWorkspaceInfo) -> Encoded[WorkspaceInfo]:
     """Say what workspace this is, and how many users, agents and channels it has."""
     row = await ctx.db.one(INFO, workspace_id=ctx.actor.workspace_id)

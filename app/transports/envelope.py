@@ -6,7 +6,7 @@ The published client parses exactly these shapes (contract sections 0, 3 and 12)
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -118,32 +118,13 @@ def _enveloped(result: Result, request_id: str) -> bytes:
             request_id, moment = result.first.request_id, result.first.timestamp.encode()
         result = result.result
     meta = b'"meta":{"requestId":"%b","timestamp":"%b"' % (request_id.encode(), moment)
-    if isinstance(result, Encoded):
-        return b'{"success":true,"data":%b,%b}}' % (result.raw, meta)
-    if isinstance(result, Page):
-        data = b",".join([item.raw for item in result.items])
-        return b'{"success":true,"data":[%b],%b,"pagination":%b}}' % (
-            data,
-            meta,
-            _encode(
-                Pagination(
-                    has_more=result.cursor is not None,
-                    cursor=result.cursor,
-                    history_cutoff=None,
-                    total=UNSET if result.total is None else result.total,
-                )
-            ),
-        )
-    if isinstance(result, Excerpt):
-        pagination = Pagination(
-            has_more=result.has_more, cursor=result.cursor, history_cutoff=result.history_cutoff
-        )
+    if isinstance(result, Page | Excerpt):
         return b'{"success":true,"data":%b,%b,"pagination":%b}}' % (
-            result.data.raw,
+            data(result),
             meta,
-            _encode(pagination),
+            _encode(pagination(result)),
         )
-    return b'{"success":true,"data":%b,%b}}' % (_encode(result), meta)
+    return b'{"success":true,"data":%b,%b}}' % (data(result), meta)
 
 
 def _agent_failure(error: ApiError, request_id: str) -> bytes:
@@ -200,6 +181,31 @@ def _failed(
     if error.first is not None:
         meta = {"requestId": error.first.request_id, "timestamp": error.first.timestamp}
     return _encode({"success": False, "error": body, "meta": meta})
+
+
+def data(result: Result) -> bytes:
+    """The JSON of a result, with nothing around it."""
+    if isinstance(result, Outcome):
+        result = result.result
+    if isinstance(result, Encoded):
+        return result.raw
+    if isinstance(result, Page):
+        return b"[%b]" % b",".join([item.raw for item in result.items])
+    if isinstance(result, Excerpt):
+        return result.data.raw
+    return _encode(result)
+
+
+def pagination(page: Page[Any] | Excerpt[Any]) -> Pagination:  # Any: of what does not matter
+    """How a list goes on."""
+    if isinstance(page, Excerpt):
+        return Pagination(has_more=page.has_more, cursor=page.cursor, history_cutoff=page.history_cutoff)
+    return Pagination(
+        has_more=page.cursor is not None,
+        cursor=page.cursor,
+        history_cutoff=None,
+        total=UNSET if page.total is None else page.total,
+    )
 
 
 def headers(said: Result | ApiError) -> list[tuple[bytes, bytes]]:

@@ -84,7 +84,7 @@ def document(operations: tuple[Operation, ...]) -> Schema:
         "openapi": "3.1.0",
         "info": {
             "title": "Baton",
-            "version": _version(),
+            "version": version(),
             "summary": "The task backend that AI agents share.",
             "description": ABOUT,
         },
@@ -643,7 +643,8 @@ def _tags(operations: tuple[Operation, ...]) -> Iterator[tuple[str, str]]:
     yield "service", "The service itself: neither page needs a key."
 
 
-def _version() -> str:
+def version() -> str:
+    """The version of this service, from the one place where it stands."""
     return tomllib.loads(PYPROJECT.read_text())["project"]["version"]
 
 

@@ -174,18 +174,18 @@ def calls_and_addresses_too_many(op: Operation, field: str) -> Scenario:
 
 
 def calls_in_channel(
-    op: Operation, as_role: str | None = "poster", /, *, archived: bool = False, **fields: object
+    op: Operation, role: str | None = "poster", /, *, archived: bool = False, **fields: object
 ) -> Scenario:
     """A call about #builds, in which the caller has a role or none; `text` goes where the operation takes text."""
 
     async def scenario(workspace: World) -> None:
-        human = as_role == "admin"
+        human = role == "admin"
         caller = await (workspace.user("caller") if human else workspace.agent("caller"))
         owner = await workspace.user("owner")
         channel = await workspace.channel("builds", owner)
         message = await owner(send_message, channel_id=channel, content="x")
-        if as_role is not None:
-            await workspace.join("builds", caller, role=as_role)
+        if role is not None:
+            await workspace.join("builds", caller, role=role)
         if archived:
             await workspace.rows(
                 "UPDATE channels SET archived_at = now() WHERE workspace_id = %(workspace)s RETURNING id"
@@ -219,14 +219,12 @@ def channel_scenarios(op: Operation) -> "list[tuple[Operation, type[ApiError], S
     cases: dict[type[ApiError], Scenario] = {
         ChannelNotFound: calls_in_channel(op, channel_id=NOBODY),
         ChannelNotMember: calls_in_channel(op, None),
-        ChannelNotAdmin: makes_someone_admin if op is add_channel_member else calls_in_channel(op),
+        ChannelNotAdmin: calls_in_channel(op, role="admin")
+        if op is add_channel_member
+        else calls_in_channel(op),
         ChannelArchived: calls_in_channel(op, archived=True),
     }
     return [(op, error, cases[error]) for error in cases if error in op.errors]
-
-
-async def makes_someone_admin(workspace: World) -> None:
-    await calls_in_channel(add_channel_member, role="admin")(workspace)
 
 
 async def makes_a_channel_twice(workspace: World) -> None:

@@ -35,7 +35,9 @@ from app.operations import (
     create_tasks_bulk,
     get_task,
     list_comments,
+    list_my_activity,
     list_my_tasks,
+    list_task_history,
     list_tasks,
     release_task,
     update_task,
@@ -43,6 +45,7 @@ from app.operations import (
 from app.operations.tasks.listing import RARE_ROWS_MAX
 from app.operations.tasks.task import TASK_JSON, Task
 from app.rpc import Context, Operation, execute
+from app.types import PAGE_ROWS_DEFAULT
 from tests.conftest import Caller, World, drop_database, new_database
 
 
@@ -129,25 +132,12 @@ def python_type(hint: Any) -> object:
 # --- each stays in its workspace
 
 
-TENANT_TABLES: Final = frozenset(
-    {
-        "task_counters",
-        "identities",
-        "api_keys",
-        "verify_tokens",
-        "channels",
-        "channel_members",
-        "tasks",
-        "task_participants",
-        "task_search",
-        "task_comments",
-        "messages",
-        "message_search",
-        "unread_mentions",
-        "idempotency_keys",
-        "task_events",
-    }
+TABLES: Final = dict(
+    re.findall(r"^CREATE TABLE (\w+) \((.*?)^\)", schema.FILE.read_text(), re.DOTALL | re.MULTILINE)
 )
+TENANT_TABLES: Final = [
+    name for name, columns in TABLES.items() if re.search(r"^ +workspace_id\b", columns, re.MULTILINE)
+]
 ACROSS_WORKSPACES: Final = {
     "auth.FIND_KEY": "the hash of a key is unique in all of them, and says which workspace its bearer is in",
     "auth.REVOKED_LATELY": "every process forgets the keys of every workspace",
@@ -155,11 +145,8 @@ ACROSS_WORKSPACES: Final = {
 }
 
 
-def test_the_tables_of_tenants_are_those_with_a_workspace(connection: psycopg.Connection) -> None:
-    rows = connection.execute(
-        "SELECT table_name FROM information_schema.columns WHERE column_name = 'workspace_id' AND table_schema = 'public'"
-    ).fetchall()
-    assert {row[0] for row in rows} == TENANT_TABLES
+def test_every_table_belongs_to_a_workspace_but_two() -> None:
+    assert set(TABLES) - set(TENANT_TABLES) == {"baton_schema", "workspaces"}
 
 
 def test_every_key_of_a_tenants_table_leads_with_the_workspace(connection: psycopg.Connection) -> None:
@@ -170,7 +157,7 @@ def test_every_key_of_a_tenants_table_leads_with_the_workspace(connection: psyco
           JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
          WHERE c.contype IN ('p', 'u', 'f') AND c.conrelid::regclass::text = ANY(%s)
         """,
-        (list(TENANT_TABLES),),
+        (TENANT_TABLES,),
     ).fetchall()
     assert {(name, column) for name, column in rows if column != "workspace_id"} == {
         ("api_keys_hash_key", "hash")
@@ -347,10 +334,13 @@ class Listing(NamedTuple):
     rows_max: int = 3 * MINE
 
 
+PAGE: Final = 2 * (PAGE_ROWS_DEFAULT + 1)  # as much from each of two sides, with one to spare
+LATE: Final = "01900000-0000-7000-8000-000000000100"  # one of the oldest ids
 WALKED: Final = {"task_participants_pkey", "tasks_channel"}
 LISTINGS: Final = [
-    Listing("plain", list_tasks, {}, WALKED),
-    Listing("open", list_tasks, {"status": "open"}, WALKED),
+    Listing("plain", list_tasks, {}, WALKED, PAGE),
+    Listing("on a later page", list_tasks, {"cursor": LATE}, WALKED, PAGE),
+    Listing("open", list_tasks, {"status": "open"}, WALKED, 2 * PAGE),
     Listing("filtered", list_tasks, {"status": "done", "priority": "high", "createdByMe": True}, WALKED),
     Listing("of a channel", list_tasks, {"channelId": "{channel}"}, {"tasks_channel"}),
     Listing("with rare words", list_tasks, {"query": "about 4a"}, {"task_search_words"}),
@@ -369,10 +359,13 @@ LISTINGS: Final = [
     ),
     Listing("of an assignee", list_tasks, {"assigneeAgentId": "{caller}"}, {"tasks_assignee"}),
     Listing("of a parent", list_tasks, {"parentTaskId": "T-3"}, {"tasks_parent"}),
-    Listing("of my own", list_my_tasks, {}, {"tasks_assignee"}),
-    Listing("of my own that are open", list_my_tasks, {"status": "open"}, {"tasks_assignee"}),
-    Listing("of comments", list_comments, {"taskId": "T-100"}, {"task_comments_pkey", "tasks_pkey"}),
-    Listing("of one", get_task, {"taskId": "T-100"}, {"tasks_pkey", "tasks_number_key"}),
+    Listing("of my own", list_my_tasks, {}, {"tasks_assignee"}, PAGE),
+    Listing("of my own that are open", list_my_tasks, {"status": "open"}, {"tasks_assignee"}, PAGE),
+    Listing("of comments", list_comments, {"taskId": "T-100"}, {"task_comments_pkey", "tasks_pkey"}, PAGE),
+    Listing("of what happened", list_task_history, {"taskId": "T-100"}, {"task_events_pkey"}, PAGE),
+    Listing("of what I did", list_my_activity, {}, {"task_events_actor"}),
+    Listing("of one", get_task, {"taskId": "T-100"}, {"tasks_pkey", "tasks_number_key"}, 10),
+    Listing("of one as it was", get_task, {"taskId": "T-100", "atVersion": 1}, {"tasks_pkey"}, 10),
 ]
 
 

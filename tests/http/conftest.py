@@ -22,7 +22,7 @@ def judge(server: Server) -> Judge:
     return Judge(httpx.get(f"{server.url}/openapi.json").json())
 
 
-@pytest_asyncio.fixture(loop_scope="session")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def http(server: Server, judge: Judge) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the server; an answer that is not documented fails the test."""
     async with httpx.AsyncClient(
@@ -33,15 +33,15 @@ async def http(server: Server, judge: Judge) -> AsyncIterator[httpx.AsyncClient]
 
 @dataclass
 class Home:
-    """A workspace in which the examples make sense: scout is ada's, and there are three tasks and a channel of ada's."""
+    """A workspace in which the examples make sense: scout is ada's; there are three tasks, a channel and a message."""
 
     workspace: World
-    ada: Caller
     scout: Caller
+    ada: Caller
     names: dict[str, str]
 
     def caller(self, op: Operation) -> Caller:
-        """Who calls the operation in its example."""
+        """Who calls an operation in the examples."""
         return self.ada if examples.EXAMPLES[op.name].by == "ada" else self.scout
 
     def request(self, op: Operation) -> dict[str, Any]:
@@ -57,9 +57,10 @@ async def home(workspace: World) -> Home:
     for title in ("one", "two", "three"):
         await scout(create_task, title=title, assignee_agent_id=scout.id)
     me = await scout(get_me)
-    keys = await workspace.channel("vault", ada, role="admin")
-    await workspace.join("vault", scout)
-    message = await scout(send_message, channel_id=me.channels[0].id, content="x")
+    general = me.channels[0].id
+    channel = await workspace.channel("house", scout)
+    await workspace.join("house", ada, role="admin")
+    message = await scout(send_message, channel_id=general, content="Hello, @ada")
     token = await admin.create_verify_token(workspace.db, workspace.info, "scout")
     names = {
         "T-42": "T-1",
@@ -67,12 +68,12 @@ async def home(workspace: World) -> Home:
         "T-44": "T-3",
         examples.ADA: ada.id,
         examples.SCOUT: scout.id,
-        examples.GENERAL: me.channels[0].id,
-        examples.KEYS: keys,
+        examples.GENERAL: general,
+        examples.KEYS: channel,
         examples.PLAN.id: message.id,
         examples.TOKEN: token.token,
     }
-    return Home(workspace, ada, scout, names)
+    return Home(workspace, scout, ada, names)
 
 
 def _renamed(value: Any, names: dict[str, str]) -> Any:

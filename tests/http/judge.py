@@ -53,7 +53,7 @@ class Judge:
             "meta" in body and "idempotency-replayed" not in response.headers
         ):  # else it is that of the first time
             assert body["meta"]["requestId"] == response.headers["x-request-id"]
-        if response.status_code >= 400:
+        if response.is_error:
             parse_obj_as(ReloadError, body)
 
     def described(self, response: httpx.Response) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The history window: older messages are kept, counted and not shown."""
 
-from typing import Any, LiteralString
+from typing import Any, Final
 
 import pytest
 
@@ -16,14 +16,8 @@ from app.operations import (
 )
 from tests.conftest import Caller, World
 
-AGED: tuple[LiteralString, ...] = (
-    """UPDATE messages SET created_at = now() - make_interval(secs => %(seconds)s)
-        WHERE workspace_id = %(workspace)s AND id = %(message)s::uuid RETURNING id""",
-    """UPDATE message_search SET created_at = now() - make_interval(secs => %(seconds)s)
-        WHERE workspace_id = %(workspace)s AND message_id = %(message)s::uuid RETURNING message_id""",
-    """UPDATE unread_mentions SET created_at = now() - make_interval(secs => %(seconds)s)
-        WHERE workspace_id = %(workspace)s AND id = %(message)s::uuid RETURNING id""",
-)
+AGED: Final = "created_at = now() - make_interval(secs => %(seconds)s) WHERE workspace_id = %(workspace)s"
+AGED_ID: Final = "%(message)s::uuid RETURNING workspace_id"
 
 
 async def story(workspace: World, hours_ago: list[float]) -> tuple[Caller, str, list[Any]]:
@@ -34,8 +28,12 @@ async def story(workspace: World, hours_ago: list[float]) -> tuple[Caller, str, 
         await ada(send_message, channel_id=channel, content=f"@bot fox {n}") for n in range(len(hours_ago))
     ]
     for message, hours in zip(sent, hours_ago, strict=True):
-        for update in AGED:
-            await workspace.rows(update, seconds=hours * 3600, message=message.id)
+        for aged in (
+            f"UPDATE messages SET {AGED} AND id = {AGED_ID}",
+            f"UPDATE message_search SET {AGED} AND message_id = {AGED_ID}",
+            f"UPDATE unread_mentions SET {AGED} AND id = {AGED_ID}",
+        ):
+            await workspace.rows(aged, seconds=hours * 3600, message=message.id)
     return bot, channel, sent
 
 

@@ -174,6 +174,20 @@ async def test_filters_that_no_task_can_pass_give_an_empty_page(
         assert (list(page), page.has_more, page.total) == ([], False, 0), filters
 
 
+async def test_a_task_changed_at_the_very_moment_is_changed_since(workspace: World) -> None:
+    bot = await workspace.agent()
+    await bot(create_task, title="x")
+    await workspace.rows(
+        "UPDATE tasks SET updated_at = '2026-01-01T09:00:00Z' WHERE workspace_id = %(workspace)s RETURNING id"
+    )
+    for moment, found in (
+        ("2026-01-01T09:00:00Z", 1),
+        ("2026-01-01T10:00:00+01:00", 1),
+        ("2026-01-01T09:00:00.000001Z", 0),
+    ):
+        assert len(await bot(list_tasks, updated_since=moment)) == found
+
+
 async def test_two_assignees_at_once_are_refused(workspace: World) -> None:
     ada, bot = await workspace.user("ada"), await workspace.agent("bot")
     with pytest.raises(InvalidInput, match="not by both"):

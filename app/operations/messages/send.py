@@ -180,7 +180,10 @@ async def create_artifact(ctx: Context, req: CreateArtifact) -> ArtifactRef:
     return ArtifactRef(message_id=row.message.decode(Message).id, name=req.name, type=req.type)
 
 
-@operation(scope="channel-write", errors=(MessageNotFound, ChannelNotMember, ChannelArchived))
+@operation(
+    scope="channel-write",
+    errors=(InvalidInput, MessageNotFound, ChannelNotMember, ChannelArchived),
+)
 async def flag_needs_human(ctx: Context, req: FlagNeedsHuman) -> Encoded[Message]:
     """Flag a message as needing a human, and say why.
 
@@ -194,8 +197,6 @@ async def flag_needs_human(ctx: Context, req: FlagNeedsHuman) -> Encoded[Message
         return row.message
     place = await ctx.db.one(PLACE, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, message_id=id)
     if place is not None:
-        with suppress(
-            ChannelNotFound
-        ):  # left or removed from it since then: the message is gone for them too
+        with suppress(ChannelNotFound):  # they left a private channel meanwhile, and with it the message
             await refuse_posting(ctx, place.channel_id)
     raise MessageNotFound(req.message_id)

@@ -30,7 +30,7 @@ from app.errors import (
     TaskReadOnly,
     VersionConflict,
 )
-from app.idempotency import KEPT, NOT_KEPT, UNDER_WAY
+from app.idempotency import KEPT, NOT_KEPT
 from app.ids import new_id
 from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
 from app.operations.messages.message import POSTED
@@ -77,7 +77,7 @@ class RefusalRow(msgspec.Struct):
     overlapping: Encoded[list[OverlappingField]] | None
 
 
-INPUT: Final = f"""
+INPUT: Final = """
     i AS MATERIALIZED (
         SELECT (e->>'ord')::int          AS ord,
                (e->>'workspaceId')::uuid AS workspace_id,
@@ -87,13 +87,11 @@ INPUT: Final = f"""
                (e->>'taskId')::uuid      AS task_id,
                (e->>'messageId')::uuid   AS message_id,
                (e->>'version')::int      AS version,
-               (e->>'merge')::boolean    AS merge,
-               (e->>'touches')::text[]   AS touches,
+               (e->>'merge')::text[]     AS merge,
                e->>'kind'                AS kind,
                e->'changes'              AS changes,
                e->'comment'              AS comment,
                e->'keep'                 AS keep,
-               {UNDER_WAY} AS under_way,
                (e->'changes'->>'assigneeId')::uuid   AS assignee_id,
                e->'changes'->>'assigneeKind'         AS assignee_kind,
                (e->'changes'->>'channelId')::uuid    AS channel_id,
@@ -198,7 +196,7 @@ CHANGE_CTES: Final = f"""
          {NEXT}
          WHERE t.workspace_id = i.workspace_id AND t.id = i.task_id
            AND t.version = o.version                      -- nobody came in between, also where no version decides
-           AND (i.version IS NULL OR i.version = o.version OR (i.merge AND {MERGEABLE}))
+           AND (i.version IS NULL OR i.version = o.version OR {MERGEABLE})
            AND {WRITABLE}
            AND {MAY_ASSIGN}
            AND {MAY_BIND}
@@ -231,12 +229,17 @@ CHANGE_CTES: Final = f"""
 
 CHANGE = BatchQuery(
     ChangedRow,
+    f"""{CHANGE_CTES} SELECT t.ord, {TASK_JSON}, t.merged_from FROM changed t""",
+    one_per="taskId",
+)
+
+# The same for calls with an idempotency key. Apart, because a call without one should not pay for it.
+CHANGE_AND_KEEP = BatchQuery(
+    ChangedRow,
     f"""{CHANGE_CTES}, answered AS (
-        SELECT t.workspace_id, t.actor_id, t.request_id, t.keep, {TASK_JSON} AS answer, t.merged_from
-          FROM changed t
-         WHERE t.keep IS NOT NULL
+        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, {TASK_JSON} AS answer, t.merged_from FROM changed t
     ), {KEPT}
-    SELECT t.ord, {TASK_JSON}, t.merged_from FROM changed t""",
+    SELECT ord, answer, merged_from FROM answered""",
     one_per="taskId",
 )
 
@@ -250,7 +253,7 @@ CHANGE_AND_COMMENT = BatchQuery(
           JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
          CROSS JOIN LATERAL (SELECT o.*) t                -- the same row, under the name the shared fragments use
          {NEXT}
-         WHERE (i.version IS NULL OR i.version = o.version OR (i.merge AND {MERGEABLE}))
+         WHERE (i.version IS NULL OR i.version = o.version OR {MERGEABLE})
            AND {WRITABLE}
            AND d.changes IS NULL
            AND {NOT_KEPT}
@@ -259,17 +262,11 @@ CHANGE_AND_COMMENT = BatchQuery(
          UNION ALL
         SELECT workspace_id, id AS task_id, version, actor_id, actor_kind, request_id, comment FROM unchanged
     ), {COMMENT_CTES}, answered AS (
-        SELECT t.workspace_id, t.actor_id, t.request_id, t.keep, {TASK_JSON} AS answer, t.merged_from
-          FROM changed t
-         WHERE t.keep IS NOT NULL
+        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, {TASK_JSON} AS answer, t.merged_from FROM changed t
          UNION ALL
-        SELECT t.workspace_id, t.actor_id, t.request_id, t.keep, {TASK_JSON}, NULL
-          FROM unchanged t
-         WHERE t.keep IS NOT NULL
+        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, {TASK_JSON}, NULL FROM unchanged t
     ), {KEPT}
-    SELECT t.ord, {TASK_JSON}, t.merged_from FROM changed t
-     UNION ALL
-    SELECT t.ord, {TASK_JSON}, NULL FROM unchanged t""",
+    SELECT ord, answer, merged_from FROM answered""",
     one_per="taskId",
 )
 
@@ -340,12 +337,12 @@ async def change(
         "comment": comment,
     }
     if merge and version is not None:
-        item |= {"merge": True, "touches": touches(changes)}
+        item["merge"] = touches(changes)
     for _ in range(ATTEMPTS_MAX):
         if (row := await _attempt(ctx, item)) is not None:
             return Outcome(row.task, merged_from=row.merged_from)
         await ctx.unless_answered()
-        why = await ctx.db.ask(WHY, {**item, "touches": touches(changes)})
+        why = await ctx.db.ask(WHY, {**item, "merge": touches(changes)})
         if why is None:
             raise TaskNotFound(sent_task_id)
         if refusal := await _refusal(ctx, why, item, sent_parent_id):
@@ -357,11 +354,12 @@ async def change(
 
 
 async def _attempt(ctx: Context, item: Mapping[str, Any]) -> ChangedRow | None:
+    statement = CHANGE_AND_COMMENT if item["comment"] else CHANGE if ctx.keep is None else CHANGE_AND_KEEP
     if item["changes"].get("parentTaskId") is None:
-        return await ctx.db.write(CHANGE_AND_COMMENT if item["comment"] else CHANGE, item)
+        return await ctx.db.write(statement, item)
     async with ctx.db.transaction() as tx:
         await tx.one(MOVE_LOCK, workspace_id=ctx.actor.workspace_id)
-        return await tx.write(CHANGE, item)
+        return await tx.write(statement, item)
 
 
 async def _refusal(  # noqa: PLR0911 - a ladder

@@ -1,7 +1,7 @@
 """Remarks on tasks: written with comment-on-task, or along with a change that gives its reason; read with list-comments."""
 
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 from uuid import UUID
 
 import msgspec
@@ -9,11 +9,11 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import BatchQuery, Encoded, Query
 from app.errors import IdentityNotFound, InvalidInput, TaskNotFound, TaskReadOnly
-from app.idempotency import KEPT, NOT_KEPT, UNDER_WAY
+from app.idempotency import KEPT, NOT_KEPT
 from app.ids import new_id
 from app.operations.mentions import GivenMention, Mention, addressed
 from app.operations.tasks.task import VISIBLE, WRITABLE, task_id
-from app.rpc import AgentRequest, AgentWrite, Answer, Context, Page, given, operation
+from app.rpc import AgentRequest, AgentWrite, Answer, Context, Page, Step, given, operation
 from app.types import (
     MENTIONS_MAX,
     PAGE_ROWS_DEFAULT,
@@ -28,6 +28,8 @@ from app.types import (
 
 class TaskComment(Answer):
     """A remark on a task."""
+
+    brief: ClassVar[tuple[str, ...]] = ("id", "authorUserId", "authorAgentId", "body", "createdAt")
 
     id: Annotated[str, Meta(description="Its id.")]
     task_id: Annotated[str, Meta(description="The task it is about.")]
@@ -121,8 +123,7 @@ ADD_COMMENT = BatchQuery(
                e->>'requestId'           AS request_id,
                (e->>'taskId')::uuid      AS task_id,
                e->'comment'              AS comment,
-               e->'keep'                 AS keep,
-               {UNDER_WAY} AS under_way
+               e->'keep'                 AS keep
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
     ), remark AS (
         SELECT i.*, t.version
@@ -130,14 +131,11 @@ ADD_COMMENT = BatchQuery(
           JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = i.task_id
          WHERE {WRITABLE} AND {NOT_KEPT}
     ), {COMMENT_CTES}, answered AS (
-        SELECT r.workspace_id, r.actor_id, r.request_id, r.keep, {COMMENT_JSON} AS answer, NULL::int AS merged_from
+        SELECT r.ord, r.workspace_id, r.actor_id, r.request_id, r.keep, {COMMENT_JSON} AS answer, NULL::int AS merged_from
           FROM comment c
           JOIN remark r ON (r.comment->>'id')::uuid = c.id
-         WHERE r.keep IS NOT NULL
     ), {KEPT}
-    SELECT r.ord, {COMMENT_JSON}
-      FROM comment c
-      JOIN remark r ON (r.comment->>'id')::uuid = c.id
+    SELECT ord, answer FROM answered
     """,
 )
 
@@ -196,7 +194,10 @@ class ListComments(AgentRequest):
 
 
 @operation(
-    scope="task-write", carries_key=True, errors=(InvalidInput, TaskNotFound, TaskReadOnly, IdentityNotFound)
+    scope="task-write",
+    carries_key=True,
+    errors=(InvalidInput, TaskNotFound, TaskReadOnly, IdentityNotFound),
+    core=Step(60, "Say what you found, or ask with @handle. It never conflicts."),
 )
 async def comment_on_task(ctx: Context, req: CommentOnTask) -> Encoded[TaskComment]:
     """Add a remark to a task.

@@ -5,8 +5,8 @@ the events above the version a caller read are exactly what they have not seen. 
 these events touched a field that it writes. Whether the values happen to agree does not matter: two agents who
 both write `in_progress` both believe that they were first, and one is wrong.
 
-Fragments speak of `i`, the input with its `version` and the fields it `touches`, of `o`, the task as it is, and of
-`d`, the difference the change would make.
+Fragments speak of `i`, the input with its `version` and, in `merge`, the fields it touches (null: it must not be
+merged), of `o`, the task as it is, and of `d`, the difference the change would make.
 """
 
 from collections.abc import Mapping
@@ -72,11 +72,11 @@ class OverlappingField(Answer):
 
 # Whether a change may be applied to a task that has moved on. A version that has not been yet is no base for it.
 MERGEABLE: Final = """(
-        i.version < o.version AND i.version >= o.version - 1000
+        i.merge IS NOT NULL AND i.version < o.version AND i.version >= o.version - 1000
         AND NOT EXISTS (
             SELECT FROM task_events v
              WHERE v.workspace_id = i.workspace_id AND v.task_id = i.task_id AND v.version > i.version
-               AND v.changes ?| i.touches))"""
+               AND v.changes ?| i.merge))"""
 
 # What has changed since the caller's version, each field once: from the value it had then to the value it has now.
 _SINCE: Final = """(
@@ -106,7 +106,7 @@ OVERLAPPING: Final = f"""(
                    'yours', CASE WHEN d.changes ? c.field THEN d.changes->c.field->1 ELSE c.becomes END)
                    ORDER BY c.field), '[]')
           FROM {_SINCE}
-         WHERE c.field = ANY(i.touches))"""
+         WHERE c.field = ANY(i.merge))"""
 
 _PAIR: Final = (
     "assigneeUserId",

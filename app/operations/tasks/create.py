@@ -17,7 +17,7 @@ from app.errors import (
     InvalidInput,
     TaskNotFound,
 )
-from app.idempotency import KEPT, NOT_KEPT, UNDER_WAY
+from app.idempotency import KEPT, NOT_KEPT
 from app.ids import new_id
 from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
 from app.operations.mentions import addressed
@@ -26,7 +26,7 @@ from app.operations.tasks.card import CREATE_CARDS
 from app.operations.tasks.change import ASSIGNEE_KNOWN, ATTEMPTS_MAX, PARENT_VISIBLE
 from app.operations.tasks.task import ONE_ASSIGNEE, TASK_JSON, EncodedTask, Task, uuid_or_none
 from app.operations.tasks.update import assignment, bound, due, ranked, under
-from app.rpc import AgentRequest, AgentWrite, Context, IdempotencyKey, changes, given, operation
+from app.rpc import AgentRequest, AgentWrite, Context, IdempotencyKey, Step, changes, given, operation
 from app.types import BULK_ROWS_MAX, Id, Markdown, NewTaskStatus, TaskPriority, Title, When, trimmed_title
 
 
@@ -76,16 +76,11 @@ _INPUT: Final = f"""
 # The counter's row stays locked from here to the commit, which is this one insert. Nothing is taken from it
 # unless every row can be created, so numbers are consecutive and none is lost.
 _CREATED: Final = f"""
-    WITH {_INPUT}, under_way AS MATERIALIZED (
-        SELECT {UNDER_WAY}
-          FROM (SELECT jsonb_build_object('workspaceId', %(workspace_id)s::uuid, 'actorId', %(actor_id)s::uuid)
-                       || CASE WHEN %(keep)s::jsonb IS NULL THEN '{{}}'
-                               ELSE jsonb_build_object('keep', %(keep)s::jsonb) END) AS x (e)
-    ), counter AS (
+    WITH {_INPUT}, counter AS (
         UPDATE task_counters k
            SET last_number = k.last_number + %(count)s
          WHERE k.workspace_id = %(workspace_id)s::uuid AND NOT EXISTS (SELECT FROM unusable)
-           AND EXISTS (SELECT FROM under_way) AND NOT EXISTS (SELECT FROM i WHERE NOT {NOT_KEPT})
+           AND NOT EXISTS (SELECT FROM i WHERE NOT {NOT_KEPT})
         RETURNING k.last_number - %(count)s AS before
     ), created AS (
         INSERT INTO tasks (workspace_id, id, number, title, description, status, priority, due_at, assignee_id, assignee_kind,
@@ -251,6 +246,9 @@ class CreateTasksBulk(AgentWrite):
         ChannelNotFound,
         ChannelNotMember,
         ChannelArchived,
+    ),
+    core=Step(
+        80, "Work you will not do now, or for someone else: make it a task, bound to a channel to share it."
     ),
 )
 async def create_task(ctx: Context, req: CreateTask) -> EncodedTask:

@@ -23,7 +23,7 @@ from app.operations.tasks.change import change
 from app.operations.tasks.comment import new_comment
 from app.operations.tasks.conflict import AsRead, OnConflict
 from app.operations.tasks.task import Task, task_id
-from app.rpc import AgentWrite, Context, Outcome, given, operation
+from app.rpc import AgentWrite, Context, Outcome, Step, given, operation
 from app.types import Id, Markdown
 
 
@@ -60,7 +60,11 @@ class ReleaseTask(OnTask, kw_only=True):
 
 
 @operation(
-    scope="task-write", carries_key=True, errors=(TaskNotFound, TaskReadOnly, VersionConflict, Contended)
+    scope="task-write",
+    carries_key=True,
+    errors=(TaskNotFound, TaskReadOnly, VersionConflict, Contended),
+    core=Step(90, "Finish. Then take the next one."),
+    idempotent=True,
 )
 async def complete_task(ctx: Context, req: CompleteTask) -> Outcome[Task]:
     """Close a task as done.
@@ -74,6 +78,7 @@ async def complete_task(ctx: Context, req: CompleteTask) -> Outcome[Task]:
     scope="task-write",
     carries_key=True,
     errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, Contended),
+    destructive=True,
 )
 async def cancel_task(ctx: Context, req: CancelTask) -> Outcome[Task]:
     """Close a task without finishing it.
@@ -100,6 +105,7 @@ async def block_task(ctx: Context, req: BlockTask) -> Outcome[Task]:
     scope="task-write",
     carries_key=True,
     errors=(TaskNotFound, TaskReadOnly, VersionConflict, NotAssignee, NotAssigned, Contended),
+    idempotent=True,
 )
 async def release_task(ctx: Context, req: ReleaseTask) -> Outcome[Task]:
     """Give back a task that is assigned to you, so that someone else can take it.

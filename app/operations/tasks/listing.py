@@ -29,7 +29,7 @@ from app.operations.tasks.task import (
     task_id,
     uuid_or_none,
 )
-from app.rpc import AgentRequest, Context, Page, given, operation
+from app.rpc import AgentRequest, Context, Page, Step, given, operation
 from app.types import (
     FIELDS_MAX,
     NO_NUL,
@@ -174,7 +174,9 @@ _CANDIDATES: Final = """
         SELECT t.id
           FROM i
          CROSS JOIN unnest(i.numbers_from, i.numbers_to) AS n (first, last)
-          JOIN tasks t ON t.workspace_id = i.workspace_id AND t.number BETWEEN n.first AND n.last
+         CROSS JOIN LATERAL (                             -- a fence: without it the planner reads the workspace and filters
+               SELECT t.id FROM tasks t
+                WHERE t.workspace_id = i.workspace_id AND t.number BETWEEN n.first AND n.last OFFSET 0) t
          UNION ALL
         SELECT x.task_id
           FROM i JOIN task_search x ON x.workspace_id = i.workspace_id AND x.words LIKE i.words"""
@@ -358,7 +360,13 @@ class ListMyTasks(AgentRequest):
     ] = UNSET
 
 
-@operation(scope="task-read", read_only=True, errors=(TaskNotFound, VersionNotFound))
+@operation(
+    scope="task-read",
+    read_only=True,
+    errors=(TaskNotFound, VersionNotFound),
+    core=Step(30, "Read the whole task before you change it, and note its `version`."),
+    resource="task://{taskId}",
+)
 async def get_task(ctx: Context, req: GetTask) -> Encoded[Task]:
     """Read one task, by its id or as `T-42`.
 
@@ -397,7 +405,11 @@ async def list_tasks(ctx: Context, req: ListTasks) -> Page[Task]:
     return _trimmed(Page[Task].cut(rows, limit, total and total.count), req.fields)
 
 
-@operation(scope="task-read", read_only=True)
+@operation(
+    scope="task-read",
+    read_only=True,
+    core=Step(20, 'With status "open" it is your queue, most urgent first: take the first.'),
+)
 async def list_my_tasks(ctx: Context, req: ListMyTasks) -> Page[Task]:
     """List the tasks assigned to you: open before closed, most urgent first, then oldest.
 

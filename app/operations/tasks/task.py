@@ -4,7 +4,7 @@ Fragments speak of `t`, a row of `tasks`, and of `i`, the input that names the c
 `i.actor_id`. All are constants, so that a statement built from them is still a constant.
 """
 
-from typing import Annotated, Final, get_args
+from typing import Annotated, ClassVar, Final, get_args
 from uuid import UUID
 
 import msgspec
@@ -34,6 +34,17 @@ ONE_ASSIGNEE: Final = {
 
 class Task(Answer):
     """A piece of work. All 24 keys are always there; what has no value is null."""
+
+    brief: ClassVar[tuple[str, ...]] = (
+        "identifier",
+        "title",
+        "status",
+        "priority",
+        "version",
+        "assigneeAgentId",
+        "assigneeUserId",
+        "dueAt",
+    )
 
     id: Annotated[str, Meta(description="Its id.")]
     identifier: Annotated[str, Meta(description="`T-42`: short, unique in the workspace, never changes.")]

@@ -21,7 +21,7 @@ from app.errors import (
 from app.operations.tasks.change import change
 from app.operations.tasks.conflict import OnConflict
 from app.operations.tasks.task import ONE_ASSIGNEE, PRIORITIES, Task, task_id, uuid_or_none
-from app.rpc import AgentWrite, Context, Outcome, changes, given, operation
+from app.rpc import AgentWrite, Context, Outcome, Step, changes, given, operation
 from app.types import Id, Markdown, TaskPriority, TaskStatus, Title, Version, When, trimmed_title
 
 
@@ -86,6 +86,13 @@ class UpdateTask(AgentWrite):
         ParentCycle,
         Contended,
     ),
+    core=Step(
+        50,
+        "Claim a task by assigning it to your own id with status in_progress, then keep it true. On a conflict "
+        "merge your change into `details.current` and send it with that version; never resend it unchanged.",
+    ),
+    destructive=True,
+    idempotent=True,
 )
 async def update_task(ctx: Context, req: UpdateTask) -> Outcome[Task]:
     """Change fields of a task, under the version you read.

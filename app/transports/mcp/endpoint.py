@@ -1,0 +1,417 @@
+"""`/mcp`: the protocol's methods on one side, a single HTTP exchange on the other.
+
+The protocol belongs to the official SDK: its low-level `Server` knows the methods, negotiates versions, validates
+every message and shapes every result for the version a client speaks. The HTTP exchange around it is ours. The
+SDK's own starts a transport, four streams and several tasks for each request, which costs several times the call
+itself (docs/decisions/0070); `serve_one`, which the SDK offers for entries like this, does not.
+
+Stateless: an answer depends on nothing but its request, so any worker can give it. A quick call is answered with
+JSON. One that takes longer turns into a stream that reports progress, and ends early when its client cancels it
+or goes away.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+from urllib.parse import parse_qs, urlsplit
+
+import mcp_types as protocol
+import msgspec
+from mcp.server.connection import Connection
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel import Server
+from mcp.server.runner import serve_one
+from mcp.shared.exceptions import MCPError
+from mcp.shared.inbound import (
+    ERROR_CODE_HTTP_STATUS,
+    InboundLadderRejection,
+    classify_inbound_request,
+    find_duplicated_routing_header,
+)
+from mcp.shared.jsonrpc_dispatcher import cancelled_request_id_from_params, progress_token_from_params
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
+from msgspec import UNSET
+from pydantic import ValidationError
+from starlette.types import Receive, Scope, Send
+
+from app.auth import Keys
+from app.db import Database
+from app.errors import ApiError, InternalError, InvalidInput, NotFound, PermissionDenied, TimedOut
+from app.logs import RequestLog
+from app.rpc import Actor, Context, Operation, Page, Result, execute
+from app.transports import envelope
+from app.transports.mcp import messages
+from app.transports.mcp.call import Call, Exchange, Refused, accepts_stream, body
+from app.transports.mcp.documents import documents
+from app.transports.mcp.messages import Message
+from app.transports.mcp.tools import Tool, Toolbox
+from app.transports.openapi import version
+
+Json: TypeAlias = dict[str, Any]  # Any: a JSON object of any shape
+Ctx: TypeAlias = ServerRequestContext[Json, Call]
+
+SESSION_BYTES_MAX: Final = 200  # of the session header that a client sends back; ours has 22 characters
+
+REQUEST_CANCELLED: Final = (
+    -32800
+)  # as the SDK's own transport says it; the stream of a request must end somehow
+RESOURCE_NOT_FOUND: Final = -32002  # before 2026-07-28, which says "invalid params"
+
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_HANDSHAKE_DEFAULT: Final = protocol.DEFAULT_NEGOTIATED_VERSION.encode()
+
+log = logging.getLogger("baton.mcp")
+
+
+class McpEndpoint:
+    """Every operation as a tool, every read that declares a URI as a resource."""
+
+    def __init__(
+        self,
+        operations: tuple[Operation, ...],
+        db: Database,
+        keys: Keys,
+        request_log: RequestLog,
+        *,
+        request_id: Callable[[bytes | None], str],
+        timeout_seconds: float,
+        origins: frozenset[str],
+    ) -> None:
+        self._tools = Toolbox(operations)
+        self._documents = documents(operations)
+        self._db = db
+        self._keys = keys
+        self._log = request_log
+        self._request_id = request_id
+        self._timeout_seconds = timeout_seconds
+        self._origins = origins
+        self._under_way: dict[tuple[bytes, protocol.RequestId], Call] = {}
+        self._server = Server(
+            "baton",
+            title="Baton",
+            version=version(),
+            instructions=instructions(self._tools),
+            on_list_tools=self._list_tools,
+            on_list_resources=self._list_resources,
+            on_list_resource_templates=self._list_resource_templates,
+            on_read_resource=self._read_resource,
+        )
+        self._server.add_request_handler("tools/call", protocol.CallToolRequestParams, self._call_tool)
+        self._server.middleware.clear()  # of spans that nobody collects: a fifth of the time of a call
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, whatever it is."""
+        began = time.perf_counter()
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        call = Call(self._request_id(headers.get(b"x-request-id")), send)
+        try:
+            await self._answer(call, scope, headers, receive)
+        except ApiError as e:
+            await call.refuse(e)
+        except Refused as e:
+            await call.answer(e.status, messages.failure(e.request_id, e.error), *e.headers)
+        except Exception:
+            log.exception("request %s failed: %s", call.request_id, call.what)
+            await call.refuse(InternalError())
+        seconds = time.perf_counter() - began
+        actor = call.actor.handle if call.actor else None
+        self._log.add(scope["method"], call.what, call.status, seconds, call.request_id, actor, call.code)
+
+    # The door ------------------------------------------------------------------------------------------
+
+    async def _answer(self, call: Call, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> None:
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                message = await self._admit(call, scope, headers, receive)
+        except TimeoutError:
+            raise TimedOut from None
+        session = headers.get(b"mcp-session-id", b"")[:SESSION_BYTES_MAX]
+        if message.method is UNSET or message.id is UNSET:
+            if message.method == "notifications/cancelled":
+                self._cancel(session, message, call.caller)
+            await call.answer(202, b"")  # a notification is noted; an answer answers nothing that we asked
+            return
+        connection = _connection(message, message.id, scope["headers"])
+        await self._serve(call, message.id, message.method, message.given, connection, session, receive)
+
+    async def _admit(
+        self, call: Call, scope: Scope, headers: dict[bytes, bytes], receive: Receive
+    ) -> Message:
+        """Who sent this, and what it says; the key comes before anything else."""
+        call.actor = await self._keys.actor(headers.get(b"authorization"))
+        self._check_origin(headers.get(b"origin"))
+        if scope["method"] != "POST":
+            text = "POST a message here. There is no stream to GET and no session to DELETE: nothing is kept."
+            raise Refused(405, text, headers=((b"allow", b"POST"),))
+        call.names = self._tools.chosen(_asked_tools(scope["query_string"]))
+        call.streams = accepts_stream(headers.get(b"accept", b"*/*"))
+        message = _message(await body(headers, receive))
+        if message.method is not UNSET:
+            call.what = f"/mcp {message.method[:80]}"
+        return message
+
+    def _check_origin(self, sent: bytes | None) -> None:
+        """Refuse web pages from elsewhere: a browser sends where a page is from, other clients send nothing."""
+        if sent is None:
+            return
+        origin = sent.decode("latin-1")
+        if _host(origin) not in _LOOPBACK and origin not in self._origins:
+            raise PermissionDenied(
+                f"Web pages from {origin[:80]} may not call this server. Its operator can allow them with MCP_ORIGINS."
+            )
+
+    def _cancel(self, session: bytes, message: Message, actor: Actor) -> None:
+        """End a call of the same session and key, if it is under way in this process."""
+        request_id = cancelled_request_id_from_params(message.given)
+        call = None if request_id is None else self._under_way.get((session, request_id))
+        if call is not None and call.caller.key_id == actor.key_id:
+            call.give_up()
+
+    # The exchange --------------------------------------------------------------------------------------
+
+    async def _serve(
+        self,
+        call: Call,
+        request_id: protocol.RequestId,
+        method: str,
+        params: Json,
+        connection: Connection,
+        session: bytes,
+        receive: Receive,
+    ) -> None:
+        call.progress_token = progress_token_from_params(params)
+        place = (session, request_id)
+        if session:
+            self._under_way[place] = call
+        call.begin(receive)
+        try:
+            status, said = await self._reply(call, request_id, method, params, connection)
+        except asyncio.CancelledError:
+            if not call.was_given_up():  # then the server is going down
+                raise
+            call.code = "cancelled"
+            cancelled = protocol.ErrorData(code=REQUEST_CANCELLED, message="Request cancelled")
+            status, said = 200, messages.failure(request_id, cancelled)
+        finally:
+            call.end()
+            if self._under_way.get(place) is call:
+                del self._under_way[place]
+        if method == "initialize":
+            # It only tells one client's request ids from another's, so that a cancellation ends the right call.
+            await call.answer(status, said, (b"mcp-session-id", secrets.token_urlsafe(16).encode()))
+        else:
+            await call.answer(status, said)
+
+    async def _reply(
+        self, call: Call, request_id: protocol.RequestId, method: str, params: Json, connection: Connection
+    ) -> tuple[int, bytes]:
+        """The JSON-RPC answer to a request, and the HTTP status that goes with it."""
+        exchange = Exchange(call, request_id)
+        try:
+            result = await serve_one(
+                self._server, exchange, method, params, connection=connection, lifespan_state={}
+            )
+        except MCPError as e:
+            error = e.error
+        except ValidationError:
+            text = f"The parameters do not fit {method[:80]}."
+            error = protocol.ErrorData(code=protocol.INVALID_PARAMS, message=text)
+        except Exception:
+            log.exception("request %s failed: %s", call.request_id, call.what)
+            error = protocol.ErrorData(code=protocol.INTERNAL_ERROR, message=InternalError().message)
+        else:
+            return 200, messages.success(request_id, result)
+        call.code = call.code or f"rpc{error.code}"
+        modern = connection.protocol_version in MODERN_PROTOCOL_VERSIONS
+        return ERROR_CODE_HTTP_STATUS.get(error.code, 200) if modern else 200, messages.failure(
+            request_id, error
+        )
+
+    # The methods ---------------------------------------------------------------------------------------
+
+    async def _list_tools(
+        self, ctx: Ctx, params: protocol.PaginatedRequestParams | None
+    ) -> protocol.ListToolsResult:
+        call = _call(ctx)
+        tools = self._tools.listed(call.names, call.caller.scopes)
+        return protocol.ListToolsResult(tools=[protocol.Tool.model_validate(tool) for tool in tools])
+
+    async def _call_tool(self, ctx: Ctx, params: protocol.CallToolRequestParams) -> Json:
+        call = _call(ctx)
+        call.what = f"/mcp tools/call {params.name[:80]}"
+        tool = self._tools.find(params.name)
+        if tool is None or params.name not in call.names:
+            text = f"There is no tool `{params.name[:80]}` on this connection. Connect with ?tools=all to see all."
+            raise MCPError(code=protocol.INVALID_PARAMS, message=text)
+        arguments = params.arguments or {}
+        if tool.brief and not arguments.get("fields"):
+            arguments = {**arguments, "fields": tool.brief}
+        try:
+            return _result(tool, await self._execute(call, tool.operation, arguments))
+        except ApiError as e:
+            return _refusal(call, e)
+        except Exception:
+            log.exception("request %s failed: %s", call.request_id, call.what)
+            return _refusal(call, InternalError())
+
+    async def _list_resources(
+        self, ctx: Ctx, params: protocol.PaginatedRequestParams | None
+    ) -> protocol.ListResourcesResult:
+        found = [
+            protocol.Resource(uri=d.uri, name=d.name, description=d.description, mime_type="application/json")
+            for d in self._documents
+            if not d.templated and d.operation.allows(_call(ctx).caller.scopes)
+        ]
+        return protocol.ListResourcesResult(resources=found)
+
+    async def _list_resource_templates(
+        self, ctx: Ctx, params: protocol.PaginatedRequestParams | None
+    ) -> protocol.ListResourceTemplatesResult:
+        found = [
+            protocol.ResourceTemplate(
+                uri_template=d.uri, name=d.name, description=d.description, mime_type="application/json"
+            )
+            for d in self._documents
+            if d.templated and d.operation.allows(_call(ctx).caller.scopes)
+        ]
+        return protocol.ListResourceTemplatesResult(resource_templates=found)
+
+    async def _read_resource(
+        self, ctx: Ctx, params: protocol.ReadResourceRequestParams
+    ) -> protocol.ReadResourceResult:
+        call = _call(ctx)
+        modern = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
+        missing = protocol.INVALID_PARAMS if modern else RESOURCE_NOT_FOUND
+        uri = str(params.uri)
+        for document in self._documents:
+            if (fields := document.fields(uri)) is None:
+                continue
+            try:
+                result = await self._execute(call, document.operation, fields)
+            except ApiError as e:
+                refusal = protocol.INVALID_PARAMS if isinstance(e, InvalidInput) else protocol.INTERNAL_ERROR
+                code = missing if isinstance(e, NotFound) else refusal
+                raise MCPError(code=code, message=e.message, data=e.body()) from None
+            text = envelope.data(result).decode()
+            content = protocol.TextResourceContents(uri=uri, mime_type="application/json", text=text)
+            return protocol.ReadResourceResult(contents=[content])
+        known = ", ".join(document.uri for document in self._documents)
+        text = f"There is no resource {uri[:80]}. There are {known}."
+        raise MCPError(code=missing, message=text, data={"uri": uri[:200]})
+
+    async def _execute(self, call: Call, operation: Operation, arguments: Mapping[str, object]) -> Result:
+        ctx = Context(self._db, call.caller, call.request_id)
+        try:
+            async with asyncio.timeout(self._timeout_seconds + operation.patience_seconds):
+                return await execute(operation, ctx, body=msgspec.json.encode(arguments))
+        except TimeoutError:
+            raise TimedOut from None
+
+
+def instructions(tools: Toolbox) -> str:
+    """What every agent is told that connects: what this is, the daily loop, and how to read refusals."""
+    loop = "\n".join(f"{place}. {name}: {line}" for place, (name, line) in enumerate(tools.loop, 1))
+    common = "\n".join(f"{name}: {what}" for name, what in tools.common)
+    return f"""Baton keeps the tasks that agents and people share. Work in this loop:
+{loop}
+What many tools take:
+{common}
+Times are RFC 3339. Lists are short and give the main keys; `fields` asks for others, \
+`cursor` for the next page. A refusal is a result with `code`, `message` and `details`; `message` says what to do \
+next, and only what is `retryable` may be sent again unchanged."""
+
+
+def _result(tool: Tool, result: Result) -> Json:
+    """A result as text and as structure, with the same data as over HTTP. A list stands in an object there."""
+    raw = envelope.data(result)
+    data: Any = msgspec.json.decode(raw)  # Any: of whatever shape the operation has
+    content: list[Json] = [{"type": "text", "text": raw.decode()}]
+    if tool.wrapped:
+        data = {"data": data}
+    if isinstance(result, Page):
+        data["pagination"] = msgspec.to_builtins(envelope.pagination(result))
+        if result.cursor is not None:
+            text = f"There is more: call again with cursor {result.cursor}"
+            content.append({"type": "text", "text": text})
+    return {
+        "content": content,
+        "structuredContent": data,
+        "isError": False,
+        "resultType": "complete",
+        **_beside(result),
+    }
+
+
+def _refusal(call: Call, refused: ApiError) -> Json:
+    """A refusal as a result, so that the model sees what went wrong and what to do next."""
+    call.code = refused.code
+    raw = messages.encode(refused.body())
+    return {
+        "content": [{"type": "text", "text": raw.decode()}],
+        "structuredContent": msgspec.json.decode(raw),
+        "isError": True,
+        "resultType": "complete",
+        **_beside(refused),
+    }
+
+
+def _beside(said: Result | ApiError) -> Json:
+    """What HTTP says in headers of its own, as the metadata of a result, under the same names."""
+    meta = {name.decode(): value.decode() for name, value in envelope.headers(said)}
+    return {"_meta": meta} if meta else {}
+
+
+def _call(ctx: Ctx) -> Call:
+    assert ctx.request is not None, "every exchange carries its call"
+    return ctx.request
+
+
+def _host(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).hostname
+    except ValueError:
+        return None
+
+
+def _message(sent: bytes) -> Message:
+    try:
+        message = messages.decode(sent)
+    except msgspec.ValidationError as e:
+        raise Refused(400, f"This is not one JSON-RPC message: {e}.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        raise Refused(400, f"The body is not valid JSON: {e}.", code=protocol.PARSE_ERROR) from None
+    if message.jsonrpc != "2.0":
+        raise Refused(400, 'This is not a JSON-RPC message: it lacks `"jsonrpc": "2.0"`.')
+    return message
+
+
+def _connection(
+    message: Message, request_id: protocol.RequestId, headers: Sequence[tuple[bytes, bytes]]
+) -> Connection:
+    """The version of the protocol a client speaks, and who it says it is. Since 2026-07-28 every request says both."""
+    asked = next((value for name, value in headers if name == b"mcp-protocol-version"), _HANDSHAKE_DEFAULT)
+    if (version := asked.decode("latin-1")) in HANDSHAKE_PROTOCOL_VERSIONS:
+        return Connection.from_envelope(version, None, None)
+    text = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+    if (twice := find_duplicated_routing_header(text)) is not None:
+        raise Refused(
+            400, f"The header {twice} is there twice.", code=protocol.HEADER_MISMATCH, request_id=request_id
+        )
+    route = classify_inbound_request({"method": message.method, "params": message.given}, headers=dict(text))
+    if isinstance(route, InboundLadderRejection):
+        status = ERROR_CODE_HTTP_STATUS.get(route.code, 400)
+        raise Refused(status, route.message, code=route.code, data=route.data, request_id=request_id)
+    return Connection.from_envelope(route.protocol_version, route.client_info, route.client_capabilities)
+
+
+def _asked_tools(query: bytes) -> str:
+    """What `?tools=` says, which may be there more than once."""
+    if not query:
+        return ""
+    try:
+        return ",".join(parse_qs(query.decode("ascii"), errors="strict").get("tools", ()))
+    except ValueError:
+        raise InvalidInput("The query string is not valid: percent-encode it as UTF-8.") from None

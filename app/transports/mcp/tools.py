@@ -1,0 +1,253 @@
+"""Operations as tools for a model: names, short descriptions, small schemas, and the sets one can choose from.
+
+Every tool costs the context of every agent that connects, in every conversation. So schemas are inlined and keep
+what tells a model what to send, and leave out what only the server must know: it checks each call in full, and a
+refusal names the field and its rule. Nothing here knows an operation by name.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from app.errors import InvalidInput
+from app.rpc import Answer, Operation
+
+Schema: TypeAlias = dict[str, Any]  # Any: JSON Schema is JSON of any shape
+
+CORE_TOOLS_MAX: Final = 8  # a model picks well from eight, and they cost less than two screens of text
+CHOICES_MAX: Final = 12  # a longer enumeration costs more than it tells: a refusal names what was wrong
+COMMON_TOOLS_MIN: Final = 5  # what as many tools say of a field is told once, to all
+DEPTH_MAX: Final = 2  # objects within objects that an output schema spells out: the answer, and what it holds
+CORE_BYTES_MAX: Final = 8 * 1024  # of its tools/list: some 2,000 tokens
+TOOL_BYTES_MAX: Final = 1024  # on average over all tools
+
+_CORE: Final = "core"
+_ALL: Final = "all"
+
+# What a server checks and a model does not need to be told beforehand.
+_UNTOLD: Final = frozenset(
+    {"title", "default", "minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum", "pattern"}
+)
+_SENTENCE_END: Final = re.compile(r"(?<=[.?!])\s")
+_PLAIN: Final[Mapping[type[msgspec.inspect.Type], str]] = {
+    msgspec.inspect.StrType: "string",
+    msgspec.inspect.IntType: "integer",
+    msgspec.inspect.FloatType: "number",
+    msgspec.inspect.BoolType: "boolean",
+}
+_PAGINATION: Final[Schema] = {"type": "object", "properties": {"cursor": {"type": ["string", "null"]}}}
+
+
+class Tool:
+    """One operation as a model sees it."""
+
+    __slots__ = ("brief", "json", "name", "operation", "wrapped")
+
+    def __init__(self, operation: Operation) -> None:
+        self.operation = operation
+        self.name = operation.name
+        kind = msgspec.inspect.type_info(operation.result)
+        self.wrapped = isinstance(kind, msgspec.inspect.ListType)
+        """Whether the result is a list, which structured content cannot be: it stands in an object then."""
+        self.brief = _brief(operation, kind)
+        """The keys of each item of a list, unless the caller names others; empty where it cannot choose."""
+        self.json: Schema = {
+            "name": self.name,
+            "description": _description(operation),
+            "inputSchema": self._input(),
+            "outputSchema": self._output(kind),
+            "annotations": _annotations(operation),
+        }
+
+    def _input(self) -> Schema:
+        whole = msgspec.json.schema(self.operation.request)
+        schema = _told(_inlined(whole, whole.get("$defs", {})))
+        properties = schema.get("properties", {})
+        if self.brief:
+            properties["fields"]["description"] += f" Unless told: {', '.join(self.brief)}."
+        told: Schema = {"type": "object", "properties": properties}
+        if schema.get("required"):
+            told["required"] = schema["required"]
+        return told
+
+    def _output(self, kind: msgspec.inspect.Type) -> Schema:
+        """Types without prose. No key is required: `fields` may leave it out, and a refusal comes in the same place."""
+        if not self.wrapped:
+            return _shape(kind)
+        properties: Schema = {"data": _shape(kind)}
+        if self.operation.paged:
+            properties["pagination"] = _PAGINATION
+        return {"type": "object", "properties": properties}
+
+
+class Toolbox:
+    """All tools, and the sets of them that a connection can ask for."""
+
+    def __init__(self, operations: Sequence[Operation]) -> None:
+        operations = [op for op in operations if op.family.tools]
+        self._tools = {op.name: Tool(op) for op in operations}
+        core = sorted((op for op in operations if op.core), key=lambda op: op.core.order if op.core else 0)
+        self.loop = tuple((op.name, op.core.line) for op in core if op.core)
+        """The daily loop: the name and the line of each core tool, in order."""
+        self.common = _taken_out(list(self._tools.values()))
+        """The fields that many tools take, and what they are: told here, once, and not in each of them."""
+        self.sets: Mapping[str, frozenset[str]] = {
+            _CORE: frozenset(op.name for op in core),
+            **{op.noun: frozenset(o.name for o in operations if o.noun == op.noun) for op in operations},
+            _ALL: frozenset(self._tools),
+        }
+        """The sets by name: the loop, each noun of the product, and everything."""
+
+    def find(self, name: str) -> Tool | None:
+        """The tool of this name."""
+        return self._tools.get(name)
+
+    def chosen(self, asked: str) -> frozenset[str]:
+        """The names that `?tools=` asks for: sets and single tools, split by commas; all of them when it is empty."""
+        if (names_of_set := self.sets.get(asked or _ALL)) is not None:
+            return names_of_set
+        names: set[str] = set()
+        for word in asked.split(","):
+            if word in self.sets:
+                names |= self.sets[word]
+            elif word in self._tools:
+                names.add(word)
+            else:
+                message = f"There is no tool or tool set `{word[:80]}`. The sets are {', '.join(self.sets)}."
+                raise InvalidInput(message, field="tools")
+        return frozenset(names)
+
+    def listed(self, names: frozenset[str], scopes: frozenset[str]) -> list[Schema]:
+        """The tools among these that a key with these scopes can call, in the order of the operations."""
+        return [
+            tool.json for tool in self._tools.values() if tool.name in names and tool.operation.allows(scopes)
+        ]
+
+
+def _taken_out(tools: Sequence[Tool]) -> list[tuple[str, str]]:
+    """Take the descriptions out of the tools that many of them repeat word by word; answers with what was taken."""
+    properties = [item for tool in tools for item in tool.json["inputSchema"]["properties"].items()]
+    counts = Counter((name, schema.get("description", "")) for name, schema in properties)
+    common = [told for told, count in counts.items() if count >= COMMON_TOOLS_MIN and told[1]]
+    for name, schema in properties:
+        if (name, schema.get("description", "")) in common:
+            del schema["description"]
+    return common
+
+
+def _description(operation: Operation) -> str:
+    """What it does and when to use it: the summary and the first paragraph."""
+    when = operation.description.partition("\n\n")[0]
+    return f"{operation.summary} {' '.join(when.split())}".strip()
+
+
+def _annotations(operation: Operation) -> dict[str, bool]:
+    """What a client may show or ask before it calls, as far as it differs from what it would suppose."""
+    if operation.read_only:
+        return {"readOnlyHint": True}
+    hints = {"destructiveHint": operation.destructive}
+    return {**hints, "idempotentHint": True} if operation.idempotent else hints
+
+
+def _brief(operation: Operation, kind: msgspec.inspect.Type) -> tuple[str, ...]:
+    """The keys of a list's items by default, where its callers can choose others."""
+    match kind:
+        case msgspec.inspect.ListType(item_type=msgspec.inspect.StructType(cls=item)):
+            return _keys(item) if "fields" in operation.request.__struct_encode_fields__ else ()
+        case _:
+            return ()
+
+
+def _keys(answer: type[msgspec.Struct]) -> tuple[str, ...]:
+    """The keys worth telling of an answer; empty for all of them."""
+    return answer.brief if issubclass(answer, Answer) else ()
+
+
+def _inlined(schema: Schema, definitions: Schema, within: tuple[str, ...] = ()) -> Schema:
+    """The schema with every reference replaced by what it refers to; one that contains itself ends as any object."""
+
+    def inlined(value: Any) -> Any:  # Any: JSON of any shape
+        match value:
+            case {**inner}:
+                return _inlined(inner, definitions, within)
+            case [*items]:
+                return [inlined(item) for item in items]
+            case _:
+                return value
+
+    beside = {key: inlined(value) for key, value in schema.items() if key not in {"$ref", "$defs"}}
+    if "$ref" not in schema:
+        return beside
+    name = schema["$ref"].removeprefix("#/$defs/")
+    if name in within:
+        return {"type": "object"}
+    return {**_inlined(definitions[name], definitions, (*within, name)), **beside}
+
+
+def _told(schema: Schema) -> Schema:
+    """The schema with what a model needs in order to call well, in its shortest form."""
+    told: Schema = {}
+    for key, value in schema.items():
+        if key == "properties":
+            told[key] = {name: _told(inner) for name, inner in value.items()}
+        elif key == "items":
+            told[key] = _told({k: v for k, v in value.items() if k != "description"})
+        elif key == "anyOf":
+            # A null which the description does not speak of means the same as leaving the field out.
+            clears = "null" in schema.get("description", "null")
+            told |= _either([_told(choice) for choice in value if clears or choice != {"type": "null"}])
+        elif key == "description":
+            told[key] = _SENTENCE_END.split(value, 1)[
+                0
+            ]  # what follows the first sentence is for the documentation
+        elif key not in _UNTOLD and not (key == "required" and not value):
+            told[key] = value
+    if "enum" in told:
+        told.setdefault("type", _type_of(told["enum"]))
+        if len(told["enum"]) > CHOICES_MAX:
+            del told["enum"]
+    return told
+
+
+def _either(choices: list[Schema]) -> Schema:
+    """A choice of schemas. `or null` is folded into the one it belongs to, and `or a list of these` says no more."""
+    real = [choice for choice in choices if choice != {"type": "null"}]
+    for choice in real:
+        if choice.get("items") in real:
+            choice["items"] = {"type": choice["items"]["type"]}
+    if len(choices) == 1:
+        return choices[0]
+    if len(real) == len(choices) or len(real) != 1 or not isinstance(real[0].get("type"), str):
+        return {"anyOf": choices}
+    [only] = real
+    folded = {**only, "type": [only["type"], "null"]}
+    if "enum" in only:
+        folded["enum"] = [*only["enum"], None]
+    return folded
+
+
+def _shape(kind: msgspec.inspect.Type, depth: int = 0) -> Schema:
+    """The type of a part of an answer. Deep inside, an object is only said to be one; what may be null is left open."""
+    match kind:
+        case msgspec.inspect.Metadata(type=inner):
+            return _shape(inner, depth)
+        case msgspec.inspect.StructType(cls=answer, fields=fields) if depth < DEPTH_MAX:
+            keys = _keys(answer)
+            told = [field for field in fields if not keys or field.encode_name in keys]
+            properties = {field.encode_name: _shape(field.type, depth + 1) for field in told}
+            return {"type": "object", "properties": properties}
+        case msgspec.inspect.ListType(item_type=item):
+            return {"type": "array", "items": _shape(item, depth)}
+        case msgspec.inspect.LiteralType(values=values):
+            return {"type": _type_of(list(values))}
+        case msgspec.inspect.StructType() | msgspec.inspect.DictType():
+            return {"type": "object"}
+        case _:
+            return {"type": _PLAIN[type(kind)]} if type(kind) in _PLAIN else {}
+
+
+def _type_of(values: list[object]) -> str:
+    return "string" if all(isinstance(value, str) for value in values) else "integer"

@@ -1,0 +1,62 @@
+"""The official client, connected to a server over real HTTP: what every test here speaks through."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import httpx2
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp_types import CallToolResult, TextContent, TextResourceContents
+
+from app.operations import OPERATIONS
+from app.rpc import Operation
+from tests.conftest import Server
+
+ERAS: Final = ("legacy", "auto")
+"""How a client can open: with the handshake of all earlier versions, or without any, as since 2026-07-28."""
+
+
+@asynccontextmanager
+async def connected(
+    server: Server, key: str, *, tools: str = "", era: str = "auto", **settings: Any
+) -> AsyncGenerator[Client]:
+    """A client in a session, with the tools it asks for."""
+    url = f"{server.url}/mcp" + (f"?tools={tools}" if tools else "")
+    async with (
+        httpx2.AsyncClient(headers={"Authorization": f"Bearer {key}"}, timeout=30) as http,
+        Client(streamable_http_client(url, http_client=http), mode=era, **settings) as client,
+    ):
+        yield client
+
+
+def named(name: str) -> Operation:
+    """The operation behind a tool."""
+    return next(op for op in OPERATIONS if op.name == name)
+
+
+def text_of(result: CallToolResult, place: int = 0) -> str:
+    """What a model reads."""
+    block = result.content[place]
+    assert isinstance(block, TextContent)
+    return block.text
+
+
+def structure_of(result: CallToolResult) -> dict[str, Any]:
+    """What a program reads."""
+    assert result.structured_content is not None
+    return result.structured_content
+
+
+async def read(client: Client, uri: str) -> str:
+    """A resource of one text, which must be JSON."""
+    [content] = (await client.read_resource(uri)).contents
+    assert isinstance(content, TextResourceContents)
+    assert (content.uri, content.mime_type) == (uri, "application/json")
+    return content.text
+
+
+def request(method: str, params: dict[str, Any] | None = None, request_id: int = 1) -> dict[str, Any]:
+    """A bare JSON-RPC request, for what the official client would never send."""
+    message: dict[str, Any] = {"jsonrpc": "2.0", "id": request_id, "method": method}
+    return message if params is None else {**message, "params": params}

@@ -1,0 +1,209 @@
+"""The stdio bridge, run as a client runs it: the official client starts `python -m app mcp` and talks to its stdin."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import Client, MCPError
+from mcp.client.stdio import StdioServerParameters
+
+from app.errors import InvalidInput
+from app.operations import create_task
+from app.transports.mcp.bridge import endpoint
+from tests.conftest import Server, World
+from tests.mcp.connecting import ERAS, read, request, structure_of, text_of
+from tests.mcp.test_slow_calls import Progress, cancelled_while_it_works, change, locked, until_logged
+
+EVERY_ERA = pytest.mark.parametrize("era", ERAS)
+ROOT = Path(__file__).parents[2]
+NOBODY_LISTENS = "http://127.0.0.1:9"
+WAIT_SECONDS = 20.0
+
+
+def bridged(url: str, key: str) -> StdioServerParameters:
+    """How a client is told to start the bridge."""
+    return StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "app", "mcp", "--url", url],
+        env={"BATON_API_KEY": key},
+        cwd=ROOT,
+    )
+
+
+def run(
+    *arguments: str, lines: str | list[dict[str, Any]] = "", key: str | None = "some-key"
+) -> subprocess.CompletedProcess[str]:
+    """Run the bridge on a few lines and to its end."""
+    environ = {name: value for name, value in os.environ.items() if name != "BATON_API_KEY"}
+    if key is not None:
+        environ["BATON_API_KEY"] = key
+    text = lines if isinstance(lines, str) else "".join(json.dumps(line) + "\n" for line in lines)
+    return subprocess.run(
+        [sys.executable, "-m", "app", "mcp", *arguments],
+        input=text,
+        env=environ,
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=WAIT_SECONDS,
+    )
+
+
+@EVERY_ERA
+async def test_a_client_on_stdio_has_all_that_one_on_http_has(
+    server: Server, workspace: World, era: str
+) -> None:
+    bot = await workspace.agent()
+    async with Client(bridged(f"{server.url}/mcp?tools=core,tasks", bot.api_key), mode=era) as client:
+        assert "Work in this loop" in (client.instructions or "")
+        names = {tool.name for tool in (await client.list_tools()).tools}
+        assert "create-tasks-bulk" in names and "verify-connection" not in names
+        made = await client.call_tool("create-task", {"title": "Über stdio\n👋", "assigneeAgentId": bot.id})
+        assert structure_of(made)["title"] == "Über stdio\n👋"
+        mine = await client.call_tool("list-my-tasks", {})
+        assert len(structure_of(mine)["data"]) == 1
+        refused = await client.call_tool("create-task", {"title": ""})
+        assert refused.is_error and '"field":"title"' in text_of(refused)
+        assert json.loads(await read(client, "task://T-1"))["identifier"] == "T-1"
+        with pytest.raises(MCPError, match="no tool `verify-connection`"):
+            await client.call_tool("verify-connection", {})
+
+
+@EVERY_ERA
+async def test_many_calls_at_once_each_get_their_own_answer(
+    server: Server, workspace: World, era: str
+) -> None:
+    bot = await workspace.agent()
+    async with Client(bridged(server.url, bot.api_key), mode=era) as client:
+
+        async def create(number: int) -> None:
+            made = await client.call_tool("create-task", {"title": f"Task {number}"})
+            assert structure_of(made)["title"] == f"Task {number}"
+
+        await asyncio.gather(*(create(number) for number in range(100)))
+
+
+@EVERY_ERA
+async def test_progress_and_cancellation_pass_through(
+    server: Server, dsn: str, workspace: World, era: str
+) -> None:
+    bot = await workspace.agent(f"bridged-{era}")
+    task = await bot(create_task, title="Contended")
+    async with Client(bridged(server.url, bot.api_key), mode=era) as client, locked(dsn, task.id):
+        await cancelled_while_it_works(client, change(task, "Changed"), Progress())
+        await until_logged(server, bot, "cancelled")
+        assert not (await client.call_tool("get-task", {"taskId": task.id})).is_error
+
+
+async def test_the_bridge_outlives_the_server(dsn: str, workspace: World) -> None:
+    bot = await workspace.agent()
+    first = Server(dsn)
+    async with Client(bridged(first.url, bot.api_key), mode="legacy") as client:
+        await client.call_tool("create-task", {"title": "Before"})
+        assert first.stop() == 0
+        with pytest.raises(MCPError, match=r"Baton cannot be reached at .* Is it running there"):
+            await client.call_tool("create-task", {"title": "Meanwhile"})
+        second = Server(dsn, PORT=first.url.rpartition(":")[2])
+        assert not (await client.call_tool("create-task", {"title": "After"})).is_error
+    second.stop()
+    first.log.close()
+    second.log.close()
+
+
+async def test_a_key_that_lets_nobody_in_is_said_in_words(server: Server) -> None:
+    with pytest.raises(ExceptionGroup) as refused:
+        async with Client(bridged(server.url, "baton_sk_unknown"), mode="legacy"):
+            pass
+    assert "Invalid API key" in str(_innermost(refused.value))
+
+
+def test_a_server_that_is_away_is_an_answer_and_a_line_on_stderr() -> None:
+    done = run("--url", NOBODY_LISTENS, lines=[request("tools/list")])
+    assert done.returncode == 0
+    answer = json.loads(done.stdout)
+    assert (answer["id"], answer["error"]["code"]) == (1, -32000)
+    assert "cannot be reached" in answer["error"]["message"]
+    assert done.stderr == f"baton: {answer['error']['message']}\n"
+
+
+def test_an_address_that_answers_otherwise_is_said_to() -> None:
+    """A server, but not of ours: here a plain file server."""
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "http.server", "--bind", "127.0.0.1", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as other:
+        assert other.stdout is not None
+        port = other.stdout.readline().split("port ")[1].split()[0]
+        done = run("--url", f"http://127.0.0.1:{port}", lines=[request("tools/list")])
+        other.terminate()
+    assert "but not as an MCP server does" in json.loads(done.stdout)["error"]["message"]
+
+
+def test_lines_that_are_no_messages_are_refused_and_the_rest_goes_on(server: Server) -> None:
+    done = run("--url", server.url, lines='hello\n\n[]\n{"jsonrpc":"2.0","id":5,"method":"ping"}')
+    codes = {answer["id"]: answer["error"]["code"] for answer in map(json.loads, done.stdout.splitlines())}
+    assert codes == {None: -32600, 5: -32600}  # the last because the key is unknown
+    assert "not JSON" in done.stderr
+
+
+def test_without_a_key_the_bridge_says_how_to_give_one() -> None:
+    done = run("--url", NOBODY_LISTENS, key=None)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "--key" in done.stderr and "BATON_API_KEY" in done.stderr
+
+
+async def test_a_key_from_the_environment_is_in_no_list_of_processes(
+    server: Server, workspace: World
+) -> None:
+    bot = await workspace.agent()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "app", "mcp", "--url", server.url),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "BATON_API_KEY": bot.api_key},
+        cwd=ROOT,
+    )
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(json.dumps(request("ping")).encode() + b"\n")
+    assert json.loads(await asyncio.wait_for(process.stdout.readline(), WAIT_SECONDS))["result"] == {}
+    assert bot.api_key.encode() not in await asyncio.to_thread(
+        Path(f"/proc/{process.pid}/cmdline").read_bytes
+    )
+    process.stdin.close()
+    assert await asyncio.wait_for(process.wait(), WAIT_SECONDS) == 0
+
+
+@pytest.mark.parametrize(
+    "url, address",
+    [
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000/mcp"),
+        ("https://baton.example/", "https://baton.example/mcp"),
+        ("http://127.0.0.1:8000?tools=core", "http://127.0.0.1:8000/mcp?tools=core"),
+        ("http://127.0.0.1:8000/mcp?tools=core", "http://127.0.0.1:8000/mcp?tools=core"),
+        ("https://example.org/baton/mcp", "https://example.org/baton/mcp"),
+    ],
+)
+def test_the_address_of_a_server_is_enough(url: str, address: str) -> None:
+    assert endpoint(url) == address
+
+
+@pytest.mark.parametrize(
+    "url", ["", "127.0.0.1:8000", "localhost", "ftp://example.org", "http://", "http://[::1"]
+)
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(InvalidInput, match="is no address"):
+        endpoint(url)
+
+
+def _innermost(error: BaseException) -> BaseException:
+    while isinstance(error, ExceptionGroup):
+        [error] = error.exceptions
+    return error

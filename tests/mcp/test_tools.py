@@ -1,0 +1,158 @@
+"""What a model is shown: derived from the operations, valid, and small enough to be worth its context."""
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import msgspec
+import pytest
+
+import app.transports.mcp
+from app.errors import InvalidInput
+from app.operations import OPERATIONS
+from app.rpc import Operation
+from app.transports.mcp.documents import documents
+from app.transports.mcp.endpoint import instructions
+from app.transports.mcp.tools import COMMON_TOOLS_MIN, CORE_BYTES_MAX, CORE_TOOLS_MAX, TOOL_BYTES_MAX, Toolbox
+from app.types import Scope
+
+TOOLS = Toolbox(OPERATIONS)
+SCOPES = frozenset(op.scope for op in OPERATIONS if op.scope)
+EVERY_OPERATION = pytest.mark.parametrize(
+    "op", [op for op in OPERATIONS if op.family.tools], ids=lambda op: op.name
+)
+INSTRUCTIONS_CHARACTERS_MAX = 1500
+
+
+def listed(tools: str) -> list[dict[str, Any]]:
+    return TOOLS.listed(TOOLS.chosen(tools), SCOPES)
+
+
+def test_every_operation_is_a_tool_under_its_own_name() -> None:
+    assert [tool["name"] for tool in listed("all")] == [op.name for op in OPERATIONS if op.family.tools]
+    assert listed("") == listed("all")
+
+
+@EVERY_OPERATION
+def test_a_tool_says_what_its_operation_says(op: Operation) -> None:
+    [tool] = listed(op.name)
+    assert tool["description"].startswith(op.summary)
+    hints = tool["annotations"]
+    assert hints.get("readOnlyHint", False) is op.read_only
+    if not op.read_only:
+        assert hints["destructiveHint"] is op.destructive
+        assert hints.get("idempotentHint", False) is op.idempotent
+
+
+@EVERY_OPERATION
+def test_schemas_are_valid_inlined_objects_to_an_independent_implementation(op: Operation) -> None:
+    [tool] = listed(op.name)
+    for schema in (tool["inputSchema"], tool["outputSchema"]):
+        jsonschema.Draft202012Validator.check_schema(schema)
+        assert schema["type"] == "object"
+        assert "$ref" not in msgspec.json.encode(schema).decode()
+
+
+@EVERY_OPERATION
+def test_a_tool_takes_exactly_the_fields_of_its_request(op: Operation) -> None:
+    [tool] = listed(op.name)
+    fields = msgspec.structs.fields(op.request)
+    assert set(tool["inputSchema"]["properties"]) == {field.encode_name for field in fields}
+    assert set(tool["inputSchema"].get("required", ())) == {f.encode_name for f in fields if f.required}
+
+
+@EVERY_OPERATION
+def test_the_brief_keys_of_an_answer_exist(op: Operation) -> None:
+    schema = msgspec.json.schema(op.result)
+    [tool] = listed(op.name)
+    shape = tool["outputSchema"]["properties"]
+    if "items" in shape.get("data", {}):
+        shape = shape["data"]["items"]["properties"]
+    known = {name for struct in schema["$defs"].values() for name in struct["properties"]}
+    assert shape and set(shape) <= known
+
+
+def test_the_core_is_the_daily_loop_and_no_more_than_eight_tools() -> None:
+    core = {op.name for op in OPERATIONS if op.core}
+    assert {tool["name"] for tool in listed("core")} == core
+    assert 0 < len(core) <= CORE_TOOLS_MAX, (
+        f"{len(core)} tools are core; take the Step from one to give it to another"
+    )
+    orders = [op.core.order for op in OPERATIONS if op.core]
+    assert len(set(orders)) == len(orders)
+
+
+def test_tools_are_small(capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = {
+        name: (len(listed(name)), len(msgspec.json.encode({"tools": listed(name)}))) for name in TOOLS.sets
+    }
+    with capsys.disabled():
+        print()
+        for name, (count, size) in sizes.items():
+            print(f"  tools/list of {name:10} {count:3} tools {size:6} bytes")
+    assert sizes["core"][1] <= CORE_BYTES_MAX
+    assert sizes["all"][1] <= TOOL_BYTES_MAX * sizes["all"][0]
+
+
+def test_there_is_a_set_for_each_noun_and_sets_and_names_can_be_combined() -> None:
+    tasks = {op.name for op in OPERATIONS if op.handler.__module__.startswith("app.operations.tasks.")}
+    assert {tool["name"] for tool in listed("tasks")} == tasks
+    assert {tool["name"] for tool in listed("tasks,get-me")} == tasks | {"get-me"}
+    assert [tool["name"] for tool in listed("get-me")] == ["get-me"]
+
+
+def test_an_unknown_set_is_refused_with_those_there_are() -> None:
+    with pytest.raises(InvalidInput, match=r"no tool or tool set `cor`. The sets are core, tasks, "):
+        TOOLS.chosen("cor")
+
+
+@pytest.mark.parametrize("scope", sorted(SCOPES))
+def test_a_key_is_shown_only_what_it_may_call(scope: Scope) -> None:
+    shown = {tool["name"] for tool in TOOLS.listed(TOOLS.chosen("all"), frozenset({scope}))}
+    assert shown == {op.name for op in OPERATIONS if op.family.tools and op.scope in (None, scope)}
+
+
+def test_the_instructions_teach_the_loop_in_a_few_words() -> None:
+    said = instructions(TOOLS)
+    assert len(said) < INSTRUCTIONS_CHARACTERS_MAX
+    steps = sorted((op for op in OPERATIONS if op.core), key=lambda op: op.core.order if op.core else 0)
+    places = [
+        said.index(f"{place}. {op.name}: {op.core.line}") for place, op in enumerate(steps, 1) if op.core
+    ]
+    assert places == sorted(places)
+
+
+def test_what_many_tools_take_is_told_once() -> None:
+    said = instructions(TOOLS)
+    told = [
+        (name, schema.get("description"))
+        for tool in listed("all")
+        for name, schema in tool["inputSchema"]["properties"].items()
+    ]
+    assert TOOLS.common
+    for name, what in TOOLS.common:
+        assert said.count(f"\n{name}: {what}\n") == 1
+        assert (name, what) not in told and (name, None) in told
+    counts = Counter(field for field in told if field[1])
+    assert max(counts.values()) < COMMON_TOOLS_MIN
+
+
+def test_a_resource_has_the_fields_of_its_request() -> None:
+    found = documents(OPERATIONS)
+    assert found
+    for document in found:
+        assert document.operation.read_only
+        names = set(re.findall(r"{(\w+)}", document.uri))
+        assert names == {
+            f.encode_name for f in msgspec.structs.fields(document.operation.request) if f.required
+        }
+
+
+def test_nothing_in_the_mcp_layer_names_an_operation_by_hand() -> None:
+    for path in Path(app.transports.mcp.__path__[0]).glob("*.py"):
+        source = path.read_text()
+        for op in OPERATIONS:
+            by_hand = re.search(rf"(?<![\w.])({op.name}|{op.name.replace('-', '_')})\b", source)
+            assert by_hand is None, (path.name, op.name)
