@@ -36,7 +36,7 @@ from app.auth import Keys
 from app.db import Database, Query, schema
 from app.embedded import EmbeddedPostgres
 from app.errors import ApiError, IdempotencyKeyReused, InvalidInput, ScopeMissing
-from app.rpc import SDK, Context, Operation, Page, Result, execute
+from app.rpc import BARE, SDK, Context, Operation, Page, Result, execute
 from app.transports import envelope
 
 START_SECONDS_MAX = 30
@@ -140,6 +140,8 @@ class Caller:
             raise
         self.aside = {name.decode(): value.decode() for name, value in envelope.headers(result)}
         sent = json.loads(envelope.success(result, "test", op.family))
+        if op.family is BARE:
+            return msgspec.convert(sent, op.result)
         self.meta = sent["meta"]
         if getattr(op.decoder.from_json(raw), "fields", None):
             return sent["data"]
@@ -269,7 +271,10 @@ class Server:
                 self.url = match[1]
                 break
         else:
-            raise AssertionError(f"the server did not start:\n{self.output}{self.stderr()}")
+            self.process.wait(START_SECONDS_MAX)
+            told = f"{self.output}{self.stderr()}"
+            self.close()
+            raise AssertionError(f"the server did not start:\n{told}")
         self.wait_until_healthy()
 
     def wait_until_healthy(self) -> None:
@@ -287,6 +292,12 @@ class Server:
         if self.process.stdout is not None:
             self.process.stdout.close()
         return status
+
+    def close(self) -> None:
+        """Let go of a server that has ended."""
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        self.log.close()
 
 
 @pytest.fixture(scope="session")

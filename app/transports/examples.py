@@ -68,6 +68,7 @@ from app.operations.tasks.task import Task
 from app.operations.workspace import Me, MyChannel, ResolvedIdentity, VerifyConnectionResult, WorkspaceInfo
 from app.rpc import AGENT, Excerpt, Family, Page, Result
 from app.transports import envelope
+from app.transports.examples_runs import RUN_ERRORS, RUN_EXAMPLES
 from app.types import Scope
 
 MOMENT: Final = "2026-03-02T09:00:00.000Z"
@@ -310,6 +311,7 @@ EXAMPLES: Final[dict[str, Example]] = {
             answered_at=MOMENT,
         ),
     ),
+    **{name: Example(request, result) for name, (request, result) in RUN_EXAMPLES.items()},
     "get-me": Example(
         {},
         Me(
@@ -570,6 +572,7 @@ _ERRORS: Final[tuple[ApiError, ...]] = (
     TimedOut(),
     Overloaded(),
     Contended(),
+    *RUN_ERRORS,
 )
 ERRORS: Final[dict[type[ApiError], ApiError]] = {type(error): error for error in _ERRORS}
 

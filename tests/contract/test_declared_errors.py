@@ -65,10 +65,9 @@ from app.operations import (
 )
 from app.rpc import Operation
 from tests.conftest import Caller, World
+from tests.contract.run_scenarios import OVERTAKEN, RUN_SCENARIOS
 
 Scenario = Callable[[World], Awaitable[object]]
-
-OVERTAKEN = "somebody else always changes this one first"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -81,6 +80,14 @@ def overtaken(dsn: str) -> Iterator[None]:
         connection.execute(
             f"""CREATE TRIGGER overtake BEFORE UPDATE ON tasks
                 FOR EACH ROW WHEN (OLD.title = '{OVERTAKEN}') EXECUTE FUNCTION overtake()"""
+        )
+        connection.execute(
+            f"""CREATE TRIGGER overtake BEFORE UPDATE ON runs
+                FOR EACH ROW WHEN ('{OVERTAKEN}' IN (OLD.title, OLD.note)) EXECUTE FUNCTION overtake()"""
+        )
+        connection.execute(
+            f"""CREATE TRIGGER overtake BEFORE UPDATE ON states
+                FOR EACH ROW WHEN (OLD.name = '{OVERTAKEN}') EXECUTE FUNCTION overtake()"""
         )
     yield
     with psycopg.connect(dsn, autocommit=True) as connection:
@@ -384,6 +391,7 @@ SCENARIOS: list[tuple[Operation, type[ApiError], Scenario]] = [
     (set_channel_member_role, InvalidInput, makes_an_agent_admin(set_channel_member_role)),
     (add_channel_member, InvalidInput, makes_an_agent_admin(add_channel_member)),
     (add_channel_member, IdentityNotFound, calls_in_channel(add_channel_member, member_id=NOBODY)),
+    *RUN_SCENARIOS,
 ]
 
 
