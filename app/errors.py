@@ -568,6 +568,13 @@ class TimedOut(Unavailable):
         )
 
 
+class CallerGone(Unavailable):
+    """The caller hung up while its call was waiting. Nobody hears this; the log has it."""
+
+    def __init__(self) -> None:
+        super().__init__("The caller hung up while the call was waiting.")
+
+
 class Overloaded(Unavailable):
     """More calls are waiting than can be served soon, or the database has been away for too long. Nothing was written."""
 
@@ -575,13 +582,6 @@ class Overloaded(Unavailable):
         super().__init__(
             "The service is overloaded or its database is away. Nothing was written; try again in a second."
         )
-
-
-class CallerGone(Unavailable):
-    """The caller hung up while its call was waiting. Nobody hears this; the log has it."""
-
-    def __init__(self) -> None:
-        super().__init__("The caller hung up while the call was waiting.")
 
 
 class Contended(Unavailable):

@@ -86,7 +86,7 @@ def _claimed(task: Task) -> Task:
 
 def _run(number: int, task: Task) -> Run:
     return Run(
-        id=f"019cadf1-2e40-7000-8000-0000000002{number}",
+        id=f"019cadf1-2e40-7000-8000-0000000005{number}",
         task_id=task.id,
         kind="claim",
         status="running",
@@ -115,6 +115,7 @@ R38: Final = _run(38, T38)
 R39: Final = _run(39, T39)
 R40: Final = _run(40, T40)
 R41: Final = _run(41, T41)
+CLAIMS: Final = (R38, R39, R40, R41)
 
 R38_DONE: Final = replace(
     R38,
@@ -151,7 +152,7 @@ _EDGE: Final = Relation(
 )
 
 FETCH: Final = BareTask(
-    id="019cadf1-2e40-7000-8000-000000000301",
+    id="019cadf1-2e40-7000-8000-000000000701",
     kind="call_action",
     status="created",
     title="Fetch the report",
@@ -176,10 +177,10 @@ FETCH: Final = BareTask(
 )
 FETCHED: Final = replace(FETCH, status="completed", output={"pages": 12}, ended_at=MOMENT)
 
-_ROOT: Final = "019cadf1-2e40-7000-8000-000000000402"
+_ROOT: Final = "019cadf1-2e40-7000-8000-000000000802"
 _SCOPE: Final = StateScope(id=_ROOT, title="Import", parent_ids=[])
 STATE: Final = State(
-    id="019cadf1-2e40-7000-8000-000000000401",
+    id="019cadf1-2e40-7000-8000-000000000801",
     name="Import",
     organization_id=WORKSPACE,
     root_id=_ROOT,
@@ -195,7 +196,7 @@ STATE_SET: Final = replace(
     STATE,
     variables=[
         StateVariable(
-            id="019cadf1-2e40-7000-8000-000000000403",
+            id="019cadf1-2e40-7000-8000-000000000803",
             state_id=STATE.id,
             scope_id=_ROOT,
             name="offset",
@@ -336,8 +337,8 @@ _HELD: Final = Obstacle(
 
 RUN_ERRORS: Final[tuple[ApiError, ...]] = (
     NotHolder(),
-    RunNotFound("019cadf1-2e40-7000-8000-0000000002ff"),
-    StateNotFound("019cadf1-2e40-7000-8000-0000000004ff"),
+    RunNotFound("019cadf1-2e40-7000-8000-0000000005ff"),
+    StateNotFound("019cadf1-2e40-7000-8000-0000000008ff"),
     RelationCycle(),
     LeaseLost(
         run_id=R39.id,

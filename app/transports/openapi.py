@@ -654,7 +654,8 @@ def _by_status(errors: Iterable[type[ApiError]]) -> Iterator[Sequence[type[ApiEr
 
 def name_of(error: type[ApiError], family: Family = AGENT) -> str:
     """The code of an error as a family spells it, and the reason where several share a code."""
-    said = refusal(error, family)["error"]
+    body = refusal(error, family)
+    said = body.get("error", body)
     reason = said.get("details", {}).get("reason")
     return f"{said['code']}/{reason}" if reason else said["code"]
 

@@ -26,16 +26,16 @@ GOOD: Final[dict[str, object]] = {
     "token": "x",
     "idempotencyKey": "x",
     "name": "x",
-    "type": "public",
-    "content": "x",
-    "query": "x",
-    "role": "reader",
     "runId": "019cadf1-2e40-7000-8000-000000000001",
     "otherTaskId": "T-1",
     "kind": "related",
     "errors": [{"code": "x", "message": "x"}],
     "steps": [{"text": "x"}],
     "stateId": "019cadf1-2e40-7000-8000-000000000001",
+    "type": "public",
+    "content": "x",
+    "query": "x",
+    "role": "reader",
 }
 """A good value for each field that some operation requires."""
 

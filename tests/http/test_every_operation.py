@@ -16,12 +16,15 @@ from app.types import Scope
 from tests.conftest import World
 from tests.http.conftest import Home
 
-every_operation = pytest.mark.parametrize("op", OPERATIONS, ids=lambda op: op.name)
+ENVELOPED = [op for op in OPERATIONS if op.method is None]
+"""All but the second contract's, which has verbs and errors of its own: see test_second_contract.py."""
+
+every_operation = pytest.mark.parametrize("op", ENVELOPED, ids=lambda op: op.name)
 every_scoped_operation = pytest.mark.parametrize(
-    "op", [op for op in OPERATIONS if op.scope], ids=lambda op: op.name
+    "op", [op for op in ENVELOPED if op.scope], ids=lambda op: op.name
 )
 every_reading_operation = pytest.mark.parametrize(
-    "op", [op for op in OPERATIONS if op.read_only], ids=lambda op: op.name
+    "op", [op for op in ENVELOPED if op.read_only], ids=lambda op: op.name
 )
 
 

@@ -12,6 +12,7 @@ import pytest_asyncio
 from app.operations import claim_task, complete_run
 from app.operations import create_task as create_work_item
 from tests.conftest import Caller, Server, World
+from tests.http.judge import Judge
 
 KEYS = [
     "id", "kind", "status", "title", "description", "targetId", "executorId", "input", "output", "params", "errors",
@@ -29,8 +30,11 @@ async def bot(workspace: World) -> Caller:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def http(server: Server, bot: Caller) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=server.url, headers=bot.headers, timeout=20) as client:
+async def http(server: Server, bot: Caller, judge: Judge) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the server; an answer that is not documented fails the test."""
+    async with httpx.AsyncClient(
+        base_url=server.url, headers=bot.headers, timeout=20, event_hooks={"response": [judge]}
+    ) as client:
         yield client
 
 

@@ -28,7 +28,7 @@ from app.errors import (
     TooManyParts,
 )
 from app.ids import new_id
-from app.operations.runs.run import ERRORS_MAX, RUN_VISIBLE, NewRunError, RunError, RunStatus
+from app.operations.runs.run import ERRORS_MAX, RUN_VISIBLE, NewRunProblem, RunError, RunStatus
 from app.operations.tasks.change import ATTEMPTS_MAX, MOVE_LOCK
 from app.operations.tasks.fence import why_not_live
 from app.operations.tasks.task import VISIBLE, WRITABLE, task_id, uuid_or_none
@@ -521,7 +521,7 @@ class UpdateBareTask(BareRequest):
         dict[str, Any] | None | UnsetType, Meta(description="Settings of this task, instead of those it had.")
     ] = UNSET
     errors: Annotated[
-        Annotated[list[NewRunError], Meta(max_length=ERRORS_MAX)] | None | UnsetType,
+        Annotated[list[NewRunProblem], Meta(max_length=ERRORS_MAX)] | None | UnsetType,
         Meta(description="Problems met while running, instead of those it had; at most 100."),
     ] = UNSET
     parent_id: Annotated[Link | None | UnsetType, Meta(description="The task to move it under.")] = UNSET
@@ -548,7 +548,7 @@ class DeleteBareTask(BareRequest):
     if_match: IfMatch = UNSET
 
 
-class Pagination(msgspec.Struct, rename="camel"):
+class BarePagination(msgspec.Struct, rename="camel"):
     """Which page of a list."""
 
     limit: Annotated[
@@ -568,7 +568,7 @@ class ListBareTasks(BareRequest):
     app_id: Annotated[Link | None | UnsetType, Meta(description="Only tasks of this app.")] = UNSET
     executor_id: Annotated[Link | None | UnsetType, Meta(description="Only tasks of this executor.")] = UNSET
     target_id: Annotated[Link | None | UnsetType, Meta(description="Only tasks about this.")] = UNSET
-    pagination: Annotated[Pagination | None | UnsetType, Meta(description="Which page.")] = UNSET
+    pagination: Annotated[BarePagination | None | UnsetType, Meta(description="Which page.")] = UNSET
 
 
 WRITE_ERRORS: Final = (RunNotFound, TaskNotFound, TaskReadOnly)
@@ -653,7 +653,7 @@ async def list_tasks(ctx: Context, req: ListBareTasks) -> Page[BareTask]:
 
     For the next page send the id of the last task as `pagination.cursor`; the list is over when a page is not full.
     """
-    page = given(req.pagination) or Pagination()
+    page = given(req.pagination) or BarePagination()
     parent = given(req.parent_id) or None
     if parent is not None and uuid_or_none(parent) is None:
         return Page([], None)

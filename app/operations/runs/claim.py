@@ -37,7 +37,7 @@ from app.operations.runs.run import (
 from app.operations.tasks.card import CHANGE_CARDS
 from app.operations.tasks.change import ATTEMPTS_MAX
 from app.operations.tasks.task import TASK_JSON, WRITABLE, task_id, uuid_or_none
-from app.rpc import AgentWrite, Context, IdempotencyKey, Step, given, operation
+from app.rpc import AgentWrite, Context, IdempotencyKey, given, operation
 from app.types import NO_NUL, Id
 
 CLAIMS_MAX: Final = 10  # per call: as many as an agent can keep alive
@@ -373,7 +373,6 @@ async def claim_task(ctx: Context, req: ClaimTask) -> Encoded[Claim]:
     scope="task-write",
     claims_by_key=True,
     patience_seconds=WAIT_SECONDS_MAX,
-    core=Step(45, "Claim what is next, and send `runId` of the claim with all you write about it."),
 )
 async def claim_next_task(ctx: Context, req: ClaimNextTask) -> Encoded[list[Claim]]:
     """Claim what is to be done next: the most urgent task that is ready for you, and the oldest among equals.

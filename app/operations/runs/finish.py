@@ -24,7 +24,7 @@ from app.operations.runs.run import (
     FAILURES_MAX,
     RUN_JSON,
     EncodedRun,
-    NewRunError,
+    NewRunProblem,
     Note,
     Run,
     RunAndTask,
@@ -215,7 +215,7 @@ class FailRun(AgentWrite):
 
     run_id: Annotated[Id, Meta(description="The run, as claim-task answered.")]
     errors: Annotated[
-        Annotated[list[NewRunError], Meta(min_length=1, max_length=ERRORS_MAX)],
+        Annotated[list[NewRunProblem], Meta(min_length=1, max_length=ERRORS_MAX)],
         Meta(description="What went wrong; the next holder reads it."),
     ]
     retry: Annotated[

@@ -33,7 +33,7 @@ Note = Annotated[str, Meta(max_length=NOTE_CHARACTERS_MAX, extra_json_schema=NO_
 Progress = Annotated[float, Meta(ge=0, le=1)]
 
 
-class NewRunError(msgspec.Struct, rename="camel"):
+class NewRunProblem(msgspec.Struct, rename="camel"):
     """A problem to report."""
 
     code: Annotated[

@@ -267,20 +267,20 @@ _CHANGE_UNDER_RUN: Final = f"""
            AND NOT EXISTS (SELECT FROM changed c WHERE c.ended_run_id = r.id)  -- a row is changed once in a statement
     )"""
 
-_DONE: Final = f"""SELECT t.ord, {TASK_JSON}, t.merged_from FROM changed t"""
-
-# For calls with an idempotency key. Apart, because a call without one should not pay for it.
-_DONE_AND_KEPT: Final = f"""
+_KEPT: Final = f"""
     answered AS (
         SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, {TASK_JSON} AS answer, t.merged_from FROM changed t
     ), {KEPT}
     SELECT ord, answer, merged_from FROM answered"""
 
-CHANGE = BatchQuery(ChangedRow, f"""{_CHANGE} {_DONE}""", one_per="taskId")
+CHANGE = BatchQuery(
+    ChangedRow, f"""{_CHANGE} SELECT t.ord, {TASK_JSON}, t.merged_from FROM changed t""", one_per="taskId"
+)
 
-CHANGE_AND_KEEP = BatchQuery(ChangedRow, f"""{_CHANGE}, {_DONE_AND_KEPT}""", one_per="taskId")
+# The same for calls with an idempotency key. Apart, because a call without one should not pay for it.
+CHANGE_AND_KEEP = BatchQuery(ChangedRow, f"""{_CHANGE}, {_KEPT}""", one_per="taskId")
 
-CHANGE_UNDER_RUN = BatchQuery(ChangedRow, f"""{_CHANGE_UNDER_RUN}, {_DONE_AND_KEPT}""", one_per="taskId")
+CHANGE_UNDER_RUN = BatchQuery(ChangedRow, f"""{_CHANGE_UNDER_RUN}, {_KEPT}""", one_per="taskId")
 
 # The same with a comment that says why. Apart, because a plain update should not pay for it. A task that stands
 # where the caller wants it keeps its version, but the comment is written all the same.
@@ -399,11 +399,12 @@ async def change(
 
 
 async def _attempt(ctx: Context, item: Mapping[str, Any]) -> ChangedRow | None:
-    statement = CHANGE if ctx.keep is None else CHANGE_AND_KEEP
-    if item["runId"]:
-        statement = CHANGE_UNDER_RUN
     if item["comment"]:
         statement = CHANGE_AND_COMMENT
+    elif item["runId"]:
+        statement = CHANGE_UNDER_RUN
+    else:
+        statement = CHANGE if ctx.keep is None else CHANGE_AND_KEEP
     if item["changes"].get("parentTaskId") is None:
         return await ctx.db.write(statement, item)
     async with ctx.db.transaction() as tx:

@@ -262,7 +262,7 @@ async def create_task(ctx: Context, req: CreateTask) -> EncodedTask:
     """Create a task.
 
     Only the title is required. Without a channel only you and the assignee see it; bind it to a channel to share it
-    with the channel's members.
+    with its members.
     """
     [task] = await _create(ctx, [req], run_id=under_run(req.run_id))
     return task

@@ -29,8 +29,7 @@ from app.types import Id, IdentityKind
 UnderRun = Annotated[
     Id | None | UnsetType,
     Meta(
-        description="The run under whose claim you act: the write is refused with `lease_lost` once the claim is "
-        "not yours any more, and renews its lease otherwise."
+        description="Your claim. The write is refused with `lease_lost` once it is over, and renews its lease otherwise."
     ),
 ]
 """The field `runId` of every operation that writes."""
