@@ -150,12 +150,19 @@ CREATE TABLE tasks (
     started_at       timestamptz,           -- first time in progress; never moves again
     completed_at     timestamptz,           -- latest flip to done
     cancelled_at     timestamptz,           -- latest flip to cancelled
+    run_id           uuid,                  -- the live claim: the one run whose holder may act for this task; null: nobody's
+    failures         smallint    NOT NULL DEFAULT 0,  -- claims that failed or expired since it was last done or set going again
     created_at       timestamptz NOT NULL DEFAULT now(),
     updated_at       timestamptz NOT NULL DEFAULT now(),
     -- Derived, because they stand in indexes: a status change that neither opens nor closes the task moves
     -- neither, and so touches no index. urgency counts down from most to least urgent, open before closed.
     is_open          boolean     NOT NULL GENERATED ALWAYS AS (status NOT IN ('done', 'cancelled')) STORED,
     urgency          smallint    NOT NULL GENERATED ALWAYS AS (4 - priority + CASE WHEN status IN ('done', 'cancelled') THEN 5 ELSE 0 END) STORED,
+    -- The place in the queue of claims, see operations/runs/ready.py: which queue (0 todo, 1 backlog, null: not
+    -- waiting to be claimed), and the rank in it: creation in milliseconds, one week earlier for each priority.
+    queue            smallint    GENERATED ALWAYS AS (CASE status WHEN 'todo' THEN 0 WHEN 'backlog' THEN 1 END) STORED,
+    claim_rank       bigint      NOT NULL GENERATED ALWAYS AS (
+        (extract(epoch FROM created_at AT TIME ZONE 'UTC') * 1000)::bigint - priority * 604800000::bigint) STORED,
     PRIMARY KEY (workspace_id, id),
     CONSTRAINT tasks_number_key UNIQUE (workspace_id, number),
     CONSTRAINT tasks_assignee_fkey FOREIGN KEY (workspace_id, assignee_id) REFERENCES identities (workspace_id, id),
@@ -173,6 +180,11 @@ CREATE INDEX tasks_assignee ON tasks (workspace_id, assignee_id, urgency, id) WH
 CREATE INDEX tasks_channel ON tasks (workspace_id, channel_id, is_open, id) WHERE channel_id IS NOT NULL;
 CREATE INDEX tasks_creator ON tasks (workspace_id, created_by_id, id) WHERE is_open;
 CREATE INDEX tasks_parent ON tasks (workspace_id, parent_task_id, id) WHERE parent_task_id IS NOT NULL;
+-- Work that waits to be claimed: nobody's, by channel; and somebody's. A task stands in one of the two at most.
+CREATE INDEX tasks_ready ON tasks (workspace_id, channel_id, queue, claim_rank, id)
+    WHERE queue IS NOT NULL AND assignee_id IS NULL;
+CREATE INDEX tasks_ready_assigned ON tasks (workspace_id, assignee_id, queue, claim_rank, id)
+    WHERE queue IS NOT NULL AND assignee_id IS NOT NULL;
 
 -- Who sees a task because of what they did: its creator, everyone it was ever assigned to, who commented,
 -- who was mentioned; and the owner of any agent among them. Kept, never worked out, so that listing fifty of
@@ -202,6 +214,115 @@ CREATE TABLE task_search (
 );
 CREATE INDEX task_search_words ON task_search USING gin (workspace_id, words gin_trgm_ops);
 CREATE INDEX task_search_terms ON task_search USING gin (workspace_id, terms);
+
+
+-- How tasks hang together: one row per edge, two views. "blocks" and "duplicate" point from the one to the other;
+-- "related" points nowhere and is kept with the lesser id first. A task waits as long as one that blocks it is open.
+CREATE TABLE task_relations (
+    workspace_id     uuid        NOT NULL,
+    from_task_id     uuid        NOT NULL,
+    kind             text        NOT NULL,
+    to_task_id       uuid        NOT NULL,
+    created_by_id    uuid        NOT NULL,
+    created_by_kind  text        NOT NULL,
+    created_at       timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (workspace_id, from_task_id, kind, to_task_id),
+    CONSTRAINT task_relations_kind_check CHECK (kind IN ('blocks', 'related', 'duplicate')),
+    CONSTRAINT task_relations_self_check CHECK (from_task_id <> to_task_id),
+    CONSTRAINT task_relations_related_check CHECK (kind <> 'related' OR from_task_id < to_task_id)
+);
+CREATE INDEX task_relations_to ON task_relations (workspace_id, to_task_id, kind, from_task_id);
+
+
+-- How it is done ----------------------------------------------------------------------------------------
+
+-- A State: variables that outlive a run (contract section 18). What it holds is small and read whole, so it is kept whole.
+CREATE TABLE states (
+    workspace_id  uuid        NOT NULL REFERENCES workspaces (id),
+    id            uuid        NOT NULL,
+    version       integer     NOT NULL DEFAULT 1,      -- +1 with every change; the ETag
+    name          text        NOT NULL,
+    root_id       uuid        NOT NULL,                -- the one scope there is
+    groups        jsonb       NOT NULL DEFAULT '[]',   -- [{id, title, description}]
+    tags          jsonb       NOT NULL DEFAULT '[]',   -- the same
+    variables     jsonb       NOT NULL DEFAULT '[]',   -- [{id, scopeId, name, description, schema, value, groupIds, tags, createdAt, updatedAt}]
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    updated_at    timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (workspace_id, id),
+    CONSTRAINT states_name_check CHECK (length(name) BETWEEN 1 AND 500)
+);
+
+-- A run: one attempt to do something. The second contract's clients know it as "task" under /v1/tasks and write
+-- all of it themselves, times included. A run with a holder is a claim: it belongs to a task, whose run_id names it
+-- exactly as long as ended_at is null, and only its operations end it:
+--     running -> completed | failed | cancelled, with end_reason saying how.
+CREATE TABLE runs (
+    workspace_id      uuid        NOT NULL,
+    id                uuid        NOT NULL,            -- UUIDv7: in order of creation
+    version           integer     NOT NULL DEFAULT 1,  -- +1 with every change but signs of life; the ETag
+    kind              text        NOT NULL DEFAULT 'default',
+    status            text        NOT NULL DEFAULT 'created',
+    title             text,
+    description       text,
+    target_id         text,                            -- the resource or action it is about
+    executor_id       text,                            -- who should handle it
+    input             jsonb,
+    output            jsonb,
+    params            jsonb       NOT NULL DEFAULT '{}',
+    errors            jsonb       NOT NULL DEFAULT '[]',  -- [{code, message}]
+    parent_id         uuid,                            -- null: stands alone
+    state_id          uuid,                            -- set when it was made stateful
+    app_id            text,                            -- the installed app concerned
+    work_item_id      uuid,                            -- the task it works on; null: none
+    author_id         uuid        NOT NULL,
+    author_kind       text        NOT NULL,
+    started_at        timestamptz,
+    ended_at          timestamptz,
+    created_at        timestamptz NOT NULL DEFAULT now(),
+    updated_at        timestamptz NOT NULL DEFAULT now(),
+    -- Of claims only:
+    holder_id         uuid,                            -- who holds the task; null: this run is no claim
+    holder_kind       text,
+    attempt           integer,                         -- which claim of its task this is, from 1
+    claim_key         text,                            -- what the caller named the request, so that it can ask for the same again
+    claim_place       smallint,                        -- which of the claims of that request, from 1
+    lease_seconds     integer,                         -- how long a sign of life keeps it
+    lease_expires_at  timestamptz,                     -- moved by every sign of life, and so in no index
+    lease_check_at    timestamptz,                     -- when the expiry job looks next: never after the lease ends, often long before
+    progress          real,                            -- last reported: 0 to 1
+    note              text,                            -- last reported
+    handoff           text,                            -- what the next holder should know
+    end_reason        text,                            -- completed, failed, released, lease_expired, superseded, force_released
+    log_length        integer     NOT NULL DEFAULT 0,  -- rows in run_log
+    PRIMARY KEY (workspace_id, id),
+    CONSTRAINT runs_parent_fkey FOREIGN KEY (workspace_id, parent_id) REFERENCES runs (workspace_id, id),
+    CONSTRAINT runs_state_fkey FOREIGN KEY (workspace_id, state_id) REFERENCES states (workspace_id, id),
+    CONSTRAINT runs_author_fkey FOREIGN KEY (workspace_id, author_id) REFERENCES identities (workspace_id, id),
+    CONSTRAINT runs_status_check CHECK (status IN ('created', 'queued', 'waiting', 'running', 'paused', 'completed', 'failed', 'cancelled')),
+    CONSTRAINT runs_kind_check CHECK (kind ~ '^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$'),
+    CONSTRAINT runs_parent_check CHECK (parent_id <> id),
+    CONSTRAINT runs_claim_check CHECK (holder_id IS NULL OR (
+        work_item_id IS NOT NULL AND attempt IS NOT NULL AND lease_expires_at IS NOT NULL AND lease_check_at IS NOT NULL
+        AND (end_reason IS NULL) = (ended_at IS NULL)))
+) WITH (fillfactor = 70,                     -- heartbeats stay on the page
+        autovacuum_vacuum_scale_factor = 0.02);
+CREATE INDEX runs_work_item ON runs (workspace_id, work_item_id, id) WHERE work_item_id IS NOT NULL;
+CREATE INDEX runs_parent ON runs (workspace_id, parent_id, id) WHERE parent_id IS NOT NULL;
+CREATE INDEX runs_executor ON runs (workspace_id, executor_id, status, id) WHERE executor_id IS NOT NULL;
+CREATE INDEX runs_holder ON runs (workspace_id, holder_id, id) WHERE holder_id IS NOT NULL;
+CREATE UNIQUE INDEX runs_claim_key ON runs (workspace_id, holder_id, claim_key, claim_place) WHERE claim_key IS NOT NULL;
+CREATE INDEX runs_lease ON runs (lease_check_at) WHERE holder_id IS NOT NULL AND ended_at IS NULL;  -- of all workspaces: one job serves them
+
+-- The steps of a run, in order. Append-only; the number comes from the run's row, whose lock makes it a place in
+-- the order of commits, so a reader that follows the numbers misses nothing.
+CREATE TABLE run_log (
+    workspace_id  uuid        NOT NULL,
+    run_id        uuid        NOT NULL,
+    number        integer     NOT NULL,      -- from 1
+    step          jsonb       NOT NULL,      -- {kind, text, data} as it was sent
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (workspace_id, run_id, number)
+);
 
 
 -- What was said -----------------------------------------------------------------------------------------
@@ -312,8 +433,9 @@ CREATE TABLE task_events (
     workspace_id  uuid        NOT NULL,
     task_id       uuid        NOT NULL,
     version       integer     NOT NULL,      -- the task's version after the change
-    subject_id    uuid        NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',  -- nil: the task itself; else the comment
-    kind          text        NOT NULL,      -- created, updated, completed, cancelled, blocked, released, commented
+    subject_id    uuid        NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',  -- nil: the task itself; else the comment, or a name for what left the version alone
+    kind          text        NOT NULL,      -- created, updated, completed, cancelled, blocked, released, commented,
+                                             -- claimed, run_completed, run_failed, run_released, run_expired, run_force_released, linked, unlinked
     actor_id      uuid        NOT NULL,
     actor_kind    text        NOT NULL,
     request_id    text        NOT NULL,

@@ -4,7 +4,8 @@ Decoding is strict: `"3"` is not a number. The one licence is that a whole numbe
 a published client types numbers as floats (contract 0.6).
 """
 
-from typing import Final, Generic, TypeAlias, TypeVar
+from collections.abc import Mapping
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -28,6 +29,7 @@ class Decoder(Generic[S]):
         self._json = msgspec.json.Decoder(request)
         kinds = {f.encode_name: msgspec.inspect.type_info(f.type) for f in msgspec.structs.fields(request)}
         self._known = frozenset(kinds)
+        self._elsewhere = frozenset(places(request))
         self._lists = frozenset(
             name for name, kind in kinds.items() if _takes(msgspec.inspect.ListType, kind)
         )
@@ -35,16 +37,18 @@ class Decoder(Generic[S]):
             name for name, kind in kinds.items() if _takes(msgspec.inspect.DateTimeType, kind)
         )
 
-    def from_json(self, body: bytes) -> S:
-        """Decode a JSON body; an empty one counts as `{}`."""
+    def from_json(self, body: bytes, placed: Mapping[str, str] | None = None) -> S:
+        """Decode a JSON body; an empty one counts as `{}`. `placed` are fields that stand elsewhere, in the path for instance."""
         body = body or b"{}"
         try:
             try:
-                req = self._json.decode(body)
+                req = self._json.decode(body) if placed is None else self._joined(body, placed)
             except msgspec.ValidationError as e:
                 if "got `float`" not in str(e):
                     raise
-                req = msgspec.convert(_whole(msgspec.json.decode(body)), self._request)
+                req = self._joined(body, placed or {}, whole=True)
+            if placed or b"\\u0000" in body:
+                refuse_nul(req)
         except msgspec.ValidationError as e:
             raise explained(e) from None
         except msgspec.DecodeError as e:
@@ -56,9 +60,14 @@ class Decoder(Generic[S]):
         except RecursionError:
             message = "The body is nested too deeply."
             raise InvalidInput(message) from None
-        if b"\\u0000" in body:
-            refuse_nul(req)
         return req
+
+    def _joined(self, body: bytes, placed: Mapping[str, str], *, whole: bool = False) -> S:
+        """A request of which some fields stand elsewhere: there they count, whatever the body says."""
+        sent = msgspec.json.decode(body, type=dict[str, Any])  # Any: JSON of any shape, before it is checked
+        for name in self._elsewhere if placed else ():
+            sent.pop(name, None)
+        return msgspec.convert({**(_whole_object(sent) if whole else sent), **placed}, self._request)
 
     def from_query(self, query: bytes) -> S:
         """Decode a query string; a list is written by repeating its parameter."""
@@ -95,6 +104,16 @@ class Decoder(Generic[S]):
         return req
 
 
+def places(request: type[msgspec.Struct]) -> dict[str, str]:
+    """Which fields of a request stand outside of its body over HTTP: by wire name, `path` or the name of a header."""
+    found: dict[str, str] = {}
+    for field in msgspec.structs.fields(request):
+        kind = msgspec.inspect.type_info(field.type)
+        if isinstance(kind, msgspec.inspect.Metadata) and kind.extra and "place" in kind.extra:
+            found[field.encode_name] = kind.extra["place"]
+    return found
+
+
 def explained(error: msgspec.ValidationError) -> InvalidInput:
     """What msgspec complains of, with the place as a field name."""
     what, found, place = str(error).rpartition(
@@ -113,6 +132,10 @@ def _takes(wanted: type[msgspec.inspect.Type], kind: msgspec.inspect.Type) -> bo
             return any(_takes(wanted, inner) for inner in kinds)
         case _:
             return isinstance(kind, wanted)
+
+
+def _whole_object(sent: dict[str, Any]) -> dict[str, Any]:  # Any: as above
+    return {key: _whole(value) for key, value in sent.items()}
 
 
 def _whole(value: Json) -> Json:
@@ -138,6 +161,10 @@ def refuse_nul(value: "Json | msgspec.Struct") -> None:
             raise InvalidInput("Text must not contain the NUL character (U+0000): it cannot be stored.")
         case list():
             for inner in value:
+                refuse_nul(inner)
+        case dict():
+            for key, inner in value.items():
+                refuse_nul(key)
                 refuse_nul(inner)
         case msgspec.Struct():
             for name in value.__struct_fields__:

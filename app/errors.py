@@ -11,6 +11,7 @@
     │   ├── ScopeMissing
     │   ├── TaskReadOnly
     │   ├── NotAssignee
+    │   ├── NotHolder
     │   ├── ChannelNotMember         channel_not_member
     │   └── ChannelNotAdmin
     ├── NotFound                404  not_found
@@ -21,7 +22,9 @@
     │   ├── ChannelNotFound
     │   ├── MemberNotFound
     │   ├── MessageNotFound
-    │   └── AttachmentNotFound
+    │   ├── AttachmentNotFound
+    │   ├── RunNotFound
+    │   └── StateNotFound
     ├── Conflict                409  conflict
     │   ├── VersionConflict
     │   ├── NotAssigned
@@ -29,11 +32,20 @@
     │   ├── IdempotencyKeyReused
     │   ├── ChannelArchived
     │   ├── SoleMember
+    │   ├── RelationCycle
+    │   ├── LeaseLost
+    │   ├── NotClaimable
+    │   ├── RunClaimed
+    │   ├── RunEnded
+    │   ├── LogFull
+    │   ├── TooManyParts
+    │   ├── EtagMismatch
     │   └── AlreadyExists
     ├── InternalError           500  internal_error
     └── Unavailable             503  upstream_unavailable
         ├── DatabaseUnavailable
         ├── TimedOut
+        ├── CallerGone
         ├── Overloaded
         └── Contended
 
@@ -175,6 +187,15 @@ class NotAssignee(PermissionDenied):
         )
 
 
+class NotHolder(PermissionDenied):
+    """The run is somebody else's claim: only its holder acts under it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "That run is somebody else's claim, and only its holder acts under it. Claim the task with claim-task."
+        )
+
+
 class ChannelNotMember(PermissionDenied):
     """The caller is not a member of the channel, or is there only to read."""
 
@@ -280,6 +301,22 @@ class AttachmentNotFound(NotFound):
         )
 
 
+class RunNotFound(NotFound):
+    """No run with this id is visible to the caller."""
+
+    def __init__(self, run_id: str, *, field: str = "runId") -> None:
+        super().__init__(
+            f"No run `{run_id[:80]}` is visible to you. Find runs with list-runs.", {"field": field}
+        )
+
+
+class StateNotFound(NotFound):
+    """No such State in this workspace."""
+
+    def __init__(self, state_id: str) -> None:
+        super().__init__(f"No state `{state_id[:80]}` in this organization.", {"field": "stateId"})
+
+
 # 409 ---------------------------------------------------------------------------------------------------
 
 
@@ -379,6 +416,108 @@ class SoleMember(Conflict):
         )
 
 
+class RelationCycle(Conflict):
+    """The task that is to wait already blocks, directly or through others, the one it would wait for."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "These tasks would wait for each other for ever. Unlink what already leads the other way, or leave this out.",
+            {"reason": "relation_cycle", "field": "otherTaskId"},
+        )
+
+
+class LeaseLost(Conflict):
+    """The run is not the live claim of its task any more. Nothing was written, and nothing under it ever will be.
+
+    `details` holds `reason: "lease_lost"`, `runId`, `taskId`, `endReason`, `endedAt`, and `holder`: who holds the
+    task now, null if nobody does.
+    """
+
+    def __init__(  # each a fact of its own
+        self,
+        *,
+        run_id: str,
+        task_id: str,
+        identifier: str,
+        end_reason: str,
+        ended_at: str | None,
+        holder: Mapping[str, object] | None,
+    ) -> None:
+        now = f"@{holder['handle']} holds it now" if holder else "nobody holds it now"
+        super().__init__(
+            f"Your claim of {identifier} is over ({end_reason}), and {now}. Nothing was written. "
+            "Stop this work; claim-task or claim-next-task begins anew.",
+            {
+                "reason": "lease_lost",
+                "runId": run_id,
+                "taskId": task_id,
+                "endReason": end_reason,
+                "endedAt": ended_at,
+                "holder": holder,
+            },
+        )
+
+
+class NotClaimable(Conflict):
+    """The task cannot be claimed now. `details.obstacles` says why, as explain-task does."""
+
+    def __init__(self, identifier: str, obstacles: object, messages: str) -> None:
+        super().__init__(
+            f"{identifier} cannot be claimed now: {messages}",
+            {"reason": "not_claimable", "obstacles": obstacles},
+        )
+
+
+class RunClaimed(Conflict):
+    """The run is a claim of a task, whose state only the operations on claims may change."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This is a claim of a task: its status and times follow the claim. Use complete-run, fail-run or release-run.",
+            {"reason": "run_claimed"},
+        )
+
+
+class RunEnded(Conflict):
+    """The claim has ended already, in another way than was asked for."""
+
+    def __init__(self, end_reason: str) -> None:
+        super().__init__(
+            f"This claim has ended already ({end_reason}), so there is nothing to release.",
+            {"reason": "run_ended", "endReason": end_reason},
+        )
+
+
+class LogFull(Conflict):
+    """The run's log has no room for so many steps."""
+
+    def __init__(self, steps_max: int) -> None:
+        super().__init__(
+            f"The log of a run holds {steps_max} steps at most. Write fewer and larger ones, or begin a new run.",
+            {"reason": "log_full"},
+        )
+
+
+class TooManyParts(Conflict):
+    """More hangs under this than one call may delete."""
+
+    def __init__(self, count_max: int) -> None:
+        super().__init__(
+            f"More than {count_max} tasks hang under this one. Delete its children first.",
+            {"reason": "too_many_parts"},
+        )
+
+
+class EtagMismatch(Conflict):
+    """The `If-Match` header names another version than the current one. Nothing was written."""
+
+    def __init__(self, current: str) -> None:
+        super().__init__(
+            f"It was changed since you read it: its ETag is now {current}. Read it again, merge, and send that in If-Match.",
+            {"reason": "etag_mismatch"},
+        )
+
+
 class AlreadyExists(Conflict):
     """The name is taken."""
 
@@ -427,6 +566,13 @@ class TimedOut(Unavailable):
         super().__init__(
             "The call took too long and was given up. A write may or may not have happened: read, then repeat it."
         )
+
+
+class CallerGone(Unavailable):
+    """The caller hung up while its call was waiting. Nobody hears this; the log has it."""
+
+    def __init__(self) -> None:
+        super().__init__("The caller hung up while the call was waiting.")
 
 
 class Overloaded(Unavailable):

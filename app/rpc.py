@@ -17,7 +17,7 @@ routes, the OpenAPI document and `docs/operations.md` are derived from that tupl
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import (
     Annotated,
     Any,
@@ -50,24 +50,35 @@ class Family(msgspec.Struct, frozen=True):
     """A wire dialect: where its operations live. How it spells success and errors is in transports/envelope.py."""
 
     name: str
-    prefix: str
+    prefix: str  # of the paths of its operations
+    roots: tuple[str, ...]  # every path at or below one of these is answered in its words
     tools: bool = (
         True  # whether its operations are tools too; not where it only spells the same work otherwise
     )
 
 
-AGENT: Final = Family(name="agent", prefix="/v1/agent/")
+AGENT: Final = Family(name="agent", prefix="/v1/agent/", roots=("/v1/agent",))
 """camelCase, `{success, data, meta}`, unknown keys ignored (contract section 1)."""
 
-SDK: Final = Family(name="sdk", prefix="/v1/sdk/")
+SDK: Final = Family(name="sdk", prefix="/v1/sdk/", roots=("/v1/sdk",))
 """snake_case, unknown keys refused, error codes in capitals; otherwise as AGENT."""
 
-FAMILIES: Final = (AGENT, SDK)
+BARE: Final = Family(name="bare", prefix="/v1/", roots=("/v1/tasks", "/v1/states"), tools=False)
+"""camelCase, bare objects, errors as `{code, message}`, and paths with parameters (contract section 14)."""
+
+FAMILIES: Final = (AGENT, SDK, BARE)
 
 
 def family_at(path: str) -> Family:
     """Whose words an answer at this path uses, also where no operation is; the agents' where it is nobody's."""
-    return next((family for family in FAMILIES if path.startswith(family.prefix)), AGENT)
+    return next(
+        (
+            family
+            for family in FAMILIES
+            if any(path == root or path.startswith(root + "/") for root in family.roots)
+        ),
+        AGENT,
+    )
 
 
 class Request(msgspec.Struct, kw_only=True):
@@ -108,6 +119,27 @@ class SdkRequest(Request, kw_only=True, forbid_unknown_fields=True):
     """Base of every request under `/v1/sdk/`."""
 
     family: ClassVar[Family] = SDK
+
+
+class BareRequest(Request, kw_only=True, rename="camel"):
+    """Base of every request under `/v1/tasks` and `/v1/states`."""
+
+    family: ClassVar[Family] = BARE
+
+
+IN_PATH: Final = {"place": "path"}
+"""For the `Meta` of a field that stands in the path."""
+
+IfMatch = Annotated[
+    str | UnsetType,
+    Meta(
+        description=(
+            "The ETag you read; if it has changed since, nothing is written and you get a 409. Left out, the last write wins."
+        ),
+        extra={"place": "If-Match"},
+    ),
+]
+"""The `If-Match` header as a field of a request."""
 
 
 class Answer(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -197,6 +229,7 @@ class Outcome(msgspec.Struct, Generic[T], frozen=True):
     merged_from: int | None = None  # the version a merged change was made for
     wrote: bool = True  # False: there was nothing to write, so no statement has stored the idempotency key
     first: First | None = None  # set by the pipeline if the call has an idempotency key
+    version: int | None = None  # of what is shown: its ETag, where the family has those
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +253,23 @@ class Step(msgspec.Struct, frozen=True):
     line: str
 
 
+ETAG_CHARACTERS_MAX: Final = 12  # a version in its quotes; a longer tag is none of ours
+
+
+def etag_of(version: int) -> str:
+    """How a version is spelled in the headers `ETag` and `If-Match`."""
+    return f'"{version}"'
+
+
+def versions_in(if_match: str | UnsetType) -> list[int] | None:
+    """The versions that `If-Match` allows; None if it allows any. What is not one of our tags matches nothing."""
+    if if_match is UNSET or if_match.strip() == "*":
+        return None
+    tags = [tag.strip() for tag in if_match.split(",")]
+    ours = [tag for tag in tags if len(tag) <= ETAG_CHARACTERS_MAX and tag[:1] == tag[-1:] == '"']
+    return [int(tag[1:-1]) for tag in ours if tag[1:-1].isascii() and tag[1:-1].isdigit()]
+
+
 Result: TypeAlias = (
     Encoded[Any] | Page[Any] | Excerpt[Any] | Outcome[Any] | msgspec.Struct
 )  # Any: of what, the operation's `result` says
@@ -233,11 +283,13 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     family: Family
-    path: str
+    path: str  # with parameters as in `/v1/tasks/{taskId}`
+    method: str | None  # None: POST, and GET as well if it only reads
     status: int  # of a success
     scope: Scope | None
     read_only: bool
     carries_key: bool
+    claims_by_key: bool
     errors: tuple[type[ApiError], ...]
     request: type[msgspec.Struct]
     result: Any  # the documented type of `data`; Any because list[Task] is not a class
@@ -269,7 +321,9 @@ def operation(
     carries_key: bool = False,
     errors: tuple[type[ApiError], ...] = (),
     path: str | None = None,
+    method: str | None = None,
     status: int = 200,
+    claims_by_key: bool = False,
     patience_seconds: float = 0,
     core: Step | None = None,
     destructive: bool = False,
@@ -281,8 +335,9 @@ def operation(
     It answers under the prefix of its family, at its own name unless `path` says otherwise.
 
     `carries_key` says that its one writing statement stores the idempotency key: see app/idempotency.py. Any other
-    operation that writes is run in a transaction when it is called with a key. One that waits on purpose has
-    `patience_seconds` more than others before it is given up.
+    operation that writes is run in a transaction when it is called with a key, but for one that `claims_by_key`: what it
+    got under the key is still there to be asked for. One that waits on purpose has `patience_seconds` more than others
+    before it is given up.
 
     For agents: `core` puts it into the daily loop; `destructive` says that it overwrites or closes what is there,
     `idempotent` that doing it twice does no more than once. `resource` is the URI under which a read can be had as
@@ -296,15 +351,17 @@ def operation(
         if origin in (Encoded, Page, Excerpt, Outcome):
             result = get_args(result)[0]
         summary, _, description = inspect.cleandoc(handler.__doc__ or "").partition("\n\n")
-        name = handler.__name__.replace("_", "-")
+        name = _camel(handler.__name__) if request.family is BARE else handler.__name__.replace("_", "-")
         return Operation(
             name=name,
             family=request.family,
             path=request.family.prefix + (name if path is None else path),
+            method=method,
             status=status,
             scope=scope,
             read_only=read_only,
             carries_key=carries_key,
+            claims_by_key=claims_by_key,
             errors=errors,
             request=request,
             result=list[result] if origin is Page else result,
@@ -323,17 +380,24 @@ def operation(
     return declare
 
 
-async def execute(op: Operation, ctx: Context, *, body: bytes | None = None, query: bytes = b"") -> Result:
+async def execute(
+    op: Operation,
+    ctx: Context,
+    *,
+    body: bytes | None = None,
+    query: bytes = b"",
+    placed: Mapping[str, str] | None = None,
+) -> Result:
     """Run one call: scope, decode, handler. The scope comes before the body is looked at."""
     if op.scope is not None and not op.allows(ctx.actor.scopes):
         raise ScopeMissing(op.scope)
-    req = op.decoder.from_query(query) if body is None else op.decoder.from_json(body)
-    if op.read_only:
+    req = op.decoder.from_query(query) if body is None else op.decoder.from_json(body, placed)
+    if op.read_only or op.claims_by_key:
         return await op.handler(ctx, req)
     key = idempotency.key_of(ctx.idempotency_key, getattr(req, "idempotency_key", UNSET))
     if key is None:
         return await op.handler(ctx, req)
-    keep = idempotency.keep(key, op.name, op.scope, body or b"")
+    keep = idempotency.keep(key, op.name, op.scope, _sent(body, placed))
     for pause_seconds in RESEND_SECONDS:
         try:
             return await _once(op, ctx, req, keep)
@@ -341,6 +405,11 @@ async def execute(op: Operation, ctx: Context, *, body: bytes | None = None, que
             # Nobody knows whether it took effect. But with a key it cannot do so twice: ask by doing it again.
             await asyncio.sleep(pause_seconds)
     return await _once(op, ctx, req, keep)
+
+
+def _sent(body: bytes | None, placed: Mapping[str, str] | None) -> bytes:
+    """Everything a request says: two that say the same are the same."""
+    return (body or b"") + (msgspec.json.encode(placed, order="sorted") if placed else b"")
 
 
 RESEND_SECONDS: Final = (
@@ -364,9 +433,7 @@ async def _once(
         if not outcome.wrote:
             kept = await idempotency.store(ctx.db, whose(ctx.actor), keep, ctx.request_id, outcome.result)
         if outcome.wrote or kept is not None:
-            return msgspec.structs.replace(
-                outcome, first=First(ctx.request_id, keep.answered_at, replayed=False)
-            )
+            return replace(outcome, first=First(ctx.request_id, keep.answered_at, replayed=False))
     except (Repeated, Duplicate) as e:
         if isinstance(e, Duplicate) and not idempotency.is_duplicate(e):
             raise
@@ -390,7 +457,7 @@ async def _in_transaction(op: Operation, ctx: Context, req: Any, keep: Keep) -> 
             await idempotency.store(
                 tx, whose(ctx.actor), keep, ctx.request_id, outcome.result, merged_from=outcome.merged_from
             )
-            return msgspec.structs.replace(outcome, wrote=True)
+            return replace(outcome, wrote=True)
     raise Repeated
 
 
@@ -429,6 +496,11 @@ def changes(req: msgspec.Struct, *fields: str) -> dict[str, object]:
 def given(value: T | UnsetType | None) -> T | None:
     """The value, with absent and null made one: for fields where clearing means nothing."""
     return None if value is UNSET else value
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(part.title() for part in rest)
 
 
 class BadDeclaration(TypeError):

@@ -95,6 +95,7 @@ Scope = Literal[
     "workspace-read",
     "agents-read",
     "iris-ask",
+    "operator",
 ]
 
 

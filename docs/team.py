@@ -45,12 +45,17 @@ class Member:
             return self.api.tasks.update_task(task_id=task.id, version=task.version, **fields).data
         except ConflictError as refused:
             current = refused.body.error.details["current"]
-            print(f"({self.name} is at version {task.version}, the task at {current['version']}: reads it again.)")
+            print(
+                f"({self.name} is at version {task.version}, the task at {current['version']}: reads it again.)"
+            )
             return self.api.tasks.update_task(task_id=task.id, version=current["version"], **fields).data
 
     def remark(self, task: Task, body: str) -> None:
         """Leave a remark on a task."""
-        told(self.name, f"on {task.identifier}: {self.api.tasks.comment_on_task(task_id=task.id, body=body).data.body}")
+        told(
+            self.name,
+            f"on {task.identifier}: {self.api.tasks.comment_on_task(task_id=task.id, body=body).data.body}",
+        )
 
 
 def scene(text: str) -> None:
@@ -185,4 +190,6 @@ def _() -> None:
     waiting = [member.api.messages.get_unread_mentions().data.count for member in (ada, ben)]
     for message in found:
         told(f"found, {names[message.sender_id]}", message.content)
-    print(f"Tasks still open: {len(open_tasks)}. Threads that others spoke last in: Ada {waiting[0]}, Ben {waiting[1]}.")
+    print(
+        f"Tasks still open: {len(open_tasks)}. Threads that others spoke last in: Ada {waiting[0]}, Ben {waiting[1]}."
+    )

@@ -19,7 +19,7 @@ import msgspec
 from app.config import Config
 from app.db import Database
 from app.errors import ApiError
-from app.jobs import idempotency
+from app.jobs import idempotency, leases
 
 BACK_OFF_SECONDS_MIN: Final = 1.0  # after the first failure; doubled with each further one
 BACK_OFF_SECONDS_MAX: Final = 60.0  # a database that comes back is noticed within a minute
@@ -39,6 +39,8 @@ class Job(msgspec.Struct, frozen=True):
 JOBS: tuple[Job, ...] = (
     # A minute late is nothing to a day.
     Job("idempotency keys", idempotency.run_once, pause_seconds=60.0),
+    # So long may a task lie idle after its holder is gone.
+    Job("leases", leases.run_once, pause_seconds=1.0),
 )
 
 

@@ -1,5 +1,6 @@
 """Every operation there is. Standing in this tuple is what makes one exist; all doors are derived from it."""
 
+from app.operations import states
 from app.operations.channels.directory import (
     get_channel_manifest,
     get_channel_members,
@@ -22,12 +23,20 @@ from app.operations.messages.reading import get_messages
 from app.operations.messages.send import create_artifact, flag_needs_human, send_message
 from app.operations.messages.unread import get_unread_mentions
 from app.operations.requests import get_request_outcome
+from app.operations.runs import bare
+from app.operations.runs.claim import claim_next_task, claim_task
+from app.operations.runs.explain import explain_task
+from app.operations.runs.finish import complete_run, fail_run, force_release_run, release_run
+from app.operations.runs.heartbeat import append_run_log, heartbeat_run, list_run_log
+from app.operations.runs.listing import get_run, list_runs
+from app.operations.runs.ready import list_ready_tasks
 from app.operations.search import search_messages, search_tasks
 from app.operations.tasks.comment import comment_on_task, list_comments
 from app.operations.tasks.create import create_task, create_tasks_bulk
 from app.operations.tasks.history import list_my_activity, list_task_history
 from app.operations.tasks.lifecycle import block_task, cancel_task, complete_task, release_task
 from app.operations.tasks.listing import get_task, list_my_tasks, list_tasks
+from app.operations.tasks.relations import link_tasks, list_task_relations, unlink_tasks
 from app.operations.tasks.update import update_task
 from app.operations.workspace import get_me, get_workspace_info, resolve_identity, verify_connection
 from app.rpc import Operation
@@ -61,8 +70,8 @@ OPERATIONS: tuple[Operation, ...] = (
     join_channel,
     leave_channel,
     add_channel_member,
-    remove_channel_member,
     set_channel_member_role,
+    remove_channel_member,
     # messages
     send_message,
     get_messages,
@@ -75,6 +84,33 @@ OPERATIONS: tuple[Operation, ...] = (
     # search
     search_messages,
     search_tasks,
+    # how tasks hang together
+    link_tasks,
+    list_task_relations,
+    unlink_tasks,
+    # claims: who does what
+    list_ready_tasks,
+    explain_task,
+    claim_task,
+    claim_next_task,
+    heartbeat_run,
+    append_run_log,
+    complete_run,
+    fail_run,
+    release_run,
+    force_release_run,
+    get_run,
+    list_runs,
+    list_run_log,
+    # the second contract: runs as its clients know them
+    bare.create_task,
+    bare.update_task,
+    bare.get_task,
+    bare.list_tasks,
+    bare.delete_task,
+    states.create_state,
+    states.get_state,
+    states.update_state,
     # the workspace and who is in it
     get_me,
     get_workspace_info,

@@ -71,10 +71,11 @@ class WindowRow(msgspec.Struct):
     cutoff_at: str
 
 
-# A query that no index can serve, because it only excludes, has the query tree 'T' or none at all.
+# The query tree is what of a query an index can serve: all but the exclusions, with which ts_rank cannot reckon. It is
+# 'T' or nothing where there is nothing else.
 _ASKED: Final = """
     i AS MATERIALIZED (
-        SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id, asked
+        SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id, asked, querytree(asked)::tsquery AS ranked
           FROM websearch_to_tsquery('simple', %(text)s::text) AS asked
          WHERE querytree(asked) NOT IN ('', 'T')
     )"""
@@ -84,7 +85,7 @@ _FOUND: Final = f"""
         SELECT coalesce(now() - make_interval(days => w.history_days), '-infinity') AS at
           FROM workspaces w WHERE w.id = %(workspace_id)s::uuid
     ), found AS (
-        SELECT s.*, ts_rank(s.terms, i.asked) AS rank
+        SELECT s.*, ts_rank(s.terms, i.ranked) AS rank
           FROM i
           JOIN message_search s ON s.workspace_id = i.workspace_id AND s.terms @@ i.asked
          WHERE (%(channel_id)s::uuid IS NULL OR s.channel_id = %(channel_id)s::uuid)
@@ -126,7 +127,7 @@ SEARCH_TASKS = Query(
     HitRow,
     f"""
     WITH {_ASKED}, best AS (
-        SELECT t.*, ts_rank(x.terms, i.asked) AS rank
+        SELECT t.*, ts_rank(x.terms, i.ranked) AS rank
           FROM i
           JOIN task_search x ON x.workspace_id = i.workspace_id AND x.terms @@ i.asked
           JOIN tasks t ON t.workspace_id = x.workspace_id AND t.id = x.task_id

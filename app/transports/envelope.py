@@ -4,6 +4,7 @@ The published client parses exactly these shapes (contract sections 0, 3 and 12)
 `details` always an object, and an error has no status but the eight it knows.
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, NamedTuple
@@ -15,9 +16,11 @@ from app.clock import timestamp
 from app.db import Encoded
 from app.db.encoded import as_json
 from app.errors import AlreadyExists, ApiError, ChannelNotMember, VersionConflict
+from app.operations.runs.explain import HolderNow, Obstacle
+from app.operations.runs.run import EndReason
 from app.operations.tasks.conflict import ChangedField, OverlappingField
 from app.operations.tasks.task import Task
-from app.rpc import AGENT, SDK, Answer, Excerpt, Family, HistoryCutoff, Outcome, Page, Result
+from app.rpc import AGENT, BARE, SDK, Answer, Excerpt, Family, HistoryCutoff, Outcome, Page, Result, etag_of
 from app.types import Timestamp
 
 
@@ -70,6 +73,15 @@ class ErrorDetails(Answer):
     channel_id: Annotated[str | UnsetType, msgspec.Meta(description="The channel that is closed to you.")] = (
         UNSET
     )
+    run_id: Annotated[str | UnsetType, msgspec.Meta(description="The run whose claim is over.")] = UNSET
+    end_reason: Annotated[EndReason | UnsetType, msgspec.Meta(description="How the claim ended.")] = UNSET
+    ended_at: Annotated[Timestamp | None | UnsetType, msgspec.Meta(description="When it ended.")] = UNSET
+    holder: Annotated[
+        HolderNow | None | UnsetType, msgspec.Meta(description="Who holds the task now; null if nobody does.")
+    ] = UNSET
+    obstacles: Annotated[
+        list[Obstacle] | UnsetType, msgspec.Meta(description="What stands in the way of a claim.")
+    ] = UNSET
     reason: Annotated[str | UnsetType, msgspec.Meta(description="Which kind of conflict it is.")] = UNSET
     operation: Annotated[
         str | UnsetType, msgspec.Meta(description="What you used the idempotency key for before.")
@@ -220,6 +232,36 @@ def headers(said: Result | ApiError) -> list[tuple[bytes, bytes]]:
     return headers
 
 
+def _bare(result: Result, request_id: str) -> bytes:
+    """The result and nothing around it."""
+    return data(result)
+
+
+BARE_CODES: Final = {
+    400: "invalid_argument",
+    401: "unauthenticated",
+    403: "permission_denied",
+    404: "not_found",
+    409: "conflict",
+    429: "resource_exhausted",
+    500: "internal",
+    503: "unavailable",
+}
+"""Codes of the bare family by status."""
+
+
+def _bare_failure(error: ApiError, request_id: str) -> bytes:
+    """`{code, message}`: this dialect has no place for more (contract section 19)."""
+    return _encode({"code": BARE_CODES[error.status], "message": error.message})
+
+
+def etag(result: Result, body: bytes) -> bytes:
+    """What names the state of an answer: the version of what it shows, or else a digest of the whole of it."""
+    if isinstance(result, Outcome) and result.version is not None:
+        return etag_of(result.version).encode()
+    return b'"%b"' % hashlib.blake2b(body, digest_size=12).hexdigest().encode()
+
+
 class _Spelling(NamedTuple):
     """How a family writes what came of a call."""
 
@@ -230,4 +272,5 @@ class _Spelling(NamedTuple):
 _SPELLINGS: Final = {
     AGENT.name: _Spelling(_enveloped, _agent_failure),
     SDK.name: _Spelling(_enveloped, _sdk_failure),
+    BARE.name: _Spelling(_bare, _bare_failure),
 }

@@ -68,6 +68,7 @@ from app.operations.tasks.task import Task
 from app.operations.workspace import Me, MyChannel, ResolvedIdentity, VerifyConnectionResult, WorkspaceInfo
 from app.rpc import AGENT, Excerpt, Family, Page, Result
 from app.transports import envelope
+from app.transports.examples_runs import RUN_ERRORS, RUN_EXAMPLES
 from app.types import Scope
 
 MOMENT: Final = "2026-03-02T09:00:00.000Z"
@@ -133,6 +134,7 @@ T44: Final = replace(
     assignee_user_id=ADA,
 )
 CLAIMED: Final = replace(T42, version=2, status="in_progress", assignee_agent_id=SCOUT, started_at=MOMENT)
+FINISHED: Final = replace(CLAIMED, version=3, status="done", completed_at=MOMENT)
 _SCOUT: Final = Author(id=SCOUT, kind="agent", handle="scout")
 BLOCKED: Final = replace(T43, version=2, status="blocked")
 
@@ -309,6 +311,7 @@ EXAMPLES: Final[dict[str, Example]] = {
             answered_at=MOMENT,
         ),
     ),
+    **{name: Example(request, result) for name, (request, result) in RUN_EXAMPLES.items()},
     "get-me": Example(
         {},
         Me(
@@ -331,7 +334,7 @@ EXAMPLES: Final[dict[str, Example]] = {
             slug="acme",
             created_at=MOMENT,
             member_count=1,
-            channel_count=1,
+            channel_count=2,
             agent_count=1,
         ),
     ),
@@ -468,7 +471,7 @@ EXAMPLES: Final[dict[str, Example]] = {
         ),
     ),
     "get-unread-mentions": Example(
-        {"limit": 10},
+        {"limit": 1},
         _excerpt(
             UnreadMentionsResponse(
                 mentions=[
@@ -483,8 +486,9 @@ EXAMPLES: Final[dict[str, Example]] = {
                         created_at=MOMENT,
                     )
                 ],
-                count=1,
-            )
+                count=4,
+            ),
+            has_more=True,
         ),
         by="ada",
     ),
@@ -520,7 +524,7 @@ EXAMPLES: Final[dict[str, Example]] = {
     ),
     "search-tasks": Example(
         {"query": '"signing keys"', "limit": 5},
-        _excerpt(SearchTasksResponse(tasks=[TaskSearchHit(task=T42, rank=0.66871977)])),
+        _excerpt(SearchTasksResponse(tasks=[TaskSearchHit(task=FINISHED, rank=0.99602604)])),
     ),
 }
 
@@ -568,6 +572,7 @@ _ERRORS: Final[tuple[ApiError, ...]] = (
     TimedOut(),
     Overloaded(),
     Contended(),
+    *RUN_ERRORS,
 )
 ERRORS: Final[dict[type[ApiError], ApiError]] = {type(error): error for error in _ERRORS}
 
@@ -584,4 +589,6 @@ def refusal(error: type[ApiError], family: Family = AGENT) -> dict[str, Any]:  #
 
 def _at_the_moment(body: bytes) -> dict[str, Any]:
     whole = msgspec.json.decode(body, type=dict[str, Any])
-    return {**whole, "meta": {**whole["meta"], "timestamp": MOMENT}}
+    if "meta" in whole:
+        whole["meta"]["timestamp"] = MOMENT
+    return whole

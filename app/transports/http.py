@@ -11,16 +11,18 @@ import logging
 import re
 import secrets
 import time
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
 
 from app.auth import Keys
 from app.db import Database
-from app.errors import ApiError, InternalError, InvalidInput, TimedOut, UnknownPath
+from app.errors import ApiError, CallerGone, InternalError, InvalidInput, TimedOut, UnknownPath
 from app.logs import RequestLog
-from app.rpc import Context, Operation, Result, execute, family_at
+from app.rpc import BARE, Context, Operation, Result, execute, family_at
 from app.transports import envelope
+from app.transports.paths import Paths
 
 BODY_BYTES_MAX: Final = 1024 * 1024  # 50 bulk rows with long descriptions fit; more belongs into files
 BODY_BYTES_DRAINED_MAX: Final = (
@@ -44,7 +46,8 @@ class RpcEndpoint:
         request_log: RequestLog,
         timeout_seconds: float,
     ) -> None:
-        self._operations = {op.path: op for op in operations}
+        self._operations = {op.path: op for op in operations if op.method is None}
+        self._paths = Paths(operations)
         self._db = db
         self._keys = keys
         self._log = request_log
@@ -58,14 +61,16 @@ class RpcEndpoint:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         request_id = self.request_id(headers.get(b"x-request-id"))
         call = _Call(scope["method"], scope["path"])
+        aside: list[tuple[bytes, bytes]] = []
         try:
             try:
-                async with asyncio.timeout(self._timeout_seconds):
-                    op, result = await self._answer(call, scope, headers, receive, request_id)
+                async with asyncio.timeout(self._timeout_seconds) as patience:
+                    op, result = await self._answer(call, scope, headers, receive, request_id, patience)
             except TimeoutError:
                 raise TimedOut from None
             said: Result | ApiError = result
             status, body = op.status, envelope.success(result, request_id, op.family)
+            aside = [(b"etag", envelope.etag(result, body))] if op.family is BARE else []
         except ApiError as e:
             said, status, body, call.code = e, e.status, _failure(call, e, request_id), e.code
         except Exception:
@@ -77,6 +82,7 @@ class RpcEndpoint:
             (b"content-length", b"%d" % len(body)),
             (b"x-request-id", request_id.encode()),
             *envelope.headers(said),
+            *aside,
         ]
         await send({"type": "http.response.start", "status": status, "headers": answer_headers})
         await send({"type": "http.response.body", "body": b"" if call.method == "HEAD" else body})
@@ -85,26 +91,40 @@ class RpcEndpoint:
         )
 
     async def _answer(
-        self, call: "_Call", scope: Scope, headers: dict[bytes, bytes], receive: Receive, request_id: str
+        self,
+        call: "_Call",
+        scope: Scope,
+        headers: dict[bytes, bytes],
+        receive: Receive,
+        request_id: str,
+        patience: asyncio.Timeout,
     ) -> tuple[Operation, Result]:
         # Who asks comes before what they ask for: to a stranger every path looks the same.
         actor = await self._keys.actor(headers.get(b"authorization"))
         call.actor = actor.handle
-        op = self._operations.get(call.path)
-        if op is None:
-            message = f"There is no operation at {call.path[:80]}."
-            raise UnknownPath(message)
-        if call.method == "POST":
-            body = await _read(headers, receive)
-        elif call.method == "GET" and op.read_only:
-            body = None
-        else:
-            verbs = "GET or POST" if op.read_only else "POST"
-            message = f"{op.path} answers to {verbs}, not to {call.method[:20]}."
-            raise UnknownPath(message)
+        op, placed = self._find(call, headers)
+        # In a path with parameters all that a GET says stands there.
+        body = await _read(headers, receive) if call.method != "GET" else None if placed is None else b""
         key = headers.get(b"idempotency-key")
         ctx = Context(self._db, actor, request_id, None if key is None else key.decode("latin-1"))
-        return op, await execute(op, ctx, body=body, query=scope["query_string"])
+        work = execute(op, ctx, body=body, query=scope["query_string"], placed=placed)
+        if op.patience_seconds:
+            patience.reschedule(
+                asyncio.get_running_loop().time() + self._timeout_seconds + op.patience_seconds
+            )
+            work = _while_connected(work, receive)
+        return op, await work
+
+    def _find(self, call: "_Call", headers: dict[bytes, bytes]) -> tuple[Operation, dict[str, str] | None]:
+        """The operation that a call means, and the fields it has in its path and headers; or an UnknownPath."""
+        op = self._operations.get(call.path)
+        if op is None:
+            return self._paths.find(call.method, call.path, headers)
+        if call.method == "POST" or (call.method == "GET" and op.read_only):
+            return op, None
+        verbs = "GET or POST" if op.read_only else "POST"
+        message = f"{op.path} answers to {verbs}, not to {call.method[:20]}."
+        raise UnknownPath(message)
 
     def request_id(self, sent: bytes | None) -> str:
         """The caller's request id, if it sent a sane one; else a fresh one."""
@@ -127,6 +147,26 @@ class _Call:
 
 def _failure(call: _Call, error: ApiError, request_id: str) -> bytes:
     return envelope.failure(error, request_id, family_at(call.path))
+
+
+async def _while_connected(work: Coroutine[Any, Any, Result], receive: Receive) -> Result:
+    """The outcome of work that may take its time, unless its caller hangs up: then it is cancelled."""
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_hung_up(receive))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise CallerGone
+    finally:
+        working.cancel()
+        leaving.cancel()
+        await asyncio.wait({working, leaving})
+
+
+async def _hung_up(receive: Receive) -> None:
+    """Return when the caller is gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _read(headers: dict[bytes, bytes], receive: Receive) -> bytes:

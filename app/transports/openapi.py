@@ -35,8 +35,8 @@ from app.errors import (
 )
 from app.idempotency import KEY_CHARACTERS_MAX
 from app.operations.tasks.task import Task
-from app.rpc import AGENT, SDK, Family, Operation
-from app.transports import envelope
+from app.rpc import AGENT, BARE, SDK, Family, Operation
+from app.transports import envelope, openapi_bare
 from app.transports.examples import EXAMPLES, answer, refusal
 
 Schema: TypeAlias = dict[str, Any]  # Any: a document is JSON of any shape
@@ -91,7 +91,7 @@ def document(operations: tuple[Operation, ...]) -> Schema:
         "servers": [{"url": "/", "description": "This server."}],
         "tags": [{"name": name, "description": about} for name, about in _tags(operations)],
         "security": [{"bearerAuth": []}],
-        "paths": {op.path: _path(op, operations) for op in operations} | PAGES,
+        "paths": _paths(operations) | PAGES,
         "components": {
             "securitySchemes": {
                 "bearerAuth": {
@@ -125,7 +125,7 @@ def document(operations: tuple[Operation, ...]) -> Schema:
 def errors_of(op: Operation) -> list[type[ApiError]]:
     """Every error that an operation can answer with."""
     scope = () if op.scope is None else (ScopeMissing,)
-    key = () if op.read_only else (IdempotencyKeyReused,)
+    key = () if op.read_only or op.claims_by_key else (IdempotencyKeyReused,)
     return in_order((*ALWAYS, *scope, *key, *op.errors))
 
 
@@ -245,7 +245,18 @@ PAGES: Final[Schema] = {
 }
 
 
+def _paths(operations: tuple[Operation, ...]) -> Schema:
+    paths: Schema = {}
+    for op in operations:
+        paths.setdefault(op.path, {}).update(_path(op, operations))
+    return paths
+
+
 def _path(op: Operation, operations: tuple[Operation, ...]) -> Schema:
+    if op.method is not None:
+        required = "required" in _schema_of(op.request)
+        method = openapi_bare.method(op, _common(op, op.name), errors_of(op), REF, prose, required=required)
+        return {op.method.lower(): method}
     methods: Schema = {"post": _method(op, op.name, operations) | {"requestBody": _request_body(op)}}
     if op.read_only:
         methods["get"] = _method(op, f"{op.name}.get", operations)
@@ -254,6 +265,10 @@ def _path(op: Operation, operations: tuple[Operation, ...]) -> Schema:
 
 
 def _method(op: Operation, id: str, operations: tuple[Operation, ...]) -> Schema:
+    return {**_common(op, id), "responses": {str(op.status): _success(op, operations), **_failures(op)}}
+
+
+def _common(op: Operation, id: str) -> Schema:
     return {
         "operationId": id,
         "summary": op.summary,
@@ -264,7 +279,6 @@ def _method(op: Operation, id: str, operations: tuple[Operation, ...]) -> Schema
             {"$ref": f"#/components/parameters/{name}"}
             for name in ("RequestId", *(() if op.read_only else ("IdempotencyKey",)))
         ],
-        "responses": {str(op.status): _success(op, operations), **_failures(op)},
     }
 
 
@@ -336,7 +350,12 @@ def _failures(op: Operation) -> Schema:
 
 
 def _shared_failures(operations: tuple[Operation, ...]) -> Schema:
-    groups = [(op.family, errors) for op in operations for errors in _by_status(errors_of(op))]
+    groups = [
+        (op.family, errors)
+        for op in operations
+        if op.family is not BARE
+        for errors in _by_status(errors_of(op))
+    ]
     return {
         name: _failure(errors, family) for family, errors in groups if (name := _shared_name(errors, family))
     }
@@ -351,7 +370,7 @@ def _shared_name(errors: Sequence[type[ApiError]], family: Family) -> str | None
 
 def _failure(errors: Sequence[type[ApiError]], family: Family) -> Schema:
     return {
-        "description": "\n".join(f"- `{name_of(error)}`: {prose(error)}" for error in errors),
+        "description": "\n".join(f"- `{name_of(error, family)}`: {prose(error)}" for error in errors),
         "headers": _HEADERS_503 if issubclass(errors[0], Unavailable) else _HEADERS,
         "content": {
             "application/json": {
@@ -376,7 +395,7 @@ def _link(op: Operation) -> Schema:
 
 
 def _takes_task(op: Operation) -> bool:
-    return "taskId" in op.request.__struct_encode_fields__
+    return op.family is AGENT and "taskId" in op.request.__struct_encode_fields__
 
 
 def _answers_task(op: Operation) -> bool:
@@ -400,7 +419,7 @@ def _schemas(operations: tuple[Operation, ...]) -> Schema:
     views = {
         name: view for op in operations if _takes_fields(op) for name, view in _views(op, structs).items()
     }
-    envelopes = {_envelope_name(op): _envelope(op) for op in operations}
+    envelopes = {_envelope_name(op): _envelope(op) for op in operations if op.family is not BARE}
     failures = {
         _in(family, _error_name(errors[0])): _error_envelope(errors, family)
         for family, of_family in _by_family(operations)
@@ -409,7 +428,14 @@ def _schemas(operations: tuple[Operation, ...]) -> Schema:
     if any(op.family is SDK for op in operations):
         name = envelope.ErrorDetails.__name__
         structs = structs | {_in(SDK, name): _snake_cased(structs[name])}
-    return dict(sorted((structs | views | envelopes | failures).items()))
+    bare = {"BareError": openapi_bare.error_schema()} if any(op.family is BARE for op in operations) else {}
+    return dict(sorted((structs | views | envelopes | failures | bare).items()))
+
+
+def request_schema(op: Operation) -> Schema:
+    """All fields of a request, wherever they stand."""
+    _, schemas = msgspec.json.schema_components([op.request], ref_template=REF)
+    return schemas[op.request.__name__]
 
 
 @cache
@@ -420,7 +446,18 @@ def _structs(given: tuple[type, ...]) -> Schema:
     for struct in structs:
         schemas[struct.__name__] = _merged(schemas[struct.__name__], _resolved(_rules(struct)))
     orders = {frozenset(values): list(values) for struct in structs for values in _literals(struct)}
-    return {name: _tidied(schema, orders) for name, schema in schemas.items()}
+    for schema in schemas.values():
+        for field in schema.get("properties", {}).values():
+            if field.keys() == {
+                "enum"
+            }:  # the tag of a struct that is one of several, which msgspec adds by itself
+                field["description"] = "Which kind this is."
+    by_name = {struct.__name__: struct for struct in structs}
+    tidy: Schema = {name: _tidied(schema, orders) for name, schema in schemas.items()}
+    return {
+        name: openapi_bare.body_schema(by_name[name], schema) if name in by_name else schema
+        for name, schema in tidy.items()
+    }
 
 
 def _views(op: Operation, structs: Schema) -> Schema:
@@ -566,24 +603,25 @@ def _tidied(value: Json, orders: Mapping[frozenset[Json], list[Json]]) -> Json:
             return value
 
 
-def _literals(hint: Any) -> Iterator[tuple[Any, ...]]:  # Any: a type hint
-    """The values of every Literal in a type, as declared; msgspec sorts them."""
+def _literals(hint: Any, above: tuple[type, ...] = ()) -> Iterator[tuple[Any, ...]]:  # Any: a type hint
+    """The values of every Literal in a type, as declared; msgspec sorts them. A struct may hold itself."""
     if get_origin(hint) is Literal:
         yield get_args(hint)
     elif isinstance(hint, type) and issubclass(hint, msgspec.Struct):
-        for inner in get_type_hints(hint, include_extras=True).values():
-            yield from _literals(inner)
+        if hint not in above:
+            for inner in get_type_hints(hint, include_extras=True).values():
+                yield from _literals(inner, (*above, hint))
     else:
         for inner in get_args(hint):
-            yield from _literals(inner)
+            yield from _literals(inner, above)
 
 
 # Errors ------------------------------------------------------------------------------------------------
 
 
 def _by_family(operations: tuple[Operation, ...]) -> list[tuple[Family, list[type[ApiError]]]]:
-    """The families that operations belong to, each with all errors of its operations."""
-    families = _each(op.family for op in operations)
+    """The families with an envelope that operations belong to, each with all errors of its operations."""
+    families = _each(op.family for op in operations if op.family is not BARE)
     return [
         (family, in_order(error for op in operations if op.family is family for error in errors_of(op)))
         for family in families
@@ -614,10 +652,12 @@ def _by_status(errors: Iterable[type[ApiError]]) -> Iterator[Sequence[type[ApiEr
 # Words -------------------------------------------------------------------------------------------------
 
 
-def name_of(error: type[ApiError]) -> str:
-    """The code of an error, and the reason where several share a code."""
-    details = refusal(error)["error"].get("details", {})
-    return f"{error.code}/{details['reason']}" if "reason" in details else error.code
+def name_of(error: type[ApiError], family: Family = AGENT) -> str:
+    """The code of an error as a family spells it, and the reason where several share a code."""
+    body = refusal(error, family)
+    said = body.get("error", body)
+    reason = said.get("details", {}).get("reason")
+    return f"{said['code']}/{reason}" if reason else said["code"]
 
 
 def prose(error: type[ApiError]) -> str:

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode
 
+from app.decoding import places
 from app.errors import ApiError, ScopeMissing
 from app.operations import OPERATIONS
 from app.operations.tasks.task import Task
-from app.rpc import Operation
+from app.rpc import AGENT, Family, Operation
 from app.transports import openapi
 from app.transports.examples import ERRORS, EXAMPLES
 from app.transports.openapi import ALWAYS, Schema, errors_of, flowing, name_of, prose, tag_of
@@ -77,7 +78,12 @@ def operations_md() -> str:
         lines += [f"## {noun.capitalize()}", ""]
         for op in ops:
             lines += [*_operation(op, schemas), ""]
-    lines += ["## Errors of every operation", "", *_errors((*ALWAYS, ScopeMissing), explained=True), ""]
+    lines += [
+        "## Errors of every operation",
+        "",
+        *_errors((*ALWAYS, ScopeMissing), AGENT, explained=True),
+        "",
+    ]
     lines += ["## What comes back", ""]
     for name in _answers(schemas):
         lines += [
@@ -103,17 +109,17 @@ def _document() -> Schema:
 
 def _operation(op: Operation, schemas: Schema) -> Iterator[str]:
     """What one operation does, takes, answers and refuses, and a call of it."""
-    verbs = "`GET` or `POST`" if op.read_only else "`POST`"
+    verbs = f"`{op.method}`" if op.method else "`GET` or `POST`" if op.read_only else "`POST`"
     scope = f"scope `{op.scope}`" if op.scope else "any key"
     yield from (f"### {op.name}", "", op.summary, "")
     if op.description:
         yield from (flowing(op.description), "")
     yield from (f"{verbs} `{op.path}` · {scope} · answers with {_answer(op)}", "")
-    request = schemas[op.request.__name__]
+    request = openapi.request_schema(op)
     if request["properties"]:
         yield from (*_fields(request, marked=True), "")
     if own := [error for error in errors_of(op) if error not in {*ALWAYS, ScopeMissing}]:
-        yield from (*_errors(own, explained=False), "")
+        yield from (*_errors(own, op.family, explained=False), "")
     yield from ("```sh", *_curl(op), "```")
 
 
@@ -162,7 +168,7 @@ def _linked(name: str) -> str:
     return f"[{name}](#{name.lower()})"
 
 
-def _errors(errors: Sequence[type[ApiError]], *, explained: bool) -> Iterator[str]:
+def _errors(errors: Sequence[type[ApiError]], family: Family, *, explained: bool) -> Iterator[str]:
     """Errors as a table: how to tell them, what they say to do and, where there is room, what they mean."""
     yield from (
         ("| Error | Says | Means |", "| --- | --- | --- |")
@@ -170,7 +176,7 @@ def _errors(errors: Sequence[type[ApiError]], *, explained: bool) -> Iterator[st
         else ("| Error | Says |", "| --- | --- |")
     )
     for error in openapi.in_order(errors):
-        row = f"| {error.status} `{name_of(error)}` | {ERRORS[error].message} |"
+        row = f"| {error.status} `{name_of(error, family)}` | {ERRORS[error].message} |"
         yield f"{row} {prose(error)} |" if explained else row
 
 
@@ -178,6 +184,9 @@ def _curl(op: Operation) -> Iterator[str]:
     """A call with curl: a GET where there is one, which is shorter."""
     sent = EXAMPLES[op.name].request
     key = '-H "Authorization: Bearer $KEY"'
+    if op.method is not None:
+        yield from _curl_bare(op, sent, key)
+        return
     if op.read_only:
         query = urlencode({name: _in_query(value) for name, value in sent.items()}, doseq=True)
         yield f'curl -s "$BATON{op.path}{"?" if query else ""}{query}" {key}'
@@ -189,6 +198,25 @@ def _curl(op: Operation) -> Iterator[str]:
     else:
         yield f'curl -s "$BATON{op.path}" {key} \\'
         yield f"     --json {body}"
+
+
+def _curl_bare(op: Operation, sent: dict[str, object], key: str) -> Iterator[str]:
+    """A call of an operation that has a part of its request in the path and the headers."""
+    elsewhere = places(op.request)
+    path = op.path
+    for name, value in sent.items():
+        path = path.replace(f"{{{name}}}", str(value))
+    for name, place in elsewhere.items():
+        if place != "path" and name in sent:
+            key += f" -H {shlex.quote(f'{place}: {sent[name]}')}"
+    verb = "" if op.method in {"GET", "POST"} else f"-X {op.method} "
+    together = f'curl -s {verb}"$BATON{path}" {key}'
+    body = {name: value for name, value in sent.items() if name not in elsewhere}
+    if op.method in {"GET", "DELETE"}:
+        yield together
+    else:
+        yield f"{together} \\"
+        yield f"     --json {shlex.quote(json.dumps(body, ensure_ascii=False))}"
 
 
 def _in_query(value: object) -> object:

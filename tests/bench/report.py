@@ -12,6 +12,7 @@ import msgspec
 from tests.bench import chart, scale, table
 from tests.bench.compare import Run
 from tests.bench.figures import DISTURBANCE_MAX, disturbance, results
+from tests.bench.machine import LOAD_AVERAGE
 from tests.bench.scale import Growth
 from tests.bench.servers import INSTALLED, REPOSITORY
 
@@ -64,11 +65,13 @@ def caption(run: Run) -> str:
 def _machine(run: Run) -> str:
     facts = run.machine
     when = f"{run.started}, {run.rounds} rounds of {run.seconds} s, memory over {run.minutes} minutes"
-    named = ("cpu", "memory", "system", "load average before")
+    named = ("cpu", "memory", "system", LOAD_AVERAGE)
     versions = "; ".join(f"{name} {value}" for name, value in facts.items() if name not in named)
     hardware = f"{facts['cpu']}, {facts['memory']}, {facts['system']}"
     others = disturbance(run.measurements)
     noise = f"other programs had {others:.0%} of the processors meanwhile" + (
         "." if others <= DISTURBANCE_MAX else ", so its ratios are rough."
     )
-    return f"{hardware}; {when}; load average before it {facts['load average before']}; {noise}\n\nVersions: {versions}."
+    return (
+        f"{hardware}; {when}; load average before it {facts[LOAD_AVERAGE]}; {noise}\n\nVersions: {versions}."
+    )

@@ -12,17 +12,24 @@ import psycopg
 import pytest
 
 from app.errors import (
+    AlreadyExists,
     ApiError,
+    AttachmentNotFound,
+    ChannelArchived,
+    ChannelNotAdmin,
     ChannelNotFound,
     ChannelNotMember,
     Contended,
     IdempotencyKeyReused,
     IdentityNotFound,
     InvalidInput,
+    MemberNotFound,
+    MessageNotFound,
     NotAssigned,
     NotAssignee,
     ParentCycle,
     ScopeMissing,
+    SoleMember,
     TaskNotFound,
     TaskReadOnly,
     VersionConflict,
@@ -30,26 +37,37 @@ from app.errors import (
 )
 from app.operations import (
     OPERATIONS,
+    add_channel_member,
     block_task,
     cancel_task,
     comment_on_task,
     complete_task,
+    create_channel,
     create_task,
     create_tasks_bulk,
+    flag_needs_human,
+    get_channel_members,
+    get_messages,
     get_task,
+    join_channel,
+    leave_channel,
     list_comments,
     list_task_history,
     list_tasks,
+    post_message,
     release_task,
+    remove_channel_member,
+    rename_channel,
     resolve_identity,
+    send_message,
+    set_channel_member_role,
     update_task,
 )
 from app.rpc import Operation
 from tests.conftest import Caller, World
+from tests.contract.run_scenarios import OVERTAKEN, RUN_SCENARIOS
 
 Scenario = Callable[[World], Awaitable[object]]
-
-OVERTAKEN = "somebody else always changes this one first"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -62,6 +80,14 @@ def overtaken(dsn: str) -> Iterator[None]:
         connection.execute(
             f"""CREATE TRIGGER overtake BEFORE UPDATE ON tasks
                 FOR EACH ROW WHEN (OLD.title = '{OVERTAKEN}') EXECUTE FUNCTION overtake()"""
+        )
+        connection.execute(
+            f"""CREATE TRIGGER overtake BEFORE UPDATE ON runs
+                FOR EACH ROW WHEN ('{OVERTAKEN}' IN (OLD.title, OLD.note)) EXECUTE FUNCTION overtake()"""
+        )
+        connection.execute(
+            f"""CREATE TRIGGER overtake BEFORE UPDATE ON states
+                FOR EACH ROW WHEN (OLD.name = '{OVERTAKEN}') EXECUTE FUNCTION overtake()"""
         )
     yield
     with psycopg.connect(dsn, autocommit=True) as connection:
@@ -154,6 +180,101 @@ def calls_and_addresses_too_many(op: Operation, field: str) -> Scenario:
     return scenario
 
 
+def calls_in_channel(
+    op: Operation, role: str | None = "poster", /, *, archived: bool = False, **fields: object
+) -> Scenario:
+    """A call about #builds, in which the caller has a role or none; `text` goes where the operation takes text."""
+
+    async def scenario(workspace: World) -> None:
+        human = role == "admin"
+        caller = await (workspace.user("caller") if human else workspace.agent("caller"))
+        owner = await workspace.user("owner")
+        channel = await workspace.channel("builds", owner)
+        message = await owner(send_message, channel_id=channel, content="x")
+        if role is not None:
+            await workspace.join("builds", caller, role=role)
+        if archived:
+            await workspace.rows(
+                "UPDATE channels SET archived_at = now() WHERE workspace_id = %(workspace)s RETURNING id"
+            )
+        if op is update_task:
+            await caller(create_task, title="x")
+        whole: dict[str, object] = {
+            "channel_id": channel,
+            "summary_channel_id": channel,
+            "message_id": message.id,
+            "content": "x",
+            "reason": "x",
+            "name": "x",
+            "type": "x",
+            "query": "x",
+            "title": "x",
+            "tasks": [{"title": "x"}],
+            "task_id": "T-1",
+            "version": 1,
+            "member_id": owner.id,
+            "role": "reader",
+        }
+        sent = {name: whole[name] for name in op.request.__struct_fields__ if name in whole}
+        await caller(op, **{**sent, **fields})
+
+    return scenario
+
+
+def channel_scenarios(op: Operation) -> "list[tuple[Operation, type[ApiError], Scenario]]":
+    """What every operation on a channel refuses, as far as it declares it."""
+    cases: dict[type[ApiError], Scenario] = {
+        ChannelNotFound: calls_in_channel(op, channel_id=NOBODY),
+        ChannelNotMember: calls_in_channel(op, None),
+        ChannelNotAdmin: calls_in_channel(op, role="admin")
+        if op is add_channel_member
+        else calls_in_channel(op),
+        ChannelArchived: calls_in_channel(op, archived=True),
+    }
+    return [(op, error, cases[error]) for error in cases if error in op.errors]
+
+
+async def makes_a_channel_twice(workspace: World) -> None:
+    ada = await workspace.user("ada")
+    await ada(create_channel, name="x")
+    await ada(create_channel, name="x")
+
+
+async def renames_to_a_name_that_is_taken(workspace: World) -> None:
+    ada = await workspace.user("ada")
+    channel = await ada(create_channel, name="x")
+    await ada(rename_channel, channel_id=channel.id, name="general")
+
+
+def calls_alone(op: Operation) -> Scenario:
+    """A call by the only member of a channel, about itself."""
+
+    async def scenario(workspace: World) -> None:
+        ada = await workspace.user("ada")
+        channel = await ada(create_channel, name="x")
+        await ada(op, channel_id=channel.id, **({"member_id": ada.id} if op is remove_channel_member else {}))
+
+    return scenario
+
+
+def makes_an_agent_admin(op: Operation) -> Scenario:
+    async def scenario(workspace: World) -> None:
+        ada, bot = await workspace.user("ada"), await workspace.agent("bot")
+        channel = await ada(create_channel, name="x")
+        if op is set_channel_member_role:
+            await ada(add_channel_member, channel_id=channel.id, member_id=bot.id)
+        await ada(op, channel_id=channel.id, member_id=bot.id, role="admin")
+
+    return scenario
+
+
+def says_and_addresses_too_many(op: Operation) -> Scenario:
+    async def scenario(workspace: World) -> None:
+        await calls_in_channel(op, content=await addresses_too_many(workspace))(workspace)
+
+    return scenario
+
+
 NOBODY = str(uuid4())
 REASON = {"reason": "waiting"}
 BODY = {"body": "hello"}
@@ -229,6 +350,48 @@ SCENARIOS: list[tuple[Operation, type[ApiError], Scenario]] = [
     (list_task_history, TaskNotFound, calls(list_task_history, task_id="T-9")),
     (resolve_identity, InvalidInput, calls(resolve_identity)),
     (resolve_identity, IdentityNotFound, calls(resolve_identity, handle="nobody")),
+    *(
+        (op, ChannelArchived, calls_in_channel(op, archived=True))
+        for op in (create_task, create_tasks_bulk, update_task)
+    ),
+    *(
+        scenario
+        for op in OPERATIONS
+        if op not in {create_task, create_tasks_bulk, update_task, flag_needs_human, join_channel}
+        for scenario in channel_scenarios(op)
+    ),
+    (send_message, InvalidInput, says_and_addresses_too_many(send_message)),
+    (send_message, MessageNotFound, calls_in_channel(send_message, thread_id=NOBODY)),
+    (send_message, IdentityNotFound, calls_in_channel(send_message, mentions=[{"id": NOBODY}])),
+    (send_message, AttachmentNotFound, calls_in_channel(send_message, attachment_ids=["x"])),
+    (post_message, InvalidInput, calls_in_channel(post_message, metadata={"x": "x" * 5000})),
+    (post_message, MessageNotFound, calls_in_channel(post_message, parent_message_id=NOBODY)),
+    (post_message, IdentityNotFound, calls_in_channel(post_message, mention_identity_ids=[NOBODY])),
+    (flag_needs_human, MessageNotFound, calls_in_channel(flag_needs_human, None)),
+    (flag_needs_human, ChannelNotMember, calls_in_channel(flag_needs_human, "reader")),
+    (flag_needs_human, ChannelArchived, calls_in_channel(flag_needs_human, archived=True)),
+    (get_messages, MessageNotFound, calls_in_channel(get_messages, before=NOBODY)),
+    (get_channel_members, MemberNotFound, calls_in_channel(get_channel_members, after="x")),
+    (create_channel, AlreadyExists, makes_a_channel_twice),
+    (rename_channel, AlreadyExists, renames_to_a_name_that_is_taken),
+    (join_channel, ChannelNotFound, calls_in_channel(join_channel, channel_id=NOBODY)),
+    (join_channel, ChannelArchived, calls_in_channel(join_channel, archived=True)),
+    (leave_channel, SoleMember, calls_alone(leave_channel)),
+    (remove_channel_member, SoleMember, calls_alone(remove_channel_member)),
+    (
+        remove_channel_member,
+        MemberNotFound,
+        calls_in_channel(remove_channel_member, "admin", member_id=NOBODY),
+    ),
+    (
+        set_channel_member_role,
+        MemberNotFound,
+        calls_in_channel(set_channel_member_role, "admin", member_id=NOBODY),
+    ),
+    (set_channel_member_role, InvalidInput, makes_an_agent_admin(set_channel_member_role)),
+    (add_channel_member, InvalidInput, makes_an_agent_admin(add_channel_member)),
+    (add_channel_member, IdentityNotFound, calls_in_channel(add_channel_member, member_id=NOBODY)),
+    *RUN_SCENARIOS,
 ]
 
 

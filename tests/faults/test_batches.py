@@ -178,8 +178,8 @@ async def test_terminated_backends_fail_what_is_under_way_and_lose_nothing_ackno
 async def reached(condition: Callable[[], bool]) -> None:
     """Let the others run until this is so."""
     async with asyncio.timeout(RECOVERY_SECONDS_MAX):
-        while not condition():
-            await asyncio.sleep(0)  # noqa: ASYNC110 - it looks at counters of many tasks, and an event would have to be set by all
+        while not condition():  # noqa: ASYNC110 - it counts over many tasks, and each would have to set an event
+            await asyncio.sleep(0)
 
 
 async def test_a_caller_that_goes_away_takes_nobody_along(own_dsn: str) -> None:

@@ -9,9 +9,9 @@ import pytest
 import pytest_asyncio
 
 from app import administration as admin
-from app.operations import create_task, get_me, send_message
+from app.operations import claim_task, create_task, get_me, send_message
 from app.rpc import Operation
-from app.transports import examples
+from app.transports import examples, examples_runs
 from tests.conftest import Caller, Server, World
 from tests.http.judge import Judge
 
@@ -22,7 +22,7 @@ def judge(server: Server) -> Judge:
     return Judge(httpx.get(f"{server.url}/openapi.json").json())
 
 
-@pytest_asyncio.fixture(loop_scope="session")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def http(server: Server, judge: Judge) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the server; an answer that is not documented fails the test."""
     async with httpx.AsyncClient(
@@ -33,7 +33,10 @@ async def http(server: Server, judge: Judge) -> AsyncIterator[httpx.AsyncClient]
 
 @dataclass
 class Home:
-    """A workspace in which the examples make sense: scout is ada's; there are three tasks, a channel and a message."""
+    """A workspace in which the examples make sense.
+
+    Scout is ada's, has three tasks and holds one of them; there are four more, a channel and a message.
+    """
 
     workspace: World
     scout: Caller
@@ -53,7 +56,7 @@ class Home:
 async def home(workspace: World) -> Home:
     """A fresh home for the examples."""
     ada = await workspace.user("ada")
-    scout = await workspace.agent("scout", owner="ada")
+    scout = await workspace.agent("scout", owner="ada", scopes="all,operator")
     for title in ("one", "two", "three"):
         await scout(create_task, title=title, assignee_agent_id=scout.id)
     me = await scout(get_me)
@@ -61,8 +64,13 @@ async def home(workspace: World) -> Home:
     channel = await workspace.channel("house", scout)
     await workspace.join("house", ada, role="admin")
     message = await scout(send_message, channel_id=general, content="Hello, @ada")
+    ready = [
+        await scout(create_task, title=title, channel_id=general)
+        for title in ("four", "five", "six", "seven")
+    ]
+    claim = await scout(claim_task, task_id="T-1")
     token = await admin.create_verify_token(workspace.db, workspace.info, "scout")
-    names = {
+    names: dict[str, Any] = {
         "T-42": "T-1",
         "T-43": "T-2",
         "T-44": "T-3",
@@ -72,6 +80,8 @@ async def home(workspace: World) -> Home:
         examples.KEYS: channel,
         examples.PLAN.id: message.id,
         examples.TOKEN: token.token,
+        **dict.fromkeys((run.id for run in examples_runs.CLAIMS), claim.run.id),
+        **{was.identifier: now.identifier for was, now in zip(examples_runs.WAITING, ready, strict=True)},
     }
     return Home(workspace, scout, ada, names)
 

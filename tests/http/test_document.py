@@ -13,11 +13,13 @@ import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
 from app.auth import hash_of, new_key
+from app.decoding import places
 from app.errors import ApiError
 from app.operations import OPERATIONS, create_task
-from app.rpc import Operation
-from app.transports import reference
+from app.rpc import AGENT, BARE, Operation
+from app.transports import envelope, reference
 from app.transports.examples import ADA, ERRORS, EXAMPLES, GENERAL, SCOUT, TOKEN, WORKSPACE, answer, refusal
+from app.transports.examples_runs import WAITING
 from app.transports.openapi import document, errors_of
 from app.types import Scope
 from tests.conftest import World
@@ -68,9 +70,7 @@ def test_the_document_that_is_served_is_the_one_that_is_kept(judge: Judge) -> No
 
 
 def test_every_operation_is_a_post_and_reads_are_also_gets() -> None:
-    expected = {(op.path, "post") for op in OPERATIONS} | {
-        (op.path, "get") for op in OPERATIONS if op.read_only
-    }
+    expected = {(op.path, verb) for op in OPERATIONS for verb in verbs(op)}
     assert {(path, verb) for path, verb, _ in methods()} == expected | {
         ("/healthz", "get"),
         ("/openapi.json", "get"),
@@ -78,31 +78,38 @@ def test_every_operation_is_a_post_and_reads_are_also_gets() -> None:
     ids = [method["operationId"] for _, _, method in methods()]
     assert len(ids) == len(set(ids))
     for op in OPERATIONS:
-        assert DOCUMENT["paths"][op.path]["post"]["operationId"] == op.name
+        assert DOCUMENT["paths"][op.path][verbs(op)[0]]["operationId"] == op.name
 
 
 @every_operation
 def test_an_operation_documents_exactly_the_errors_it_can_give(op: Operation) -> None:
-    for method in DOCUMENT["paths"][op.path].values():
+    for verb in verbs(op):
+        method = DOCUMENT["paths"][op.path][verb]
         documented: set[str] = set()
         for status, response in method["responses"].items():
-            if status == "200":
+            if status == str(op.status):
                 continue
             whole = Judge(DOCUMENT).resolved(response)
-            examples = whole["content"]["application/json"]["examples"]
+            prefix = "" if op.family in (AGENT, BARE) else op.family.name.capitalize()
+            examples = {
+                name.removeprefix(prefix) for name in whole["content"]["application/json"]["examples"]
+            }
             assert {ERRORS[error].status for error in ERRORS if error.__name__ in examples} == {int(status)}
-            documented |= examples.keys()
+            documented |= examples
         assert documented == {error.__name__ for error in errors_of(op)}
 
 
 def test_every_error_says_what_to_do_next_and_fits_its_schema(by_the_book: Judge) -> None:
     for error, example in DOCUMENT["components"]["examples"].items():
-        status = next(known.status for known in ERRORS if known.__name__ == error)
+        sdk = error.removeprefix("Sdk") != error
+        status = next(known.status for known in ERRORS if known.__name__ == error.removeprefix("Sdk"))
         response = httpx.Response(
             status,
             json=example["value"],
             headers={"x-request-id": example["value"]["meta"]["requestId"], "retry-after": "1"},
-            request=httpx.Request("POST", "http://localhost/v1/agent/update-task"),
+            request=httpx.Request(
+                "POST", f"http://localhost/v1/{'sdk/post' if sdk else 'agent/update-task'}"
+            ),
         )
         if status in {400, 401, 403, 404, 409, 500, 503}:
             by_the_book.judge(response)
@@ -111,7 +118,8 @@ def test_every_error_says_what_to_do_next_and_fits_its_schema(by_the_book: Judge
 @every_operation
 def test_the_example_of_a_request_is_what_the_operation_takes(op: Operation, by_the_book: Judge) -> None:
     request = EXAMPLES[op.name].request
-    by_the_book.validate({"$ref": f"#/components/schemas/{op.request.__name__}"}, request)
+    body = {name: value for name, value in request.items() if name not in places(op.request)}
+    by_the_book.validate({"$ref": f"#/components/schemas/{op.request.__name__}"}, body)
     op.decoder.from_json(json.dumps(request).encode())
 
 
@@ -119,11 +127,15 @@ def test_every_object_in_an_answer_is_closed_and_complete() -> None:
     optional = {
         "TaskPart": set(SCHEMAS["TaskPart"]["properties"]),  # the caller chooses
         "ErrorDetails": set(SCHEMAS["ErrorDetails"]["properties"]),  # facts where there are some
+        "SdkErrorDetails": set(SCHEMAS["SdkErrorDetails"]["properties"]),
         "Pagination": {"total"},
+        "Obstacle": {"holder", "status", "blockers", "hiddenBlockers"},
         "VerifyConnectionResult": {"reason", "verifiedAt", "agentId", "workspaceId"},
     }
     for name in reachable_from_answers():
         for where, schema in objects(SCHEMAS[name], name):
+            if where.endswith(".metadata"):  # what machines put there is theirs
+                continue
             assert schema["additionalProperties"] is False, where
             missing = set(schema["properties"]) - set(schema.get("required", ()))
             assert missing == (
@@ -202,13 +214,20 @@ async def test_what_fits_the_schema_is_accepted_and_what_does_not_is_refused(
 
 async def test_the_examples_are_what_happens(http: httpx.AsyncClient, workspace: World) -> None:
     """Plays the story of the examples in a workspace with their ids, and compares every answer."""
-    headers = {"Authorization": f"Bearer {await _stage(workspace)}"}
+    keys = await _stage(workspace)
     told, happened = _Names(), _Names()
     for op in OPERATIONS:
         example = EXAMPLES[op.name]
-        response = await http.post(op.path, json=example.request, headers=headers)
-        assert response.status_code == 200, f"{op.name}: {response.text}"
-        happens, tells = happened.masked(response.json()), told.masked(answer(example.result))
+        headers = {"Authorization": f"Bearer {keys[example.by]}"}
+        request = happened.retold(example.request, told)
+        response = await sent(http, op, request, headers)
+        assert response.status_code == op.status, f"{op.name}: {response.text}"
+        tale = (
+            json.loads(envelope.success(example.result, "", BARE))
+            if op.family is BARE
+            else answer(example.result)
+        )
+        happens, tells = happened.masked(response.json()), told.masked(tale)
         assert json.dumps(happens, indent=1) == json.dumps(tells, indent=1), op.name
 
 
@@ -233,6 +252,29 @@ def test_the_judge_refuses_what_is_not_documented(by_the_book: Judge) -> None:
     assert issubclass(next(iter(ERRORS)), ApiError)
 
 
+def verbs(op: Operation) -> list[str]:
+    """The methods that an operation answers to, the first under its own name."""
+    if op.method is not None:
+        return [op.method.lower()]
+    return ["post", "get"] if op.read_only else ["post"]
+
+
+async def sent(
+    http: httpx.AsyncClient, op: Operation, request: dict[str, Any], headers: dict[str, str]
+) -> httpx.Response:
+    """A request to an operation, with each field where it belongs."""
+    elsewhere = places(op.request)
+    path = op.path
+    for name, place in elsewhere.items():
+        if place == "path":
+            path = path.replace(f"{{{name}}}", request[name])
+        elif name in request:
+            headers = {**headers, place: request[name]}
+    body = {name: value for name, value in request.items() if name not in elsewhere}
+    bodiless = op.method in {"GET", "DELETE"}
+    return await http.request(op.method or "POST", path, json=None if bodiless else body, headers=headers)
+
+
 def reachable_from_answers() -> set[str]:
     """The schemas that answers are made of."""
     found = {name for name in SCHEMAS if name.endswith(("Envelope", "Error"))}
@@ -249,7 +291,7 @@ def reachable_from_answers() -> set[str]:
 def objects(schema: Any, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every object schema inside of a schema."""
     if isinstance(schema, dict):
-        if schema.get("type") == "object":
+        if schema.get("type") == "object" and "properties" in schema:  # others hold what callers put there
             yield where, schema
         for key, inner in schema.items():
             yield from objects(inner, where if key in {"properties", "items", "anyOf"} else f"{where}.{key}")
@@ -258,15 +300,14 @@ def objects(schema: Any, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
             yield from objects(inner, where)
 
 
-async def _stage(world: World) -> str:
-    """Make the workspace of the story, in which T-41 was the last task. The key of its agent."""
-    key = new_key()
+async def _stage(world: World) -> dict[str, str]:
+    """Make the workspace of the story, in which T-41 was the last task. The keys of its agent and its user."""
+    keys = {"scout": new_key(), "ada": new_key()}
     names: dict[str, object] = {
         "acme": WORKSPACE,
         "general": GENERAL,
         "ada": ADA,
         "scout": SCOUT,
-        "key": WORKSPACE,
     }
     await world.rows(
         """INSERT INTO workspaces (id, slug, name) VALUES (%(acme)s::uuid, 'acme', 'Acme') RETURNING id""",
@@ -288,22 +329,31 @@ async def _stage(world: World) -> str:
            RETURNING id""",
         **names,
     )
+    for task in WAITING:
+        await world.rows(
+            """INSERT INTO tasks (workspace_id, id, number, title, created_by_id, created_by_kind, channel_id)
+               VALUES (%(acme)s::uuid, %(id)s::uuid, %(number)s, %(title)s, %(ada)s::uuid, 'user', %(general)s::uuid)
+               RETURNING id""",
+            **names, id=task.id, number=int(task.identifier[2:]), title=task.title,
+        )  # fmt: skip
     await world.rows(
-        """INSERT INTO channel_members (workspace_id, channel_id, identity_id)
-           VALUES (%(acme)s::uuid, %(general)s::uuid, %(scout)s::uuid) RETURNING role""",
+        """INSERT INTO channel_members (workspace_id, channel_id, identity_id, role)
+           VALUES (%(acme)s::uuid, %(general)s::uuid, %(ada)s::uuid, 'admin'),
+                  (%(acme)s::uuid, %(general)s::uuid, %(scout)s::uuid, 'poster') RETURNING role""",
         **names,
     )
-    await world.rows(
-        """INSERT INTO api_keys (workspace_id, id, identity_id, hash, prefix, scopes)
-           VALUES (%(acme)s::uuid, %(key)s::uuid, %(scout)s::uuid, %(hash)s, '', %(scopes)s::text[]) RETURNING id""",
-        **names, hash=hash_of(key), scopes=list(get_args(Scope)),
-    )  # fmt: skip
+    for who, key in keys.items():
+        await world.rows(
+            """INSERT INTO api_keys (workspace_id, id, identity_id, hash, prefix, scopes)
+               VALUES (%(acme)s::uuid, %(who)s::uuid, %(who)s::uuid, %(hash)s, '', %(scopes)s::text[]) RETURNING id""",
+            acme=WORKSPACE, who=names[who], hash=hash_of(key), scopes=list(get_args(Scope)),
+        )  # fmt: skip
     await world.rows(
         """INSERT INTO verify_tokens (workspace_id, hash, agent_id, expires_at)
            VALUES (%(acme)s::uuid, %(hash)s, %(scout)s::uuid, now() + interval '1 minute') RETURNING hash""",
         **names, hash=hash_of(TOKEN),
     )  # fmt: skip
-    return key
+    return keys
 
 
 CHANCE = {"requestId", "timestamp", "cursor"}  # keys whose values are another every time
@@ -315,11 +365,22 @@ class _Names:
     def __init__(self) -> None:
         self._ids: dict[str, str] = {id: id for id in (WORKSPACE, GENERAL, ADA, SCOUT)}
 
+    def retold(self, value: Any, told: "_Names") -> Any:
+        """What a telling says, with the ids of this one."""
+        mine = {label: id for id, label in self._ids.items()}
+        match value:
+            case dict():
+                return {key: self.retold(inner, told) for key, inner in value.items()}
+            case str():
+                return mine.get(told._ids.get(value, ""), value)
+            case _:
+                return value
+
     def masked(self, value: Any) -> Any:
         match value:
             case dict():
                 return {
-                    key: f"a {key}" if inner and key in CHANCE else self.masked(inner)
+                    self.masked(key): f"a {key}" if inner and key in CHANCE else self.masked(inner)
                     for key, inner in value.items()
                 }
             case list():

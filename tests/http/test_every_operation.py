@@ -1,6 +1,5 @@
 """What holds for every operation over HTTP, whatever it does. The client judges each answer besides (judge.py)."""
 
-import json
 from collections.abc import AsyncIterator
 from typing import get_args
 
@@ -17,12 +16,15 @@ from app.types import Scope
 from tests.conftest import World
 from tests.http.conftest import Home
 
-every_operation = pytest.mark.parametrize("op", OPERATIONS, ids=lambda op: op.name)
+ENVELOPED = [op for op in OPERATIONS if op.method is None]
+"""All but the second contract's, which has verbs and errors of its own: see test_second_contract.py."""
+
+every_operation = pytest.mark.parametrize("op", ENVELOPED, ids=lambda op: op.name)
 every_scoped_operation = pytest.mark.parametrize(
-    "op", [op for op in OPERATIONS if op.scope], ids=lambda op: op.name
+    "op", [op for op in ENVELOPED if op.scope], ids=lambda op: op.name
 )
 every_reading_operation = pytest.mark.parametrize(
-    "op", [op for op in OPERATIONS if op.read_only], ids=lambda op: op.name
+    "op", [op for op in ENVELOPED if op.read_only], ids=lambda op: op.name
 )
 
 
@@ -43,8 +45,11 @@ def in_utf8(headers: dict[str, str]) -> httpx.Headers:
 
 @every_operation
 async def test_it_answers_as_documented(op: Operation, http: httpx.AsyncClient, home: Home) -> None:
-    answer = await http.post(op.path, json=home.request(op), headers=home.caller(op).headers)
+    headers = {**home.caller(op).headers, "X-Request-Id": "mine"}
+    answer = await http.post(op.path, json=home.request(op), headers=headers)
     assert answer.status_code == op.status, answer.text
+    if "idempotency-replayed" not in answer.headers:
+        assert answer.headers["x-request-id"] == answer.json()["meta"]["requestId"] == "mine"
 
 
 @every_reading_operation
@@ -80,13 +85,13 @@ async def test_it_refuses_a_key_that_is_unknown_expired_or_revoked(
     world = home.workspace
     assert code(await answer("baton_sk_" + "x" * 43)) == (401, "AUTH_INVALID_API_KEY")
     assert code(await answer("é" * 10)) == (401, "AUTH_INVALID_API_KEY")
-    expired = await admin.create_key(world.db, world.info, "scout", expires_days=1)
+    expired = await admin.create_key(world.db, world.info, home.caller(op).handle, expires_days=1)
     await world.rows(
         "UPDATE api_keys SET expires_at = now() WHERE workspace_id = %(workspace)s AND id = %(id)s RETURNING id",
         id=expired.id,
     )
     assert code(await answer(expired.api_key)) == (401, "AUTH_API_KEY_EXPIRED")
-    revoked = await admin.create_key(world.db, world.info, "scout")
+    revoked = await admin.create_key(world.db, world.info, home.caller(op).handle)
     await admin.revoke_key(world.db, world.info, str(revoked.id))
     last = await answer(revoked.api_key)
     assert code(last) == (401, "AUTH_API_KEY_REVOKED")
@@ -165,13 +170,11 @@ async def test_another_media_type_is_invalid(
 
 
 @every_operation
-async def test_json_goes_by_several_names(op: Operation, http: httpx.AsyncClient, home: Home) -> None:
-    body = json.dumps(home.request(op))
+async def test_json_goes_by_several_names(op: Operation, http: httpx.AsyncClient, workspace: World) -> None:
+    bot = await workspace.agent()
     for media_type in ("application/json; charset=utf-8", "Application/JSON", "application/problem+json"):
-        answer = await http.post(
-            op.path, content=body, headers={**home.caller(op).headers, "Content-Type": media_type}
-        )
-        assert answer.status_code != 400, answer.text
+        answer = await http.post(op.path, content=b"{}", headers={**bot.headers, "Content-Type": media_type})
+        assert "Content-Type" not in answer.text
 
 
 @every_operation
@@ -209,28 +212,24 @@ async def test_a_key_it_does_not_know_is_no_matter(
 
 
 @every_operation
-async def test_a_sane_request_id_comes_back(op: Operation, http: httpx.AsyncClient, home: Home) -> None:
+async def test_a_sane_request_id_comes_back_and_another_is_replaced(
+    op: Operation, http: httpx.AsyncClient, workspace: World
+) -> None:
+    bot = await workspace.agent()
+
+    async def answered(sent: str) -> str:
+        headers = in_utf8({**bot.headers, "X-Request-Id": sent})
+        answer = await http.post(
+            op.path, json=[], headers=headers
+        )  # the judge compares `meta` with the header
+        return answer.headers["x-request-id"]
+
     for sent in ("a", "0198c5a0-7d2e-7a10:retry_1.2", "x" * 128):
-        for body in (
-            home.request(op),
-            [],
-        ):  # a success and a failure; the judge compares `meta` with the header
-            answer = await http.post(
-                op.path, json=body, headers={**home.caller(op).headers, "X-Request-Id": sent}
-            )
-            assert answer.headers["x-request-id"] == sent
-
-
-@every_operation
-async def test_another_request_id_is_replaced(op: Operation, http: httpx.AsyncClient, home: Home) -> None:
-    seen: set[str] = set()
+        assert await answered(sent) == sent
     insane = ["", "a b", "x" * 129, 'quote"', "back\\slash", "ünïcödé", "<script>", "a,b", "1\t2"]
-    for sent in insane:
-        headers = in_utf8({**home.caller(op).headers, "X-Request-Id": sent})
-        answer = await http.post(op.path, json=home.request(op), headers=headers)
-        seen.add(answer.headers["x-request-id"])
-    assert len(seen) == len(insane)
-    assert seen.isdisjoint(insane)
+    replaced = {await answered(sent) for sent in insane}
+    assert len(replaced) == len(insane)
+    assert replaced.isdisjoint(insane)
 
 
 @pytest.mark.parametrize(

@@ -13,37 +13,46 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from app.operations import OPERATIONS, create_tasks_bulk
+from app.operations import OPERATIONS, create_tasks_bulk, send_message
 from tests.conftest import Server, World
 
 SEED = int(os.environ.get("SCHEMATHESIS_SEED", "20260302"))
 EXAMPLES = int(
     os.environ.get("SCHEMATHESIS_EXAMPLES", "5")
-)  # per operation and phase; some 2,500 requests in all
+)  # per operation, to which the coverage phase adds its own
+SCENARIOS = 4 * EXAMPLES  # of calls that follow the links from one answer to the next
 KNOWN_PROBABILITY = 0.8  # of sending the name of something that is there, where there is one to send
+CHANNELS = 30
 PHASES = ("examples", "coverage", "fuzzing", "stateful")
 
 
 async def test_schemathesis_finds_nothing(
     server: Server, workspace: World, other_workspace: World, tmp_path: Path
 ) -> None:
-    await workspace.user("ada")
-    scout = await workspace.agent("scout", owner="ada")
+    ada, scout = await workspace.user("ada"), await workspace.agent("scout", owner="ada")
     mole = await other_workspace.agent("mole")
     rows = [{"title": f"Task {n}", "assigneeAgentId": scout.id} for n in range(1, 51)]
-    await scout(create_tasks_bulk, tasks=rows)
-    general = await workspace.rows("SELECT id FROM channels WHERE workspace_id = %(workspace)s")
+    await ada(create_tasks_bulk, tasks=rows)
+    # Channels enough that some are open and full, however many the run archives, leaves or empties.
+    channels: list[str] = []
+    for n in range(CHANNELS):
+        channels.append(await workspace.channel(f"channel-{n}", ada, role="admin"))
+        await workspace.join(f"channel-{n}", scout)
+    messages = [(await ada(send_message, channel_id=channel, content="hello")).id for channel in channels]
 
-    identities = {
-        name: caller.headers["Authorization"] for name, caller in (("scout", scout), ("mole", mole))
-    }
+    identities = {name: caller.headers["Authorization"] for name, caller in (("ada", ada), ("mole", mole))}
     (tmp_path / "identities.json").write_text(json.dumps(_identities(identities)))
     known = {
         "taskId": [f"T-{n}" for n in range(1, 51)],
         "parentTaskId": ["T-1", "t-2"],
         "version": [1, 2],
-        "channelId": [general[0]["id"]],
-        "summaryChannelId": [general[0]["id"]],
+        "channelId": channels,
+        "channel_id": channels,
+        "summaryChannelId": channels,
+        "memberId": [scout.id, ada.id],
+        "messageId": messages,
+        "threadId": messages,
+        "parent_message_id": messages,
         "handle": ["ada", "@scout"],
     }
     (tmp_path / "schemathesis.toml").write_text(_settings(tmp_path, known))
@@ -88,7 +97,8 @@ def _settings(directory: Path, known: dict[str, list[Any]]) -> str:
         "request-timeout = 30.0",
         "color = false",
         f"generation = {{ max-examples = {EXAMPLES}, database = 'none' }}",
-        f"auth.wfc = {{ path = {json.dumps(str(directory / 'identities.json'))}, user = 'scout', peers = ['scout', 'mole'] }}",
+        f"phases.stateful.generation.max-examples = {SCENARIOS}",
+        f"auth.wfc = {{ path = {json.dumps(str(directory / 'identities.json'))}, user = 'ada', peers = ['ada', 'mole'] }}",
     ]
     for name, values in known.items():
         lines += ["", f"[dictionaries.{name}]", f"values = {json.dumps(values)}"]

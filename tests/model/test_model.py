@@ -8,19 +8,24 @@ import asyncio
 import itertools
 import json
 import os
-from collections.abc import Callable
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from app import administration as admin
 from app.auth import Keys
 from app.db import Database
 from app.errors import ApiError
 from app.operations import OPERATIONS
-from app.rpc import Context, execute
+from app.rpc import Actor, Context, execute
 from app.transports import envelope
 from tests.model.model import Answer, Call, Model
 
@@ -63,13 +68,13 @@ class Service:
     """The service, as calls of the model see it."""
 
     def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
         self.runner = asyncio.Runner()
-        self.runner.run(self._open())
+        self.db = self.runner.run(self._open(dsn))
 
-    async def _open(self) -> None:
-        self.db = Database(self._dsn, connections_max=8, statement_timeout_seconds=10, pooler=False)
-        await self.db.open()
+    async def _open(self, dsn: str) -> Database:
+        db = Database(dsn, connections_max=8, statement_timeout_seconds=10, pooler=False)
+        await db.open()
+        return db
 
     def close(self) -> None:
         self.runner.run(self.db.close())
@@ -85,17 +90,17 @@ class World:
         self._service = service
         self._requests = itertools.count(1)
         self.tasks: list[str] = []
-        service.runner.run(self._make())
+        self.actors, self.channel_id = service.runner.run(self._make())
 
-    async def _make(self) -> None:
+    async def _make(self) -> tuple[list[Actor], str]:
         db, keys = self._service.db, Keys(self._service.db)
         workspace = await admin.create_workspace(db, f"model-{next(self._numbers)}")
-        self.actors = []
+        actors: list[Actor] = []
         for number in range(AGENTS):
             identity = await admin.create_identity(db, workspace, kind="agent", handle=f"agent-{number}")
-            self.actors.append(await keys.actor(f"Bearer {identity.api_key}".encode()))
+            actors.append(await keys.actor(f"Bearer {identity.api_key}".encode()))
         [general] = await admin._channels(db, workspace, ["general"])
-        self.channel_id = str(general.id)
+        return actors, str(general.id)
 
     def do(self, *calls: Call) -> list[tuple[Answer, bytes]]:
         """Send calls at once; what matters of each answer, and the answer itself."""
@@ -111,7 +116,9 @@ class World:
             self.tasks.append(answer["data"]["id"])
         return self._said(call, answer, body[2]), body[1]
 
-    async def send(self, caller: int, operation: str, body: dict[str, Any]) -> tuple[int, bytes, dict[bytes, bytes]]:
+    async def send(
+        self, caller: int, operation: str, body: dict[str, Any]
+    ) -> tuple[int, bytes, dict[bytes, bytes]]:
         request_id = f"r{next(self._requests)}"
         context = Context(self._service.db, self.actors[caller], request_id)
         try:
@@ -147,20 +154,34 @@ class World:
             return ("comment", answer["data"]["body"])
         if answer["success"]:
             merged = headers.get(b"baton-merged-from")
-            return ("task", answer["data"]["version"], self.seen(answer["data"]), None if merged is None else int(merged))
+            return (
+                "task",
+                answer["data"]["version"],
+                self.seen(answer["data"]),
+                None if merged is None else int(merged),
+            )
         details = answer["error"].get("details", {})
         match details.get("reason"):
             case "version_conflict":
                 changed = {change["field"] for change in details["changed"]}
                 overlapping = {change["field"] for change in details["overlapping"]}
                 current = details["current"]
-                return ("conflict", current["version"], self.seen(current), details["mergeable"], changed, overlapping)
+                return (
+                    "conflict",
+                    current["version"],
+                    self.seen(current),
+                    details["mergeable"],
+                    changed,
+                    overlapping,
+                )
             case "idempotency_key_reused":
                 return ("key reused",)
             case "not_assigned":
                 return ("not assigned",)
             case _:
-                return ("not assignee",) if answer["error"]["code"] == "permission_denied" else ("error", answer)
+                return (
+                    ("not assignee",) if answer["error"]["code"] == "permission_denied" else ("error", answer)
+                )
 
     def seen(self, task: dict[str, Any]) -> dict[str, Any]:
         """A task as the model has it."""
@@ -170,7 +191,7 @@ class World:
         return {**kept, **stamps, "assigneeAgentId": agents.get(task["assigneeAgentId"])}
 
 
-def machine(service: Service) -> Callable[[], RuleBasedStateMachine]:
+def machine(service: Service) -> type[RuleBasedStateMachine]:  # noqa: C901 - every rule counts as a branch of it
     """A state machine on this service."""
 
     class Machine(RuleBasedStateMachine):
@@ -302,9 +323,13 @@ def machine(service: Service) -> Callable[[], RuleBasedStateMachine]:
                 return Call(caller, operation, place, sent, version or task.version, merge, None, key)
             if operation == "release-task":
                 nobody = (("assigneeAgentId", None), ("assigneeUserId", None))
-                return Call(caller, operation, place, nobody, version, merge and version is not None, None, key)
+                return Call(
+                    caller, operation, place, nobody, version, merge and version is not None, None, key
+                )
             status = (("status", VERBS[operation]),)
-            return Call(caller, operation, place, status, version, merge and version is not None, comment, key)
+            return Call(
+                caller, operation, place, status, version, merge and version is not None, comment, key
+            )
 
     return Machine
 
@@ -319,7 +344,7 @@ def test_the_service_does_what_the_model_does(dsn: str) -> None:
                 stateful_step_count=STEPS,
                 deadline=None,
                 database=None,
-                suppress_health_check=list(HealthCheck),
+                suppress_health_check=list(HealthCheck),  # pyright: ignore[reportArgumentType] -- its metaclass hides the member type
                 phases=[Phase.generate, Phase.shrink],
                 print_blob=True,
             ),

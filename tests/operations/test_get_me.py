@@ -58,7 +58,8 @@ async def test_archived_channels_are_left_out(workspace: World) -> None:
         ("read-and-post", ["channel-read", "channel-write", "task-read", "task-write"]),
         ("task-read, agents-read", ["agents-read", "task-read"]),
         ("iris-ask", ["iris-ask"]),
-        ("all", sorted(admin.ALL_SCOPES)),
+        ("all", sorted({*admin.ALL_SCOPES} - {"operator"})),
+        ("all,operator", sorted(admin.ALL_SCOPES)),
     ],
 )
 async def test_any_key_may_ask_and_learns_its_own_scopes(

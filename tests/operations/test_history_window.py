@@ -16,7 +16,6 @@ from app.operations import (
 )
 from tests.conftest import Caller, World
 
-
 AGED: Final = "created_at = now() - make_interval(secs => %(seconds)s) WHERE workspace_id = %(workspace)s"
 AGED_ID: Final = "%(message)s::uuid RETURNING workspace_id"
 

@@ -25,7 +25,10 @@ def main() -> int:
     arguments = parser.parse_args()
     if url := os.environ.get("TEST_DATABASE_URL"):
         return _run(url, arguments)
-    with tempfile.TemporaryDirectory(prefix="baton-soak-") as directory, EmbeddedPostgres(Path(directory)).use() as url:
+    with (
+        tempfile.TemporaryDirectory(prefix="baton-soak-") as directory,
+        EmbeddedPostgres(Path(directory)).use() as url,
+    ):
         return _run(url, arguments)
 
 

@@ -119,7 +119,11 @@ class _Judge:
             return
         if answer.status == 200 and answer.data is not None:
             yield from self._success(call, answer, answer.data)
-        elif answer.status == 409 and answer.error is not None and "currentVersion" in answer.error.get("details", {}):
+        elif (
+            answer.status == 409
+            and answer.error is not None
+            and "currentVersion" in answer.error.get("details", {})
+        ):
             yield from self._conflict(call, answer.error["details"])
 
     def _outcome(self, call: Call, outcome: dict[str, Any]) -> Iterator[str]:
@@ -128,7 +132,12 @@ class _Judge:
             yield f"it was answered with {answer.status}, but its outcome is told as {outcome}"
         if effects and outcome["state"] != "done":
             yield f"it took effect, but its outcome is told as {outcome}"
-        if outcome["state"] == "done" and outcome["status"] == 200 and not effects and call.operation == "create-task":
+        if (
+            outcome["state"] == "done"
+            and outcome["status"] == 200
+            and not effects
+            and call.operation == "create-task"
+        ):
             yield "its outcome is told as done, but there is no effect"
 
     def _success(self, call: Call, answer: Attempt, data: dict[str, Any]) -> Iterator[str]:
@@ -151,7 +160,9 @@ class _Judge:
                 yield f"it was answered without {field} being {value!r}"
         if changes and changes[0]["version"] != data["version"]:
             yield f"it made version {changes[0]['version']} and was told {data['version']}"
-        merged_from = call.version if changes and call.version not in {None, changes[0]["version"] - 1} else None
+        merged_from = (
+            call.version if changes and call.version not in {None, changes[0]["version"] - 1} else None
+        )
         if answer.merged_from != merged_from:
             yield f"it was told that it was merged from {answer.merged_from}, not {merged_from}"
 
@@ -189,7 +200,7 @@ class _Judge:
             for task_id, entry in self._effects_of(call):
                 if entry["kind"] != "commented":
                     made_at[task_id, entry["version"]] = call.began_at
-        for task_id, moments in seen.items():
+        for moments in seen.values():
             moments.sort()
             highest = 0
             for index, (moment, version) in enumerate(moments):

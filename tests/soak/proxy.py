@@ -27,15 +27,18 @@ class Proxy:
     def __init__(self, seed: int, rate: float, kill: Callable[[], None]) -> None:
         self._random = random.Random(seed)
         self._kill = kill
+        self._server: asyncio.Server | None = None
+        self.url = ""  # from start on
         self.rate = rate
         self.upstream_port = 0
         self.faults: Counter[Fault] = Counter()
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = "http://127.0.0.1:{}".format(self._server.sockets[0].getsockname()[1])
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def stop(self) -> None:
+        assert self._server is not None
         self._server.close()
         await self._server.wait_closed()
 

@@ -117,7 +117,8 @@ async def _stage(dsn: str, seed: int, callers: int) -> AsyncGenerator[_Stage]:
     slug = f"soak-{seed}-{time.time_ns()}"
     workspace = await admin.create_workspace(db, slug)
     identities = [
-        await admin.create_identity(db, workspace, kind="agent", handle=f"caller-{number}") for number in range(callers)
+        await admin.create_identity(db, workspace, kind="agent", handle=f"caller-{number}")
+        for number in range(callers)
     ]
     [general] = await admin._channels(db, workspace, ["general"])
     await db.close()
@@ -198,11 +199,15 @@ class _Caller:
 
     # What to want --------------------------------------------------------------------------------------
 
-    def _wish(self) -> Call:
+    def _wish(self) -> Call:  # noqa: PLR0911 - one for each kind of wish
         pick = self._random
         tasks = self._stage.tasks
         if len(tasks) < HOT_TASKS:
-            wanted = {"title": self._text(), "priority": pick.choice(PRIORITIES), "channelId": self._channel_id}
+            wanted = {
+                "title": self._text(),
+                "priority": pick.choice(PRIORITIES),
+                "channelId": self._channel_id,
+            }
             return Call("create-task", None, wanted, key=self._key())
         task_id = pick.choice(tasks)
         self._served[task_id] += 1
@@ -214,7 +219,9 @@ class _Caller:
         key = self._key() if pick.random() < 0.8 else None
         version = seen["version"] if pick.random() < 0.8 else None
         merge = version is not None and pick.random() < 0.5
-        match pick.choices(("update", "complete", "cancel", "block", "release", "comment"), (60, 6, 8, 8, 6, 12))[0]:
+        match pick.choices(
+            ("update", "complete", "cancel", "block", "release", "comment"), (60, 6, 8, 8, 6, 12)
+        )[0]:
             case "complete":
                 return Call("complete-task", task_id, {"status": "done"}, version, merge, key=key)
             case "cancel":
@@ -256,7 +263,9 @@ class _Caller:
         while call.answer is None and len(call.attempts) < patience:
             await asyncio.gather(*(self._send(call) for _ in range(2 if twice else 1)))
             if call.answer is None:
-                await asyncio.sleep(0.02 * self._random.random())  # a caller that pauses, as retrying ones should
+                await asyncio.sleep(
+                    0.02 * self._random.random()
+                )  # a caller that pauses, as retrying ones should
         if call.key is not None and self._random.random() < 0.05:
             await self._send(call)  # once more, though there is an answer
 

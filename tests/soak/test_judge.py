@@ -12,7 +12,9 @@ TASK = "task-1"
 
 
 def entry(version: int, request_id: str, kind: str = "updated", **changes: tuple[Any, Any]) -> dict[str, Any]:
-    told = [{"field": field, "from": before, "to": after} for field, (before, after) in sorted(changes.items())]
+    told = [
+        {"field": field, "from": before, "to": after} for field, (before, after) in sorted(changes.items())
+    ]
     return {"version": version, "kind": kind, "requestId": request_id, "changes": told, "comment": None}
 
 

@@ -32,6 +32,7 @@ def test_each_setting_is_read_from_the_variable_of_its_name() -> None:
         "REQUEST_TIMEOUT_SECONDS": ("2.5", 2.5),
         "STATEMENT_TIMEOUT_SECONDS": ("1", 1.0),
         "IDEMPOTENCY_HOURS": ("48", 48),
+        "MCP_ORIGINS": ("https://agents.example", "https://agents.example"),
         "LOG_LEVEL": ("warning", "warning"),
         "LOG_FORMAT": ("text", "text"),
     }

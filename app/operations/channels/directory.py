@@ -1,7 +1,4 @@
-"""Which channels there are and who is in them.
-
-get-channels, get-channel-members, list-channel-members and get-channel-manifest.
-"""
+"""Which channels there are, and who is in them: get-channels, get-channel-members and their likes."""
 
 from typing import Annotated, Final, Literal
 from uuid import UUID

@@ -42,10 +42,7 @@ from app.rpc import AgentWrite, Answer, Context, operation
 from app.types import Id, IdentityKind
 
 ChannelName = Annotated[str, Meta(pattern="^#?[a-z][a-z0-9-]{0,62}$(?!\\n)")]
-"""A name of lowercase letters, digits and hyphens that starts with a letter; a leading `#` is ignored.
-
-`$` alone would match before a line feed.
-"""
+"""Lowercase letters, digits and hyphens, a letter first; a leading `#` is ignored. `$` alone also matches before a line feed."""
 
 Purpose = Annotated[str, Meta(max_length=250, pattern="^[^\\u0000-\\u001f]*$(?!\\n)")]
 """One line."""
@@ -94,8 +91,8 @@ CREATE = Query(
         SELECT c.workspace_id, c.id, p.id, p.role
           FROM created c
           JOIN identities a ON a.workspace_id = c.workspace_id AND a.id = %(actor_id)s::uuid
-         CROSS JOIN LATERAL (
-               VALUES (a.id, CASE a.kind WHEN 'user' THEN 'admin' ELSE 'poster' END), (a.owner_id, 'admin')) AS p (id, role)
+         CROSS JOIN LATERAL (VALUES
+               (a.id, CASE a.kind WHEN 'user' THEN 'admin' ELSE 'poster' END), (a.owner_id, 'admin')) AS p (id, role)
          WHERE p.id IS NOT NULL
     )
     SELECT {CHANNEL_JSON} FROM created c
@@ -200,7 +197,8 @@ REMOVE = Query(
     Gone,
     """
     DELETE FROM channel_members m
-     WHERE m.workspace_id = %(workspace_id)s::uuid AND m.channel_id = %(channel_id)s::uuid AND m.identity_id = %(member_id)s::uuid
+     WHERE m.workspace_id = %(workspace_id)s::uuid AND m.channel_id = %(channel_id)s::uuid
+       AND m.identity_id = %(member_id)s::uuid
        AND EXISTS (SELECT FROM channel_members o
                     WHERE o.workspace_id = m.workspace_id AND o.channel_id = m.channel_id AND o.identity_id <> m.identity_id)
        AND (m.identity_id = %(actor_id)s::uuid
@@ -221,7 +219,7 @@ SET_ROLE = Query(
            SET role = %(role)s
           FROM identities a
          WHERE m.workspace_id = %(workspace_id)s::uuid AND m.channel_id = %(channel_id)s::uuid
-           AND m.identity_id = %(member_id)s::uuid
+       AND m.identity_id = %(member_id)s::uuid
            AND a.workspace_id = m.workspace_id AND a.id = m.identity_id AND (a.kind = 'user' OR %(role)s <> 'admin')
            AND EXISTS (SELECT FROM channel_members me
                         WHERE me.workspace_id = m.workspace_id AND me.channel_id = m.channel_id
@@ -241,7 +239,8 @@ FIND_MEMBER = Query(
     SELECT a.kind
       FROM channel_members m
       JOIN identities a ON a.workspace_id = m.workspace_id AND a.id = m.identity_id
-     WHERE m.workspace_id = %(workspace_id)s::uuid AND m.channel_id = %(channel_id)s::uuid AND m.identity_id = %(member_id)s::uuid
+     WHERE m.workspace_id = %(workspace_id)s::uuid AND m.channel_id = %(channel_id)s::uuid
+       AND m.identity_id = %(member_id)s::uuid
     """,
     pipelined=True,
 )
@@ -343,7 +342,7 @@ class SetChannelMemberRole(AgentWrite):
     ]
 
 
-@operation(scope="channel-write", errors=(InvalidInput, AlreadyExists))
+@operation(scope="channel-write", errors=(AlreadyExists,))
 async def create_channel(ctx: Context, req: CreateChannel) -> Encoded[Channel]:
     """Make a channel. You are its first member.
 
@@ -368,7 +367,7 @@ async def create_channel(ctx: Context, req: CreateChannel) -> Encoded[Channel]:
 
 @operation(
     scope="channel-write",
-    errors=(InvalidInput, ChannelNotFound, ChannelNotMember, ChannelNotAdmin, AlreadyExists),
+    errors=(ChannelNotFound, ChannelNotMember, ChannelNotAdmin, AlreadyExists),
 )
 async def rename_channel(ctx: Context, req: RenameChannel) -> Encoded[Channel]:
     """Give a channel another name, and another purpose if you send one. For its admins."""
@@ -486,11 +485,9 @@ async def add_channel_member(ctx: Context, req: AddChannelMember) -> Encoded[Mem
     errors=(ChannelNotFound, ChannelNotMember, ChannelNotAdmin, MemberNotFound, SoleMember),
 )
 async def remove_channel_member(ctx: Context, req: RemoveChannelMember) -> Departure:
-    """Take someone out of a channel: for its admins, and for owners of agents.
+    """Take someone out of a channel. For its admins, and for owners of agents.
 
-    They see nothing more of it from their next call on.
-
-    Tasks of the channel that they have a part in stay theirs to see.
+    They see nothing more of it from their next call on. Tasks of the channel that they have a part in stay theirs to see.
     """
     channel = await look(ctx, req.channel_id)
     member = uuid_or_none(req.member_id)

@@ -141,8 +141,10 @@ async def get_messages(ctx: Context, req: GetMessages) -> Excerpt[MessagesPage]:
     channel = await readable(ctx, req.channel_id)
     before, after, thread_id = given(req.before), given(req.after), given(req.thread_id)
     limit = min(given(req.limit) or MESSAGES_DEFAULT, PAGE_ROWS_MAX)
-    oldest, newest = (THREAD_OLDEST_FIRST, THREAD_NEWEST_FIRST) if thread_id else (OLDEST_FIRST, NEWEST_FIRST)
-    statement = oldest if after else newest
+    newest_first, oldest_first = (
+        (THREAD_NEWEST_FIRST, THREAD_OLDEST_FIRST) if thread_id else (NEWEST_FIRST, OLDEST_FIRST)
+    )
+    statement = oldest_first if after else newest_first
     parameters: dict[str, object] = {
         "workspace_id": ctx.actor.workspace_id,
         "actor_id": ctx.actor.id,

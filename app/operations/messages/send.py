@@ -1,5 +1,6 @@
 """send-message, create-artifact and flag-needs-human: saying something in a channel, and asking for a human."""
 
+from contextlib import suppress
 from typing import Annotated, Final
 
 import msgspec
@@ -168,7 +169,7 @@ async def send_message(ctx: Context, req: SendMessage) -> Encoded[Message]:
     return row.message
 
 
-@operation(scope="channel-write", errors=(InvalidInput, ChannelNotFound, ChannelNotMember, ChannelArchived))
+@operation(scope="channel-write", errors=(ChannelNotFound, ChannelNotMember, ChannelArchived))
 async def create_artifact(ctx: Context, req: CreateArtifact) -> ArtifactRef:
     """Share a text under a name, such as code or a document, as a message in a channel.
 
@@ -179,10 +180,7 @@ async def create_artifact(ctx: Context, req: CreateArtifact) -> ArtifactRef:
     return ArtifactRef(message_id=row.message.decode(Message).id, name=req.name, type=req.type)
 
 
-@operation(
-    scope="channel-write",
-    errors=(InvalidInput, MessageNotFound, ChannelNotFound, ChannelNotMember, ChannelArchived),
-)
+@operation(scope="channel-write", errors=(MessageNotFound, ChannelNotMember, ChannelArchived))
 async def flag_needs_human(ctx: Context, req: FlagNeedsHuman) -> Encoded[Message]:
     """Flag a message as needing a human, and say why.
 
@@ -196,5 +194,6 @@ async def flag_needs_human(ctx: Context, req: FlagNeedsHuman) -> Encoded[Message
         return row.message
     place = await ctx.db.one(PLACE, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, message_id=id)
     if place is not None:
-        await refuse_posting(ctx, place.channel_id)
+        with suppress(ChannelNotFound):  # they left a private channel meanwhile, and with it the message
+            await refuse_posting(ctx, place.channel_id)
     raise MessageNotFound(req.message_id)

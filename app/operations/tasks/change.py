@@ -9,6 +9,9 @@ takes part, the card for the channel, and the comment that came along, if any.
 A version that has passed is refused, unless the call may be merged and nobody touched its fields since: that is
 read from the log in the same snapshot, and `t.version = o.version` holds it until the write.
 
+A change that takes the task from its assignee, or out of progress and review, ends the claim on it, if there is
+one. A change that says `runId` is made under a claim: see fence.py.
+
 When no row comes back, `WHY` runs over the same input and says why not; that is off the hot path.
 """
 
@@ -44,6 +47,7 @@ from app.operations.tasks.conflict import (
     OverlappingField,
     touches,
 )
+from app.operations.tasks.fence import FENCED, HELD, LIVE, why_not_live
 from app.operations.tasks.task import KNOWN_IDENTITY, TASK_JSON, VISIBLE, WRITABLE, EncodedTask, Task
 from app.rpc import Context, Outcome
 
@@ -66,6 +70,7 @@ class RefusalRow(msgspec.Struct):
     version: int
     unchanged: bool
     writable: bool
+    live: bool
     assigned: bool
     assigned_to_caller: bool
     may_assign: bool
@@ -87,6 +92,7 @@ INPUT: Final = """
                (e->>'taskId')::uuid      AS task_id,
                (e->>'messageId')::uuid   AS message_id,
                (e->>'version')::int      AS version,
+               (e->>'runId')::uuid       AS run_id,
                (e->>'merge')::text[]     AS merge,
                e->>'kind'                AS kind,
                e->'changes'              AS changes,
@@ -118,7 +124,9 @@ NEXT: Final = """
     CROSS JOIN LATERAL (SELECT
         CASE WHEN n.status = 'in_progress' THEN coalesce(o.started_at, now()) ELSE o.started_at END AS started_at,
         CASE WHEN n.status = 'done' AND o.status <> 'done' THEN now() ELSE o.completed_at END AS completed_at,
-        CASE WHEN n.status = 'cancelled' AND o.status <> 'cancelled' THEN now() ELSE o.cancelled_at END AS cancelled_at) s
+        CASE WHEN n.status = 'cancelled' AND o.status <> 'cancelled' THEN now() ELSE o.cancelled_at END AS cancelled_at,
+        CASE WHEN n.status IN ('in_progress', 'in_review') AND n.assignee_id = o.assignee_id THEN o.run_id END AS run_id,
+        CASE WHEN n.status = 'done' OR (o.status = 'blocked' AND n.status <> 'blocked') THEN 0 ELSE o.failures END AS failures) s
     CROSS JOIN LATERAL (SELECT
         CASE WHEN o.assignee_kind = 'user' THEN o.assignee_id END AS user_before,
         CASE WHEN n.assignee_kind = 'user' THEN n.assignee_id END AS user_after,
@@ -184,13 +192,13 @@ MAY_PUT_UNDER: Final = (
     f"""(i.parent_task_id IS NULL OR i.parent_task_id = o.parent_task_id OR {PARENT_VISIBLE})"""
 )
 
-CHANGE_CTES: Final = f"""
-    WITH {INPUT}, changed AS (
+_CHANGED: Final = f"""
         UPDATE tasks t
            SET title = n.title, description = n.description, status = n.status, priority = n.priority, due_at = n.due_at,
                assignee_id = n.assignee_id, assignee_kind = n.assignee_kind, channel_id = n.channel_id,
                parent_task_id = n.parent_task_id, started_at = s.started_at, completed_at = s.completed_at,
-               cancelled_at = s.cancelled_at, version = o.version + 1, updated_at = now()
+               cancelled_at = s.cancelled_at, run_id = s.run_id, failures = s.failures,
+               version = o.version + 1, updated_at = now()
           FROM i
           JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
          {NEXT}
@@ -204,13 +212,29 @@ CHANGE_CTES: Final = f"""
            AND (i.parent_task_id IS NULL OR NOT {PARENT_BELOW})
            AND (i.kind <> 'released' OR o.assignee_id = i.actor_id)
            AND d.changes IS NOT NULL
-           AND {NOT_KEPT}
+           AND {NOT_KEPT}"""
+
+_RETURNED: Final = """
         RETURNING t.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.kind, i.comment, i.message_id, i.keep,
-                  d.changes AS difference, CASE WHEN i.version < o.version THEN i.version END AS merged_from
-    ), event AS (
+                  d.changes AS difference, CASE WHEN i.version < o.version THEN i.version END AS merged_from,
+                  CASE WHEN s.run_id IS NULL THEN o.run_id END AS ended_run_id"""
+
+_CONSEQUENCES: Final = f"""
+    event AS (
         INSERT INTO task_events (workspace_id, task_id, version, kind, actor_id, actor_kind, request_id, changes)
-        SELECT workspace_id, id, version, kind, actor_id, actor_kind, request_id, difference FROM changed
+        SELECT workspace_id, id, version, kind, actor_id, actor_kind, request_id,
+               CASE WHEN ended_run_id IS NULL THEN difference
+                    ELSE difference || jsonb_build_object('runId', jsonb_build_array(ended_run_id, NULL)) END
+          FROM changed
         RETURNING workspace_id, task_id
+    ), ended AS (
+        UPDATE runs r
+           SET status = CASE c.status WHEN 'done' THEN 'completed' ELSE 'cancelled' END,
+               end_reason = CASE WHEN c.status = 'done' THEN 'completed'
+                                 WHEN r.holder_id = c.actor_id THEN 'released' ELSE 'superseded' END,
+               ended_at = now(), updated_at = now(), version = r.version + 1
+          FROM changed c
+         WHERE r.workspace_id = c.workspace_id AND r.id = c.ended_run_id AND r.ended_at IS NULL
     ), participant AS (
         INSERT INTO task_participants (workspace_id, identity_id, task_id)
         SELECT c.workspace_id, p.id, c.id
@@ -227,27 +251,42 @@ CHANGE_CTES: Final = f"""
          WHERE x.workspace_id = c.workspace_id AND x.task_id = c.id AND c.difference ?| ARRAY['title', 'description']
     ), {CHANGE_CARDS}, {POSTED}"""
 
+_CHANGE: Final = f"""
+    WITH {INPUT}, changed AS ({_CHANGED} {_RETURNED}
+    ), {_CONSEQUENCES}"""
+
+# The same under a claim: it must live, and lives on. Apart, because a plain update should not pay for it.
+_CHANGE_UNDER_RUN: Final = f"""
+    WITH {INPUT}, {HELD}, changed AS ({_CHANGED}
+           AND {FENCED} {_RETURNED}
+    ), {_CONSEQUENCES}, alive AS (
+        UPDATE runs r
+           SET lease_expires_at = greatest(r.lease_expires_at, now() + make_interval(secs => r.lease_seconds))
+          FROM held
+         WHERE r.workspace_id = held.workspace_id AND r.id = held.run_id AND r.ended_at IS NULL
+           AND NOT EXISTS (SELECT FROM changed c WHERE c.ended_run_id = r.id)  -- a row is changed once in a statement
+    )"""
+
+_KEPT: Final = f"""
+    answered AS (
+        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, {TASK_JSON} AS answer, t.merged_from FROM changed t
+    ), {KEPT}
+    SELECT ord, answer, merged_from FROM answered"""
+
 CHANGE = BatchQuery(
-    ChangedRow,
-    f"""{CHANGE_CTES} SELECT t.ord, {TASK_JSON}, t.merged_from FROM changed t""",
-    one_per="taskId",
+    ChangedRow, f"""{_CHANGE} SELECT t.ord, {TASK_JSON}, t.merged_from FROM changed t""", one_per="taskId"
 )
 
 # The same for calls with an idempotency key. Apart, because a call without one should not pay for it.
-CHANGE_AND_KEEP = BatchQuery(
-    ChangedRow,
-    f"""{CHANGE_CTES}, answered AS (
-        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, {TASK_JSON} AS answer, t.merged_from FROM changed t
-    ), {KEPT}
-    SELECT ord, answer, merged_from FROM answered""",
-    one_per="taskId",
-)
+CHANGE_AND_KEEP = BatchQuery(ChangedRow, f"""{_CHANGE}, {_KEPT}""", one_per="taskId")
+
+CHANGE_UNDER_RUN = BatchQuery(ChangedRow, f"""{_CHANGE_UNDER_RUN}, {_KEPT}""", one_per="taskId")
 
 # The same with a comment that says why. Apart, because a plain update should not pay for it. A task that stands
 # where the caller wants it keeps its version, but the comment is written all the same.
 CHANGE_AND_COMMENT = BatchQuery(
     ChangedRow,
-    f"""{CHANGE_CTES}, unchanged AS (
+    f"""{_CHANGE_UNDER_RUN}, unchanged AS (
         SELECT o.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.comment, i.keep
           FROM i
           JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
@@ -257,6 +296,7 @@ CHANGE_AND_COMMENT = BatchQuery(
            AND {WRITABLE}
            AND d.changes IS NULL
            AND {NOT_KEPT}
+           AND {FENCED}
     ), remark AS (
         SELECT workspace_id, id AS task_id, version, actor_id, actor_kind, request_id, comment FROM changed
          UNION ALL
@@ -277,6 +317,7 @@ WHY = BatchQuery(
     SELECT i.ord, {TASK_JSON}, t.version,
            d.changes IS NULL,
            {WRITABLE},
+           {LIVE},
            t.assignee_id IS NOT NULL,
            t.assignee_id IS NOT DISTINCT FROM i.actor_id,
            {MAY_ASSIGN},
@@ -320,6 +361,7 @@ async def change(
     version: int | None = None,
     merge: bool = False,
     comment: Mapping[str, object] | None = None,
+    run_id: UUID | None = None,
 ) -> Outcome[Task]:
     """Change a task, and answer with the task as it is after that; or raise what stands in the way.
 
@@ -335,6 +377,7 @@ async def change(
         "kind": kind,
         "changes": changes,
         "comment": comment,
+        "runId": run_id,
     }
     if merge and version is not None:
         item["merge"] = touches(changes)
@@ -345,6 +388,8 @@ async def change(
         why = await ctx.db.ask(WHY, {**item, "merge": touches(changes)})
         if why is None:
             raise TaskNotFound(sent_task_id)
+        if run_id is not None and not why.live and (lost := await why_not_live(ctx, run_id)):
+            raise lost
         if refusal := await _refusal(ctx, why, item, sent_parent_id):
             raise refusal
         if why.unchanged and comment is None:
@@ -354,7 +399,12 @@ async def change(
 
 
 async def _attempt(ctx: Context, item: Mapping[str, Any]) -> ChangedRow | None:
-    statement = CHANGE_AND_COMMENT if item["comment"] else CHANGE if ctx.keep is None else CHANGE_AND_KEEP
+    if item["comment"]:
+        statement = CHANGE_AND_COMMENT
+    elif item["runId"]:
+        statement = CHANGE_UNDER_RUN
+    else:
+        statement = CHANGE if ctx.keep is None else CHANGE_AND_KEEP
     if item["changes"].get("parentTaskId") is None:
         return await ctx.db.write(statement, item)
     async with ctx.db.transaction() as tx:

@@ -12,6 +12,7 @@ from app.errors import IdentityNotFound, InvalidInput, TaskNotFound, TaskReadOnl
 from app.idempotency import KEPT, NOT_KEPT
 from app.ids import new_id
 from app.operations.mentions import GivenMention, Mention, addressed
+from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under, why_not_live
 from app.operations.tasks.task import VISIBLE, WRITABLE, task_id
 from app.rpc import AgentRequest, AgentWrite, Answer, Context, Page, Step, given, operation
 from app.types import (
@@ -122,15 +123,16 @@ ADD_COMMENT = BatchQuery(
                e->>'actorKind'           AS actor_kind,
                e->>'requestId'           AS request_id,
                (e->>'taskId')::uuid      AS task_id,
+               (e->>'runId')::uuid       AS run_id,
                e->'comment'              AS comment,
                e->'keep'                 AS keep
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
-    ), remark AS (
+    ), {HELD}, remark AS (
         SELECT i.*, t.version
           FROM i
           JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = i.task_id
-         WHERE {WRITABLE} AND {NOT_KEPT}
-    ), {COMMENT_CTES}, answered AS (
+         WHERE {WRITABLE} AND {NOT_KEPT} AND {FENCED}
+    ), {ALIVE}, {COMMENT_CTES}, answered AS (
         SELECT r.ord, r.workspace_id, r.actor_id, r.request_id, r.keep, {COMMENT_JSON} AS answer, NULL::int AS merged_from
           FROM comment c
           JOIN remark r ON (r.comment->>'id')::uuid = c.id
@@ -178,6 +180,7 @@ class CommentOnTask(AgentWrite):
         Annotated[list[GivenMention], Meta(max_length=MENTIONS_MAX)] | None | UnsetType,
         Meta(description="Users and agents to address besides those the body names; at most 20 in all."),
     ] = UNSET
+    run_id: UnderRun = UNSET
 
 
 class ListComments(AgentRequest):
@@ -196,7 +199,7 @@ class ListComments(AgentRequest):
 @operation(
     scope="task-write",
     carries_key=True,
-    errors=(InvalidInput, TaskNotFound, TaskReadOnly, IdentityNotFound),
+    errors=(InvalidInput, TaskNotFound, TaskReadOnly, IdentityNotFound, *FENCE_ERRORS),
     core=Step(60, "Say what you found, or ask with @handle. It never conflicts."),
 )
 async def comment_on_task(ctx: Context, req: CommentOnTask) -> Encoded[TaskComment]:
@@ -205,14 +208,14 @@ async def comment_on_task(ctx: Context, req: CommentOnTask) -> Encoded[TaskComme
     Use it to say what you found, ask something or hand over. Whoever you address as `@handle` sees the task from
     then on. A comment never changes the task's version, so it cannot conflict with anything.
     """
-    id = await task_id(ctx, req.task_id)
-    row = await ctx.db.write(
-        ADD_COMMENT,
-        {**ctx.who, "taskId": id, "comment": await new_comment(ctx, req.body, given(req.mentions) or ())},
-    )
+    id, run_id = await task_id(ctx, req.task_id), under(req.run_id)
+    comment = await new_comment(ctx, req.body, given(req.mentions) or ())
+    row = await ctx.db.write(ADD_COMMENT, {**ctx.who, "taskId": id, "runId": run_id, "comment": comment})
     if row is not None:
         return row.comment
     await ctx.unless_answered()
+    if run_id is not None and (lost := await why_not_live(ctx, run_id)):
+        raise lost
     if await ctx.db.one(SEES_TASK, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, task_id=id):
         raise TaskReadOnly
     raise TaskNotFound(req.task_id)

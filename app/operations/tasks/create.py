@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Final
+from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -24,6 +25,8 @@ from app.operations.mentions import addressed
 from app.operations.messages.message import POSTED, SPOKEN
 from app.operations.tasks.card import CREATE_CARDS
 from app.operations.tasks.change import ASSIGNEE_KNOWN, ATTEMPTS_MAX, PARENT_VISIBLE
+from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, why_not_live
+from app.operations.tasks.fence import under as under_run
 from app.operations.tasks.task import ONE_ASSIGNEE, TASK_JSON, EncodedTask, Task, uuid_or_none
 from app.operations.tasks.update import assignment, bound, due, ranked, under
 from app.rpc import AgentRequest, AgentWrite, Context, IdempotencyKey, Step, changes, given, operation
@@ -62,7 +65,8 @@ _INPUT: Final = f"""
                (e->>'assigneeId')::uuid     AS assignee_id,
                e->>'assigneeKind'           AS assignee_kind,
                (e->>'channelId')::uuid      AS channel_id,
-               (e->>'parentTaskId')::uuid   AS parent_task_id
+               (e->>'parentTaskId')::uuid   AS parent_task_id,
+               %(run_id)s::uuid             AS run_id
           FROM jsonb_array_elements(%(rows)s::jsonb) AS e
     ), unusable AS (
         SELECT ord, assignee_known, channel_open_to_caller, parent_visible
@@ -76,11 +80,11 @@ _INPUT: Final = f"""
 # The counter's row stays locked from here to the commit, which is this one insert. Nothing is taken from it
 # unless every row can be created, so numbers are consecutive and none is lost.
 _CREATED: Final = f"""
-    WITH {_INPUT}, counter AS (
+    WITH {_INPUT}, {HELD}, {ALIVE}, counter AS (
         UPDATE task_counters k
            SET last_number = k.last_number + %(count)s
          WHERE k.workspace_id = %(workspace_id)s::uuid AND NOT EXISTS (SELECT FROM unusable)
-           AND NOT EXISTS (SELECT FROM i WHERE NOT {NOT_KEPT})
+           AND NOT EXISTS (SELECT FROM i WHERE NOT ({NOT_KEPT} AND {FENCED}))
         RETURNING k.last_number - %(count)s AS before
     ), created AS (
         INSERT INTO tasks (workspace_id, id, number, title, description, status, priority, due_at, assignee_id, assignee_kind,
@@ -200,6 +204,7 @@ class NewTask(msgspec.Struct, kw_only=True, rename="camel"):
 class CreateTask(NewTask, AgentRequest):
     """The task to create."""
 
+    run_id: UnderRun = UNSET
     idempotency_key: IdempotencyKey = UNSET
 
 
@@ -234,6 +239,7 @@ class CreateTasksBulk(AgentWrite):
         Markdown | None | UnsetType,
         Meta(description="What to say there; left out, the tasks and assignees are listed."),
     ] = UNSET
+    run_id: UnderRun = UNSET
 
 
 @operation(
@@ -246,6 +252,7 @@ class CreateTasksBulk(AgentWrite):
         ChannelNotFound,
         ChannelNotMember,
         ChannelArchived,
+        *FENCE_ERRORS,
     ),
     core=Step(
         80, "Work you will not do now, or for someone else: make it a task, bound to a channel to share it."
@@ -255,9 +262,9 @@ async def create_task(ctx: Context, req: CreateTask) -> EncodedTask:
     """Create a task.
 
     Only the title is required. Without a channel only you and the assignee see it; bind it to a channel to share it
-    with the channel's members.
+    with its members.
     """
-    [task] = await _create(ctx, [req])
+    [task] = await _create(ctx, [req], run_id=under_run(req.run_id))
     return task
 
 
@@ -271,6 +278,7 @@ async def create_task(ctx: Context, req: CreateTask) -> EncodedTask:
         ChannelNotFound,
         ChannelNotMember,
         ChannelArchived,
+        *FENCE_ERRORS,
     ),
 )
 async def create_tasks_bulk(ctx: Context, req: CreateTasksBulk) -> Encoded[list[Task]]:
@@ -290,7 +298,7 @@ async def create_tasks_bulk(ctx: Context, req: CreateTasksBulk) -> Encoded[list[
             "content": content,
             "mentions": [someone.id for someone in mentions],
         }
-    tasks = await _create(ctx, rows, summary)
+    tasks = await _create(ctx, rows, summary, run_id=under_run(req.run_id))
     return Encoded(b"[" + b",".join([task.raw for task in tasks]) + b"]")
 
 
@@ -328,7 +336,11 @@ def _row(sent: Any) -> NewTask:  # Any: this is JSON of any shape, before it is 
 
 
 async def _create(
-    ctx: Context, tasks: Sequence[NewTask], summary: dict[str, object] | None = None
+    ctx: Context,
+    tasks: Sequence[NewTask],
+    summary: dict[str, object] | None = None,
+    *,
+    run_id: UUID | None = None,
 ) -> list[EncodedTask]:
     """Create all of the tasks or none. With a `summary`, even an empty one, it is a bulk call, whose errors name the row."""
     rows: list[dict[str, object]] = []
@@ -342,6 +354,7 @@ async def _create(
         "actor_id": ctx.actor.id,
         "actor_kind": ctx.actor.kind,
         "rows": msgspec.json.encode(rows).decode(),
+        "run_id": run_id,
         "keep": None if ctx.keep is None else msgspec.json.encode(ctx.keep).decode(),
     }
     counted = {"count": len(rows), "request_id": ctx.request_id, "bulk": summary is not None}
@@ -354,6 +367,8 @@ async def _create(
         if created:
             return [row.task for row in created]
         await ctx.unless_answered()
+        if run_id is not None and (lost := await why_not_live(ctx, run_id)):
+            raise lost
         if bad := await ctx.db.one(FIND_UNUSABLE, **parameters):
             try:
                 await _refuse(ctx, bad, tasks[bad.ord])

@@ -34,7 +34,11 @@ class HistoryEntry(Answer):
     kind: Annotated[
         str,
         Meta(
-            description="`created`, `updated`, `completed`, `cancelled`, `blocked`, `released` or `commented`."
+            description=(
+                "`created`, `updated`, `completed`, `cancelled`, `blocked`, `released`, `commented`, `linked`, `unlinked`, "
+                "`claimed`, or how a claim ended: `run_completed`, `run_failed`, `run_released`, `run_expired`, "
+                "`run_force_released`."
+            )
         ),
     ]
     version: Annotated[int, Meta(description="The task's version after it; a comment leaves it as it was.")]
@@ -252,4 +256,7 @@ async def task_at(ctx: Context, task_id: UUID, version: int) -> EncodedTask | No
     if row.updated_at is None:
         raise VersionNotFound(version=version, current_version=row.version)
     now = msgspec.json.decode(row.task.raw, type=dict[str, object])
-    return Encoded(msgspec.json.encode({**now, **row.then, "version": version, "updatedAt": row.updated_at}))
+    then = {
+        field: was for field, was in row.then.items() if field in now
+    }  # the log knows more than a task shows
+    return Encoded(msgspec.json.encode({**now, **then, "version": version, "updatedAt": row.updated_at}))

@@ -22,6 +22,7 @@ from app.errors import (
 from app.operations.tasks.change import change
 from app.operations.tasks.comment import new_comment
 from app.operations.tasks.conflict import AsRead, OnConflict
+from app.operations.tasks.fence import FENCE_ERRORS, UnderRun, under
 from app.operations.tasks.task import Task, task_id
 from app.rpc import AgentWrite, Context, Outcome, Step, given, operation
 from app.types import Id, Markdown
@@ -33,6 +34,7 @@ class OnTask(AgentWrite, kw_only=True):
     task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
     version: AsRead = UNSET
     on_conflict: OnConflict = UNSET
+    run_id: UnderRun = UNSET
 
 
 class CompleteTask(OnTask, kw_only=True):
@@ -62,7 +64,7 @@ class ReleaseTask(OnTask, kw_only=True):
 @operation(
     scope="task-write",
     carries_key=True,
-    errors=(TaskNotFound, TaskReadOnly, VersionConflict, Contended),
+    errors=(TaskNotFound, TaskReadOnly, VersionConflict, *FENCE_ERRORS, Contended),
     core=Step(90, "Finish. Then take the next one."),
     idempotent=True,
 )
@@ -77,7 +79,7 @@ async def complete_task(ctx: Context, req: CompleteTask) -> Outcome[Task]:
 @operation(
     scope="task-write",
     carries_key=True,
-    errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, Contended),
+    errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, *FENCE_ERRORS, Contended),
     destructive=True,
 )
 async def cancel_task(ctx: Context, req: CancelTask) -> Outcome[Task]:
@@ -91,7 +93,7 @@ async def cancel_task(ctx: Context, req: CancelTask) -> Outcome[Task]:
 @operation(
     scope="task-write",
     carries_key=True,
-    errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, Contended),
+    errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, *FENCE_ERRORS, Contended),
 )
 async def block_task(ctx: Context, req: BlockTask) -> Outcome[Task]:
     """Mark a task as stuck.
@@ -104,7 +106,7 @@ async def block_task(ctx: Context, req: BlockTask) -> Outcome[Task]:
 @operation(
     scope="task-write",
     carries_key=True,
-    errors=(TaskNotFound, TaskReadOnly, VersionConflict, NotAssignee, NotAssigned, Contended),
+    errors=(TaskNotFound, TaskReadOnly, VersionConflict, NotAssignee, NotAssigned, *FENCE_ERRORS, Contended),
     idempotent=True,
 )
 async def release_task(ctx: Context, req: ReleaseTask) -> Outcome[Task]:
@@ -125,6 +127,7 @@ async def _change(
         kind=kind,
         version=given(req.version),
         merge=req.on_conflict == "merge",
+        run_id=under(req.run_id),
         changes=changes,
         comment=await new_comment(ctx, reason) if reason else None,
     )

@@ -473,7 +473,7 @@ async def _filters(ctx: Context, req: ListTasks) -> dict[str, object]:
         "parent_task_id": parent,
         "created_by_id": ctx.actor.id if req.created_by_me else None,
         "updated_since": req.updated_since.timestamp() if isinstance(req.updated_since, datetime) else None,
-        "words": f"%{_literal(req.query)}%" if req.query else None,
+        "words": f"%{literal(req.query)}%" if req.query else None,
         "numbers_from": [numbers.start for numbers in numbers],
         "numbers_to": [numbers.stop - 1 for numbers in numbers],
     }
@@ -519,7 +519,7 @@ async def _numbers(ctx: Context, query: str) -> list[range]:
     return [range(int(digits) * ten, (int(digits) + 1) * ten) for ten in tens]
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """Text in which LIKE finds nothing special."""
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 

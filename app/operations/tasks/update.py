@@ -20,6 +20,8 @@ from app.errors import (
 )
 from app.operations.tasks.change import change
 from app.operations.tasks.conflict import OnConflict
+from app.operations.tasks.fence import FENCE_ERRORS, UnderRun
+from app.operations.tasks.fence import under as under_run
 from app.operations.tasks.task import ONE_ASSIGNEE, PRIORITIES, Task, task_id, uuid_or_none
 from app.rpc import AgentWrite, Context, Outcome, Step, changes, given, operation
 from app.types import Id, Markdown, TaskPriority, TaskStatus, Title, Version, When, trimmed_title
@@ -63,6 +65,7 @@ class UpdateTask(AgentWrite):
         Id | None | UnsetType,
         Meta(description="Task to move it under, by id or as `T-42`; null makes it stand alone."),
     ] = UNSET
+    run_id: UnderRun = UNSET
 
     def __post_init__(self) -> None:
         """Trim the title, and take null for absent where there is nothing to clear (contract R8)."""
@@ -84,6 +87,7 @@ class UpdateTask(AgentWrite):
         ChannelNotMember,
         ChannelArchived,
         ParentCycle,
+        *FENCE_ERRORS,
         Contended,
     ),
     core=Step(
@@ -110,6 +114,7 @@ async def update_task(ctx: Context, req: UpdateTask) -> Outcome[Task]:
         sent_parent_id=given(req.parent_task_id),
         kind="updated",
         version=req.version,
+        run_id=under_run(req.run_id),
         merge=req.on_conflict == "merge",
         changes={
             **changes(req, "title", "description", "status"),

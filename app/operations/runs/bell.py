@@ -1,0 +1,96 @@
+"""Waiting until something may have become ready, without asking the database once per waiter.
+
+All that makes a task ready writes an event: it was created, changed, given back, or what it waited for was finished. So
+one look at the counter of events says whether anything can have happened, in any process, and one poll per
+process serves everyone who waits there; while nobody waits there is none. When the counter has moved all waiters ask
+again, together, in one statement.
+
+The counter moves before its event is committed. So the bell goes on ringing for a while after the last movement, and
+now and then without one.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Final
+from weakref import WeakKeyDictionary
+
+import msgspec
+
+from app.db import Database, Query
+from app.errors import ApiError
+
+POLL_INTERVAL_SECONDS: Final = (
+    0.25  # on average half of this between a task's being ready and its being claimed
+)
+SETTLE_SECONDS: Final = 1.0  # longer than a statement takes from drawing its number to its commit
+RING_INTERVAL_SECONDS: Final = 5.0  # at least so often, whatever the counter says
+
+log = logging.getLogger("baton.bell")
+
+
+class CounterRow(msgspec.Struct):
+    """How many events were ever begun."""
+
+    last_value: int
+
+
+COUNTER = Query(CounterRow, "SELECT last_value FROM task_events_seq_seq", pipelined=True)
+
+
+class Bell:
+    """Wakes those who wait for ready work on one database."""
+
+    def __init__(self) -> None:
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._poll: asyncio.Task[None] | None = None
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def wait(self, db: Database, seconds: float) -> None:
+        """Return when something may have become ready, or after so many seconds."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        if self._poll is None or self._poll.done():
+            self._poll = asyncio.create_task(self._watch(db))
+        try:
+            await asyncio.wait({waiter}, timeout=seconds)
+        finally:
+            self._waiters.discard(waiter)
+
+    def in_background(self, work: Coroutine[None, None, None]) -> None:
+        """Do something that nobody waits for any more."""
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _watch(self, db: Database) -> None:
+        """Look at the counter until nobody waits."""
+        now = asyncio.get_running_loop().time
+        counter, moved_at, rung_at = None, now(), now()
+        while self._waiters:
+            try:
+                row = await db.one(COUNTER)
+            except ApiError as e:  # the database is away for a moment; waiters find out when they ask again
+                log.warning("cannot look whether work is ready: %s", e.message)
+            else:
+                if row is not None and row.last_value != counter:
+                    counter, moved_at = row.last_value, now()
+            if now() - moved_at < SETTLE_SECONDS or now() - rung_at > RING_INTERVAL_SECONDS:
+                rung_at = now()
+                self._ring()
+            await asyncio.sleep(POLL_INTERVAL_SECONDS)
+
+    def _ring(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+_BELLS: Final[WeakKeyDictionary[Database, Bell]] = WeakKeyDictionary()
+
+
+def bell_of(db: Database) -> Bell:
+    """The bell of a database: one for everyone in this process who uses it."""
+    if (bell := _BELLS.get(db)) is None:
+        bell = _BELLS[db] = Bell()
+    return bell

@@ -1,0 +1,423 @@
+"""claim-task and claim-next-task: make a task yours for as long as you show signs of life.
+
+A claim is one statement: it locks the task, opens a run, makes the caller the assignee and the task in progress, and
+writes the event. tasks.run_id names the run from then on, and a column holds one value: two claims of a task at once
+cannot be written down.
+
+claim-next-task serves many callers at once. Its items take turns in a recursive query: each sees what the ones
+before it have taken, walks the queues for the best that is left, and locks it. Those who look at the same, which is
+what agents of one team do, go on where the one before left off. Tasks that another transaction has locked are passed
+over, so that claimers never wait for each other.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from itertools import count
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from app.db import BatchQuery, Encoded
+from app.errors import Contended, NotClaimable, TaskNotFound, TaskReadOnly
+from app.ids import new_id
+from app.operations.messages.message import POSTED
+from app.operations.runs.bell import bell_of
+from app.operations.runs.explain import facts_of, refusal
+from app.operations.runs.finish import give_back
+from app.operations.runs.ready import UNBLOCKED, ReadyFilter, anything_ready, ready_walks, wanted
+from app.operations.runs.run import (
+    LEASE_SECONDS_DEFAULT,
+    PREVIOUS_JSON,
+    RUN_JSON,
+    Claim,
+    LeaseSeconds,
+)
+from app.operations.tasks.card import CHANGE_CARDS
+from app.operations.tasks.change import ATTEMPTS_MAX
+from app.operations.tasks.task import TASK_JSON, WRITABLE, task_id, uuid_or_none
+from app.rpc import AgentWrite, Context, IdempotencyKey, given, operation
+from app.types import NO_NUL, Id
+
+CLAIMS_MAX: Final = 10  # per call: as many as an agent can keep alive
+WAIT_SECONDS_MAX: Final = 30  # longer waits are cut by proxies on the way
+CLAIM_KEY_CHARACTERS_MAX: Final = 255  # as long as an idempotency key, which does the same here
+LOCKED_PAUSE_SECONDS: Final = 0.01  # before asking again for what another call has locked: a few commits
+
+NOTHING: Final[Encoded[list[Claim]]] = Encoded(b"[]")
+
+
+class ClaimRow(msgspec.Struct):
+    """A task just claimed."""
+
+    ord: int
+    claim: Encoded[Claim]
+
+
+class ClaimsRow(msgspec.Struct):
+    """The tasks one caller just claimed."""
+
+    ord: int
+    claims: Encoded[list[Claim]]
+
+
+_CLAIM_JSON: Final = (
+    f"""json_build_object('task', {TASK_JSON}, 'run', {RUN_JSON}, 'previousRuns', {PREVIOUS_JSON})"""
+)
+
+# How a task differs by being claimed, as an event says it; `moved` has the tasks as they are now, and what was before.
+_CHANGED: Final = """
+    changed AS (
+        SELECT m.*, d.difference
+          FROM moved m
+         CROSS JOIN LATERAL (SELECT jsonb_strip_nulls(jsonb_build_object(
+               'status', CASE WHEN m.old_status <> m.status THEN jsonb_build_array(m.old_status, m.status) END,
+               'assigneeAgentId', CASE WHEN m.old_assignee_id IS NULL AND m.actor_kind = 'agent' THEN
+                   jsonb_build_array(NULL, m.actor_id) END,
+               'assigneeUserId', CASE WHEN m.old_assignee_id IS NULL AND m.actor_kind = 'user' THEN
+                   jsonb_build_array(NULL, m.actor_id) END,
+               'startedAt', CASE WHEN m.started_at = now() THEN
+                   jsonb_build_array(NULL, to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) END
+               )) AS difference) d
+    )"""
+
+_CONSEQUENCES: Final = f"""
+    event AS (
+        INSERT INTO task_events (workspace_id, task_id, version, kind, actor_id, actor_kind, request_id, changes)
+        SELECT c.workspace_id, c.id, c.version, 'claimed', c.actor_id, c.actor_kind, c.request_id,
+               c.difference || jsonb_build_object('runId', jsonb_build_array(NULL, c.run_id))
+          FROM changed c
+    ), participant AS (
+        INSERT INTO task_participants (workspace_id, identity_id, task_id)
+        SELECT c.workspace_id, p.id, c.id
+          FROM changed c
+          JOIN identities a ON a.workspace_id = c.workspace_id AND a.id = c.actor_id
+         CROSS JOIN LATERAL (VALUES (a.id), (a.owner_id)) AS p (id)
+         WHERE c.old_assignee_id IS NULL AND p.id IS NOT NULL
+         ORDER BY 1, 2, 3
+        ON CONFLICT DO NOTHING
+    ), {CHANGE_CARDS}, {POSTED}"""
+
+_RUN_COLUMNS: Final = """workspace_id, id, kind, status, work_item_id, author_id, author_kind, started_at, holder_id, holder_kind,
+        attempt, claim_key, claim_place, lease_seconds, lease_expires_at, lease_check_at"""
+
+_RUN_VALUES: Final = """
+               g.workspace_id, g.run_id, 'claim', 'running', g.task_id, g.actor_id, g.actor_kind, now(), g.actor_id, g.actor_kind,
+               1 + coalesce((SELECT p.attempt
+                               FROM runs p
+                              WHERE p.workspace_id = g.workspace_id AND p.work_item_id = g.task_id AND p.attempt IS NOT NULL
+                              ORDER BY p.id DESC
+                              LIMIT 1), 0),
+               g.claim_key, g.place, g.lease_seconds,
+               now() + make_interval(secs => g.lease_seconds), now() + make_interval(secs => g.lease_seconds)"""
+
+# The first run of an item is inserted only if its key was not used before: two calls with one key cannot both
+# claim, even side by side. What else the item picked follows its first run. Rows that were locked for nothing are
+# free again when the statement ends.
+CLAIM_NEXT = BatchQuery(
+    ClaimsRow,
+    f"""
+    WITH RECURSIVE asked AS MATERIALIZED (
+        SELECT (e->>'ord')::int            AS ord,
+               (e->>'workspaceId')::uuid   AS workspace_id,
+               (e->>'actorId')::uuid       AS actor_id,
+               e->>'actorKind'             AS actor_kind,
+               e->>'requestId'             AS request_id,
+               (e->>'leaseSeconds')::int   AS lease_seconds,
+               (e->>'queueMax')::smallint  AS queue_max,
+               (e->>'priorityMin')::smallint AS priority_min,
+               (e->>'channelId')::uuid     AS channel_id,
+               lower(e->>'words')          AS words,
+               e->>'claimKey'              AS claim_key,
+               ARRAY(SELECT jsonb_array_elements_text(e->'runIds')::uuid) AS run_ids,
+               ARRAY(SELECT jsonb_array_elements_text(e->'messageIds')::uuid) AS message_ids,
+               jsonb_array_length(e->'runIds') AS count
+          FROM jsonb_array_elements(%(items)s::jsonb) AS e
+    ), i AS MATERIALIZED (                                -- those who look at the same stand together
+        SELECT v.*, row_number() OVER (ORDER BY v.view, v.ord) AS nth
+          FROM (SELECT a.*,
+                       (a.workspace_id, a.queue_max, a.priority_min, a.words, a.channel_id, ARRAY(
+                           SELECT m.channel_id
+                             FROM channel_members m
+                            WHERE m.workspace_id = a.workspace_id AND m.identity_id = a.actor_id AND m.role <> 'reader'
+                            ORDER BY 1))::text AS view
+                  FROM asked a) v
+    ), pick AS (
+        SELECT 0::bigint AS nth, ''::text AS view, ARRAY[]::uuid[] AS taken,
+               ARRAY[]::uuid[] AS ids, ARRAY[]::smallint[] AS queues, ARRAY[]::uuid[] AS assignees,
+               (-1)::smallint AS last_queue, 0::bigint AS last_rank, NULL::uuid AS last_id
+         UNION ALL
+        SELECT i.nth, i.view, pick.taken || found.ids, found.ids, found.queues, found.assignees,
+               coalesce(found.last_queue, from_.queue), coalesce(found.last_rank, from_.rank), coalesce(found.last_id, from_.id)
+          FROM pick
+          JOIN i ON i.nth = pick.nth + 1
+         CROSS JOIN LATERAL (                             -- where the one before, who looked at the same, left off
+               SELECT CASE WHEN pick.view = i.view THEN pick.last_queue ELSE (-1)::smallint END AS queue,
+                      CASE WHEN pick.view = i.view THEN pick.last_rank ELSE 0 END AS rank,
+                      coalesce(CASE WHEN pick.view = i.view THEN pick.last_id END,
+                               '00000000-0000-0000-0000-000000000000') AS id) from_
+         CROSS JOIN LATERAL (
+               SELECT coalesce(array_agg(best.id ORDER BY best.place), '{{}}') AS ids,
+                      coalesce(array_agg(best.queue ORDER BY best.place), '{{}}') AS queues,
+                      coalesce(array_agg(best.assignee_id ORDER BY best.place), '{{}}') AS assignees,
+                      (array_agg(best.queue ORDER BY best.place DESC) FILTER (WHERE best.is_shared))[1] AS last_queue,
+                      (array_agg(best.claim_rank ORDER BY best.place DESC) FILTER (WHERE best.is_shared))[1] AS last_rank,
+                      (array_agg(best.id ORDER BY best.place DESC) FILTER (WHERE best.is_shared))[1] AS last_id
+                 FROM (SELECT ready.*, row_number() OVER (ORDER BY ready.queue, ready.claim_rank, ready.id) AS place
+                         FROM ({
+        ready_walks(
+            "AND t.id <> ALL (pick.taken)",
+            "AND (t.queue, t.claim_rank, t.id) > (from_.queue, from_.rank, from_.id) AND t.id <> ALL (pick.taken)",
+            "LIMIT i.count FOR NO KEY UPDATE OF t SKIP LOCKED",
+        )
+    }) AS ready
+                        ORDER BY place
+                        LIMIT i.count) AS best) found
+    ), granted AS MATERIALIZED (
+        SELECT i.ord, i.workspace_id, i.actor_id, i.actor_kind, i.request_id, i.lease_seconds, i.claim_key,
+               x.task_id, x.queue, x.assignee_id, x.place::smallint AS place, i.run_ids[x.place] AS run_id,
+               i.message_ids[x.place] AS message_id
+          FROM pick
+          JOIN i ON i.nth = pick.nth
+         CROSS JOIN LATERAL unnest(pick.ids, pick.queues, pick.assignees)
+               WITH ORDINALITY AS x (task_id, queue, assignee_id, place)
+    ), first AS (
+        INSERT INTO runs ({_RUN_COLUMNS})
+        SELECT {_RUN_VALUES}
+          FROM granted g
+         WHERE g.place = 1
+        ON CONFLICT DO NOTHING
+        RETURNING *
+    ), further AS (
+        INSERT INTO runs ({_RUN_COLUMNS})
+        SELECT {_RUN_VALUES}
+          FROM granted g
+         WHERE g.place > 1 AND EXISTS (SELECT FROM granted f JOIN first ON first.id = f.run_id WHERE f.ord = g.ord)
+        RETURNING *
+    ), opened AS (
+        SELECT * FROM first UNION ALL SELECT * FROM further
+    ), moved AS (
+        UPDATE tasks t
+           SET status = 'in_progress', assignee_id = g.actor_id, assignee_kind = g.actor_kind, run_id = r.id,
+               started_at = coalesce(t.started_at, now()), version = t.version + 1, updated_at = now()
+          FROM granted g
+          JOIN opened r ON r.id = g.run_id
+         WHERE t.workspace_id = g.workspace_id AND t.id = g.task_id
+        RETURNING t.*, g.ord, g.place, g.actor_id, g.actor_kind, g.request_id, g.message_id, g.assignee_id AS old_assignee_id,
+                  CASE g.queue WHEN 0 THEN 'todo' ELSE 'backlog' END AS old_status
+    ), {_CHANGED}, {_CONSEQUENCES}
+    SELECT t.ord, json_agg({_CLAIM_JSON} ORDER BY t.place)
+      FROM changed t
+      JOIN opened r ON r.id = t.run_id
+     GROUP BY t.ord
+    """,
+)
+
+# A claim by name. It also takes a task in progress that nobody holds: to go on where a claim ended without a result.
+CLAIM_TASK = BatchQuery(
+    ClaimRow,
+    f"""
+    WITH i AS MATERIALIZED (
+        SELECT (e->>'ord')::int          AS ord,
+               (e->>'workspaceId')::uuid AS workspace_id,
+               (e->>'actorId')::uuid     AS actor_id,
+               e->>'actorKind'           AS actor_kind,
+               e->>'requestId'           AS request_id,
+               (e->>'taskId')::uuid      AS task_id,
+               (e->>'runId')::uuid       AS run_id,
+               (e->>'messageId')::uuid   AS message_id,
+               (e->>'leaseSeconds')::int AS lease_seconds
+          FROM jsonb_array_elements(%(items)s::jsonb) AS e
+    ), moved AS (
+        UPDATE tasks t
+           SET status = 'in_progress', assignee_id = i.actor_id, assignee_kind = i.actor_kind, run_id = i.run_id,
+               started_at = coalesce(o.started_at, now()), version = o.version + 1, updated_at = now()
+          FROM i
+          JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
+         WHERE t.workspace_id = i.workspace_id AND t.id = i.task_id
+           AND t.version = o.version                      -- nobody came in between
+           AND o.run_id IS NULL
+           AND o.status IN ('todo', 'backlog', 'in_progress')
+           AND (o.assignee_id IS NULL OR o.assignee_id = i.actor_id)
+           AND {WRITABLE}
+           AND {UNBLOCKED}
+        RETURNING t.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.lease_seconds, i.message_id,
+                  o.assignee_id AS old_assignee_id, o.status AS old_status
+    ), {_CHANGED}, granted AS (
+        SELECT c.workspace_id, c.id AS task_id, c.run_id, c.actor_id, c.actor_kind, c.lease_seconds,
+               NULL::text AS claim_key, NULL::smallint AS place
+          FROM changed c
+    ), opened AS (
+        INSERT INTO runs ({_RUN_COLUMNS})
+        SELECT {_RUN_VALUES}
+          FROM granted g
+        RETURNING *
+    ), {_CONSEQUENCES}
+    SELECT t.ord, {_CLAIM_JSON}
+      FROM changed t
+      JOIN opened r ON r.id = t.run_id
+    """,
+    one_per="taskId",
+)
+
+# The claims that a key got before, as they are now, with their leases renewed where they still live.
+AGAIN = BatchQuery(
+    ClaimsRow,
+    f"""
+    WITH i AS MATERIALIZED (
+        SELECT (e->>'ord')::int          AS ord,
+               (e->>'workspaceId')::uuid AS workspace_id,
+               (e->>'actorId')::uuid     AS actor_id,
+               e->>'claimKey'            AS claim_key,
+               (e->>'taskId')::uuid      AS task_id
+          FROM jsonb_array_elements(%(items)s::jsonb) AS e
+    ), found AS MATERIALIZED (
+        SELECT i.ord, r.workspace_id, r.id
+          FROM i
+          JOIN runs r ON r.workspace_id = i.workspace_id AND r.holder_id = i.actor_id AND r.claim_key = i.claim_key
+         UNION ALL
+        SELECT i.ord, t.workspace_id, t.run_id
+          FROM i
+          JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = i.task_id AND t.assignee_id = i.actor_id
+         WHERE t.run_id IS NOT NULL
+    ), renewed AS (
+        UPDATE runs r
+           SET lease_expires_at = greatest(r.lease_expires_at, now() + make_interval(secs => r.lease_seconds))
+          FROM found
+         WHERE r.workspace_id = found.workspace_id AND r.id = found.id AND r.ended_at IS NULL AND r.lease_expires_at > now()
+        RETURNING r.*, found.ord
+    ), latest AS (
+        SELECT * FROM renewed
+         UNION ALL
+        SELECT r.*, found.ord
+          FROM found
+          JOIN runs r ON r.workspace_id = found.workspace_id AND r.id = found.id
+         WHERE NOT EXISTS (SELECT FROM renewed WHERE renewed.id = found.id)
+    )
+    SELECT r.ord, json_agg({_CLAIM_JSON} ORDER BY r.claim_place)
+      FROM latest r
+      JOIN tasks t ON t.workspace_id = r.workspace_id AND t.id = r.work_item_id
+     GROUP BY r.ord
+    """,
+)
+
+
+class ClaimTask(AgentWrite):
+    """The task to claim, and for how long at a time."""
+
+    task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
+    lease_seconds: Annotated[
+        LeaseSeconds | None | UnsetType,
+        Meta(description="How long a sign of life keeps the claim: 300 seconds unless told, 1 to 86,400."),
+    ] = UNSET
+
+
+class ClaimNextTask(ReadyFilter):
+    """What to claim, and how many."""
+
+    lease_seconds: Annotated[
+        LeaseSeconds | None | UnsetType,
+        Meta(description="How long a sign of life keeps each claim: 300 seconds unless told, 1 to 86,400."),
+    ] = UNSET
+    limit: Annotated[
+        Annotated[int, Meta(ge=1, le=CLAIMS_MAX)] | None | UnsetType,
+        Meta(description="How many tasks at most: 1 unless told, never more than 10."),
+    ] = UNSET
+    wait_seconds: Annotated[
+        Annotated[float, Meta(ge=0, le=WAIT_SECONDS_MAX)] | None | UnsetType,
+        Meta(
+            description="How long to wait for something to become ready: not at all unless told, at most 30."
+        ),
+    ] = UNSET
+    claim_key: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=CLAIM_KEY_CHARACTERS_MAX, extra_json_schema=NO_NUL)]
+        | None
+        | UnsetType,
+        Meta(
+            description="A name of your own for this request, such as a fresh UUID. If the answer is lost, send the "
+            "request again with the same key: you get the same claims, not others."
+        ),
+    ] = UNSET
+    idempotency_key: IdempotencyKey = UNSET
+
+
+@operation(scope="task-write", errors=(TaskNotFound, TaskReadOnly, NotClaimable, Contended))
+async def claim_task(ctx: Context, req: ClaimTask) -> Encoded[Claim]:
+    """Claim a task: become its assignee, set it in progress, and open a run that only you can write under.
+
+    Show a sign of life before the lease ends: heartbeat-run, or any write that says `runId`. When you are done, end
+    the claim with complete-run, fail-run or release-run. Claiming what you hold already answers with the same run. If
+    it cannot be claimed you get a 409 that says why; explain-task says so at any time.
+    """
+    id = await task_id(ctx, req.task_id)
+    item = {**ctx.who, "taskId": id, "leaseSeconds": given(req.lease_seconds) or LEASE_SECONDS_DEFAULT}
+    for _ in range(ATTEMPTS_MAX):
+        if (
+            row := await ctx.db.write(CLAIM_TASK, {**item, "runId": new_id(), "messageId": new_id()})
+        ) is not None:
+            return row.claim
+        facts = await facts_of(ctx, id)
+        if facts is None:
+            raise TaskNotFound(req.task_id)
+        if facts.run_id and facts.assigned_to_caller and not facts.lease_over:
+            if (again := await ctx.db.write(AGAIN, {**ctx.who, "taskId": id})) is not None:
+                return Encoded(again.claims.raw[1:-1])  # of the array its only element
+        elif (refused := refusal(facts)) is not None:
+            raise refused
+        # Nothing is in the way any more: it was changed between the two statements.
+    raise Contended
+
+
+@operation(
+    scope="task-write",
+    claims_by_key=True,
+    patience_seconds=WAIT_SECONDS_MAX,
+)
+async def claim_next_task(ctx: Context, req: ClaimNextTask) -> Encoded[list[Claim]]:
+    """Claim what is to be done next: the most urgent task that is ready for you, and the oldest among equals.
+
+    The answer is a list with a claim for each task you got, empty if nothing was ready. With `waitSeconds` the call
+    holds until something is. Two callers never get the same task. Ready is what list-ready-tasks shows. Show a sign
+    of life before the lease ends, and end each claim with complete-run, fail-run or release-run.
+    """
+    item = {
+        **ctx.who,
+        "leaseSeconds": given(req.lease_seconds) or LEASE_SECONDS_DEFAULT,
+        "runIds": [new_id() for _ in range(given(req.limit) or 1)],
+        "messageIds": [new_id() for _ in range(given(req.limit) or 1)],
+        "claimKey": given(req.claim_key) or ctx.idempotency_key or given(req.idempotency_key),
+        **wanted(req),
+    }
+    if (channel := given(req.channel_id)) is not None and uuid_or_none(channel) is None:
+        return NOTHING
+    deadline = time.monotonic() + (given(req.wait_seconds) or 0)
+    for attempt in count(1):
+        if (claims := await _claim_next(ctx, item)) is not None:
+            return claims
+        seconds_left = deadline - time.monotonic()
+        if seconds_left > 0:
+            await bell_of(ctx.db).wait(ctx.db, seconds_left)
+        elif attempt >= ATTEMPTS_MAX or not await anything_ready(ctx, item):
+            return NOTHING
+        else:  # there is something, but another call had it locked: it may let go of it
+            await asyncio.sleep(LOCKED_PAUSE_SECONDS)
+    raise AssertionError
+
+
+async def _claim_next(ctx: Context, item: Mapping[str, Any]) -> Encoded[list[Claim]] | None:
+    """Claim once, or find what the same key got before; None if nothing is ready.
+
+    If the caller goes away in the middle, what it was just given is given back at once. With a key it is kept: the
+    caller can ask for it again.
+    """
+    writing = asyncio.ensure_future(ctx.db.write(CLAIM_NEXT, item))
+    try:
+        row = await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        if item["claimKey"] is None:
+            writing.add_done_callback(lambda _: bell_of(ctx.db).in_background(give_back(ctx, item["runIds"])))
+        raise
+    if row is None and item["claimKey"] is not None:
+        row = await ctx.db.write(AGAIN, item)
+    return row and row.claims

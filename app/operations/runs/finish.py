@@ -1,0 +1,352 @@
+"""How a claim ends: complete-run, fail-run and release-run by its holder, force-release-run by an operator.
+
+The same statement ends the run and moves its task, and jobs/leases.py shares the second half of it:
+
+    held     the claims to end, with their tasks locked
+    ended    the runs, as they are from now on
+    changed  the tasks, free for the next: done, or back to `todo`, or parked as `blocked` if too much has failed
+
+Ending a claim twice is harmless for whoever ended it: the second time is answered with what the first one did.
+"""
+
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from app.db import BatchQuery, Encoded, Query
+from app.errors import Contended, RunEnded, RunNotFound
+from app.ids import new_id
+from app.operations.messages.message import POSTED
+from app.operations.runs.run import (
+    ERRORS_MAX,
+    FAILURES_MAX,
+    RUN_JSON,
+    EncodedRun,
+    NewRunProblem,
+    Note,
+    Run,
+    RunAndTask,
+)
+from app.operations.tasks.card import CHANGE_CARDS
+from app.operations.tasks.change import ATTEMPTS_MAX
+from app.operations.tasks.comment import COMMENT_CTES
+from app.operations.tasks.fence import FENCE_ERRORS, under, why_not_live
+from app.operations.tasks.task import TASK_JSON, VISIBLE
+from app.rpc import AgentWrite, Context, changes, given, operation
+from app.types import Id
+
+
+class EndedRow(msgspec.Struct):
+    """A run just ended, and its task."""
+
+    ord: int
+    run: EncodedRun
+    both: Encoded[RunAndTask]
+
+
+_INPUT: Final = """
+    i AS MATERIALIZED (
+        SELECT (e->>'ord')::int          AS ord,
+               (e->>'workspaceId')::uuid AS workspace_id,
+               (e->>'actorId')::uuid     AS actor_id,
+               e->>'actorKind'           AS actor_kind,
+               e->>'requestId'           AS request_id,
+               (e->>'runId')::uuid       AS run_id,
+               e->>'endReason'           AS end_reason,
+               e->>'runStatus'           AS run_status,
+               e->>'goal'                AS goal,
+               e->'said'                 AS said,
+               (e->>'failuresMax')::smallint AS failures_max,
+               (e->>'commentId')::uuid   AS comment_id,
+               (e->>'messageId')::uuid   AS message_id
+          FROM jsonb_array_elements(%(items)s::jsonb) AS e
+    )"""
+
+# Locks the task first, and takes from it what the event will call old: after the lock it is the latest.
+_HELD: Final = """
+        SELECT i.*, r.id AS held_run_id, h.id AS task_id, h.status AS old_status, h.assignee_id AS old_assignee_id,
+               h.assignee_kind AS old_assignee_kind, h.failures AS old_failures, h.completed_at AS old_completed_at
+          FROM i
+          JOIN runs r ON r.workspace_id = i.workspace_id AND r.id = i.run_id
+          JOIN tasks h ON h.workspace_id = r.workspace_id AND h.id = r.work_item_id AND h.run_id = r.id"""
+
+_ENDED: Final = """
+    ended AS (
+        UPDATE runs r
+           SET status = held.run_status, end_reason = held.end_reason, ended_at = now(), updated_at = now(),
+               version = r.version + 1,
+               output = CASE WHEN held.said ? 'output' THEN nullif(held.said->'output', 'null') ELSE r.output END,
+               errors = CASE WHEN held.said ? 'errors' THEN held.said->'errors' ELSE r.errors END,
+               handoff = CASE WHEN held.said ? 'handoff' THEN held.said->>'handoff' ELSE r.handoff END
+          FROM held
+         WHERE r.workspace_id = held.workspace_id AND r.id = held.held_run_id AND r.ended_at IS NULL
+        RETURNING r.*, held.ord, held.actor_id, held.actor_kind, held.request_id, held.goal, held.failures_max, held.comment_id,
+                  held.message_id, held.old_status, held.old_assignee_id, held.old_assignee_kind, held.old_failures,
+                  held.old_completed_at
+    )"""
+
+# What becomes of the task. `goal` is `done`; `keep`, which leaves it in progress with its assignee; `todo`, which
+# gives it back; `retry`, which also counts a failure and parks it after too many; or `park`, which parks it at once.
+END_CTES: Final = f"""
+    fate AS (
+        SELECT e.*, f.failed, f.failures, f.parked,
+               CASE WHEN e.goal = 'done' THEN 'done' WHEN e.goal = 'keep' THEN e.old_status
+                    WHEN f.parked THEN 'blocked' ELSE 'todo' END AS new_status
+          FROM ended e
+         CROSS JOIN LATERAL (SELECT e.goal IN ('retry', 'park') AS failed) g
+         CROSS JOIN LATERAL (
+               SELECT g.failed,
+                      CASE WHEN e.goal = 'done' THEN 0 WHEN g.failed THEN e.old_failures + 1 ELSE e.old_failures END AS failures,
+                      e.goal = 'park' OR (g.failed AND e.old_failures + 1 >= e.failures_max) AS parked) f
+    ), moved AS (
+        UPDATE tasks t
+           SET run_id = NULL, status = f.new_status, failures = f.failures,
+               assignee_id = CASE WHEN f.goal IN ('done', 'keep') THEN t.assignee_id END,
+               assignee_kind = CASE WHEN f.goal IN ('done', 'keep') THEN t.assignee_kind END,
+               completed_at = CASE WHEN f.goal = 'done' THEN now() ELSE t.completed_at END,
+               version = t.version + 1, updated_at = now()
+          FROM fate f
+         WHERE t.workspace_id = f.workspace_id AND t.id = f.work_item_id
+        RETURNING t.*, f.ord, f.id AS ended_run_id, f.actor_id, f.actor_kind, f.request_id, f.end_reason, f.parked, f.errors,
+                  f.comment_id, f.message_id, f.old_status, f.old_assignee_id, f.old_assignee_kind, f.old_completed_at
+    ), changed AS (
+        SELECT m.*, d.difference
+          FROM moved m
+         CROSS JOIN LATERAL (SELECT jsonb_strip_nulls(jsonb_build_object(
+               'status', CASE WHEN m.old_status <> m.status THEN jsonb_build_array(m.old_status, m.status) END,
+               'assigneeAgentId', CASE WHEN m.assignee_id IS NULL AND m.old_assignee_kind = 'agent' THEN
+                   jsonb_build_array(m.old_assignee_id, NULL) END,
+               'assigneeUserId', CASE WHEN m.assignee_id IS NULL AND m.old_assignee_kind = 'user' THEN
+                   jsonb_build_array(m.old_assignee_id, NULL) END,
+               'completedAt', CASE WHEN m.completed_at IS DISTINCT FROM m.old_completed_at THEN jsonb_build_array(
+                   to_char(m.old_completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+                   to_char(m.completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) END)) AS difference) d
+    ), event AS (
+        INSERT INTO task_events (workspace_id, task_id, version, kind, actor_id, actor_kind, request_id, changes)
+        SELECT c.workspace_id, c.id, c.version,
+               CASE c.end_reason WHEN 'lease_expired' THEN 'run_expired' WHEN 'force_released' THEN 'run_force_released'
+                                 ELSE 'run_' || c.end_reason END,
+               c.actor_id, c.actor_kind, c.request_id,
+               c.difference || jsonb_build_object('runId', jsonb_build_array(c.ended_run_id, NULL))
+          FROM changed c
+    ), remark AS (
+        SELECT c.workspace_id, c.id AS task_id, c.version, c.actor_id, c.actor_kind, c.request_id,
+               jsonb_build_object('id', c.comment_id, 'mentions', '[]'::jsonb, 'body',
+                   'Parked as blocked after ' || c.failures
+                   || CASE c.failures WHEN 1 THEN ' failed claim' ELSE ' failed claims' END
+                   || '. The last one ' || CASE c.end_reason WHEN 'lease_expired'
+                          THEN 'showed no sign of life until its lease ended.' ELSE 'failed.' END
+                   || coalesce((SELECT string_agg(chr(10) || '- `' || (x->>'code') || '`: ' || left(x->>'message', 500), '')
+                                  FROM jsonb_array_elements(c.errors) AS x), '')
+                   || chr(10) || 'Set it to todo when it can be tried again.') AS comment
+          FROM changed c
+         WHERE c.parked
+    ), {COMMENT_CTES}, {CHANGE_CARDS}, {POSTED}"""
+
+_SELECT: Final = f"""
+    SELECT t.ord, {RUN_JSON}, json_build_object('run', {RUN_JSON}, 'task', {TASK_JSON})
+      FROM changed t
+      JOIN ended r ON r.ord = t.ord"""
+
+END = BatchQuery(
+    EndedRow,
+    f"""
+    WITH {_INPUT}, held AS MATERIALIZED ({_HELD}
+         WHERE r.holder_id = i.actor_id AND r.lease_expires_at > now()
+           FOR NO KEY UPDATE OF h
+    ), {_ENDED}, {END_CTES}
+    {_SELECT}
+    """,
+    one_per="runId",
+)
+
+# An operator needs neither to be the holder nor to see the task.
+FORCE_END = BatchQuery(
+    EndedRow,
+    f"""
+    WITH {_INPUT}, held AS MATERIALIZED ({_HELD}
+           FOR NO KEY UPDATE OF h
+    ), {_ENDED}, {END_CTES}
+    {_SELECT}
+    """,
+    one_per="runId",
+)
+
+
+class PastRow(msgspec.Struct):
+    """A run as it is, and its task."""
+
+    end_reason: str | None
+    ended_by_caller: bool
+    run: EncodedRun
+    both: Encoded[RunAndTask]
+
+
+PAST = Query(
+    PastRow,
+    f"""
+    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
+    SELECT r.end_reason, r.holder_id = i.actor_id, {RUN_JSON}, json_build_object('run', {RUN_JSON}, 'task', {TASK_JSON})
+      FROM i
+      JOIN runs r ON r.workspace_id = i.workspace_id AND r.id = %(run_id)s::uuid AND r.holder_id IS NOT NULL
+      JOIN tasks t ON t.workspace_id = r.workspace_id AND t.id = r.work_item_id
+     WHERE {VISIBLE} OR %(sees_all)s::boolean
+    """,
+)
+
+
+class CompleteRun(AgentWrite):
+    """The claim that has done its work."""
+
+    run_id: Annotated[Id, Meta(description="The run, as claim-task answered.")]
+    output: Annotated[Any | UnsetType, Meta(description="What came of it; any JSON.")] = UNSET
+    complete_task: Annotated[
+        bool,
+        Meta(
+            description="Also close the task as done. Otherwise it stays in progress and yours, without a claim."
+        ),
+    ] = False
+
+
+class FailRun(AgentWrite):
+    """The claim that could not do its work, and why."""
+
+    run_id: Annotated[Id, Meta(description="The run, as claim-task answered.")]
+    errors: Annotated[
+        Annotated[list[NewRunProblem], Meta(min_length=1, max_length=ERRORS_MAX)],
+        Meta(description="What went wrong; the next holder reads it."),
+    ]
+    retry: Annotated[
+        bool,
+        Meta(description="Whether another claim may try; otherwise the task is parked as `blocked` at once."),
+    ] = True
+    handoff: Annotated[Note | None | UnsetType, Meta(description="What the next holder should know.")] = UNSET
+
+
+class ReleaseRun(AgentWrite):
+    """The claim to give up."""
+
+    run_id: Annotated[Id, Meta(description="The run, as claim-task answered.")]
+    handoff: Annotated[Note | None | UnsetType, Meta(description="What the next holder should know.")] = UNSET
+
+
+class ForceReleaseRun(AgentWrite):
+    """The claim to end, and why."""
+
+    run_id: Annotated[Id, Meta(description="The run.")]
+    reason: Annotated[
+        Note | None | UnsetType, Meta(description="Why; the next holder reads it as the handoff.")
+    ] = UNSET
+
+
+@operation(scope="task-write", errors=(*FENCE_ERRORS, Contended))
+async def complete_run(ctx: Context, req: CompleteRun) -> Encoded[RunAndTask]:
+    """End your claim: the work is done.
+
+    With `completeTask` the task is closed as done in the same step. Completing twice is harmless.
+    """
+    goal = "done" if req.complete_task else "keep"
+    return await _end(ctx, req.run_id, "completed", "completed", goal, changes(req, "output"))
+
+
+@operation(scope="task-write", errors=(*FENCE_ERRORS, Contended))
+async def fail_run(ctx: Context, req: FailRun) -> Encoded[RunAndTask]:
+    """End your claim: it could not be done.
+
+    The task goes back to `todo` for another try. After 5 claims that failed or expired, or at once with
+    `retry: false`, it is parked as `blocked` with a comment that says why. Failing twice is harmless.
+    """
+    return await _end(
+        ctx,
+        req.run_id,
+        "failed",
+        "failed",
+        "retry" if req.retry else "park",
+        changes(req, "errors", "handoff"),
+    )
+
+
+@operation(scope="task-write", errors=(*FENCE_ERRORS, Contended))
+async def release_run(ctx: Context, req: ReleaseRun) -> Encoded[RunAndTask]:
+    """End your claim and give the task back, for someone else or for later.
+
+    It goes back to `todo`, is nobody's, and nothing counts as failed. Say in `handoff` how far you got. Releasing twice
+    is harmless.
+    """
+    return await _end(ctx, req.run_id, "released", "cancelled", "todo", changes(req, "handoff"))
+
+
+@operation(scope="operator", errors=(RunNotFound, RunEnded, Contended))
+async def force_release_run(ctx: Context, req: ForceReleaseRun) -> Encoded[Run]:
+    """End somebody's claim, as an operator: the task goes back to `todo`, and its holder can write nothing more.
+
+    For a holder that is alive but stuck; one that is dead loses its claim by itself. It leaves an event. Forcing
+    twice is harmless.
+    """
+    run_id = _id(req.run_id)
+    said: dict[str, object] = {"handoff": reason} if (reason := given(req.reason)) else {}
+    item = _item(ctx, run_id, "force_released", "cancelled", "todo", said)
+    for _ in range(ATTEMPTS_MAX):
+        if (row := await ctx.db.write(FORCE_END, item)) is not None:
+            return row.run
+        past = await _past(ctx, run_id, sees_all=True)
+        if past is None:
+            raise RunNotFound(req.run_id)
+        if past.end_reason == "force_released":
+            return past.run
+        if past.end_reason is not None:
+            raise RunEnded(past.end_reason)
+    raise Contended
+
+
+async def give_back(ctx: Context, run_ids: list[UUID]) -> None:
+    """Release claims whose holder went away before it heard of them. What was not claimed after all is left alone."""
+    for run_id in run_ids:
+        await ctx.db.write(END, _item(ctx, run_id, "released", "cancelled", "todo", {}))
+
+
+async def _end(  # each a fact of its own
+    ctx: Context, sent_run_id: str, end_reason: str, status: str, goal: str, said: dict[str, object]
+) -> Encoded[RunAndTask]:
+    run_id = _id(sent_run_id)
+    item = _item(ctx, run_id, end_reason, status, goal, said)
+    for _ in range(ATTEMPTS_MAX):
+        if (row := await ctx.db.write(END, item)) is not None:
+            return row.both
+        past = await _past(ctx, run_id)
+        if past is not None and past.ended_by_caller and past.end_reason == end_reason:
+            return past.both
+        if (lost := await why_not_live(ctx, run_id)) is not None:
+            raise lost
+        # It is alive after all: a heartbeat came between the two statements.
+    raise Contended
+
+
+async def _past(ctx: Context, run_id: UUID, *, sees_all: bool = False) -> PastRow | None:
+    return await ctx.db.one(
+        PAST, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, run_id=run_id, sees_all=sees_all
+    )
+
+
+def _item(
+    ctx: Context, run_id: UUID, end_reason: str, status: str, goal: str, said: dict[str, object]
+) -> dict[str, object]:
+    return {
+        **ctx.who,
+        "runId": run_id,
+        "endReason": end_reason,
+        "runStatus": status,
+        "goal": goal,
+        "said": said,
+        "failuresMax": FAILURES_MAX,
+        "commentId": new_id(),
+        "messageId": new_id(),
+    }
+
+
+def _id(sent: str) -> UUID:
+    run_id = under(sent)
+    assert run_id is not None, "a run id was sent"
+    return run_id

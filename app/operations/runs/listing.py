@@ -1,0 +1,147 @@
+"""get-run and list-runs: reading runs."""
+
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from app.db import Query
+from app.errors import RunNotFound, TaskNotFound
+from app.operations.runs.run import RUN_JSON, RUN_VISIBLE, EncodedRun, Run, RunStatus
+from app.operations.tasks.fence import under
+from app.operations.tasks.task import task_id
+from app.rpc import AgentRequest, Context, Page, given, operation
+from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Cursor, Id, Limit
+
+
+class RunRow(msgspec.Struct):
+    """A run in a list."""
+
+    item: EncodedRun
+    cursor: str
+
+
+GET_RUN = Query(
+    RunRow,
+    f"""
+    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
+    SELECT {RUN_JSON}, r.id::text
+      FROM i
+      JOIN runs r ON r.workspace_id = i.workspace_id AND r.id = %(run_id)s::uuid
+     WHERE {RUN_VISIBLE}
+    """,
+    pipelined=True,
+)
+
+_INPUT: Final = """
+    i AS MATERIALIZED (
+        SELECT %(workspace_id)s::uuid AS workspace_id,
+               %(actor_id)s::uuid     AS actor_id,
+               %(task_id)s::uuid      AS task_id,
+               %(status)s::text       AS status,
+               %(live)s::boolean      AS live,
+               %(before)s::uuid       AS before
+    )"""
+
+_MATCHES: Final = f"""
+           r.id < i.before
+           AND (i.status IS NULL OR r.status = i.status)
+           AND (i.live IS NULL OR i.live = (r.holder_id IS NOT NULL AND r.ended_at IS NULL AND r.lease_expires_at > now()))
+           AND {RUN_VISIBLE}"""
+
+_PAGE: Final = """
+     ORDER BY r.id DESC
+     LIMIT %(limit)s"""
+
+# Newest first, each along an index: the runs of a task, the caller's own, and all of the workspace.
+OF_TASK = Query(
+    RunRow,
+    f"""
+    WITH {_INPUT}
+    SELECT {RUN_JSON}, r.id::text
+      FROM i JOIN runs r ON r.workspace_id = i.workspace_id AND r.work_item_id = i.task_id
+     WHERE {_MATCHES} {_PAGE}
+    """,
+)
+
+MINE = Query(
+    RunRow,
+    f"""
+    WITH {_INPUT}
+    SELECT {RUN_JSON}, r.id::text
+      FROM i JOIN runs r ON r.workspace_id = i.workspace_id AND r.holder_id = i.actor_id
+     WHERE (i.task_id IS NULL OR r.work_item_id = i.task_id) AND {_MATCHES} {_PAGE}
+    """,
+)
+
+ALL = Query(
+    RunRow,
+    f"""
+    WITH {_INPUT}
+    SELECT {RUN_JSON}, r.id::text
+      FROM i JOIN runs r ON r.workspace_id = i.workspace_id
+     WHERE {_MATCHES} {_PAGE}
+    """,
+)
+
+LAST_ID: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
+
+class GetRun(AgentRequest):
+    """Which run."""
+
+    run_id: Annotated[Id, Meta(description="The run.")]
+
+
+class ListRuns(AgentRequest):
+    """Which runs. Filters add up."""
+
+    task_id: Annotated[Id | UnsetType, Meta(description="Only runs of this task, by id or as `T-42`.")] = (
+        UNSET
+    )
+    mine: Annotated[bool, Meta(description="Only claims that you hold or held.")] = False
+    live: Annotated[
+        bool | UnsetType, Meta(description="Only claims that live, or only runs that are no live claim.")
+    ] = UNSET
+    status: Annotated[RunStatus | UnsetType, Meta(description="Only runs that stand there.")] = UNSET
+    limit: Annotated[
+        Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")
+    ] = UNSET
+    cursor: Annotated[
+        Cursor | None | UnsetType, Meta(description="`meta.pagination.cursor` of the page before.")
+    ] = UNSET
+
+
+@operation(scope="task-read", read_only=True, errors=(RunNotFound,))
+async def get_run(ctx: Context, req: GetRun) -> EncodedRun:
+    """Read one run: who holds or held the task through it, how far it is, and what came of it."""
+    row = await ctx.db.one(
+        GET_RUN, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, run_id=under(req.run_id)
+    )
+    if row is None:
+        raise RunNotFound(req.run_id)
+    return row.item
+
+
+@operation(scope="task-read", read_only=True)
+async def list_runs(ctx: Context, req: ListRuns) -> Page[Run]:
+    """List runs you can see, newest first.
+
+    After a restart, `mine=true&live=true` lists the claims you still hold: go on with them, or release them.
+    """
+    limit = min(given(req.limit) or PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX)
+    try:
+        task = await task_id(ctx, req.task_id) if req.task_id else None
+    except TaskNotFound:
+        return Page([], None)
+    rows = await ctx.db.all(
+        MINE if req.mine else OF_TASK if task else ALL,
+        workspace_id=ctx.actor.workspace_id,
+        actor_id=ctx.actor.id,
+        task_id=task,
+        status=given(req.status),
+        live=given(req.live),
+        before=given(req.cursor) or LAST_ID,
+        limit=limit + 1,
+    )
+    return Page[Run].cut(rows, limit)

@@ -1,0 +1,153 @@
+"""What a run is on the wire, who sees it, and the SQL fragments that statements on runs share.
+
+Fragments speak of `r`, a row of `runs`, and of `i`, the input that names the caller.
+"""
+
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from app.db import Encoded
+from app.operations.tasks.task import VISIBLE, Task
+from app.rpc import Answer
+from app.types import NO_NUL, Timestamp
+
+LEASE_SECONDS_MIN: Final = 1  # below that a heartbeat could not arrive in time
+LEASE_SECONDS_MAX: Final = 86_400  # a day; who needs longer should show a sign of life in between
+LEASE_SECONDS_DEFAULT: Final = (
+    300  # as long as a step of an agent may take; one that is dead is noticed after this
+)
+FAILURES_MAX: Final = (
+    5  # claims of a task that may fail or expire until it is parked as blocked, so that it cannot loop
+)
+ERRORS_MAX: Final = 100  # of one run
+NOTE_CHARACTERS_MAX: Final = 10_000  # of a note or handoff: some 2,500 tokens, which the next holder reads
+PREVIOUS_RUNS_SHOWN_MAX: Final = 3  # the latest ones: what the next holder reads before it begins
+
+RunStatus = Literal["created", "queued", "waiting", "running", "paused", "completed", "failed", "cancelled"]
+EndReason = Literal["completed", "failed", "released", "lease_expired", "superseded", "force_released"]
+
+LeaseSeconds = Annotated[int, Meta(ge=LEASE_SECONDS_MIN, le=LEASE_SECONDS_MAX)]
+Note = Annotated[str, Meta(max_length=NOTE_CHARACTERS_MAX, extra_json_schema=NO_NUL)]
+Progress = Annotated[float, Meta(ge=0, le=1)]
+
+
+class NewRunProblem(msgspec.Struct, rename="camel"):
+    """A problem to report."""
+
+    code: Annotated[
+        str, Meta(max_length=200, extra_json_schema=NO_NUL, description="What kind of problem, for machines.")
+    ]
+    message: Annotated[Note, Meta(description="What happened, for people.")]
+
+
+class RunError(Answer):
+    """A problem met on the way."""
+
+    code: Annotated[str, Meta(description="What kind of problem, for machines.")]
+    message: Annotated[str, Meta(description="What happened, for people.")]
+
+
+class PreviousRun(Answer):
+    """An earlier attempt at a task: what its holder left for the next."""
+
+    id: Annotated[str, Meta(description="Its id.")]
+    attempt: Annotated[int, Meta(description="Which attempt it was.")]
+    holder_user_id: Annotated[str | None, Meta(description="The human who held it.")]
+    holder_agent_id: Annotated[str | None, Meta(description="The agent who held it.")]
+    end_reason: Annotated[EndReason, Meta(description="How it ended.")]
+    ended_at: Annotated[Timestamp, Meta(description="When it ended.")]
+    progress: Annotated[float | None, Meta(description="How far it got, 0 to 1, as last reported.")]
+    note: Annotated[str | None, Meta(description="What it last reported.")]
+    handoff: Annotated[str | None, Meta(description="What the next holder should know.")]
+    errors: Annotated[list[RunError], Meta(description="The problems it met.")]
+
+
+class Run(Answer):
+    """One attempt to do something. A run with a holder is a claim of a task; the others are made under /v1/tasks."""
+
+    id: Annotated[str, Meta(description="Its id: send it as `runId` with what you write under this claim.")]
+    task_id: Annotated[str | None, Meta(description="The task it works on; null for a run of its own.")]
+    kind: Annotated[str, Meta(description="What sort of run: `claim`, or what its creator called it.")]
+    status: Annotated[RunStatus, Meta(description="Where it stands.")]
+    title: Annotated[str | None, Meta(description="What it is, for people.")]
+    holder_user_id: Annotated[
+        str | None, Meta(description="The human who holds or held the task through it.")
+    ]
+    holder_agent_id: Annotated[
+        str | None, Meta(description="The agent who holds or held the task through it.")
+    ]
+    attempt: Annotated[int | None, Meta(description="Which claim of its task it is, from 1.")]
+    lease_seconds: Annotated[int | None, Meta(description="How long a sign of life keeps the claim.")]
+    lease_expires_at: Annotated[
+        Timestamp | None, Meta(description="When the claim is lost unless there is a sign of life before.")
+    ]
+    progress: Annotated[float | None, Meta(description="How far it is, 0 to 1, as last reported.")]
+    note: Annotated[str | None, Meta(description="What was last reported.")]
+    handoff: Annotated[str | None, Meta(description="What the next holder should know.")]
+    input: Annotated[Any, Meta(description="What it works with; any JSON.")]
+    output: Annotated[Any, Meta(description="What came of it; any JSON.")]
+    errors: Annotated[list[RunError], Meta(description="The problems it met.")]
+    end_reason: Annotated[EndReason | None, Meta(description="How the claim ended; null while it lives.")]
+    log_length: Annotated[int, Meta(description="How many steps its log has.")]
+    started_at: Annotated[Timestamp | None, Meta(description="When it started.")]
+    ended_at: Annotated[Timestamp | None, Meta(description="When it ended.")]
+    created_at: Annotated[Timestamp, Meta(description="When it was created.")]
+    updated_at: Annotated[Timestamp, Meta(description="When it last changed; signs of life do not count.")]
+
+
+class Claim(Answer):
+    """A task that is yours for as long as the run lives."""
+
+    task: Annotated[Task, Meta(description="The task, in progress and assigned to you.")]
+    run: Annotated[
+        Run, Meta(description="Your claim of it: send its id as `runId` with everything you write.")
+    ]
+    previous_runs: Annotated[
+        list[PreviousRun],
+        Meta(description="The latest earlier attempts, newest first: read their handoff and errors."),
+    ]
+
+
+class RunAndTask(Answer):
+    """A run and its task, after the run ended."""
+
+    run: Annotated[Run, Meta(description="The run.")]
+    task: Annotated[Task, Meta(description="Its task.")]
+
+
+RUN_JSON: Final = """
+    row_to_json((SELECT w FROM (SELECT
+        r.id, r.work_item_id AS "taskId", r.kind, r.status, r.title,
+        CASE WHEN r.holder_kind = 'user' THEN r.holder_id END AS "holderUserId",
+        CASE WHEN r.holder_kind = 'agent' THEN r.holder_id END AS "holderAgentId",
+        r.attempt, r.lease_seconds AS "leaseSeconds",
+        to_char(r.lease_expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "leaseExpiresAt",
+        r.progress, r.note, r.handoff, r.input, r.output, r.errors, r.end_reason AS "endReason", r.log_length AS "logLength",
+        to_char(r.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "startedAt",
+        to_char(r.ended_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "endedAt",
+        to_char(r.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt",
+        to_char(r.updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "updatedAt") w))"""
+
+# The earlier claims of task `t`, without run `r`.
+PREVIOUS_JSON: Final = """
+    (SELECT coalesce(json_agg(json_build_object(
+            'id', p.id, 'attempt', p.attempt,
+            'holderUserId', CASE WHEN p.holder_kind = 'user' THEN p.holder_id END,
+            'holderAgentId', CASE WHEN p.holder_kind = 'agent' THEN p.holder_id END,
+            'endReason', p.end_reason,
+            'endedAt', to_char(p.ended_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+            'progress', p.progress, 'note', p.note, 'handoff', p.handoff, 'errors', p.errors) ORDER BY p.id DESC), '[]')
+       FROM (SELECT e.*
+               FROM runs e
+              WHERE e.workspace_id = t.workspace_id AND e.work_item_id = t.id AND e.end_reason IS NOT NULL AND e.id <> r.id
+              ORDER BY e.id DESC
+              LIMIT 3) p)"""
+
+# Who sees a run: with a task, whoever sees that; without one, everyone in the workspace.
+RUN_VISIBLE: Final = f"""(
+        r.work_item_id IS NULL
+        OR EXISTS (SELECT FROM tasks t WHERE t.workspace_id = r.workspace_id AND t.id = r.work_item_id AND {VISIBLE}))"""
+
+EncodedRun = Encoded[Run]

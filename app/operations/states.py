@@ -1,0 +1,363 @@
+"""States: variables that outlive a task, under /v1/states (contract section 18).
+
+A task created with `stateful: true` gets one. What a State holds is small and is read and written whole. Changing its
+variables is checked against the version that was read, if the caller sends it.
+"""
+
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from app.db import BatchQuery, Encoded, Query
+from app.errors import Contended, EtagMismatch, InvalidInput, StateNotFound
+from app.ids import new_id
+from app.operations.tasks.change import ATTEMPTS_MAX
+from app.operations.tasks.task import uuid_or_none
+from app.rpc import (
+    IN_PATH,
+    Answer,
+    BareRequest,
+    Context,
+    IfMatch,
+    Outcome,
+    etag_of,
+    given,
+    operation,
+    versions_in,
+)
+from app.types import NO_NUL, Id, Markdown, Timestamp
+
+LABELS_MAX: Final = 200  # groups or tags of a State
+VARIABLES_MAX: Final = 500  # of a State; it is read and written whole
+LABEL_CHARACTERS_MAX: Final = 500
+
+Name = Annotated[str, Meta(min_length=1, max_length=LABEL_CHARACTERS_MAX, extra_json_schema=NO_NUL)]
+
+
+class StateScope(Answer):
+    """A scope of a State. There is one: the root."""
+
+    id: Annotated[str, Meta(description="Its id.")]
+    title: Annotated[str, Meta(description="Its title.")]
+    parent_ids: Annotated[list[str], Meta(description="The scopes above it; always empty here.")]
+
+
+class StateLabel(Answer):
+    """A group or tag of a State."""
+
+    id: Annotated[str, Meta(description="Its id.")]
+    title: Annotated[str, Meta(description="Its title.")]
+    description: Annotated[str | None, Meta(description="What it means.")]
+
+
+class StateVariable(Answer):
+    """A variable of a State."""
+
+    id: Annotated[str, Meta(description="Its id.")]
+    state_id: Annotated[str, Meta(description="The State it belongs to.")]
+    scope_id: Annotated[str, Meta(description="The scope it belongs to.")]
+    name: Annotated[str, Meta(description="Its name, unique in the State.")]
+    description: Annotated[str | None, Meta(description="What it means.")]
+    schema: Annotated[Any, Meta(description="What its value looks like; any JSON.")]
+    value: Annotated[Any, Meta(description="Its value; any JSON.")]
+    group_ids: Annotated[list[str], Meta(description="The groups it is in.")]
+    tags: Annotated[list[str], Meta(description="Its tags.")]
+    created_at: Annotated[Timestamp, Meta(description="When it was first written.")]
+    updated_at: Annotated[Timestamp, Meta(description="When it last changed.")]
+
+
+class State(Answer):
+    """Variables that outlive a task."""
+
+    id: Annotated[str, Meta(description="Its id.")]
+    name: Annotated[str, Meta(description="Its name.")]
+    organization_id: Annotated[str, Meta(description="The organization, which is the workspace.")]
+    root_id: Annotated[str, Meta(description="Its root scope.")]
+    root: Annotated[StateScope, Meta(description="Its root scope.")]
+    scopes: Annotated[dict[str, StateScope], Meta(description="Its scopes by id.")]
+    groups: Annotated[dict[str, StateLabel], Meta(description="Its groups by id.")]
+    tags: Annotated[dict[str, StateLabel], Meta(description="Its tags by id.")]
+    variables: Annotated[
+        list[StateVariable], Meta(description="Its variables, in the order they were first written.")
+    ]
+    created_at: Annotated[Timestamp, Meta(description="When it was created.")]
+    updated_at: Annotated[Timestamp, Meta(description="When it last changed.")]
+
+
+class StateRow(msgspec.Struct):
+    """A State."""
+
+    ord: int
+    state: Encoded[State]
+    version: int
+
+
+_LABELS_JSON: Final = """
+    (SELECT coalesce(json_object_agg(l->>'id', json_build_object(
+                'id', l->>'id', 'title', l->>'title', 'description', l->>'description')), '{}')
+       FROM jsonb_array_elements(labels) AS l)"""
+
+STATE_JSON: Final = f"""
+    row_to_json((SELECT w FROM (SELECT
+        s.id, s.name, s.workspace_id AS "organizationId", s.root_id AS "rootId", root.scope AS root,
+        json_build_object(s.root_id, root.scope) AS scopes, g.labels AS groups, k.labels AS tags,
+        (SELECT coalesce(json_agg(json_build_object(
+                    'id', v->>'id', 'stateId', s.id, 'scopeId', s.root_id, 'name', v->>'name', 'description', v->>'description',
+                    'schema', v->'schema', 'value', v->'value', 'groupIds', v->'groupIds', 'tags', v->'tags',
+                    'createdAt', v->>'createdAt', 'updatedAt', v->>'updatedAt') ORDER BY place), '[]')
+           FROM jsonb_array_elements(s.variables) WITH ORDINALITY AS e (v, place)) AS variables,
+        to_char(s.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt",
+        to_char(s.updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "updatedAt"
+        FROM (SELECT json_build_object('id', s.root_id, 'title', s.name, 'parentIds', '[]'::json) AS scope) root
+       CROSS JOIN LATERAL (SELECT {_LABELS_JSON} AS labels FROM (SELECT s.groups AS labels) l) g
+       CROSS JOIN LATERAL (SELECT {_LABELS_JSON} AS labels FROM (SELECT s.tags AS labels) l) k) w))"""
+
+CREATE_STATE = BatchQuery(
+    StateRow,
+    f"""
+    WITH i AS MATERIALIZED (
+        SELECT (e->>'ord')::int          AS ord,
+               (e->>'workspaceId')::uuid AS workspace_id,
+               (e->>'stateId')::uuid     AS state_id,
+               (e->>'rootId')::uuid      AS root_id,
+               e->>'name'                AS name,
+               e->'groups'               AS groups,
+               e->'tags'                 AS tags
+          FROM jsonb_array_elements(%(items)s::jsonb) AS e
+    ), s AS (
+        INSERT INTO states (workspace_id, id, name, root_id, groups, tags)
+        SELECT workspace_id, state_id, name, root_id, groups, tags FROM i
+        RETURNING *
+    )
+    SELECT i.ord, {STATE_JSON}, s.version FROM s JOIN i ON i.state_id = s.id
+    """,
+)
+
+# Variables are matched by name: one that was there keeps its id and the time it was first written, and what is not
+# named is left alone, unless `replace` says that these are all.
+UPDATE_STATE = BatchQuery(
+    StateRow,
+    f"""
+    WITH i AS MATERIALIZED (
+        SELECT (e->>'ord')::int          AS ord,
+               (e->>'workspaceId')::uuid AS workspace_id,
+               (e->>'stateId')::uuid     AS state_id,
+               nullif(e->'versions', 'null') AS versions,
+               e->'variables'            AS variables,
+               e->'removed'              AS removed,
+               (e->>'countMax')::int     AS count_max
+          FROM jsonb_array_elements(%(items)s::jsonb) AS e
+    ), s AS (
+        UPDATE states s
+           SET variables = n.variables, version = s.version + 1, updated_at = now()
+          FROM i
+          JOIN states o ON o.workspace_id = i.workspace_id AND o.id = i.state_id
+         CROSS JOIN LATERAL (SELECT to_jsonb(to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) AS at) t
+         CROSS JOIN LATERAL (
+               SELECT coalesce(jsonb_agg(merged.variable ORDER BY merged.place), '[]') AS variables
+                 FROM (SELECT coalesce(was.place, 1000000 + sent.place) AS place,
+                              CASE WHEN sent.v IS NULL THEN was.v
+                                   WHEN was.v IS NULL
+                                   THEN '{{"description": null, "schema": null, "value": null}}'::jsonb
+                                        || '{{"groupIds": [], "tags": []}}'::jsonb
+                                        || sent.v || jsonb_build_object('createdAt', t.at, 'updatedAt', t.at)
+                                   ELSE was.v || (sent.v - 'id') || jsonb_build_object('updatedAt', t.at) END AS variable
+                         FROM jsonb_array_elements(o.variables) WITH ORDINALITY AS was (v, place)
+                         FULL JOIN jsonb_array_elements(i.variables) WITH ORDINALITY AS sent (v, place)
+                           ON sent.v->>'name' = was.v->>'name'
+                        WHERE sent.v IS NOT NULL OR NOT i.removed ? (was.v->>'name')) merged) n
+         WHERE s.workspace_id = i.workspace_id AND s.id = i.state_id AND s.version = o.version
+           AND (i.versions IS NULL OR i.versions @> to_jsonb(o.version))
+           AND jsonb_array_length(n.variables) <= i.count_max
+        RETURNING s.*, i.ord
+    )
+    SELECT s.ord, {STATE_JSON}, s.version FROM s
+    """,
+    one_per="stateId",
+)
+
+GET_STATE = Query(
+    StateRow,
+    f"""
+    SELECT 0, {STATE_JSON}, s.version
+      FROM states s
+     WHERE s.workspace_id = %(workspace_id)s::uuid AND s.id = %(state_id)s::uuid
+    """,
+    pipelined=True,
+)
+
+
+class NewLabel(msgspec.Struct, rename="camel"):
+    """A group or tag to create."""
+
+    title: Annotated[Name, Meta(description="Its title.")]
+    id: Annotated[Name | None | UnsetType, Meta(description="Its id; one is made unless told.")] = UNSET
+    description: Annotated[Markdown | None | UnsetType, Meta(description="What it means.")] = UNSET
+
+
+class NewVariable(msgspec.Struct, rename="camel"):
+    """A variable to write."""
+
+    name: Annotated[Name, Meta(description="Its name: one that is there is changed, another is added.")]
+    value: Annotated[Any | UnsetType, Meta(description="Its value; any JSON. As it was unless told.")] = UNSET
+    schema: Annotated[Any | UnsetType, Meta(description="What its value looks like; any JSON.")] = UNSET
+    description: Annotated[
+        Markdown | None | UnsetType, Meta(description="What it means; null clears it.")
+    ] = UNSET
+    group_ids: Annotated[
+        Annotated[list[Name], Meta(max_length=LABELS_MAX)] | UnsetType,
+        Meta(description="The groups it is in."),
+    ] = UNSET
+    tags: Annotated[
+        Annotated[list[Name], Meta(max_length=LABELS_MAX)] | UnsetType, Meta(description="Its tags.")
+    ] = UNSET
+
+
+Labels = Annotated[list[NewLabel], Meta(max_length=LABELS_MAX)]
+
+
+class CreateState(BareRequest):
+    """The State to create."""
+
+    name: Annotated[Name, Meta(description="Its name.")]
+    groups: Annotated[Labels | None | UnsetType, Meta(description="Its groups; at most 200.")] = UNSET
+    tags: Annotated[Labels | None | UnsetType, Meta(description="Its tags; at most 200.")] = UNSET
+
+
+class GetState(BareRequest):
+    """Which State."""
+
+    state_id: Annotated[Id, Meta(description="The State.", extra=IN_PATH)]
+
+
+class UpdateState(BareRequest):
+    """The variables to change."""
+
+    state_id: Annotated[Id, Meta(description="The State.", extra=IN_PATH)]
+    if_match: IfMatch = UNSET
+    variables: Annotated[
+        Annotated[list[NewVariable], Meta(max_length=VARIABLES_MAX)] | None | UnsetType,
+        Meta(description="Variables to add or change, by name. Others stay."),
+    ] = UNSET
+    removed: Annotated[
+        Annotated[list[Name], Meta(max_length=VARIABLES_MAX)] | None | UnsetType,
+        Meta(description="Names of variables to remove."),
+    ] = UNSET
+
+
+@operation(scope="task-write", path="states", method="POST", status=201, errors=(InvalidInput,))
+async def create_state(ctx: Context, req: CreateState) -> Outcome[State]:
+    """Create a State: variables that outlive a task.
+
+    A task that is created with `stateful: true` gets one by itself.
+    """
+    row = await ctx.db.write(
+        CREATE_STATE,
+        {
+            **ctx.who,
+            "stateId": new_id(),
+            "rootId": new_id(),
+            "name": req.name,
+            "groups": _labels(given(req.groups) or [], "groups"),
+            "tags": _labels(given(req.tags) or [], "tags"),
+        },
+    )
+    assert row is not None, "an insert without a condition has a row"
+    return Outcome(row.state, version=row.version)
+
+
+@operation(scope="task-read", path="states/{stateId}", method="GET", read_only=True, errors=(StateNotFound,))
+async def get_state(ctx: Context, req: GetState) -> Outcome[State]:
+    """Read a State with its variables."""
+    row = await _state(ctx, _state_id(req.state_id))
+    return Outcome(row.state, version=row.version)
+
+
+@operation(
+    scope="task-write",
+    path="states/{stateId}",
+    method="PUT",
+    errors=(InvalidInput, StateNotFound, EtagMismatch, Contended),
+)
+async def update_state(ctx: Context, req: UpdateState) -> Outcome[State]:
+    """Add, change and remove variables of a State.
+
+    Send the ETag you read as `If-Match`: if the State was changed since, nothing is written and you get a 409. Without
+    it the last write wins, variable by variable.
+    """
+    id = _state_id(req.state_id)
+    variables = given(req.variables) or []
+    _refuse_twice([variable.name for variable in variables], "variables")
+    removed = sorted(set(given(req.removed) or ()))
+    if both := {variable.name for variable in variables} & set(removed):
+        message = f"The variable `{min(both)[:80]}` is to be written and removed. Decide for one."
+        raise InvalidInput(message, field="removed")
+    versions = versions_in(req.if_match)
+    item = {
+        **ctx.who,
+        "stateId": id,
+        "versions": versions,
+        "variables": [_variable(variable) for variable in variables],
+        "removed": removed,
+        "countMax": VARIABLES_MAX,
+    }
+    for _ in range(ATTEMPTS_MAX):
+        if (variables or removed) and (row := await ctx.db.write(UPDATE_STATE, item)) is not None:
+            return Outcome(row.state, version=row.version)
+        now = await _state(ctx, id)
+        if versions is not None and now.version not in versions:
+            raise EtagMismatch(etag_of(now.version))
+        if not (variables or removed):
+            return Outcome(now.state, version=now.version)
+        names = {variable.name for variable in now.state.decode(State).variables}
+        if len(names | {v.name for v in variables} - set(removed)) > VARIABLES_MAX:
+            message = f"A State holds {VARIABLES_MAX} variables at most. Remove some first."
+            raise InvalidInput(message, field="variables")
+    raise Contended
+
+
+async def _state(ctx: Context, id: UUID) -> StateRow:
+    row = await ctx.db.one(GET_STATE, workspace_id=ctx.actor.workspace_id, state_id=id)
+    if row is None:
+        raise StateNotFound(str(id))
+    return row
+
+
+def _state_id(sent: str) -> UUID:
+    if (id := uuid_or_none(sent)) is None:
+        raise StateNotFound(sent)
+    return id
+
+
+def _labels(labels: list[NewLabel], field: str) -> list[dict[str, object]]:
+    made: list[dict[str, object]] = [
+        {
+            "id": given(label.id) or str(new_id()),
+            "title": label.title,
+            "description": given(label.description),
+        }
+        for label in labels
+    ]
+    _refuse_twice([str(label["id"]) for label in made], field)
+    return made
+
+
+def _variable(variable: NewVariable) -> dict[str, object]:
+    """What was said of a variable. What was not is left out: it stays, or is empty in a new one."""
+    sent = {
+        "name": variable.name,
+        "value": variable.value,
+        "schema": variable.schema,
+        "description": variable.description,
+        "groupIds": variable.group_ids,
+        "tags": variable.tags,
+    }
+    return {"id": new_id(), **{name: value for name, value in sent.items() if value is not UNSET}}
+
+
+def _refuse_twice(names: list[str], field: str) -> None:
+    if len(set(names)) < len(names):
+        message = f"`{field}` names the same one twice. Name each once."
+        raise InvalidInput(message, field=field)

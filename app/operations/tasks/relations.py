@@ -1,0 +1,332 @@
+"""link-tasks, unlink-tasks and list-task-relations: how tasks hang together.
+
+There is one row per edge and a view of it from either end. A task that is blocked waits: it is in nobody's queue
+until everything that blocks it is done or cancelled (see runs/ready.py).
+"""
+
+from typing import Annotated, Final, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from app.db import Encoded, Query
+from app.errors import InvalidInput, RelationCycle, TaskNotFound, TaskReadOnly
+from app.ids import new_id
+from app.operations.tasks.change import Nothing
+from app.operations.tasks.comment import SEES_TASK
+from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under, why_not_live
+from app.operations.tasks.task import VISIBLE, WRITABLE, task_id
+from app.rpc import AgentRequest, AgentWrite, Answer, Context, operation
+from app.types import Id, TaskStatus, Timestamp
+
+RELATIONS_SHOWN_MAX: Final = 500  # of one task; a plan with more edges than this at one task is no plan
+
+RelationKind = Literal["blocks", "related", "duplicate"]
+RelationView = Literal["blocks", "blocked_by", "related", "duplicate", "duplicated_by"]
+
+
+class RelatedTask(Answer):
+    """The task at the other end."""
+
+    id: Annotated[str, Meta(description="Its id.")]
+    identifier: Annotated[str, Meta(description="Its short name, `T-42`.")]
+    title: Annotated[str, Meta(description="What is to be done.")]
+    status: Annotated[TaskStatus, Meta(description="Where it stands.")]
+
+
+class Relation(Answer):
+    """An edge between two tasks, seen from one of them."""
+
+    kind: Annotated[RelationView, Meta(description="What the task you asked about is to the other one.")]
+    task: Annotated[RelatedTask, Meta(description="The other one.")]
+    created_by_user_id: Annotated[str | None, Meta(description="The human who linked them.")]
+    created_by_agent_id: Annotated[str | None, Meta(description="The agent who linked them.")]
+    created_at: Annotated[Timestamp, Meta(description="When they were linked.")]
+
+
+class RelationsRow(msgspec.Struct):
+    """The relations of a task."""
+
+    relations: Encoded[list[Relation]]
+
+
+_INPUT: Final = """
+    i AS MATERIALIZED (
+        SELECT 0                            AS ord,
+               %(workspace_id)s::uuid       AS workspace_id,
+               %(actor_id)s::uuid           AS actor_id,
+               %(actor_kind)s::text         AS actor_kind,
+               %(request_id)s::text         AS request_id,
+               %(run_id)s::uuid             AS run_id,
+               %(kind)s::text               AS kind,
+               %(from_task_id)s::uuid       AS from_task_id,
+               %(to_task_id)s::uuid         AS to_task_id,
+               %(from_event_id)s::uuid      AS from_event_id,
+               %(to_event_id)s::uuid        AS to_event_id
+    )"""
+
+_FROM_WRITABLE: Final = f"""EXISTS (
+        SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id AND t.id = i.from_task_id AND {WRITABLE})"""
+_TO_WRITABLE: Final = f"""EXISTS (
+        SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id AND t.id = i.to_task_id AND {WRITABLE})"""
+
+# Whether the one that is to wait blocks, directly or through others, the one it is to wait for. Two links at once
+# could each look harmless, so they take LINK_LOCK first.
+_CYCLE: Final = """(i.kind = 'blocks' AND EXISTS (
+        WITH RECURSIVE down AS (
+            SELECT i.to_task_id AS id
+             UNION
+            SELECT r.to_task_id FROM down
+              JOIN task_relations r ON r.workspace_id = i.workspace_id AND r.from_task_id = down.id AND r.kind = 'blocks'
+        )
+        SELECT FROM down WHERE down.id = i.from_task_id))"""
+
+# Both tasks keep their version: a relation is no part of either. So each event has a subject of its own.
+_EVENTS: Final = """
+        INSERT INTO task_events (workspace_id, task_id, version, subject_id, kind, actor_id, actor_kind, request_id, changes)
+        SELECT i.workspace_id, t.id, t.version, e.subject_id, e.kind, i.actor_id, i.actor_kind, i.request_id, e.changes
+          FROM edge CROSS JOIN i
+         CROSS JOIN LATERAL (VALUES"""
+
+LINK = Query(
+    Nothing,
+    f"""
+    WITH {_INPUT}, {HELD}, edge AS (
+        INSERT INTO task_relations (workspace_id, from_task_id, kind, to_task_id, created_by_id, created_by_kind)
+        SELECT i.workspace_id, i.from_task_id, i.kind, i.to_task_id, i.actor_id, i.actor_kind
+          FROM i
+         WHERE {_FROM_WRITABLE} AND {_TO_WRITABLE} AND NOT {_CYCLE} AND {FENCED}
+        ON CONFLICT DO NOTHING
+        RETURNING kind
+    ), {ALIVE}, event AS (
+        {_EVENTS}
+               (i.from_task_id, i.from_event_id, 'linked', jsonb_build_object(edge.kind, jsonb_build_array(NULL, i.to_task_id))),
+               (i.to_task_id, i.to_event_id, 'linked',
+                jsonb_build_object(CASE edge.kind WHEN 'blocks' THEN 'blocked_by' WHEN 'duplicate' THEN 'duplicated_by'
+                                                  ELSE edge.kind END, jsonb_build_array(NULL, i.from_task_id)))
+               ) AS e (task_id, subject_id, kind, changes)
+          JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = e.task_id
+    )
+    SELECT true FROM edge
+    """,
+)
+
+UNLINK = Query(
+    Nothing,
+    f"""
+    WITH {_INPUT}, {HELD}, edge AS (
+        DELETE FROM task_relations r
+         USING i
+         WHERE r.workspace_id = i.workspace_id AND r.from_task_id = i.from_task_id AND r.kind = i.kind
+           AND r.to_task_id = i.to_task_id AND {_FROM_WRITABLE} AND {_TO_WRITABLE} AND {FENCED}
+        RETURNING r.kind
+    ), {ALIVE}, event AS (
+        {_EVENTS}
+               (i.from_task_id, i.from_event_id, 'unlinked',
+                jsonb_build_object(edge.kind, jsonb_build_array(i.to_task_id, NULL))),
+               (i.to_task_id, i.to_event_id, 'unlinked',
+                jsonb_build_object(CASE edge.kind WHEN 'blocks' THEN 'blocked_by' WHEN 'duplicate' THEN 'duplicated_by'
+                                                  ELSE edge.kind END, jsonb_build_array(i.from_task_id, NULL)))
+               ) AS e (task_id, subject_id, kind, changes)
+          JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = e.task_id
+    )
+    SELECT true FROM edge
+    """,
+)
+
+LINK_LOCK = Query(
+    Nothing,
+    """
+    SELECT true FROM (SELECT pg_advisory_xact_lock(hashtextextended('link ' || %(workspace_id)s::text, 0))) AS taken
+    """,
+)
+
+
+class MayRow(msgspec.Struct):
+    """What of a relation is in order."""
+
+    from_visible: bool
+    to_visible: bool
+    from_writable: bool
+    to_writable: bool
+    cycle: bool
+
+
+MAY = Query(
+    MayRow,
+    f"""
+    WITH {_INPUT}
+    SELECT EXISTS (SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id AND t.id = i.from_task_id AND {VISIBLE}),
+           EXISTS (SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id AND t.id = i.to_task_id AND {VISIBLE}),
+           {_FROM_WRITABLE}, {_TO_WRITABLE}, {_CYCLE}
+      FROM i
+    """,
+)
+
+RELATIONS = Query(
+    RelationsRow,
+    f"""
+    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id, %(task_id)s::uuid AS task_id),
+    edge AS (
+        SELECT r.*, r.to_task_id AS other_id, r.kind AS view
+          FROM i JOIN task_relations r ON r.workspace_id = i.workspace_id AND r.from_task_id = i.task_id
+         UNION ALL
+        SELECT r.*, r.from_task_id,
+               CASE r.kind WHEN 'blocks' THEN 'blocked_by' WHEN 'duplicate' THEN 'duplicated_by' ELSE r.kind END
+          FROM i JOIN task_relations r ON r.workspace_id = i.workspace_id AND r.to_task_id = i.task_id
+    ), shown AS (
+        SELECT edge.view, edge.created_at, edge.created_by_id, edge.created_by_kind, t.id, t.number, t.title, t.status
+          FROM i CROSS JOIN edge
+          JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = edge.other_id
+         WHERE {VISIBLE}
+         ORDER BY edge.created_at, t.id
+         LIMIT %(limit)s
+    )
+    SELECT coalesce(json_agg(row_to_json((SELECT w FROM (SELECT
+               s.view AS kind,
+               json_build_object('id', s.id, 'identifier', 'T-' || s.number, 'title', s.title, 'status', s.status) AS task,
+               CASE WHEN s.created_by_kind = 'user' THEN s.created_by_id END AS "createdByUserId",
+               CASE WHEN s.created_by_kind = 'agent' THEN s.created_by_id END AS "createdByAgentId",
+               to_char(s.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt") w))
+               ORDER BY s.created_at, s.id), '[]')
+      FROM shown s
+    """,
+)
+
+
+class LinkTasks(AgentWrite):
+    """The two ends of a relation, and its kind."""
+
+    task_id: Annotated[
+        Id, Meta(description="The task it starts from, by id or as `T-42`: the one that blocks.")
+    ]
+    kind: Annotated[
+        RelationKind,
+        Meta(
+            description="`blocks`: the other one waits until this one is done or cancelled. `related`: for people to see. "
+            "`duplicate`: this one repeats the other."
+        ),
+    ]
+    other_task_id: Annotated[
+        Id, Meta(description="The task it leads to, by id or as `T-42`: the one that waits.")
+    ]
+    run_id: UnderRun = UNSET
+
+
+class UnlinkTasks(LinkTasks):
+    """The relation to remove, from either of its ends if it is `related`."""
+
+
+class ListTaskRelations(AgentRequest):
+    """Whose relations."""
+
+    task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
+    kind: Annotated[RelationView | UnsetType, Meta(description="Only relations of this kind.")] = UNSET
+
+
+@operation(
+    scope="task-write", errors=(InvalidInput, TaskNotFound, TaskReadOnly, RelationCycle, *FENCE_ERRORS)
+)
+async def link_tasks(ctx: Context, req: LinkTasks) -> Encoded[list[Relation]]:
+    """Relate two tasks, for instance to say that one blocks the other.
+
+    A blocked task is not ready: claim-next-task leaves it out until everything that blocks it is done or cancelled.
+    Linking twice is harmless. The answer is the first task's relations. You must be able to change both tasks.
+    """
+    return await _change(ctx, req, LINK)
+
+
+@operation(scope="task-write", errors=(InvalidInput, TaskNotFound, TaskReadOnly, *FENCE_ERRORS))
+async def unlink_tasks(ctx: Context, req: UnlinkTasks) -> Encoded[list[Relation]]:
+    """Remove a relation between two tasks.
+
+    Removing what is not there is harmless. The answer is the first task's relations.
+    """
+    return await _change(ctx, req, UNLINK)
+
+
+@operation(scope="task-read", read_only=True, errors=(TaskNotFound,))
+async def list_task_relations(ctx: Context, req: ListTaskRelations) -> Encoded[list[Relation]]:
+    """List how a task hangs together with others, oldest relation first; tasks you cannot see are left out.
+
+    `blocked_by` and `duplicated_by` are the views from the other end.
+    """
+    id = await task_id(ctx, req.task_id)
+    if not await ctx.db.one(
+        SEES_TASK, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, task_id=id
+    ):
+        raise TaskNotFound(req.task_id)
+    relations = await _relations(ctx, id)
+    if req.kind is UNSET:
+        return relations
+    kept = [relation for relation in relations.decode(list[Relation]) if relation.kind == req.kind]
+    return Encoded(msgspec.json.encode(kept))
+
+
+async def _change(ctx: Context, req: LinkTasks, statement: Query[Nothing]) -> Encoded[list[Relation]]:
+    """Add or remove an edge, and answer with the relations of the task that was named first."""
+    first = await task_id(ctx, req.task_id)
+    other = await task_id(ctx, req.other_task_id, field="otherTaskId")
+    if first == other:
+        message = "A task cannot be related to itself. Name two tasks."
+        raise InvalidInput(message, field="otherTaskId")
+    from_id, to_id = sorted((first, other)) if req.kind == "related" else (first, other)
+    run_id = under(req.run_id)
+    edge: dict[str, object] = {
+        "workspace_id": ctx.actor.workspace_id,
+        "actor_id": ctx.actor.id,
+        "actor_kind": ctx.actor.kind,
+        "request_id": ctx.request_id,
+        "run_id": run_id,
+        "kind": req.kind,
+        "from_task_id": from_id,
+        "to_task_id": to_id,
+        "from_event_id": new_id(),
+        "to_event_id": new_id(),
+    }
+    async with ctx.db.transaction() as tx:
+        await tx.one(LINK_LOCK, workspace_id=ctx.actor.workspace_id)
+        changed = await tx.one(statement, **edge)
+    if changed is None:
+        await _refuse(ctx, req, run_id, edge, may_be_cycle=statement is LINK, reversed_ends=from_id != first)
+    return await _relations(ctx, first)
+
+
+async def _refuse(
+    ctx: Context,
+    req: LinkTasks,
+    run_id: UUID | None,
+    edge: dict[str, object],
+    *,
+    may_be_cycle: bool,
+    reversed_ends: bool,
+) -> None:
+    """Raise what stood in the way; return if the edge was simply as wanted already."""
+    if run_id is not None and (lost := await why_not_live(ctx, run_id)):
+        raise lost
+    may = await ctx.db.one(MAY, **edge)
+    assert may is not None, "a SELECT from one row of input has one row"
+    first_seen, other_seen = (
+        (may.to_visible, may.from_visible) if reversed_ends else (may.from_visible, may.to_visible)
+    )
+    if not first_seen:
+        raise TaskNotFound(req.task_id)
+    if not other_seen:
+        raise TaskNotFound(req.other_task_id, field="otherTaskId")
+    if not (may.from_writable and may.to_writable):
+        raise TaskReadOnly
+    if may_be_cycle and may.cycle:
+        raise RelationCycle
+
+
+async def _relations(ctx: Context, id: UUID) -> Encoded[list[Relation]]:
+    row = await ctx.db.one(
+        RELATIONS,
+        workspace_id=ctx.actor.workspace_id,
+        actor_id=ctx.actor.id,
+        task_id=id,
+        limit=RELATIONS_SHOWN_MAX,
+    )
+    assert row is not None, "an aggregate has one row"
+    return row.relations

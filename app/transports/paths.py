@@ -1,0 +1,66 @@
+"""Paths with parameters, such as `/v1/tasks/{taskId}`: from a method and a path to an operation and its fields."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from app.decoding import places
+from app.errors import UnknownPath
+from app.rpc import Operation
+
+
+class Match(NamedTuple):
+    """An operation, and the fields of its request that stand outside of the body."""
+
+    op: Operation
+    placed: dict[str, str]
+
+
+class Paths:
+    """The operations that answer to one method at one path. There are few, so they are tried one after the other."""
+
+    def __init__(self, operations: tuple[Operation, ...]) -> None:
+        self._routes = [
+            (
+                op,
+                op.path.split("/"),
+                {f: header.lower().encode() for f, header in places(op.request).items() if header != "path"},
+            )
+            for op in operations
+            if op.method is not None
+        ]
+
+    def find(self, method: str, path: str, headers: Mapping[bytes, bytes]) -> Match:
+        """What answers there, or an UnknownPath that says what would."""
+        segments = path.split("/")
+        others: list[str] = []
+        for op, pattern, header_fields in self._routes:
+            placed = _matched(pattern, segments)
+            if placed is None:
+                continue
+            if op.method != method:
+                others.append(str(op.method))
+                continue
+            for field, header in header_fields.items():
+                if (value := headers.get(header)) is not None:
+                    placed[field] = value.decode("latin-1")
+            return Match(op, placed)
+        if others:
+            message = f"{path[:80]} answers to {' and '.join(others)}, not to {method[:20]}."
+        else:
+            message = f"There is no operation at {path[:80]}."
+        raise UnknownPath(message)
+
+
+def _matched(pattern: list[str], segments: list[str]) -> dict[str, str] | None:
+    """The parameters of a path, if it is of this pattern."""
+    if len(pattern) != len(segments):
+        return None
+    placed: dict[str, str] = {}
+    for expected, segment in zip(pattern, segments, strict=True):
+        if expected.startswith("{"):
+            if not segment:
+                return None
+            placed[expected[1:-1]] = segment
+        elif expected != segment:
+            return None
+    return placed

@@ -1,0 +1,45 @@
+"""What tests of claims share."""
+
+import asyncio
+from typing import Any
+
+from app.operations import claim_task, create_task, list_task_relations
+from app.operations.runs.bell import bell_of
+from tests.conftest import Caller, World
+
+
+async def held(bot: Caller, **fields: Any) -> tuple[Any, Any]:
+    """A task, and the caller's claim of it."""
+    task = await bot(create_task, title="a")
+    return task, await bot(claim_task, task_id=task.id, **fields)
+
+
+async def expire(workspace: World, run_id: str) -> None:
+    """Let the lease of a run have run out, by the database's clock."""
+    await workspace.rows(
+        """UPDATE runs SET lease_expires_at = now() - interval '1 second', lease_check_at = now() - interval '1 second'
+            WHERE workspace_id = %(workspace)s AND id = %(run)s::uuid RETURNING id""",
+        run=run_id,
+    )
+
+
+async def superseded(workspace: World) -> tuple[Caller, Caller, Any, Any]:
+    """A holder whose lease ran out, somebody else who may claim the task, the task, and the claim that was."""
+    late, now = await workspace.agent("late"), await workspace.agent("now")
+    channel = await workspace.channel("work", late, now)
+    task = await late(create_task, title="a", channel_id=channel)
+    claim = await late(claim_task, task_id=task.id)
+    await expire(workspace, claim.run.id)
+    return late, now, task, claim
+
+
+async def kinds(caller: Caller, task: Any) -> list[tuple[str, str]]:
+    """The relations of a task, as kind and identifier of the other one."""
+    return [(r.kind, r.task.identifier) for r in await caller(list_task_relations, task_id=task.id)]
+
+
+async def until_waiting(workspace: World, count: int) -> None:
+    """Return when so many callers wait for ready work."""
+    async with asyncio.timeout(5):
+        while len(bell_of(workspace.db)._waiters) < count:  # noqa: ASYNC110 - the bell tells nobody who waits for it
+            await asyncio.sleep(0.01)
