@@ -35,7 +35,7 @@ async def http(server: Server, judge: Judge) -> AsyncIterator[httpx.AsyncClient]
 class Home:
     """A workspace in which the examples make sense.
 
-    Scout is ada's, has three tasks and holds one of them; there are four more, a channel and a message.
+    Scout is ada's, has three tasks and a claim of a fourth; there are four more, a channel and a message.
     """
 
     workspace: World
@@ -68,7 +68,8 @@ async def home(workspace: World) -> Home:
         await scout(create_task, title=title, channel_id=general)
         for title in ("four", "five", "six", "seven")
     ]
-    claim = await scout(claim_task, task_id="T-1")
+    held = await scout(create_task, title="eight")
+    claim = await scout(claim_task, task_id=held.id)
     token = await admin.create_verify_token(workspace.db, workspace.info, "scout")
     names = {
         "T-42": "T-1",
