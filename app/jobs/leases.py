@@ -57,7 +57,8 @@ EXPIRE = Query(
     f"""
     WITH held AS MATERIALIZED (
         SELECT r.workspace_id, r.id AS run_id, r.holder_id, r.holder_kind, h.status AS old_status,
-               h.assignee_id AS old_assignee_id, h.assignee_kind AS old_assignee_kind, h.failures AS old_failures, h.completed_at AS old_completed_at
+               h.assignee_id AS old_assignee_id, h.assignee_kind AS old_assignee_kind, h.failures AS old_failures,
+               h.completed_at AS old_completed_at
           FROM runs r
           JOIN tasks h ON h.workspace_id = r.workspace_id AND h.id = r.work_item_id AND h.run_id = r.id
          WHERE r.holder_id IS NOT NULL AND r.ended_at IS NULL AND r.lease_check_at <= now() AND r.lease_expires_at <= now()

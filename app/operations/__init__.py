@@ -1,5 +1,6 @@
 """Every operation there is. Standing in this tuple is what makes one exist; all doors are derived from it."""
 
+from app.operations import states
 from app.operations.channels.directory import (
     get_channel_manifest,
     get_channel_members,
@@ -22,8 +23,6 @@ from app.operations.messages.reading import get_messages
 from app.operations.messages.send import create_artifact, flag_needs_human, send_message
 from app.operations.messages.unread import get_unread_mentions
 from app.operations.requests import get_request_outcome
-from app.operations.search import search_messages, search_tasks
-from app.operations import states
 from app.operations.runs import bare
 from app.operations.runs.claim import claim_next_task, claim_task
 from app.operations.runs.explain import explain_task
@@ -31,6 +30,7 @@ from app.operations.runs.finish import complete_run, fail_run, force_release_run
 from app.operations.runs.heartbeat import append_run_log, heartbeat_run, list_run_log
 from app.operations.runs.listing import get_run, list_runs
 from app.operations.runs.ready import list_ready_tasks
+from app.operations.search import search_messages, search_tasks
 from app.operations.tasks.comment import comment_on_task, list_comments
 from app.operations.tasks.create import create_task, create_tasks_bulk
 from app.operations.tasks.history import list_my_activity, list_task_history

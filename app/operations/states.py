@@ -160,7 +160,8 @@ UPDATE_STATE = BatchQuery(
                  FROM (SELECT coalesce(was.place, 1000000 + sent.place) AS place,
                               CASE WHEN sent.v IS NULL THEN was.v
                                    WHEN was.v IS NULL
-                                   THEN '{{"description": null, "schema": null, "value": null, "groupIds": [], "tags": []}}'::jsonb
+                                   THEN '{{"description": null, "schema": null, "value": null}}'::jsonb
+                                        || '{{"groupIds": [], "tags": []}}'
                                         || sent.v || jsonb_build_object('createdAt', t.at, 'updatedAt', t.at)
                                    ELSE was.v || (sent.v - 'id') || jsonb_build_object('updatedAt', t.at) END AS variable
                          FROM jsonb_array_elements(o.variables) WITH ORDINALITY AS was (v, place)
@@ -331,7 +332,7 @@ def _state_id(sent: str) -> UUID:
 
 
 def _labels(labels: list[NewLabel], field: str) -> list[dict[str, object]]:
-    made = [
+    made: list[dict[str, object]] = [
         {
             "id": given(label.id) or str(new_id()),
             "title": label.title,

@@ -16,9 +16,9 @@ from app.clock import timestamp
 from app.db import Encoded
 from app.db.encoded import as_json
 from app.errors import AlreadyExists, ApiError, ChannelNotMember, VersionConflict
-from app.operations.tasks.conflict import ChangedField, OverlappingField
 from app.operations.runs.explain import HolderNow, Obstacle
 from app.operations.runs.run import EndReason
+from app.operations.tasks.conflict import ChangedField, OverlappingField
 from app.operations.tasks.task import Task
 from app.rpc import AGENT, BARE, SDK, Answer, Excerpt, Family, HistoryCutoff, Outcome, Page, Result, etag_of
 from app.types import Timestamp

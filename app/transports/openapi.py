@@ -455,7 +455,9 @@ def _structs(given: tuple[type, ...]) -> Schema:
     by_name = {struct.__name__: struct for struct in structs}
     tidy = {name: _tidied(schema, orders) for name, schema in schemas.items()}
     return {
-        name: openapi_bare.body_schema(by_name[name], schema) if name in by_name else schema
+        name: openapi_bare.body_schema(by_name[name], schema)
+        if name in by_name and isinstance(schema, dict)
+        else schema
         for name, schema in tidy.items()
     }
 

@@ -54,7 +54,7 @@ Scenario = Callable[[World], Awaitable[object]]
 OVERTAKEN: Final = "somebody else always changes this one first"
 NOBODY: Final = "019cadf1-2e40-7000-8000-0000000000ff"
 ERRORS: Final = [{"code": "x", "message": "y"}]
-EDGE: Final = {"kind": "blocks", "other_task_id": "T-2"}
+EDGE: Final[dict[str, Any]] = {"kind": "blocks", "other_task_id": "T-2"}
 
 UNDER_A_CLAIM: Final[list[tuple[Operation, dict[str, Any]]]] = [
     (create_task, {"title": "x"}),

@@ -41,7 +41,7 @@ class Home:
     workspace: World
     scout: Caller
     ada: Caller
-    names: dict[str, str]
+    names: dict[str, Any]  # ids are those of decoded answers
 
     def caller(self, op: Operation) -> Caller:
         """Who calls an operation in the examples."""
@@ -71,7 +71,7 @@ async def home(workspace: World) -> Home:
     held = await scout(create_task, title="eight")
     claim = await scout(claim_task, task_id=held.id)
     token = await admin.create_verify_token(workspace.db, workspace.info, "scout")
-    names = {
+    names: dict[str, Any] = {
         "T-42": "T-1",
         "T-43": "T-2",
         "T-44": "T-3",
@@ -87,7 +87,7 @@ async def home(workspace: World) -> Home:
     return Home(workspace, scout, ada, names)
 
 
-def _renamed(value: Any, names: dict[str, str]) -> Any:
+def _renamed(value: Any, names: dict[str, Any]) -> Any:
     match value:
         case str():
             return names.get(value, value)

@@ -230,7 +230,7 @@ async def test_a_task_cannot_be_moved_under_itself_or_what_is_below_it(http: htt
     assert (await put(http, root["id"], parentId=child["id"]))["parentId"] == child["id"]
 
 
-async def test_what_is_not_there_is_404(http, other_workspace):
+async def test_what_is_not_there_is_404(http: httpx.AsyncClient, other_workspace: World) -> None:
     stranger = await other_workspace.agent()
     foreign = (await http.post("/v1/tasks", json={"kind": "x"}, headers=stranger.headers)).json()["id"]
     for id in ("nonsense", "019cadf1-2e40-7000-8000-000000000042", foreign):
@@ -313,8 +313,11 @@ async def test_a_body_cannot_smuggle_in_what_stands_in_path_and_headers(http: ht
 
 
 async def test_lists_filter_and_page(http: httpx.AsyncClient) -> None:
-    ids = [(await created(http, kind=kind, executorId=executor, appId="app", targetId="t", status=status))["id"]
-           for kind, executor, status in [("a", "e", "created"), ("b", "e", "running"), ("a", "f", "created"), ("a", "e", "created")]]  # fmt: skip
+    rows = [("a", "e", "created"), ("b", "e", "running"), ("a", "f", "created"), ("a", "e", "created")]
+    ids: list[str] = []
+    for kind, executor, status in rows:
+        task = await created(http, kind=kind, executorId=executor, appId="app", targetId="t", status=status)
+        ids.append(task["id"])
 
     async def listed(**filters: Any) -> list[str]:
         response = await http.post("/v1/tasks/list", json=filters)
@@ -342,7 +345,7 @@ async def test_a_stateful_task_gets_a_state(http: httpx.AsyncClient, workspace: 
     task = await created(http, stateful=True, title="Import")
     response = await http.get(f"/v1/states/{task['stateId']}")
     state = response.json()
-    root = {"id": state["rootId"], "title": "Import", "parentIds": []}
+    root: dict[str, Any] = {"id": state["rootId"], "title": "Import", "parentIds": []}
     assert state == {
         "id": task["stateId"],
         "name": "Import",

@@ -24,7 +24,7 @@ from app.operations import (
     list_comments,
 )
 from tests.conftest import World, drop_database, new_database
-from tests.operations.claims import expire
+from tests.operations.claims import expire, facts
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ async def test_work_of_a_silent_holder_is_given_back_with_what_it_left(world: Wo
     assert (before.end_reason, before.progress, before.note) == ("lease_expired", 0.25, "a quarter")
     with pytest.raises(LeaseLost) as lost:
         await bot(complete_run, run_id=claim.run.id, complete_task=True)
-    assert lost.value.details["holder"]["handle"] == "other"
+    assert facts(lost.value)["holder"]["handle"] == "other"
 
 
 async def test_a_claim_that_was_renewed_is_put_off_to_the_end_of_its_new_lease(world: World) -> None:
@@ -151,7 +151,8 @@ async def test_many_are_dealt_with_in_bounded_portions_by_any_number_of_processe
     assert max(portions) <= leases.PORTION_ROWS
     await sweep(world)
     [row] = await world.rows(
-        """SELECT count(*) FILTER (WHERE t.status = 'todo' AND t.run_id IS NULL) AS free, count(*) FILTER (WHERE t.version = 3) AS once
+        """SELECT count(*) FILTER (WHERE t.status = 'todo' AND t.run_id IS NULL) AS free,
+                  count(*) FILTER (WHERE t.version = 3) AS once
              FROM tasks t WHERE t.workspace_id = %(workspace)s"""
     )
     assert row == {"free": 130, "once": 130}
@@ -183,6 +184,7 @@ async def test_a_heartbeat_and_the_job_at_once_leave_the_claim_whole_or_ended(wo
         )
         assert row["agree"]
         await world.rows(
-            "UPDATE runs SET lease_expires_at = now() - interval '1 second', lease_check_at = now() - interval '1 second' WHERE workspace_id = %(workspace)s AND ended_at IS NULL RETURNING id"
+            """UPDATE runs SET lease_expires_at = now() - interval '1 second', lease_check_at = now() - interval '1 second'
+                WHERE workspace_id = %(workspace)s AND ended_at IS NULL RETURNING id"""
         )
         await sweep(world)

@@ -25,7 +25,7 @@ from app.operations import (
 )
 from app.rpc import Operation
 from tests.conftest import World
-from tests.operations.claims import superseded
+from tests.operations.claims import facts, superseded
 
 WRITES = [
     (update_task, {"version": 2, "title": "late"}),
@@ -53,8 +53,8 @@ async def test_a_late_holder_can_change_nothing(
     before = await workspace.rows("SELECT * FROM tasks WHERE workspace_id = %(workspace)s")
     with pytest.raises(LeaseLost) as lost:
         await late(operation, run_id=claim.run.id, **fields)
-    assert lost.value.details["reason"] == "lease_lost"
-    assert lost.value.details["endReason"] == "lease_expired"
+    assert facts(lost.value)["reason"] == "lease_lost"
+    assert facts(lost.value)["endReason"] == "lease_expired"
     assert not lost.value.retryable
     assert await workspace.rows("SELECT * FROM tasks WHERE workspace_id = %(workspace)s") == before
     assert await late(list_comments, task_id=task.id) == []
@@ -68,7 +68,8 @@ async def test_a_write_under_a_live_claim_is_a_sign_of_life(
     task = await bot(create_task, title="a")
     claim = await bot(claim_task, task_id=task.id, lease_seconds=1000)
     await workspace.rows(
-        "UPDATE runs SET lease_expires_at = now() + interval '5 seconds' WHERE workspace_id = %(workspace)s AND id = %(run)s::uuid RETURNING id",
+        """UPDATE runs SET lease_expires_at = now() + interval '5 seconds'
+            WHERE workspace_id = %(workspace)s AND id = %(run)s::uuid RETURNING id""",
         run=claim.run.id,
     )
     if operation.request.__struct_fields__.count("task_id"):
@@ -94,7 +95,7 @@ async def test_lease_lost_says_who_holds_the_task_now(workspace: World) -> None:
     taken = await now(claim_task, task_id=task.id)
     with pytest.raises(LeaseLost) as lost:
         await late(comment_on_task, task_id=task.id, body="late", run_id=claim.run.id)
-    assert lost.value.details["holder"] == {
+    assert facts(lost.value)["holder"] == {
         "runId": taken.run.id,
         "id": now.id,
         "kind": "agent",

@@ -8,7 +8,8 @@ async def test_a_task_of_low_priority_is_not_starved_for_ever(workspace: World) 
     bot = await workspace.agent()
     old = await bot(create_task, title="old", priority="none")
     await workspace.rows(
-        "UPDATE tasks SET created_at = now() - interval '29 days' WHERE workspace_id = %(workspace)s AND id = %(id)s::uuid RETURNING id",
+        """UPDATE tasks SET created_at = now() - interval '29 days'
+            WHERE workspace_id = %(workspace)s AND id = %(id)s::uuid RETURNING id""",
         id=old.id,
     )
     await bot(create_task, title="new", priority="urgent")

@@ -38,8 +38,8 @@ from app.rpc import (
     BareRequest,
     Context,
     IfMatch,
-    Page,
     Outcome,
+    Page,
     changes,
     etag_of,
     given,
@@ -580,12 +580,13 @@ async def create_task(ctx: Context, req: CreateBareTask) -> Outcome[BareTask]:
 
     Only the kind is required. Nothing runs by itself: executors find it with listTasks and report with updateTask.
     """
+    links = await _links(ctx, req)
     values = {
         **_values(req),
         **{name: value for name, value in changes(req, "target_id", "app_id").items() if value},
         "kind": req.kind,
         **({"stateId": new_id(), "rootId": new_id()} if req.stateful is True else {}),
-        **await _links(ctx, req),
+        **links,
     }
     values = {
         name: value for name, value in values.items() if value is not None
@@ -594,10 +595,10 @@ async def create_task(ctx: Context, req: CreateBareTask) -> Outcome[BareTask]:
     for _ in range(ATTEMPTS_MAX):
         if (row := await ctx.db.write(CREATE_RUN, item)) is not None:
             return Outcome(row.task, version=row.version)
-        if given(req.parent_id) and not await _node(ctx, values["parentId"]):
+        if given(req.parent_id) and not await _node(ctx, links["parentId"]):
             raise RunNotFound(str(req.parent_id), field="parentId")
         if given(req.work_item_id):
-            raise await _work_item_refusal(ctx, values["workItemId"], str(req.work_item_id))
+            raise await _work_item_refusal(ctx, links["workItemId"], str(req.work_item_id))
     raise RunNotFound(str(req.parent_id), field="parentId")
 
 

@@ -22,6 +22,7 @@ from msgspec import UNSET, Meta, UnsetType
 from app.db import BatchQuery, Encoded
 from app.errors import Contended, NotClaimable, TaskNotFound, TaskReadOnly
 from app.ids import new_id
+from app.operations.messages.message import POSTED
 from app.operations.runs.bell import bell_of
 from app.operations.runs.explain import facts_of, refusal
 from app.operations.runs.finish import give_back
@@ -33,7 +34,6 @@ from app.operations.runs.run import (
     Claim,
     LeaseSeconds,
 )
-from app.operations.messages.message import POSTED
 from app.operations.tasks.card import CHANGE_CARDS
 from app.operations.tasks.change import ATTEMPTS_MAX
 from app.operations.tasks.task import TASK_JSON, WRITABLE, task_id, uuid_or_none
@@ -78,7 +78,8 @@ _CHANGED: Final = """
                'assigneeUserId', CASE WHEN m.old_assignee_id IS NULL AND m.actor_kind = 'user' THEN
                    jsonb_build_array(NULL, m.actor_id) END,
                'startedAt', CASE WHEN m.started_at = now() THEN
-                   jsonb_build_array(NULL, to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) END)) AS difference) d
+                   jsonb_build_array(NULL, to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) END))
+               AS difference) d
     )"""
 
 _CONSEQUENCES: Final = f"""
@@ -179,7 +180,8 @@ CLAIM_NEXT = BatchQuery(
                i.message_ids[x.place] AS message_id
           FROM pick
           JOIN i ON i.nth = pick.nth
-         CROSS JOIN LATERAL unnest(pick.ids, pick.queues, pick.assignees) WITH ORDINALITY AS x (task_id, queue, assignee_id, place)
+         CROSS JOIN LATERAL unnest(pick.ids, pick.queues, pick.assignees) WITH ORDINALITY
+               AS x (task_id, queue, assignee_id, place)
     ), first AS (
         INSERT INTO runs ({_RUN_COLUMNS})
         SELECT {_RUN_VALUES}

@@ -75,7 +75,8 @@ _HELD: Final = """
 _ENDED: Final = """
     ended AS (
         UPDATE runs r
-           SET status = held.run_status, end_reason = held.end_reason, ended_at = now(), updated_at = now(), version = r.version + 1,
+           SET status = held.run_status, end_reason = held.end_reason, ended_at = now(),
+               updated_at = now(), version = r.version + 1,
                output = CASE WHEN held.said ? 'output' THEN nullif(held.said->'output', 'null') ELSE r.output END,
                errors = CASE WHEN held.said ? 'errors' THEN held.said->'errors' ELSE r.errors END,
                handoff = CASE WHEN held.said ? 'handoff' THEN held.said->>'handoff' ELSE r.handoff END
@@ -285,7 +286,7 @@ async def force_release_run(ctx: Context, req: ForceReleaseRun) -> Encoded[Run]:
     twice is harmless.
     """
     run_id = _id(req.run_id)
-    said = {"handoff": reason} if (reason := given(req.reason)) else {}
+    said: dict[str, object] = {"handoff": reason} if (reason := given(req.reason)) else {}
     item = _item(ctx, run_id, "force_released", "cancelled", "todo", said)
     for _ in range(ATTEMPTS_MAX):
         if (row := await ctx.db.write(FORCE_END, item)) is not None:

@@ -58,7 +58,8 @@ ALIVE: Final = """
 LIVE: Final = """(i.run_id IS NULL OR EXISTS (
         SELECT FROM runs r
           JOIN tasks h ON h.workspace_id = r.workspace_id AND h.id = r.work_item_id AND h.run_id = r.id
-         WHERE r.workspace_id = i.workspace_id AND r.id = i.run_id AND r.holder_id = i.actor_id AND r.lease_expires_at > now()))"""
+         WHERE r.workspace_id = i.workspace_id AND r.id = i.run_id AND r.holder_id = i.actor_id
+           AND r.lease_expires_at > now()))"""
 
 
 FENCE_ERRORS: Final = (LeaseLost, NotHolder, RunNotFound)

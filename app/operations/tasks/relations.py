@@ -123,7 +123,8 @@ UNLINK = Query(
         RETURNING r.kind
     ), {ALIVE}, event AS (
         {_EVENTS}
-               (i.from_task_id, i.from_event_id, 'unlinked', jsonb_build_object(edge.kind, jsonb_build_array(i.to_task_id, NULL))),
+               (i.from_task_id, i.from_event_id, 'unlinked',
+                jsonb_build_object(edge.kind, jsonb_build_array(i.to_task_id, NULL))),
                (i.to_task_id, i.to_event_id, 'unlinked',
                 jsonb_build_object(CASE edge.kind WHEN 'blocks' THEN 'blocked_by' WHEN 'duplicate' THEN 'duplicated_by'
                                                   ELSE edge.kind END, jsonb_build_array(i.from_task_id, NULL)))
