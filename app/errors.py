@@ -305,7 +305,9 @@ class RunNotFound(NotFound):
     """No run with this id is visible to the caller."""
 
     def __init__(self, run_id: str, *, field: str = "runId") -> None:
-        super().__init__(f"No run `{run_id[:80]}` is visible to you. Find runs with list-runs.", {"field": field})
+        super().__init__(
+            f"No run `{run_id[:80]}` is visible to you. Find runs with list-runs.", {"field": field}
+        )
 
 
 class StateNotFound(NotFound):
@@ -461,7 +463,8 @@ class NotClaimable(Conflict):
 
     def __init__(self, identifier: str, obstacles: object, messages: str) -> None:
         super().__init__(
-            f"{identifier} cannot be claimed now: {messages}", {"reason": "not_claimable", "obstacles": obstacles}
+            f"{identifier} cannot be claimed now: {messages}",
+            {"reason": "not_claimable", "obstacles": obstacles},
         )
 
 
@@ -500,7 +503,8 @@ class TooManyParts(Conflict):
 
     def __init__(self, count_max: int) -> None:
         super().__init__(
-            f"More than {count_max} tasks hang under this one. Delete its children first.", {"reason": "too_many_parts"}
+            f"More than {count_max} tasks hang under this one. Delete its children first.",
+            {"reason": "too_many_parts"},
         )
 
 
@@ -564,6 +568,13 @@ class TimedOut(Unavailable):
         )
 
 
+class CallerGone(Unavailable):
+    """The caller hung up while its call was waiting. Nobody hears this; the log has it."""
+
+    def __init__(self) -> None:
+        super().__init__("The caller hung up while the call was waiting.")
+
+
 class Overloaded(Unavailable):
     """More calls are waiting than can be served soon, or the database has been away for too long. Nothing was written."""
 
@@ -571,13 +582,6 @@ class Overloaded(Unavailable):
         super().__init__(
             "The service is overloaded or its database is away. Nothing was written; try again in a second."
         )
-
-
-class CallerGone(Unavailable):
-    """The caller hung up while its call was waiting. Nobody hears this; the log has it."""
-
-    def __init__(self) -> None:
-        super().__init__("The caller hung up while the call was waiting.")
 
 
 class Contended(Unavailable):

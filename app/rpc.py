@@ -17,7 +17,7 @@ routes, the OpenAPI document and `docs/operations.md` are derived from that tupl
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import (
     Annotated,
     Any,
@@ -52,7 +52,9 @@ class Family(msgspec.Struct, frozen=True):
     name: str
     prefix: str  # of the paths of its operations
     roots: tuple[str, ...]  # every path at or below one of these is answered in its words
-    tools: bool = True  # whether its operations are tools too; not where it only spells the same work otherwise
+    tools: bool = (
+        True  # whether its operations are tools too; not where it only spells the same work otherwise
+    )
 
 
 AGENT: Final = Family(name="agent", prefix="/v1/agent/", roots=("/v1/agent",))
@@ -70,7 +72,11 @@ FAMILIES: Final = (AGENT, SDK, BARE)
 def family_at(path: str) -> Family:
     """Whose words an answer at this path uses, also where no operation is; the agents' where it is nobody's."""
     return next(
-        (family for family in FAMILIES if any(path == root or path.startswith(root + "/") for root in family.roots)),
+        (
+            family
+            for family in FAMILIES
+            if any(path == root or path.startswith(root + "/") for root in family.roots)
+        ),
         AGENT,
     )
 
@@ -427,9 +433,7 @@ async def _once(
         if not outcome.wrote:
             kept = await idempotency.store(ctx.db, whose(ctx.actor), keep, ctx.request_id, outcome.result)
         if outcome.wrote or kept is not None:
-            return msgspec.structs.replace(
-                outcome, first=First(ctx.request_id, keep.answered_at, replayed=False)
-            )
+            return replace(outcome, first=First(ctx.request_id, keep.answered_at, replayed=False))
     except (Repeated, Duplicate) as e:
         if isinstance(e, Duplicate) and not idempotency.is_duplicate(e):
             raise
@@ -453,7 +457,7 @@ async def _in_transaction(op: Operation, ctx: Context, req: Any, keep: Keep) -> 
             await idempotency.store(
                 tx, whose(ctx.actor), keep, ctx.request_id, outcome.result, merged_from=outcome.merged_from
             )
-            return msgspec.structs.replace(outcome, wrote=True)
+            return replace(outcome, wrote=True)
     raise Repeated
 
 

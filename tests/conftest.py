@@ -271,7 +271,10 @@ class Server:
                 self.url = match[1]
                 break
         else:
-            raise AssertionError(f"the server did not start:\n{self.output}{self.stderr()}")
+            self.process.wait(START_SECONDS_MAX)
+            told = f"{self.output}{self.stderr()}"
+            self.close()
+            raise AssertionError(f"the server did not start:\n{told}")
         self.wait_until_healthy()
 
     def wait_until_healthy(self) -> None:
@@ -289,6 +292,12 @@ class Server:
         if self.process.stdout is not None:
             self.process.stdout.close()
         return status
+
+    def close(self) -> None:
+        """Let go of a server that has ended."""
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        self.log.close()
 
 
 @pytest.fixture(scope="session")

@@ -160,7 +160,11 @@ class Database:
         with _our_errors():
             try:
                 return await self._run_once(query, parameters)
-            except (pg_errors.DeadlockDetected, pg_errors.SerializationFailure, pg_errors.ForeignKeyViolation):
+            except (
+                pg_errors.DeadlockDetected,
+                pg_errors.SerializationFailure,
+                pg_errors.ForeignKeyViolation,
+            ):
                 pass  # the database undid it whole, so once more is safe; a row that was referred to is now seen to be gone
             except (pg_errors.QueryCanceled, psycopg_pool.PoolTimeout):
                 raise  # the caller has waited long enough

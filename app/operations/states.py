@@ -161,7 +161,7 @@ UPDATE_STATE = BatchQuery(
                               CASE WHEN sent.v IS NULL THEN was.v
                                    WHEN was.v IS NULL
                                    THEN '{{"description": null, "schema": null, "value": null}}'::jsonb
-                                        || '{{"groupIds": [], "tags": []}}'
+                                        || '{{"groupIds": [], "tags": []}}'::jsonb
                                         || sent.v || jsonb_build_object('createdAt', t.at, 'updatedAt', t.at)
                                    ELSE was.v || (sent.v - 'id') || jsonb_build_object('updatedAt', t.at) END AS variable
                          FROM jsonb_array_elements(o.variables) WITH ORDINALITY AS was (v, place)

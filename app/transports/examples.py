@@ -589,4 +589,6 @@ def refusal(error: type[ApiError], family: Family = AGENT) -> dict[str, Any]:  #
 
 def _at_the_moment(body: bytes) -> dict[str, Any]:
     whole = msgspec.json.decode(body, type=dict[str, Any])
-    return {**whole, "meta": {**whole["meta"], "timestamp": MOMENT}}
+    if "meta" in whole:
+        whole["meta"]["timestamp"] = MOMENT
+    return whole

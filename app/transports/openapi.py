@@ -370,7 +370,7 @@ def _shared_name(errors: Sequence[type[ApiError]], family: Family) -> str | None
 
 def _failure(errors: Sequence[type[ApiError]], family: Family) -> Schema:
     return {
-        "description": "\n".join(f"- `{name_of(error)}`: {prose(error)}" for error in errors),
+        "description": "\n".join(f"- `{name_of(error, family)}`: {prose(error)}" for error in errors),
         "headers": _HEADERS_503 if issubclass(errors[0], Unavailable) else _HEADERS,
         "content": {
             "application/json": {
@@ -453,11 +453,9 @@ def _structs(given: tuple[type, ...]) -> Schema:
             }:  # the tag of a struct that is one of several, which msgspec adds by itself
                 field["description"] = "Which kind this is."
     by_name = {struct.__name__: struct for struct in structs}
-    tidy = {name: _tidied(schema, orders) for name, schema in schemas.items()}
+    tidy: Schema = {name: _tidied(schema, orders) for name, schema in schemas.items()}
     return {
-        name: openapi_bare.body_schema(by_name[name], schema)
-        if name in by_name and isinstance(schema, dict)
-        else schema
+        name: openapi_bare.body_schema(by_name[name], schema) if name in by_name else schema
         for name, schema in tidy.items()
     }
 
@@ -654,10 +652,12 @@ def _by_status(errors: Iterable[type[ApiError]]) -> Iterator[Sequence[type[ApiEr
 # Words -------------------------------------------------------------------------------------------------
 
 
-def name_of(error: type[ApiError]) -> str:
-    """The code of an error, and the reason where several share a code."""
-    details = refusal(error)["error"].get("details", {})
-    return f"{error.code}/{details['reason']}" if "reason" in details else error.code
+def name_of(error: type[ApiError], family: Family = AGENT) -> str:
+    """The code of an error as a family spells it, and the reason where several share a code."""
+    body = refusal(error, family)
+    said = body.get("error", body)
+    reason = said.get("details", {}).get("reason")
+    return f"{said['code']}/{reason}" if reason else said["code"]
 
 
 def prose(error: type[ApiError]) -> str:

@@ -20,7 +20,7 @@ from app.decoding import places
 from app.errors import ApiError, ScopeMissing
 from app.operations import OPERATIONS
 from app.operations.tasks.task import Task
-from app.rpc import Operation
+from app.rpc import AGENT, Family, Operation
 from app.transports import openapi
 from app.transports.examples import ERRORS, EXAMPLES
 from app.transports.openapi import ALWAYS, Schema, errors_of, flowing, name_of, prose, tag_of
@@ -78,7 +78,12 @@ def operations_md() -> str:
         lines += [f"## {noun.capitalize()}", ""]
         for op in ops:
             lines += [*_operation(op, schemas), ""]
-    lines += ["## Errors of every operation", "", *_errors((*ALWAYS, ScopeMissing), explained=True), ""]
+    lines += [
+        "## Errors of every operation",
+        "",
+        *_errors((*ALWAYS, ScopeMissing), AGENT, explained=True),
+        "",
+    ]
     lines += ["## What comes back", ""]
     for name in _answers(schemas):
         lines += [
@@ -114,7 +119,7 @@ def _operation(op: Operation, schemas: Schema) -> Iterator[str]:
     if request["properties"]:
         yield from (*_fields(request, marked=True), "")
     if own := [error for error in errors_of(op) if error not in {*ALWAYS, ScopeMissing}]:
-        yield from (*_errors(own, explained=False), "")
+        yield from (*_errors(own, op.family, explained=False), "")
     yield from ("```sh", *_curl(op), "```")
 
 
@@ -163,7 +168,7 @@ def _linked(name: str) -> str:
     return f"[{name}](#{name.lower()})"
 
 
-def _errors(errors: Sequence[type[ApiError]], *, explained: bool) -> Iterator[str]:
+def _errors(errors: Sequence[type[ApiError]], family: Family, *, explained: bool) -> Iterator[str]:
     """Errors as a table: how to tell them, what they say to do and, where there is room, what they mean."""
     yield from (
         ("| Error | Says | Means |", "| --- | --- | --- |")
@@ -171,7 +176,7 @@ def _errors(errors: Sequence[type[ApiError]], *, explained: bool) -> Iterator[st
         else ("| Error | Says |", "| --- | --- |")
     )
     for error in openapi.in_order(errors):
-        row = f"| {error.status} `{name_of(error)}` | {ERRORS[error].message} |"
+        row = f"| {error.status} `{name_of(error, family)}` | {ERRORS[error].message} |"
         yield f"{row} {prose(error)} |" if explained else row
 
 

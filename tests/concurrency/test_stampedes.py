@@ -66,7 +66,8 @@ async def crowd(workspace: World, size: int, databases: Sequence[Database]) -> t
     callers = [await workspace.agent(f"agent-{n}") for n in range(size)]
     channel = await workspace.channel("arena", *callers)
     for n, caller in enumerate(callers):
-        caller.context = msgspec.structs.replace(caller.context, db=databases[n % len(databases)])
+        way = 2 if n % 8 == 7 else n % 2  # few go singly: each of them waits for the row by itself
+        caller.context = msgspec.structs.replace(caller.context, db=databases[way])
     return callers, channel
 
 

@@ -350,7 +350,6 @@ SCENARIOS: list[tuple[Operation, type[ApiError], Scenario]] = [
     (list_task_history, TaskNotFound, calls(list_task_history, task_id="T-9")),
     (resolve_identity, InvalidInput, calls(resolve_identity)),
     (resolve_identity, IdentityNotFound, calls(resolve_identity, handle="nobody")),
-    *RUN_SCENARIOS,
     *(
         (op, ChannelArchived, calls_in_channel(op, archived=True))
         for op in (create_task, create_tasks_bulk, update_task)
@@ -392,6 +391,7 @@ SCENARIOS: list[tuple[Operation, type[ApiError], Scenario]] = [
     (set_channel_member_role, InvalidInput, makes_an_agent_admin(set_channel_member_role)),
     (add_channel_member, InvalidInput, makes_an_agent_admin(add_channel_member)),
     (add_channel_member, IdentityNotFound, calls_in_channel(add_channel_member, member_id=NOBODY)),
+    *RUN_SCENARIOS,
 ]
 
 

@@ -33,6 +33,7 @@ from app.operations import (
     complete_task,
     create_task,
     create_tasks_bulk,
+    get_inbox,
     get_task,
     list_comments,
     list_my_activity,
@@ -40,6 +41,7 @@ from app.operations import (
     list_task_history,
     list_tasks,
     release_task,
+    search_tasks,
     update_task,
 )
 from app.operations.tasks.listing import RARE_ROWS_MAX
@@ -222,10 +224,12 @@ TASKS: Final = 20_000
 MINE: Final = 200  # of them: those the caller takes part in, and as many again in their channel
 
 SEED = """
+INSERT INTO identities (workspace_id, id, kind, handle, name)
+SELECT %(workspace)s, make_id(-n), 'agent', 'crowd-' || n, 'Crowd' FROM generate_series(1, 100) AS n;
 INSERT INTO tasks (workspace_id, id, number, title, description, status, priority, created_by_id, created_by_kind,
                    assignee_id, assignee_kind, parent_task_id, channel_id)
 SELECT %(workspace)s, make_id(n), n, 'Task ' || n || ' about ' || md5(n::text), md5((-n)::text),
-       (ARRAY['todo', 'in_progress', 'blocked', 'done'])[n %% 4 + 1], n %% 5, %(stranger)s, 'agent',
+       (ARRAY['todo', 'in_progress', 'blocked', 'done'])[n %% 4 + 1], n %% 5, make_id(-1 - n %% 100), 'agent',
        CASE n %% 100 WHEN 0 THEN %(caller)s::uuid WHEN 1 THEN %(stranger)s END, CASE WHEN n %% 100 < 2 THEN 'agent' END,
        CASE WHEN n > 10 AND n %% 50 = 3 THEN make_id(n %% 10) END,
        CASE n %% 100 WHEN 2 THEN %(channel)s::uuid WHEN 3 THEN %(foreign)s END
@@ -365,6 +369,8 @@ LISTINGS: Final = [
     Listing("of comments", list_comments, {"taskId": "T-100"}, {"task_comments_pkey", "tasks_pkey"}, PAGE),
     Listing("of what happened", list_task_history, {"taskId": "T-100"}, {"task_events_pkey"}, PAGE),
     Listing("of what I did", list_my_activity, {}, {"task_events_actor"}),
+    Listing("of what waits for me", get_inbox, {}, {"tasks_assignee", "tasks_creator"}),
+    Listing("of the best fits", search_tasks, {"query": "1234 or 4321"}, {"task_search_terms"}),
     Listing("of one", get_task, {"taskId": "T-100"}, {"tasks_pkey", "tasks_number_key"}, 10),
     Listing("of one as it was", get_task, {"taskId": "T-100", "atVersion": 1}, {"tasks_pkey"}, 10),
 ]
@@ -443,16 +449,16 @@ def plan(
     run: bool = True,
 ) -> Iterator[dict[str, Any]]:
     """Every node of the plan that the statement gets; if it is run, with what the node really read."""
-    values = SQL(", ").join(Value(parameters[name]) for name in query.parameters)
+    values = SQL("({})").format(SQL(", ").join(Value(parameters[name]) for name in query.parameters))
     connection.execute(f"SET plan_cache_mode = {mode}".encode())
     connection.execute(b"PREPARE statement AS " + query.numbered_sql.encode())
     explain = SQL(
-        "EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) EXECUTE statement ({})"
+        "EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) EXECUTE statement {}"
         if run
-        else "EXPLAIN (FORMAT JSON) EXECUTE statement ({})"
+        else "EXPLAIN (FORMAT JSON) EXECUTE statement {}"
     )
     try:
-        [[plans]] = connection.execute(explain.format(values)).fetchall()
+        [[plans]] = connection.execute(explain.format(values if query.parameters else SQL(""))).fetchall()
     finally:
         connection.execute("DEALLOCATE statement")
     waiting = [plans[0]["Plan"]]

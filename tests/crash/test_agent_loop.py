@@ -115,19 +115,21 @@ def test_no_task_is_lost_or_done_twice_whoever_is_killed(installation: Installat
             agents[1] = agent()
 
             eventually(lambda: done() == TASKS)
-            with psycopg.connect(installation.borrow()) as connection:
-                cursor = connection.cursor(row_factory=dict_row)
+            with (
+                psycopg.connect(installation.borrow()) as connection,
+                connection.cursor(row_factory=dict_row) as cursor,
+            ):
                 history = cursor.execute(
                     """SELECT t.number, r.end_reason, r.output, r.attempt
                          FROM tasks t JOIN runs r ON r.workspace_id = t.workspace_id AND r.work_item_id = t.id
                         ORDER BY t.number, r.id"""
                 ).fetchall()
-                live = connection.execute("SELECT count(*) FROM tasks WHERE run_id IS NOT NULL").fetchall()
+                [live] = cursor.execute("SELECT count(*) FROM tasks WHERE run_id IS NOT NULL").fetchall()
         finally:
             for process in agents:
                 process.kill()
             serving.close()
-    assert live == [(0,)]
+    assert live["count"] == 0
     assert_each_was_done_once(history)
 
 

@@ -19,7 +19,8 @@ from tests.conftest import Server, World
 SEED = int(os.environ.get("SCHEMATHESIS_SEED", "20260302"))
 EXAMPLES = int(
     os.environ.get("SCHEMATHESIS_EXAMPLES", "5")
-)  # per operation and phase; some 2,500 requests in all
+)  # per operation, to which the coverage phase adds its own
+SCENARIOS = 4 * EXAMPLES  # of calls that follow the links from one answer to the next
 KNOWN_PROBABILITY = 0.8  # of sending the name of something that is there, where there is one to send
 CHANNELS = 30
 PHASES = ("examples", "coverage", "fuzzing", "stateful")
@@ -96,6 +97,7 @@ def _settings(directory: Path, known: dict[str, list[Any]]) -> str:
         "request-timeout = 30.0",
         "color = false",
         f"generation = {{ max-examples = {EXAMPLES}, database = 'none' }}",
+        f"phases.stateful.generation.max-examples = {SCENARIOS}",
         f"auth.wfc = {{ path = {json.dumps(str(directory / 'identities.json'))}, user = 'ada', peers = ['ada', 'mole'] }}",
     ]
     for name, values in known.items():

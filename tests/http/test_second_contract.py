@@ -313,11 +313,11 @@ async def test_a_body_cannot_smuggle_in_what_stands_in_path_and_headers(http: ht
 
 
 async def test_lists_filter_and_page(http: httpx.AsyncClient) -> None:
-    rows = [("a", "e", "created"), ("b", "e", "running"), ("a", "f", "created"), ("a", "e", "created")]
-    ids: list[str] = []
-    for kind, executor, status in rows:
-        task = await created(http, kind=kind, executorId=executor, appId="app", targetId="t", status=status)
-        ids.append(task["id"])
+    made = [("a", "e", "created"), ("b", "e", "running"), ("a", "f", "created"), ("a", "e", "created")]
+    ids = [
+        (await created(http, kind=kind, executorId=executor, appId="app", targetId="t", status=status))["id"]
+        for kind, executor, status in made
+    ]
 
     async def listed(**filters: Any) -> list[str]:
         response = await http.post("/v1/tasks/list", json=filters)

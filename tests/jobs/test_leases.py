@@ -24,7 +24,7 @@ from app.operations import (
     list_comments,
 )
 from tests.conftest import World, drop_database, new_database
-from tests.operations.claims import expire, facts
+from tests.operations.claims import expire
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ async def test_work_of_a_silent_holder_is_given_back_with_what_it_left(world: Wo
     assert (before.end_reason, before.progress, before.note) == ("lease_expired", 0.25, "a quarter")
     with pytest.raises(LeaseLost) as lost:
         await bot(complete_run, run_id=claim.run.id, complete_task=True)
-    assert facts(lost.value)["holder"]["handle"] == "other"
+    assert bot.decoded(lost.value).holder.handle == "other"
 
 
 async def test_a_claim_that_was_renewed_is_put_off_to_the_end_of_its_new_lease(world: World) -> None:

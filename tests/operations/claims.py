@@ -3,15 +3,9 @@
 import asyncio
 from typing import Any
 
-from app.errors import ApiError
 from app.operations import claim_task, create_task, list_task_relations
 from app.operations.runs.bell import bell_of
 from tests.conftest import Caller, World
-
-
-def facts(error: ApiError) -> Any:
-    """The details of an error, as they are."""
-    return error.details
 
 
 async def held(bot: Caller, **fields: Any) -> tuple[Any, Any]:
@@ -47,5 +41,5 @@ async def kinds(caller: Caller, task: Any) -> list[tuple[str, str]]:
 async def until_waiting(workspace: World, count: int) -> None:
     """Return when so many callers wait for ready work."""
     async with asyncio.timeout(5):
-        while len(bell_of(workspace.db)._waiters) < count:  # noqa: ASYNC110 -- the bell has no event for that
+        while len(bell_of(workspace.db)._waiters) < count:  # noqa: ASYNC110 - the bell tells nobody who waits for it
             await asyncio.sleep(0.01)

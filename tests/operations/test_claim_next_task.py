@@ -19,7 +19,7 @@ from app.operations import (
     list_runs,
 )
 from tests.conftest import World
-from tests.operations.claims import facts, until_waiting
+from tests.operations.claims import until_waiting
 
 
 async def test_claim_next_gives_the_most_urgent_and_of_equals_the_oldest(workspace: World) -> None:
@@ -50,7 +50,7 @@ async def test_a_task_waits_until_its_last_blocker_is_closed(workspace: World) -
     assert [task.title for task in await bot(list_ready_tasks)] == ["first", "second"]
     with pytest.raises(NotClaimable) as refused:
         await bot(claim_task, task_id=work.id)
-    [obstacle] = facts(refused.value)["obstacles"]
+    [obstacle] = bot.decoded(refused.value).obstacles
     assert (obstacle.code, [b.identifier for b in obstacle.blockers]) == ("blocked_by", ["T-2", "T-3"])
     await bot(complete_task, task_id=first.id)
     assert [task.title for task in await bot(list_ready_tasks)] == ["second"]
@@ -205,6 +205,6 @@ async def test_a_caller_that_goes_away_while_it_is_given_something_gives_it_back
     with pytest.raises(asyncio.CancelledError):
         await claiming
     async with asyncio.timeout(5):
-        while (await bot(get_task, task_id=task.id)).version < 3:  # noqa: ASYNC110 -- given back in the background
+        while (await bot(get_task, task_id=task.id)).version < 3:  # noqa: ASYNC110 - only the database knows
             await asyncio.sleep(0.01)
     assert (await bot(get_task, task_id=task.id)).status == "todo"

@@ -7,7 +7,6 @@ import pytest
 from app.errors import NotClaimable
 from app.operations import claim_next_task, claim_task, comment_on_task, create_task, explain_task
 from tests.conftest import World
-from tests.operations.claims import facts
 
 
 async def test_a_claim_makes_the_caller_the_assignee_and_the_task_in_progress(workspace: World) -> None:
@@ -50,7 +49,7 @@ async def test_a_task_that_is_held_cannot_be_claimed_by_another(workspace: World
     claim = await bot(claim_task, task_id=task.id)
     with pytest.raises(NotClaimable) as refused:
         await rival(claim_task, task_id=task.id)
-    [obstacle] = facts(refused.value)["obstacles"]
+    [obstacle] = rival.decoded(refused.value).obstacles
     assert (obstacle.code, obstacle.holder.handle, obstacle.holder.run_id) == ("held", "bot", claim.run.id)
 
 

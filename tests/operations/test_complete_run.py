@@ -14,7 +14,6 @@ from app.operations import (
 )
 from app.rpc import Operation
 from tests.conftest import World
-from tests.operations.claims import facts
 
 
 async def test_completing_a_run_can_complete_its_task_in_the_same_step(workspace: World) -> None:
@@ -61,5 +60,6 @@ async def test_ending_a_claim_in_another_way_than_it_ended_is_refused(
     for other in {complete_run, release_run, fail_run} - {end}:
         with pytest.raises(LeaseLost) as lost:
             await bot(other, run_id=claim.run.id, **({"errors": errors} if other is fail_run else {}))
-        assert facts(lost.value)["endReason"] == (await bot(get_run, run_id=claim.run.id)).end_reason
+        assert lost.value.details is not None
+        assert lost.value.details["endReason"] == (await bot(get_run, run_id=claim.run.id)).end_reason
     assert await bot(get_task, task_id=task.id) == before

@@ -22,7 +22,8 @@ async def test_an_explanation_names_what_stands_in_the_way_and_what_would_help(w
         ["T-2"],
         1,
     )
-    assert next((h.operation, h.arguments) for h in waits.helps) == ("complete-task", {"taskId": "T-2"})
+    foremost = waits.helps[0]
+    assert (foremost.operation, foremost.arguments) == ("complete-task", {"taskId": "T-2"})
     await bot(complete_task, task_id=blocker.id)
     await bot(complete_task, task_id=secret.id)
 

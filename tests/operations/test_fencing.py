@@ -25,7 +25,7 @@ from app.operations import (
 )
 from app.rpc import Operation
 from tests.conftest import World
-from tests.operations.claims import facts, superseded
+from tests.operations.claims import superseded
 
 WRITES = [
     (update_task, {"version": 2, "title": "late"}),
@@ -53,8 +53,9 @@ async def test_a_late_holder_can_change_nothing(
     before = await workspace.rows("SELECT * FROM tasks WHERE workspace_id = %(workspace)s")
     with pytest.raises(LeaseLost) as lost:
         await late(operation, run_id=claim.run.id, **fields)
-    assert facts(lost.value)["reason"] == "lease_lost"
-    assert facts(lost.value)["endReason"] == "lease_expired"
+    assert lost.value.details is not None
+    assert lost.value.details["reason"] == "lease_lost"
+    assert lost.value.details["endReason"] == "lease_expired"
     assert not lost.value.retryable
     assert await workspace.rows("SELECT * FROM tasks WHERE workspace_id = %(workspace)s") == before
     assert await late(list_comments, task_id=task.id) == []
@@ -95,7 +96,8 @@ async def test_lease_lost_says_who_holds_the_task_now(workspace: World) -> None:
     taken = await now(claim_task, task_id=task.id)
     with pytest.raises(LeaseLost) as lost:
         await late(comment_on_task, task_id=task.id, body="late", run_id=claim.run.id)
-    assert facts(lost.value)["holder"] == {
+    assert lost.value.details is not None
+    assert lost.value.details["holder"] == {
         "runId": taken.run.id,
         "id": now.id,
         "kind": "agent",

@@ -5,7 +5,7 @@ import pytest
 from app.errors import LeaseLost, RunEnded, RunNotFound, ScopeMissing
 from app.operations import claim_task, complete_run, force_release_run, get_task, heartbeat_run
 from tests.conftest import World
-from tests.operations.claims import facts, held
+from tests.operations.claims import held
 
 
 async def test_an_operator_can_end_any_claim_and_nobody_else_can(workspace: World) -> None:
@@ -23,7 +23,8 @@ async def test_an_operator_can_end_any_claim_and_nobody_else_can(workspace: Worl
     assert (await bot(get_task, task_id=task.id)).status == "todo"
     with pytest.raises(LeaseLost) as lost:
         await bot(heartbeat_run, run_id=claim.run.id)
-    assert facts(lost.value)["endReason"] == "force_released"
+    assert lost.value.details is not None
+    assert lost.value.details["endReason"] == "force_released"
     again = await bot(claim_task, task_id=task.id)
     assert again.previous_runs[0].handoff == "stuck"
     await bot(complete_run, run_id=again.run.id)

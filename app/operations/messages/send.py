@@ -180,10 +180,7 @@ async def create_artifact(ctx: Context, req: CreateArtifact) -> ArtifactRef:
     return ArtifactRef(message_id=row.message.decode(Message).id, name=req.name, type=req.type)
 
 
-@operation(
-    scope="channel-write",
-    errors=(InvalidInput, MessageNotFound, ChannelNotMember, ChannelArchived),
-)
+@operation(scope="channel-write", errors=(MessageNotFound, ChannelNotMember, ChannelArchived))
 async def flag_needs_human(ctx: Context, req: FlagNeedsHuman) -> Encoded[Message]:
     """Flag a message as needing a human, and say why.
 

@@ -78,8 +78,8 @@ _CHANGED: Final = """
                'assigneeUserId', CASE WHEN m.old_assignee_id IS NULL AND m.actor_kind = 'user' THEN
                    jsonb_build_array(NULL, m.actor_id) END,
                'startedAt', CASE WHEN m.started_at = now() THEN
-                   jsonb_build_array(NULL, to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) END))
-               AS difference) d
+                   jsonb_build_array(NULL, to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) END
+               )) AS difference) d
     )"""
 
 _CONSEQUENCES: Final = f"""
@@ -180,8 +180,8 @@ CLAIM_NEXT = BatchQuery(
                i.message_ids[x.place] AS message_id
           FROM pick
           JOIN i ON i.nth = pick.nth
-         CROSS JOIN LATERAL unnest(pick.ids, pick.queues, pick.assignees) WITH ORDINALITY
-               AS x (task_id, queue, assignee_id, place)
+         CROSS JOIN LATERAL unnest(pick.ids, pick.queues, pick.assignees)
+               WITH ORDINALITY AS x (task_id, queue, assignee_id, place)
     ), first AS (
         INSERT INTO runs ({_RUN_COLUMNS})
         SELECT {_RUN_VALUES}

@@ -273,8 +273,10 @@ def _status(facts: FactsRow) -> Obstacle | None:
     failed = f" after {facts.failures} failed claims; its comments say why" if facts.failures else ""
     return Obstacle(
         code="status",
-        message=f"It is {facts.status}{failed}. "
-        "Only todo, backlog and in_progress can be claimed: set it to todo with update-task.",
+        message=(
+            f"It is {facts.status}{failed}. Only todo, backlog and in_progress can be claimed: "
+            "set it to todo with update-task."
+        ),
         status=facts.status,
         helps=reopen,
     )

@@ -75,8 +75,8 @@ _HELD: Final = """
 _ENDED: Final = """
     ended AS (
         UPDATE runs r
-           SET status = held.run_status, end_reason = held.end_reason, ended_at = now(),
-               updated_at = now(), version = r.version + 1,
+           SET status = held.run_status, end_reason = held.end_reason, ended_at = now(), updated_at = now(),
+               version = r.version + 1,
                output = CASE WHEN held.said ? 'output' THEN nullif(held.said->'output', 'null') ELSE r.output END,
                errors = CASE WHEN held.said ? 'errors' THEN held.said->'errors' ELSE r.errors END,
                handoff = CASE WHEN held.said ? 'handoff' THEN held.said->>'handoff' ELSE r.handoff END

@@ -1,0 +1,51 @@
+"""`python -m tests.soak --minutes 10 --seed 7`: round after round, each with the next seed, until the time is over.
+
+Uses TEST_DATABASE_URL if it is set, else a Postgres of its own. The status is 1 if the judge had a complaint.
+"""
+
+import argparse
+import asyncio
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from app.embedded import EmbeddedPostgres
+from tests.conftest import drop_database, new_database
+from tests.soak.run import run_round
+
+
+def main() -> int:
+    """Run, and print a line for each round."""
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--seed", type=int, default=1, help="of the first round")
+    parser.add_argument("--callers", type=int, default=12)
+    parser.add_argument("--round-seconds", type=float, default=30.0)
+    arguments = parser.parse_args()
+    if url := os.environ.get("TEST_DATABASE_URL"):
+        return _run(url, arguments)
+    with (
+        tempfile.TemporaryDirectory(prefix="baton-soak-") as directory,
+        EmbeddedPostgres(Path(directory)).use() as url,
+    ):
+        return _run(url, arguments)
+
+
+def _run(url: str, arguments: argparse.Namespace) -> int:
+    name = f"baton_soak_{os.getpid()}"
+    dsn = new_database(url, name)
+    until = time.monotonic() + arguments.minutes * 60
+    seed, complaints = arguments.seed, 0
+    while time.monotonic() < until:
+        result = asyncio.run(run_round(dsn, seed, callers=arguments.callers, seconds=arguments.round_seconds))
+        print(result, *result.complaints, sep="\n  ", flush=True)
+        complaints += len(result.complaints)
+        seed += 1
+    drop_database(url, name)
+    print(f"{seed - arguments.seed} rounds, {complaints} complaints")
+    return 1 if complaints else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
