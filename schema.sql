@@ -370,13 +370,15 @@ CREATE INDEX messages_thread ON messages (workspace_id, parent_id, position) WHE
 
 -- The words of a message, for ranked search: those that were spoken, not task cards. Apart from the message, so
 -- that reading a channel does not carry them along.
+--
+-- No primary key: nothing but the search looks a row up, and with an index that leads with the workspace alone the
+-- planner, which cannot know how large this workspace is, would now and then walk through all that was said in it.
 CREATE TABLE message_search (
     workspace_id  uuid        NOT NULL,
     message_id    uuid        NOT NULL,
     channel_id    uuid        NOT NULL,
     created_at    timestamptz NOT NULL,
-    terms         tsvector    NOT NULL,
-    PRIMARY KEY (workspace_id, message_id)
+    terms         tsvector    NOT NULL
 );
 CREATE INDEX message_search_terms ON message_search USING gin (workspace_id, terms);
 

@@ -235,7 +235,7 @@ class GetInbox(AgentRequest):
         Meta(description="How large `data` may be, 1,000 to 200,000 bytes: 8,000 unless told."),
     ] = UNSET
     cursor: Annotated[
-        Annotated[str, Meta(pattern="^[0-9]{1,19}-[0-9]{1,18}$(?!\\n)")] | None | UnsetType,
+        Annotated[str, Meta(pattern="^(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,17})$(?!\\n)")] | None | UnsetType,
         Meta(description="The `cursor` of your last inbox: lists what changed since."),
     ] = UNSET
 

@@ -145,7 +145,15 @@ async def test_a_key_without_channels_hears_so(workspace: World) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"max_bytes": 999}, {"max_bytes": 200_001}, {"cursor": "x"}, {"cursor": "1-1\n"}, {"cursor": "-1"}],
+    [
+        {"max_bytes": 999},
+        {"max_bytes": 200_001},
+        {"cursor": "x"},
+        {"cursor": "1-1\n"},
+        {"cursor": "-1"},
+        {"cursor": "030984-1"},  # Postgres would read it as octal
+        {"cursor": "9999999999999999999999-1"},
+    ],
 )
 async def test_a_bad_size_or_cursor_is_refused(workspace: World, wrong: dict[str, object]) -> None:
     bot = await workspace.agent()

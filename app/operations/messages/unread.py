@@ -62,12 +62,13 @@ class CountsRow(msgspec.Struct):
 
 # Rows `u` of the caller that can still be seen and answered: messages of channels they are in and that are not
 # archived, and comments if the key may read tasks. A mention made the task theirs to see, and nothing takes that back.
+# The caller stands here as parameters: joined from `i`, the rows could not come off the index in order.
 WAITING: Final = """
-    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id), waiting AS (
+    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id), waiting AS (
         SELECT u.*
-          FROM i
-          JOIN unread_mentions u ON u.workspace_id = i.workspace_id AND u.identity_id = i.actor_id
-         WHERE (%(since)s::float8 IS NULL OR u.created_at > to_timestamp(%(since)s::float8))
+          FROM unread_mentions u
+         WHERE u.workspace_id = %(workspace_id)s::uuid AND u.identity_id = %(actor_id)s::uuid
+           AND (%(since)s::float8 IS NULL OR u.created_at > to_timestamp(%(since)s::float8))
            AND CASE WHEN u.channel_id IS NULL THEN %(comments)s::boolean
                     ELSE EXISTS (SELECT FROM channel_members p
                                    JOIN channels c ON c.workspace_id = p.workspace_id AND c.id = p.channel_id
