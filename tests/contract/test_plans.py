@@ -78,7 +78,7 @@ async def test_no_scan_reads_more_than_a_few_pages(
 ) -> None:
     _, who = busy
     with psycopg.connect(dsn, autocommit=True) as connection:
-        for table in ("messages", "message_search", "unread_mentions"):
+        for table in ("messages", "message_search", "unread_mentions", "channels", "channel_members"):
             connection.execute(f"ANALYZE {table}")
         # As it runs: prepared, with a plan for any values.
         connection.execute("SET plan_cache_mode = force_generic_plan")

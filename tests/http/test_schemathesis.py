@@ -13,8 +13,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from app.operations import OPERATIONS, create_tasks_bulk, send_message
-from tests.conftest import Server, World
+import httpx
+
+from app.operations import OPERATIONS, claim_task, create_tasks_bulk, send_message
+from tests.conftest import Caller, Server, World
 
 SEED = int(os.environ.get("SCHEMATHESIS_SEED", "20260302"))
 EXAMPLES = int(
@@ -22,39 +24,18 @@ EXAMPLES = int(
 )  # per operation, to which the coverage phase adds its own
 SCENARIOS = 4 * EXAMPLES  # of calls that follow the links from one answer to the next
 KNOWN_PROBABILITY = 0.8  # of sending the name of something that is there, where there is one to send
-CHANNELS = 30
+THINGS = 30
 PHASES = ("examples", "coverage", "fuzzing", "stateful")
 
 
 async def test_schemathesis_finds_nothing(
-    server: Server, workspace: World, other_workspace: World, tmp_path: Path
+    server: Server, http: httpx.AsyncClient, workspace: World, other_workspace: World, tmp_path: Path
 ) -> None:
     ada, scout = await workspace.user("ada"), await workspace.agent("scout", owner="ada")
     mole = await other_workspace.agent("mole")
-    rows = [{"title": f"Task {n}", "assigneeAgentId": scout.id} for n in range(1, 51)]
-    await ada(create_tasks_bulk, tasks=rows)
-    # Channels enough that some are open and full, however many the run archives, leaves or empties.
-    channels: list[str] = []
-    for n in range(CHANNELS):
-        channels.append(await workspace.channel(f"channel-{n}", ada, role="admin"))
-        await workspace.join(f"channel-{n}", scout)
-    messages = [(await ada(send_message, channel_id=channel, content="hello")).id for channel in channels]
-
     identities = {name: caller.headers["Authorization"] for name, caller in (("ada", ada), ("mole", mole))}
     (tmp_path / "identities.json").write_text(json.dumps(_identities(identities)))
-    known = {
-        "taskId": [f"T-{n}" for n in range(1, 51)],
-        "parentTaskId": ["T-1", "t-2"],
-        "version": [1, 2],
-        "channelId": channels,
-        "channel_id": channels,
-        "summaryChannelId": channels,
-        "memberId": [scout.id, ada.id],
-        "messageId": messages,
-        "threadId": messages,
-        "parent_message_id": messages,
-        "handle": ["ada", "@scout"],
-    }
+    known = await _furnished(workspace, ada, scout, http)
     (tmp_path / "schemathesis.toml").write_text(_settings(tmp_path, known))
 
     process = await asyncio.create_subprocess_exec(
@@ -76,6 +57,46 @@ async def test_schemathesis_finds_nothing(
     assert report["operations"]["tested"] == report["operations"]["total"] >= len(OPERATIONS)
     for operation, phases in report["valid_rates"].items():
         assert sum(phase["accepted"] for phase in phases.values()) > 0, f"{operation} never said yes"
+
+
+async def _furnished(
+    workspace: World, ada: Caller, scout: Caller, http: httpx.AsyncClient
+) -> dict[str, list[Any]]:
+    """Put things into the workspace. Their names, by the parameter or field that takes one.
+
+    Of everything there is enough that some of it is left, whatever the run archives, leaves, completes or deletes.
+    """
+    await ada(create_tasks_bulk, tasks=[{"title": f"Task {n}", "assigneeUserId": ada.id} for n in range(50)])
+    tasks = [f"T-{n}" for n in range(1, 51)]
+    channels: list[str] = []
+    for n in range(THINGS):
+        channels.append(await workspace.channel(f"channel-{n}", ada, role="admin"))
+        await workspace.join(f"channel-{n}", scout)
+    messages = [(await ada(send_message, channel_id=channel, content="hello")).id for channel in channels]
+    claimed = await ada(create_tasks_bulk, tasks=[{"title": f"Claimed {n}"} for n in range(THINGS)])
+    runs = [(await ada(claim_task, task_id=task.id, lease_seconds=86_400)).run.id for task in claimed]
+
+    async def made(path: str, body: dict[str, str]) -> list[str]:
+        answers = [await http.post(path, json=body, headers=ada.headers) for _ in range(THINGS)]
+        return [answer.json()["id"] for answer in answers]
+
+    return {
+        "taskId": tasks,
+        "parentTaskId": ["T-1", "t-2"],
+        "otherTaskId": tasks,
+        "version": [1, 2],
+        "channelId": channels,
+        "channel_id": channels,
+        "summaryChannelId": channels,
+        "memberId": [scout.id, ada.id],
+        "messageId": messages,
+        "threadId": messages,
+        "parent_message_id": messages,
+        "handle": ["ada", "@scout"],
+        "runId": runs,
+        "path.taskId": await made("/v1/tasks", {"kind": "default"}),
+        "path.stateId": await made("/v1/states", {"name": "A state"}),
+    }
 
 
 def _identities(authorizations: dict[str, str]) -> dict[str, Any]:
@@ -101,9 +122,10 @@ def _settings(directory: Path, known: dict[str, list[Any]]) -> str:
         f"auth.wfc = {{ path = {json.dumps(str(directory / 'identities.json'))}, user = 'ada', peers = ['ada', 'mole'] }}",
     ]
     for name, values in known.items():
-        lines += ["", f"[dictionaries.{name}]", f"values = {json.dumps(values)}"]
+        lines += ["", f"[dictionaries.{name.replace('.', '-')}]", f"values = {json.dumps(values)}"]
     lines += ["", "[parameters]"]
     for name in known:
-        for place in ("body", "query"):
-            lines += [f'"{place}.{name}" = {{ dictionary = "{name}", probability = {KNOWN_PROBABILITY} }}']
+        for place in (name,) if "." in name else (f"body.{name}", f"query.{name}"):
+            binding = f'dictionary = "{name.replace(".", "-")}", probability = {KNOWN_PROBABILITY}'
+            lines.append(f'"{place}" = {{ {binding} }}')
     return "\n".join(lines)

@@ -63,6 +63,7 @@ class CountsRow(msgspec.Struct):
 # Rows `u` of the caller that can still be seen and answered: messages of channels they are in and that are not
 # archived, and comments if the key may read tasks. A mention made the task theirs to see, and nothing takes that back.
 # The caller stands here as parameters: joined from `i`, the rows could not come off the index in order.
+# OFFSET 0 has each row looked up; without, the planner may gather the members of all channels of all workspaces.
 WAITING: Final = """
     WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id), waiting AS (
         SELECT u.*
@@ -73,7 +74,7 @@ WAITING: Final = """
                     ELSE EXISTS (SELECT FROM channel_members p
                                    JOIN channels c ON c.workspace_id = p.workspace_id AND c.id = p.channel_id
                                   WHERE p.workspace_id = u.workspace_id AND p.identity_id = u.identity_id
-                                    AND p.channel_id = u.channel_id AND c.archived_at IS NULL) END
+                                    AND p.channel_id = u.channel_id AND c.archived_at IS NULL OFFSET 0) END
          ORDER BY u.created_at DESC, u.id DESC
     )"""
 
