@@ -17,7 +17,7 @@ routes, the OpenAPI document and `docs/operations.md` are derived from that tupl
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import (
     Annotated,
     Any,
@@ -398,7 +398,7 @@ async def execute(
     key = idempotency.key_of(ctx.idempotency_key, getattr(req, "idempotency_key", UNSET))
     if key is None:
         return await op.handler(ctx, req)
-    keep = idempotency.keep(key, op.name, op.scope, _sent(body, placed))
+    keep = idempotency.keep(key, op.name, op.scope, body or b"", placed or {})
     for pause_seconds in RESEND_SECONDS:
         try:
             return await _once(op, ctx, req, keep)
@@ -408,16 +408,8 @@ async def execute(
     return await _once(op, ctx, req, keep)
 
 
-def _sent(body: bytes | None, placed: Mapping[str, str] | None) -> bytes:
-    """Everything a request says: two that say the same are the same."""
-    return (body or b"") + (msgspec.json.encode(placed, order="sorted") if placed else b"")
-
-
-RESEND_SECONDS: Final = (
-    0.1,
-    0.4,
-    1.0,
-)  # connections come back within a second, or the caller should hear of it
+# Connections come back within a second, or the caller should hear of it.
+RESEND_SECONDS: Final = (0.1, 0.4, 1.0)
 
 
 async def _once(
@@ -434,7 +426,9 @@ async def _once(
         if not outcome.wrote:
             kept = await idempotency.store(ctx.db, whose(ctx.actor), keep, ctx.request_id, outcome.result)
         if outcome.wrote or kept is not None:
-            return replace(outcome, first=First(ctx.request_id, keep.answered_at, replayed=False))
+            return msgspec.structs.replace(
+                outcome, first=First(ctx.request_id, keep.answered_at, replayed=False)
+            )
     except (Repeated, Duplicate) as e:
         if isinstance(e, Duplicate) and not idempotency.is_duplicate(e):
             raise
@@ -458,7 +452,7 @@ async def _in_transaction(op: Operation, ctx: Context, req: Any, keep: Keep) -> 
             await idempotency.store(
                 tx, whose(ctx.actor), keep, ctx.request_id, outcome.result, merged_from=outcome.merged_from
             )
-            return replace(outcome, wrote=True)
+            return msgspec.structs.replace(outcome, wrote=True)
     raise Repeated
 
 
