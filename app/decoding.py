@@ -109,8 +109,9 @@ def places(request: type[msgspec.Struct]) -> dict[str, str]:
     found: dict[str, str] = {}
     for field in msgspec.structs.fields(request):
         kind = msgspec.inspect.type_info(field.type)
-        if isinstance(kind, msgspec.inspect.Metadata) and kind.extra and "place" in kind.extra:
-            found[field.encode_name] = kind.extra["place"]
+        extra: dict[str, str] = getattr(kind, "extra", None) or {}
+        if "place" in extra:
+            found[field.encode_name] = extra["place"]
     return found
 
 

@@ -95,8 +95,8 @@ def _parameters(op: Operation, example: dict[str, object]) -> Iterator[Schema]:
     hints = {field.encode_name: field for field in msgspec.structs.fields(op.request)}
     for name, place in places(op.request).items():
         kind = msgspec.inspect.type_info(hints[name].type)
-        about = kind.extra_json_schema if isinstance(kind, msgspec.inspect.Metadata) else None
-        description = (about or {}).get("description", "")
+        about: Schema = getattr(kind, "extra_json_schema", None) or {}
+        description = about.get("description", "")
         if place == "path":
             yield {
                 "name": name,
