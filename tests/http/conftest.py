@@ -35,13 +35,13 @@ async def http(server: Server, judge: Judge) -> AsyncIterator[httpx.AsyncClient]
 class Home:
     """A workspace in which the examples make sense.
 
-    Scout is ada's, has three tasks and holds one of them; there are four more, a channel and a message.
+    Scout is ada's, has three tasks and a claim of a fourth; there are four more, a channel and a message.
     """
 
     workspace: World
     scout: Caller
     ada: Caller
-    names: dict[str, str]
+    names: dict[str, Any]  # ids are those of decoded answers
 
     def caller(self, op: Operation) -> Caller:
         """Who calls an operation in the examples."""
@@ -68,7 +68,8 @@ async def home(workspace: World) -> Home:
         await scout(create_task, title=title, channel_id=general)
         for title in ("four", "five", "six", "seven")
     ]
-    claim = await scout(claim_task, task_id="T-1")
+    held = await scout(create_task, title="eight")
+    claim = await scout(claim_task, task_id=held.id)
     token = await admin.create_verify_token(workspace.db, workspace.info, "scout")
     names: dict[str, Any] = {
         "T-42": "T-1",
@@ -86,7 +87,7 @@ async def home(workspace: World) -> Home:
     return Home(workspace, scout, ada, names)
 
 
-def _renamed(value: Any, names: dict[str, str]) -> Any:
+def _renamed(value: Any, names: dict[str, Any]) -> Any:
     match value:
         case str():
             return names.get(value, value)

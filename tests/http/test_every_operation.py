@@ -140,7 +140,7 @@ async def test_another_verb_is_not_found(op: Operation, http: httpx.AsyncClient,
 async def test_what_is_not_a_json_object_is_invalid(
     op: Operation, http: httpx.AsyncClient, workspace: World
 ) -> None:
-    bot = await workspace.agent()
+    bot = await workspace.agent(scopes="all,operator")
     for body in (
         b"{",
         b"[]",

@@ -7,6 +7,7 @@ model does in some order. On failure hypothesis prints the shortest history it f
 import asyncio
 import itertools
 import json
+import os
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
@@ -28,8 +29,10 @@ from app.rpc import Actor, Context, execute
 from app.transports import envelope
 from tests.model.model import Answer, Call, Model
 
-EXAMPLES = 40  # histories of up to 25 steps: some seconds; more find more
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "30"))  # histories of up to 25 steps; more find more
 STEPS = 25
+TASKS_MAX = 3  # few, so that calls meet
+NEW = "a new key"
 AGENTS = 2
 BY_NAME = {op.name: op for op in OPERATIONS}
 STATUSES = ("todo", "in_progress", "in_review", "done", "cancelled")
@@ -37,7 +40,8 @@ VERBS = {"complete-task": "done", "cancel-task": "cancelled", "block-task": "blo
 
 words = st.sampled_from(["a", "b", "c"])
 numbers = st.integers(0, 7)
-keys = st.sampled_from([None, None, "k1", "k2", "k3", "k4", "k5", "k6"])
+behind = st.sampled_from([None, 0, 0, 1, 1, 2, 3])  # how many versions ago the caller read the task
+keys = st.sampled_from([None, None, NEW, NEW, NEW, "k1", "k2"])
 fields = st.fixed_dictionaries(
     {},
     optional={
@@ -48,15 +52,16 @@ fields = st.fixed_dictionaries(
         "assigneeAgentId": st.one_of(st.none(), st.sampled_from(["agent 0", "agent 1"])),
     },
 ).filter(bool)
+updates = st.tuples(st.just("update-task"), fields, st.none())
 wishes = st.one_of(
-    st.tuples(st.just("update-task"), fields, st.none()),
+    updates,
+    updates,
+    updates,
     st.tuples(st.sampled_from(["complete-task", "release-task"]), st.none(), st.none()),
     st.tuples(st.just("cancel-task"), st.none(), st.one_of(st.none(), words)),
     st.tuples(st.sampled_from(["block-task", "comment-on-task"]), st.none(), words),
 )
-requests = st.tuples(
-    st.integers(0, AGENTS - 1), wishes, numbers, st.one_of(st.none(), numbers), st.booleans(), keys
-)
+requests = st.tuples(st.integers(0, AGENTS - 1), wishes, numbers, behind, st.booleans(), keys)
 
 
 class Service:
@@ -195,10 +200,13 @@ def machine(service: Service) -> type[RuleBasedStateMachine]:  # noqa: C901 - ev
             self.world = World(service)
             self.model = Model()
             self.bodies: dict[tuple[int, str], bytes] = {}
+            self.new_keys = itertools.count(1)
 
+        @precondition(lambda self: len(self.model.tasks) < TASKS_MAX)
         @rule(caller=st.integers(0, AGENTS - 1), title=words, status=st.sampled_from(STATUSES[:3]), key=keys)
         def create(self, caller: int, title: str, status: str, key: str | None) -> None:
-            self.call(Call(caller, "create-task", None, (("title", title), ("status", status)), key=key))
+            fields = (("title", title), ("status", status))
+            self.call(Call(caller, "create-task", None, fields, key=self.named(key)))
 
         @precondition(lambda self: self.model.tasks)
         @rule(request=requests)
@@ -296,8 +304,12 @@ def machine(service: Service) -> type[RuleBasedStateMachine]:  # noqa: C901 - ev
                     return False
             return True
 
+        def named(self, key: str | None) -> str | None:
+            return f"new-{next(self.new_keys)}" if key == NEW else key
+
         def made(self, request: Any) -> Call:
             caller, (operation, changes, comment), which, behind, merge, key = request
+            key = self.named(key)
             place = which % len(self.model.tasks)
             task = self.model.tasks[place]
             version = None if behind is None else max(1, task.version - behind)

@@ -125,7 +125,8 @@ async def test_ten_thousand_messages_are_paged_without_gaps_or_repeats_while_oth
         count=MESSAGES,
     )
     await workspace.rows(
-        "UPDATE channels SET last_position = %(count)s WHERE id = %(channel)s::uuid AND workspace_id = %(workspace)s RETURNING id",
+        "UPDATE channels SET last_position = %(count)s"
+        " WHERE id = %(channel)s::uuid AND workspace_id = %(workspace)s RETURNING id",
         channel=channel,
         count=MESSAGES,
     )

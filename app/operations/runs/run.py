@@ -3,7 +3,7 @@
 Fragments speak of `r`, a row of `runs`, and of `i`, the input that names the caller.
 """
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -52,6 +52,8 @@ class RunError(Answer):
 class PreviousRun(Answer):
     """An earlier attempt at a task: what its holder left for the next."""
 
+    brief: ClassVar[tuple[str, ...]] = ("id", "endReason", "progress", "note", "handoff", "errors")
+
     id: Annotated[str, Meta(description="Its id.")]
     attempt: Annotated[int, Meta(description="Which attempt it was.")]
     holder_user_id: Annotated[str | None, Meta(description="The human who held it.")]
@@ -66,6 +68,17 @@ class PreviousRun(Answer):
 
 class Run(Answer):
     """One attempt to do something. A run with a holder is a claim of a task; the others are made under /v1/tasks."""
+
+    brief: ClassVar[tuple[str, ...]] = (
+        "id",
+        "taskId",
+        "status",
+        "endReason",
+        "leaseExpiresAt",
+        "handoff",
+        "output",
+        "errors",
+    )
 
     id: Annotated[str, Meta(description="Its id: send it as `runId` with what you write under this claim.")]
     task_id: Annotated[str | None, Meta(description="The task it works on; null for a run of its own.")]
