@@ -109,7 +109,7 @@ def places(request: type[msgspec.Struct]) -> dict[str, str]:
     found: dict[str, str] = {}
     for field in msgspec.structs.fields(request):
         kind = msgspec.inspect.type_info(field.type)
-        extra: dict[str, str] = (isinstance(kind, msgspec.inspect.Metadata) and kind.extra) or {}
+        extra: dict[str, str] = getattr(kind, "extra", None) or {}
         if "place" in extra:
             found[field.encode_name] = extra["place"]
     return found

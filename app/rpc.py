@@ -222,7 +222,8 @@ class Page(Generic[T]):
         return cls([row.item for row in page], page[-1].cursor if len(rows) > limit else None, total)
 
 
-class Outcome(msgspec.Struct, Generic[T], frozen=True):
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[T]):
     """An answer with something to say beside it, for which the data has no place: each door says it its own way."""
 
     result: "Encoded[T] | Excerpt[T] | msgspec.Struct"

@@ -95,7 +95,7 @@ def _parameters(op: Operation, example: dict[str, object]) -> Iterator[Schema]:
     hints = {field.encode_name: field for field in msgspec.structs.fields(op.request)}
     for name, place in places(op.request).items():
         kind = msgspec.inspect.type_info(hints[name].type)
-        about: Schema = (isinstance(kind, msgspec.inspect.Metadata) and kind.extra_json_schema) or {}
+        about: Schema = getattr(kind, "extra_json_schema", None) or {}
         description = about.get("description", "")
         if place == "path":
             yield {
