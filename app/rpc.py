@@ -17,7 +17,7 @@ routes, the OpenAPI document and `docs/operations.md` are derived from that tupl
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import (
     Annotated,
     Any,
@@ -426,9 +426,7 @@ async def _once(
         if not outcome.wrote:
             kept = await idempotency.store(ctx.db, whose(ctx.actor), keep, ctx.request_id, outcome.result)
         if outcome.wrote or kept is not None:
-            return msgspec.structs.replace(
-                outcome, first=First(ctx.request_id, keep.answered_at, replayed=False)
-            )
+            return replace(outcome, first=First(ctx.request_id, keep.answered_at, replayed=False))
     except (Repeated, Duplicate) as e:
         if isinstance(e, Duplicate) and not idempotency.is_duplicate(e):
             raise
@@ -452,7 +450,7 @@ async def _in_transaction(op: Operation, ctx: Context, req: Any, keep: Keep) -> 
             await idempotency.store(
                 tx, whose(ctx.actor), keep, ctx.request_id, outcome.result, merged_from=outcome.merged_from
             )
-            return msgspec.structs.replace(outcome, wrote=True)
+            return replace(outcome, wrote=True)
     raise Repeated
 
 
