@@ -19,6 +19,7 @@ A refusal of the input (400) and a failure of ours (5xx) are never stored: the s
 """
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -164,11 +165,11 @@ def key_of(header: str | None, field: str | None | UnsetType) -> str | None:
     return key
 
 
-def keep(key: str, operation: str, scope: str | None, body: bytes) -> Keep:
-    """What to store of a call. Two bodies are the same request if they are the same JSON, whatever its layout."""
+def keep(key: str, operation: str, scope: str | None, body: bytes, placed: Mapping[str, str]) -> Keep:
+    """What to store of a call. Two are the same if path, headers and body say the same, however the JSON is laid out."""
     values = msgspec.json.decode(body or b"{}")
     values.pop("idempotencyKey", None)
-    canonical = msgspec.json.encode([operation, values], order="sorted")
+    canonical = msgspec.json.encode([operation, values, placed], order="sorted")
     return Keep(
         key=key,
         operation=operation,

@@ -398,7 +398,7 @@ async def execute(
     key = idempotency.key_of(ctx.idempotency_key, getattr(req, "idempotency_key", UNSET))
     if key is None:
         return await op.handler(ctx, req)
-    keep = idempotency.keep(key, op.name, op.scope, _sent(body, placed))
+    keep = idempotency.keep(key, op.name, op.scope, body or b"", placed or {})
     for pause_seconds in RESEND_SECONDS:
         try:
             return await _once(op, ctx, req, keep)
@@ -408,16 +408,8 @@ async def execute(
     return await _once(op, ctx, req, keep)
 
 
-def _sent(body: bytes | None, placed: Mapping[str, str] | None) -> bytes:
-    """Everything a request says: two that say the same are the same."""
-    return (body or b"") + (msgspec.json.encode(placed, order="sorted") if placed else b"")
-
-
-RESEND_SECONDS: Final = (
-    0.1,
-    0.4,
-    1.0,
-)  # connections come back within a second, or the caller should hear of it
+# Connections come back within a second, or the caller should hear of it.
+RESEND_SECONDS: Final = (0.1, 0.4, 1.0)
 
 
 async def _once(

@@ -97,7 +97,8 @@ async def test_of_64_callers_with_one_version_exactly_one_wins_in_each_of_200_ro
             assert loser.details is not None
             assert loser.details["currentVersion"] == version + 1
     assert len(await whole_history(workspace, task.id)) == ROUNDS + 1
-    assert len(winners) == len(databases), "the race was never between processes"
+    # Which of the processes is faster is the machine's business; that more than one ever wins shows that they raced.
+    assert len(winners) > 1, "the race was never between processes"
 
 
 async def test_over_http_one_of_64_callers_wins_and_the_others_hear_what_the_winner_wrote(

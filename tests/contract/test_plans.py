@@ -12,6 +12,7 @@ from app.operations.search import SEARCH_MESSAGES
 from tests.conftest import World
 
 MESSAGES: Final = 30_000
+GROWING: Final = ("messages", "message_search", "message_search_terms", "unread_mentions")
 
 
 @pytest.fixture
@@ -85,6 +86,7 @@ async def test_no_scan_reads_more_than_a_few_pages(
         sql = f"EXPLAIN (ANALYZE, FORMAT JSON) {query.sql}"
         row = connection.execute(sql, {**who, **fields}, prepare=True).fetchone()
     assert row is not None
-    scans = rows_read(row[0][0]["Plan"])
+    # Only of what grows with every word said: how a handful of channels is read is the planner's business.
+    scans = [(scan, read) for scan, read in rows_read(row[0][0]["Plan"]) if scan.endswith(GROWING)]
     assert scans
     assert all(read <= 500 for _, read in scans), scans
