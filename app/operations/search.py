@@ -80,6 +80,8 @@ _ASKED: Final = """
          WHERE querytree(asked) NOT IN ('', 'T')
     )"""
 
+# OFFSET 0 keeps the planner from reading all of a workspace and comparing afterwards: inside, the words are known
+# and the index over both finds them.
 _FOUND: Final = f"""
     WITH {_ASKED}, window_start AS (
         SELECT coalesce(now() - make_interval(days => w.history_days), '-infinity') AS at
@@ -87,7 +89,8 @@ _FOUND: Final = f"""
     ), found AS (
         SELECT s.*, ts_rank(s.terms, i.ranked) AS rank
           FROM i
-          JOIN message_search s ON s.workspace_id = i.workspace_id AND s.terms @@ i.asked
+         CROSS JOIN LATERAL (
+               SELECT * FROM message_search x WHERE x.workspace_id = i.workspace_id AND x.terms @@ i.asked OFFSET 0) s
          WHERE (%(channel_id)s::uuid IS NULL OR s.channel_id = %(channel_id)s::uuid)
            AND EXISTS (SELECT FROM channel_members p
                         WHERE p.workspace_id = i.workspace_id AND p.identity_id = i.actor_id AND p.channel_id = s.channel_id)
@@ -129,7 +132,8 @@ SEARCH_TASKS = Query(
     WITH {_ASKED}, best AS (
         SELECT t.*, ts_rank(x.terms, i.ranked) AS rank
           FROM i
-          JOIN task_search x ON x.workspace_id = i.workspace_id AND x.terms @@ i.asked
+         CROSS JOIN LATERAL (
+               SELECT * FROM task_search x WHERE x.workspace_id = i.workspace_id AND x.terms @@ i.asked OFFSET 0) x
           JOIN tasks t ON t.workspace_id = x.workspace_id AND t.id = x.task_id
          WHERE {VISIBLE} AND (%(channel_id)s::uuid IS NULL OR t.channel_id = %(channel_id)s::uuid)
            AND (t.is_open OR NOT %(open_only)s::boolean)
