@@ -100,6 +100,9 @@ class Decoder(Generic[S]):
             req = msgspec.convert(values, self._request, strict=False)
         except msgspec.ValidationError as e:
             raise explained(e) from None
+        for name, field in zip(req.__struct_encode_fields__, req.__struct_fields__, strict=True):
+            if name in values and getattr(req, field) is None:  # msgspec would take the word `null` for one
+                raise InvalidInput(f"`{name}`: nothing is null in a query; leave it out.", field=name)
         refuse_nul(req)
         return req
 

@@ -393,11 +393,11 @@ async def execute(
     if op.scope is not None and not op.allows(ctx.actor.scopes):
         raise ScopeMissing(op.scope)
     req = op.decoder.from_query(query) if body is None else op.decoder.from_json(body, placed)
-    if op.read_only or op.claims_by_key:
+    if op.read_only:
         return await op.handler(ctx, req)
     key = idempotency.key_of(ctx.idempotency_key, getattr(req, "idempotency_key", UNSET))
-    if key is None:
-        return await op.handler(ctx, req)
+    if key is None or op.claims_by_key:
+        return await op.handler(msgspec.structs.replace(ctx, idempotency_key=key), req)
     keep = idempotency.keep(key, op.name, op.scope, body or b"", placed or {})
     for pause_seconds in RESEND_SECONDS:
         try:

@@ -10,14 +10,29 @@ from schemathesis.openapi.checks import UnsupportedMethodResponse
 
 from app.operations.runs.claim import WAIT_SECONDS_MAX
 
+FREE = {
+    "input",
+    "output",
+    "params",
+    "metadata",
+    "steps",
+    "errors",
+    "variables",
+}  # fields that hold JSON of any shape
+
 
 @schemathesis.hook
 def map_case(context: HookContext, case: Case[Any]) -> Case[Any]:
     """Make valid what the document has no words for, where the case is meant to be valid."""
     if case.meta is not None and not case.meta.generation.mode.is_positive:
         return case
-    if "Idempotency-Key" in case.headers and isinstance(case.body, dict):
-        case.body.pop("idempotencyKey", None)  # in both places it must be the same
+    if isinstance(case.body, dict):
+        if "Idempotency-Key" in case.headers:
+            case.body.pop("idempotencyKey", None)  # in both places it must be the same
+        for name in FREE & case.body.keys():
+            case.body[name] = _without_nul(
+                case.body[name]
+            )  # of values of any shape the document cannot forbid it
     match case.operation.definition.raw["operationId"]:
         case "create-tasks-bulk" if isinstance(case.body, dict) and isinstance(case.body.get("tasks"), str):
             # JSON Schema can say what a string holds, but not make a validator look.
@@ -33,6 +48,18 @@ def map_case(context: HookContext, case: Case[Any]) -> Case[Any]:
         case _:
             pass
     return case
+
+
+def _without_nul(value: Any) -> Any:
+    match value:
+        case str():
+            return value.replace("\0", "")
+        case dict():
+            return {_without_nul(key): _without_nul(inner) for key, inner in value.items()}
+        case list():
+            return [_without_nul(inner) for inner in value]
+        case _:
+            return value
 
 
 @schemathesis.hook

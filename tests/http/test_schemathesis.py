@@ -31,7 +31,8 @@ PHASES = ("examples", "coverage", "fuzzing", "stateful")
 async def test_schemathesis_finds_nothing(
     server: Server, http: httpx.AsyncClient, workspace: World, other_workspace: World, tmp_path: Path
 ) -> None:
-    ada, scout = await workspace.user("ada"), await workspace.agent("scout", owner="ada")
+    ada = await workspace.user("ada", scopes="all,operator")
+    scout = await workspace.agent("scout", owner="ada")
     mole = await other_workspace.agent("mole")
     identities = {name: caller.headers["Authorization"] for name, caller in (("ada", ada), ("mole", mole))}
     (tmp_path / "identities.json").write_text(json.dumps(_identities(identities)))
@@ -81,9 +82,9 @@ async def _furnished(
         return [answer.json()["id"] for answer in answers]
 
     return {
-        "taskId": tasks,
+        "taskId": tasks[:25],
         "parentTaskId": ["T-1", "t-2"],
-        "otherTaskId": tasks,
+        "otherTaskId": tasks[25:],  # never the task itself, which would be refused
         "version": [1, 2],
         "channelId": channels,
         "channel_id": channels,

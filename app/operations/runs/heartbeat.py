@@ -110,7 +110,8 @@ HEARTBEAT = BatchQuery(
                                        ELSE now() + make_interval(secs => i.lease_seconds) END,
                lease_check_at = CASE WHEN i.lease_seconds IS NULL THEN r.lease_check_at
                                      ELSE least(r.lease_check_at, now() + make_interval(secs => i.lease_seconds)) END,
-               progress = CASE WHEN i.said ? 'progress' THEN (i.said->>'progress')::real ELSE r.progress END,
+               -- Rounded, because a real has no room for 1e-200 and says so with an error.
+               progress = CASE WHEN i.said ? 'progress' THEN round((i.said->>'progress')::numeric, 6)::real ELSE r.progress END,
                note = CASE WHEN i.said ? 'note' THEN i.said->>'note' ELSE r.note END
           FROM i
          WHERE r.workspace_id = i.workspace_id AND r.id = i.run_id
