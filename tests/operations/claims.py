@@ -14,12 +14,14 @@ async def held(bot: Caller, **fields: Any) -> tuple[Any, Any]:
     return task, await bot(claim_task, task_id=task.id, **fields)
 
 
-async def expire(workspace: World, run_id: str) -> None:
-    """Let the lease of a run have run out, by the database's clock."""
+async def expire(workspace: World, run_id: str, *, seen: bool = True) -> None:
+    """Let the lease of a run have run out, by the database's clock; unseen, the job does not come to sweep it."""
     await workspace.rows(
-        """UPDATE runs SET lease_expires_at = now() - interval '1 second', lease_check_at = now() - interval '1 second'
+        """UPDATE runs SET lease_expires_at = now() - interval '1 second',
+                           lease_check_at = CASE WHEN %(seen)s THEN now() - interval '1 second' ELSE lease_check_at END
             WHERE workspace_id = %(workspace)s AND id = %(run)s::uuid RETURNING id""",
         run=run_id,
+        seen=seen,
     )
 
 
@@ -29,7 +31,7 @@ async def superseded(workspace: World) -> tuple[Caller, Caller, Any, Any]:
     channel = await workspace.channel("work", late, now)
     task = await late(create_task, title="a", channel_id=channel)
     claim = await late(claim_task, task_id=task.id)
-    await expire(workspace, claim.run.id)
+    await expire(workspace, claim.run.id, seen=False)
     return late, now, task, claim
 
 
