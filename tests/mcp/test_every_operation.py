@@ -48,7 +48,7 @@ async def test_a_tool_answers_with_the_same_data_as_http(
     twins = [await bot(create_task, title="A twin", assignee_agent_id=bot.id) for _ in range(2)]
     here, there = (twins[0], twins[0]) if op.read_only else twins
     http = await over_http(server, bot, op, arguments(op, there))
-    async with connected(server, bot.api_key, era=era) as client:
+    async with connected(server, bot.api_key, era=era, tools=name) as client:
         shown = {tool.name: tool for tool in (await client.list_tools()).tools}
         sent = arguments(op, here)
         if (schema := shown.get(name)) is not None and not unknown(op):
@@ -80,7 +80,7 @@ async def test_a_tool_refuses_with_the_same_error_as_http(
     bot = await workspace.agent()
     wrong = {op.request.__struct_encode_fields__[0]: {"neither": "this"}}
     http = await over_http(server, bot, op, wrong)
-    async with connected(server, bot.api_key, era=era) as client:
+    async with connected(server, bot.api_key, era=era, tools=name) as client:
         result = await client.call_tool(name, wrong)
     assert result.is_error
     assert same_refusal(op, json.loads(text_of(result)), http["error"])

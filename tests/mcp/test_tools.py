@@ -196,6 +196,12 @@ def test_a_resource_has_the_fields_of_its_request() -> None:
         }
 
 
+def test_the_documentation_names_the_core_as_it_is() -> None:
+    text = " ".join((Path(__file__).parents[2] / "docs" / "mcp.md").read_text().split())
+    names = ", ".join(name for name, _ in loop(shown("core")))
+    assert f"The core, in the order of the loop: {names}." in text
+
+
 def test_nothing_in_the_mcp_layer_names_an_operation_by_hand() -> None:
     for path in Path(app.transports.mcp.__path__[0]).glob("*.py"):
         source = path.read_text()
