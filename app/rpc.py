@@ -102,8 +102,8 @@ IdempotencyKey: TypeAlias = Annotated[
     | UnsetType,
     Meta(
         description=(
-            "A key of your own for this call, if you cannot set the header `Idempotency-Key`. Sent again with the same "
-            "key, it has no second effect and gets the first answer."
+            "A key of your own: sent again, the call has no second effect. It gets the first answer. For whoever cannot "
+            "set the header `Idempotency-Key`."
         )
     ),
 ]
@@ -303,6 +303,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     core: Step | None = None
     destructive: bool = False
     idempotent: bool = False
+    uses_up: bool = False
     resource: str | None = None
 
     def allows(self, scopes: frozenset[str]) -> bool:
@@ -329,6 +330,7 @@ def operation(
     core: Step | None = None,
     destructive: bool = False,
     idempotent: bool = False,
+    uses_up: bool = False,
     resource: str | None = None,
 ) -> Callable[[Handler], Operation]:
     """Declare an operation. `scope=None` lets any valid key call it; `read_only` also makes it answer to GET.
@@ -341,7 +343,8 @@ def operation(
     before it is given up.
 
     For agents: `core` puts it into the daily loop; `destructive` says that it overwrites or closes what is there,
-    `idempotent` that doing it twice does no more than once. `resource` is the URI under which a read can be had as
+    `idempotent` that doing it twice does no more than once. One that answers to GET and yet `uses_up` what it is given
+    is no read to them. `resource` is the URI under which a read can be had as
     a document, with its fields in braces, as in `thing://{thingId}`.
     """
 
@@ -375,6 +378,7 @@ def operation(
             core=core,
             destructive=destructive,
             idempotent=idempotent,
+            uses_up=uses_up,
             resource=resource,
         )
 

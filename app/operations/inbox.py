@@ -17,7 +17,7 @@ from app.db import Encoded, Query
 from app.operations.messages.message import IN_WINDOW, SenderType
 from app.operations.messages.unread import COUNT_WAITING, MENTIONS_COUNTED_MAX, WAITING
 from app.operations.tasks.task import VISIBLE
-from app.rpc import AgentRequest, Answer, Context, given, operation
+from app.rpc import AgentRequest, Answer, Context, Step, given, operation
 from app.types import IdentityKind, TaskPriority, TaskStatus, Timestamp
 
 BYTES_DEFAULT: Final = 8_000  # some 2,000 tokens: what an agent reads before it starts
@@ -232,7 +232,7 @@ class GetInbox(AgentRequest):
 
     max_bytes: Annotated[
         Annotated[int, Meta(ge=BYTES_MIN, le=BYTES_MAX)] | UnsetType,
-        Meta(description="How large `data` may be, 1,000 to 200,000 bytes: 8,000 unless told."),
+        Meta(description="How many bytes at most: 8,000 unless told. 1,000 to 200,000."),
     ] = UNSET
     cursor: Annotated[
         Annotated[str, Meta(pattern="^(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,17})$(?!\\n)")] | None | UnsetType,
@@ -251,14 +251,20 @@ TRIM_ORDER: Final[tuple[SectionName, ...]] = ("changes", "forReview", "openTasks
 """Where room is taken from, last item first: what can be read again or matters least goes first."""
 
 
-@operation(scope="task-read", read_only=True)
+@operation(
+    scope="task-read",
+    read_only=True,
+    core=Step(10, "Start here: what is yours, what waits for you, what changed."),
+)
 async def get_inbox(ctx: Context, req: GetInbox) -> Encoded[Inbox]:
-    """See everything that waits for you in one call. The one to start with when you remember nothing.
+    """See everything that waits for you in one call: the one to start with when you remember nothing.
 
-    It lists your open tasks, what waits for your answer, tasks waiting for your review, and what others changed since
-    the `cursor` of your last inbox. If it would be larger than `maxBytes`, room is taken from `changes` first, then
-    from `forReview`, `openTasks` and `mentions`, each from its end; `leftOut` says how many are missing. Changes that
-    were left out come with the next cursor.
+    It lists your open tasks, what waits for your answer or your review, and what others changed since the `cursor` of
+    your last inbox.
+
+    If it would be larger than `maxBytes`, room is taken from `changes` first, then from `forReview`, `openTasks` and
+    `mentions`, each from its end; `leftOut` says how many are missing. Changes that were left out come with the next
+    cursor.
     """
     whose = {"workspace_id": ctx.actor.workspace_id, "actor_id": ctx.actor.id}
     may_read_channels = "channel-read" in ctx.actor.scopes

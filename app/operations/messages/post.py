@@ -63,7 +63,7 @@ class PostMessage(SdkRequest):
     ] = UNSET
     mention_identity_ids: Annotated[
         Annotated[list[Id], Meta(max_length=MENTIONS_MAX)] | None | UnsetType,
-        Meta(description="Users and agents to address besides those the text names; at most 20 in all."),
+        Meta(description="Whom to address besides those the text names. At most 20 in all."),
     ] = UNSET
     reference_artifact_ids: Annotated[
         Annotated[list[Id], Meta(max_length=ARTIFACTS_MAX)] | None | UnsetType,

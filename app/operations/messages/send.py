@@ -100,7 +100,7 @@ class SendMessage(AgentWrite):
     ] = UNSET
     mentions: Annotated[
         Annotated[list[GivenMention], Meta(max_length=MENTIONS_MAX)] | None | UnsetType,
-        Meta(description="Users and agents to address besides those the text names; at most 20 in all."),
+        Meta(description="Whom to address besides those the text names. At most 20 in all."),
     ] = UNSET
     attachment_ids: Annotated[
         Annotated[list[Id], Meta(max_length=ATTACHMENTS_MAX)] | None | UnsetType,

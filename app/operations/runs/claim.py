@@ -37,7 +37,7 @@ from app.operations.runs.run import (
 from app.operations.tasks.card import CHANGE_CARDS
 from app.operations.tasks.change import ATTEMPTS_MAX
 from app.operations.tasks.task import TASK_JSON, WRITABLE, task_id, uuid_or_none
-from app.rpc import AgentWrite, Context, IdempotencyKey, given, operation
+from app.rpc import AgentWrite, Context, IdempotencyKey, Step, given, operation
 from app.types import NO_NUL, Id
 
 CLAIMS_MAX: Final = 10  # per call: as many as an agent can keep alive
@@ -309,7 +309,7 @@ class ClaimTask(AgentWrite):
     task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
     lease_seconds: Annotated[
         LeaseSeconds | None | UnsetType,
-        Meta(description="How long a sign of life keeps the claim: 300 seconds unless told, 1 to 86,400."),
+        Meta(description="Seconds a sign of life keeps the claim: 300 unless told. 1 to 86,400."),
     ] = UNSET
 
 
@@ -318,17 +318,15 @@ class ClaimNextTask(ReadyFilter):
 
     lease_seconds: Annotated[
         LeaseSeconds | None | UnsetType,
-        Meta(description="How long a sign of life keeps each claim: 300 seconds unless told, 1 to 86,400."),
+        Meta(description="Seconds a sign of life keeps each claim: 300 unless told. 1 to 86,400."),
     ] = UNSET
     limit: Annotated[
         Annotated[int, Meta(ge=1, le=CLAIMS_MAX)] | None | UnsetType,
-        Meta(description="How many tasks at most: 1 unless told, never more than 10."),
+        Meta(description="How many at most: 1 unless told, never more than 10."),
     ] = UNSET
     wait_seconds: Annotated[
         Annotated[float, Meta(ge=0, le=WAIT_SECONDS_MAX)] | None | UnsetType,
-        Meta(
-            description="How long to wait for something to become ready: not at all unless told, at most 30."
-        ),
+        Meta(description="Seconds to wait until something is ready: 0 unless told, at most 30."),
     ] = UNSET
     claim_key: Annotated[
         Annotated[str, Meta(min_length=1, max_length=CLAIM_KEY_CHARACTERS_MAX, extra_json_schema=NO_NUL)]
@@ -347,8 +345,10 @@ async def claim_task(ctx: Context, req: ClaimTask) -> Encoded[Claim]:
     """Claim a task: become its assignee, set it in progress, and open a run that only you can write under.
 
     Show a sign of life before the lease ends: heartbeat-run, or any write that says `runId`. When you are done, end
-    the claim with complete-run, fail-run or release-run. Claiming what you hold already answers with the same run. If
-    it cannot be claimed you get a 409 that says why; explain-task says so at any time.
+    the claim with complete-run, fail-run or release-run.
+
+    Claiming what you hold already answers with the same run. If it cannot be claimed you get a 409 that says why;
+    explain-task says so at any time.
     """
     id = await task_id(ctx, req.task_id)
     item = {**ctx.who, "taskId": id, "leaseSeconds": given(req.lease_seconds) or LEASE_SECONDS_DEFAULT}
@@ -373,13 +373,16 @@ async def claim_task(ctx: Context, req: ClaimTask) -> Encoded[Claim]:
     scope="task-write",
     claims_by_key=True,
     patience_seconds=WAIT_SECONDS_MAX,
+    core=Step(20, "Take the most urgent task. The id of its `run` is your `runId`: send it with all writes."),
 )
 async def claim_next_task(ctx: Context, req: ClaimNextTask) -> Encoded[list[Claim]]:
-    """Claim what is to be done next: the most urgent task that is ready for you, and the oldest among equals.
+    """Claim what is to be done next: the most urgent task that is ready for you, the oldest among equals.
 
-    The answer is a list with a claim for each task you got, empty if nothing was ready. With `waitSeconds` the call
-    holds until something is. Two callers never get the same task. Ready is what list-ready-tasks shows. Show a sign
-    of life before the lease ends, and end each claim with complete-run, fail-run or release-run.
+    The answer lists your claims, none if nothing was ready. Send the id of its `run` as `runId` with all you write.
+
+    With `waitSeconds` the call holds until something is ready. Two callers never get the same task. Ready is what
+    list-ready-tasks shows. Show a sign of life before the lease ends, and end each claim with complete-run, fail-run
+    or release-run.
     """
     item = {
         **ctx.who,

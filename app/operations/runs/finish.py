@@ -200,7 +200,7 @@ PAST = Query(
 class CompleteRun(AgentWrite):
     """The claim that has done its work."""
 
-    run_id: Annotated[Id, Meta(description="The run, as claim-task answered.")]
+    run_id: Annotated[Id, Meta(description="Your claim: the id of its `run`.")]
     output: Annotated[Any | UnsetType, Meta(description="What came of it; any JSON.")] = UNSET
     complete_task: Annotated[
         bool,
@@ -213,7 +213,7 @@ class CompleteRun(AgentWrite):
 class FailRun(AgentWrite):
     """The claim that could not do its work, and why."""
 
-    run_id: Annotated[Id, Meta(description="The run, as claim-task answered.")]
+    run_id: Annotated[Id, Meta(description="Your claim: the id of its `run`.")]
     errors: Annotated[
         Annotated[list[NewRunProblem], Meta(min_length=1, max_length=ERRORS_MAX)],
         Meta(description="What went wrong; the next holder reads it."),
@@ -228,7 +228,7 @@ class FailRun(AgentWrite):
 class ReleaseRun(AgentWrite):
     """The claim to give up."""
 
-    run_id: Annotated[Id, Meta(description="The run, as claim-task answered.")]
+    run_id: Annotated[Id, Meta(description="Your claim: the id of its `run`.")]
     handoff: Annotated[Note | None | UnsetType, Meta(description="What the next holder should know.")] = UNSET
 
 

@@ -15,6 +15,7 @@ from app.operations.runs.run import RUN_VISIBLE, LeaseSeconds, Note, Progress
 from app.operations.tasks.change import ATTEMPTS_MAX
 from app.operations.tasks.fence import FENCE_ERRORS, under, why_not_live
 from app.rpc import AgentRequest, AgentWrite, Answer, Context, Page, changes, given, operation
+from app.rpc import Step as LoopStep
 from app.types import NO_NUL, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, Limit, Timestamp
 
 STEPS_MAX: Final = 100  # per call
@@ -206,24 +207,24 @@ LIST_LOG = Query(
 class HeartbeatRun(AgentWrite):
     """The claim to keep, and what is new."""
 
-    run_id: Annotated[Id, Meta(description="The run, as claim-task answered.")]
+    run_id: Annotated[Id, Meta(description="Your claim: the id of its `run`.")]
     lease_seconds: Annotated[
         LeaseSeconds | None | UnsetType,
-        Meta(description="From now on, how long a sign of life keeps the claim; as before unless told."),
+        Meta(description="Seconds a sign of life keeps the claim from now on. As before unless told."),
     ] = UNSET
     progress: Annotated[
         Progress | None | UnsetType, Meta(description="How far you are, 0 to 1; null forgets it.")
     ] = UNSET
     note: Annotated[
         Note | None | UnsetType,
-        Meta(description="What you are at, in a line; the next holder reads the last one."),
+        Meta(description="What you are at, in a line. The next holder reads the last one."),
     ] = UNSET
 
 
 class AppendRunLog(AgentWrite):
     """Steps to write down."""
 
-    run_id: Annotated[Id, Meta(description="The run, as claim-task answered.")]
+    run_id: Annotated[Id, Meta(description="Your claim: the id of its `run`.")]
     steps: Annotated[
         Annotated[list[Step], Meta(min_length=1, max_length=STEPS_MAX)],
         Meta(description="1 to 100 steps, in order."),
@@ -239,18 +240,23 @@ class ListRunLog(AgentRequest):
     ] = UNSET
     cursor: Annotated[
         Annotated[str, Meta(pattern="^[0-9]{1,9}$(?!\\n)")] | None | UnsetType,
-        Meta(
-            description="The number of the last step you know; `meta.pagination.cursor` of the page before."
-        ),
+        Meta(description="The number of the last step you know; the `pagination.cursor` of the page before."),
     ] = UNSET
 
 
-@operation(scope="task-write", errors=(*FENCE_ERRORS, Contended))
+@operation(
+    scope="task-write",
+    errors=(*FENCE_ERRORS, Contended),
+    core=LoopStep(
+        30, "While you work, every third of the lease. On `lease_lost` stop: it is not yours any more."
+    ),
+)
 async def heartbeat_run(ctx: Context, req: HeartbeatRun) -> Encoded[Alive]:
     """Show a sign of life, so that your claim is kept for another lease; and report how far you are.
 
-    Send one well before the lease ends, every third of it for instance. A 409 with `lease_lost` means the task is not
-    yours any more: stop working on it. It never changes the task's version.
+    Send one every third of the lease or so. After a 409 with `lease_lost` the task is not yours any more: stop.
+
+    It never changes the task's version.
     """
     run_id = under(req.run_id)
     item = {

@@ -29,7 +29,10 @@ from app.types import Id, IdentityKind
 UnderRun = Annotated[
     Id | None | UnsetType,
     Meta(
-        description="Your claim. The write is refused with `lease_lost` once it is over, and renews its lease otherwise."
+        description=(
+            "Your claim: the id of its `run`. The write is refused with `lease_lost` once it is over, and renews its lease "
+            "otherwise."
+        )
     ),
 ]
 """The field `runId` of every operation that writes."""
