@@ -32,9 +32,11 @@ setup: .venv/run.stamp ## make .venv with what running needs
 run: .venv/run.stamp ## run Baton on http://127.0.0.1:8000; Ctrl-C stops it
 	@exec $(BIN)/python -m app serve
 
+PARALLEL ?= --numprocesses logical --maxprocesses 4 --dist worksteal
+
 .PHONY: test
-test: .venv/dev.stamp ## run all tests, on a Postgres of their own
-	$(BIN)/python -m pytest
+test: .venv/dev.stamp ## run all tests, on a Postgres of their own (of other binaries: POSTGRES_BIN=/usr/lib/postgresql/15/bin)
+	$(BIN)/python -m pytest $(PARALLEL)
 
 .PHONY: check
 check: .venv/dev.stamp ## check format, lint, types, and that nothing generated is stale
