@@ -4,7 +4,6 @@ Only where this machine has PgBouncer (Debian and Ubuntu: apt-get install pgboun
 """
 
 import asyncio
-import os
 import shutil
 import signal
 import subprocess
