@@ -10,7 +10,7 @@ from app.operations import OPERATIONS, get_task
 from app.rpc import BARE, Operation
 from tests.http.conftest import Home
 
-KEYED = [op for op in OPERATIONS if not op.read_only and not op.claims_by_key]
+KEYED = [op for op in OPERATIONS if not op.read_only]
 every_keyed_operation = pytest.mark.parametrize(
     "op", [op for op in KEYED if op.family is not BARE], ids=lambda op: op.name
 )

@@ -33,11 +33,14 @@ async def test_whoever_hangs_up_while_waiting_gets_nothing(server: Server, works
     assert (await other(get_task, task_id=task.id)).status == "in_progress"
 
 
-async def test_an_idempotency_key_is_a_claim_key(server: Server, workspace: World) -> None:
+async def test_a_claim_is_repeated_under_its_idempotency_key(server: Server, workspace: World) -> None:
     bot = await workspace.agent()
     for title in "ab":
         await bot(create_task, title=title)
     headers = {**bot.headers, "Idempotency-Key": "once"}
     async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=20) as client:
-        answers = [(await client.post(claim_next_task.path, json={})).json()["data"] for _ in range(2)]
-    assert answers[0][0]["run"]["id"] == answers[1][0]["run"]["id"]
+        answers = [await client.post(claim_next_task.path, json={"waitSeconds": 5}) for _ in range(2)]
+        other = await client.post(claim_next_task.path, json={"limit": 2})
+    assert answers[0].content == answers[1].content
+    assert [answer.headers.get("idempotency-replayed") for answer in answers] == [None, "true"]
+    assert (other.status_code, other.json()["error"]["details"]["reason"]) == (409, "idempotency_key_reused")
