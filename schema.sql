@@ -413,6 +413,7 @@ CREATE TABLE idempotency_keys (
     error         text,                      -- null: a success; else the class of app/errors.py
     answer        json        NOT NULL,      -- the data or the error; json, not jsonb, because a repetition gets the same bytes
     merged_from   integer,                   -- null: nothing had to be merged
+    version       integer,                   -- the ETag of the answer; null where the family has none
     request_id    text        NOT NULL,      -- this and the next as in the first answer's meta
     answered_at   text        NOT NULL,
     created_at    timestamptz NOT NULL DEFAULT now(),

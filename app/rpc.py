@@ -420,7 +420,9 @@ async def _once(
             result = await _in_transaction(op, ctx, req, keep)
         outcome = _outcome(result)
         if not outcome.wrote:
-            kept = await idempotency.store(ctx.db, whose(ctx.actor), keep, ctx.request_id, outcome.result)
+            kept = await idempotency.store(
+                ctx.db, whose(ctx.actor), keep, ctx.request_id, outcome.result, version=outcome.version
+            )
         if outcome.wrote or kept is not None:
             return replace(outcome, first=First(ctx.request_id, keep.answered_at, replayed=False))
     except (Repeated, Duplicate) as e:
@@ -444,7 +446,13 @@ async def _in_transaction(op: Operation, ctx: Context, req: Any, keep: Keep) -> 
             result = await op.handler(msgspec.structs.replace(ctx, db=tx), req)
             outcome = _outcome(result)
             await idempotency.store(
-                tx, whose(ctx.actor), keep, ctx.request_id, outcome.result, merged_from=outcome.merged_from
+                tx,
+                whose(ctx.actor),
+                keep,
+                ctx.request_id,
+                outcome.result,
+                merged_from=outcome.merged_from,
+                version=outcome.version,
             )
             return replace(outcome, wrote=True)
     raise Repeated
@@ -465,7 +473,7 @@ async def _replay(op: Operation, ctx: Context, keep: Keep) -> Result:
     if error := idempotency.error_of(row, op.errors):
         error.first = first
         raise error
-    return Outcome(row.answer, merged_from=row.merged_from, first=first)
+    return Outcome(row.answer, merged_from=row.merged_from, first=first, version=row.version)
 
 
 def whose(actor: Actor) -> Identity:
