@@ -411,13 +411,13 @@ async def claim_next_task(ctx: Context, req: ClaimNextTask) -> Outcome[list[Clai
     }
     if (channel := given(req.channel_id)) is not None and uuid_or_none(channel) is None:
         return Outcome(NOTHING, wrote=False)
-    deadline = time.monotonic() + (given(req.wait_seconds) or 0)
+    bell, deadline = bell_of(ctx.db), time.monotonic() + (given(req.wait_seconds) or 0)
     for attempt in count(1):
         if (claims := await _claim_next(ctx, item)) is not None:
             return claims
-        seconds_left = deadline - time.monotonic()
+        seconds_left = 0 if bell.closed else deadline - time.monotonic()
         if seconds_left > 0:
-            await bell_of(ctx.db).wait(ctx.db, seconds_left)
+            await bell.wait(ctx.db, seconds_left)
         elif attempt >= ATTEMPTS_MAX or not await anything_ready(ctx, item):
             return Outcome(NOTHING, wrote=False)
         else:  # there is something, but another call had it locked: it may let go of it
