@@ -251,7 +251,8 @@ SELECT workspace_id, tasks.id, 'claim', 'running', tasks.id, p.id, 'agent', p.id
        300, now() + interval '1 day', now() + interval '1 day', CASE WHEN NOT p.live THEN now() END,
        CASE WHEN NOT p.live THEN 'completed' END
   FROM tasks CROSS JOIN LATERAL (VALUES (
-       CASE number %% 100 WHEN 0 THEN %(caller)s::uuid ELSE created_by_id END, number %% 20 = 1 OR number %% 1000 = 0)) AS p (id, live);
+       CASE number %% 100 WHEN 0 THEN %(caller)s::uuid ELSE created_by_id END,
+       number %% 20 = 1 OR number %% 1000 = 0)) AS p (id, live);
 """
 MAKE_ID = """
 CREATE FUNCTION make_id(n integer) RETURNS uuid IMMUTABLE LANGUAGE sql
