@@ -290,7 +290,6 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     scope: Scope | None
     read_only: bool
     carries_key: bool
-    claims_by_key: bool
     errors: tuple[type[ApiError], ...]
     request: type[msgspec.Struct]
     result: Any  # the documented type of `data`; Any because list[Task] is not a class
@@ -325,7 +324,6 @@ def operation(
     path: str | None = None,
     method: str | None = None,
     status: int = 200,
-    claims_by_key: bool = False,
     patience_seconds: float = 0,
     core: Step | None = None,
     destructive: bool = False,
@@ -338,9 +336,8 @@ def operation(
     It answers under the prefix of its family, at its own name unless `path` says otherwise.
 
     `carries_key` says that its one writing statement stores the idempotency key: see app/idempotency.py. Any other
-    operation that writes is run in a transaction when it is called with a key, but for one that `claims_by_key`: what it
-    got under the key is still there to be asked for. One that waits on purpose has `patience_seconds` more than others
-    before it is given up.
+    operation that writes is run in a transaction when it is called with a key. One that waits on purpose has
+    `patience_seconds` more than others before it is given up.
 
     For agents: `core` puts it into the daily loop; `destructive` says that it overwrites or closes what is there,
     `idempotent` that doing it twice does no more than once. One that answers to GET and yet `uses_up` what it is given
@@ -365,7 +362,6 @@ def operation(
             scope=scope,
             read_only=read_only,
             carries_key=carries_key,
-            claims_by_key=claims_by_key,
             errors=errors,
             request=request,
             result=list[result] if origin is Page else result,
@@ -400,8 +396,8 @@ async def execute(
     if op.read_only:
         return await op.handler(ctx, req)
     key = idempotency.key_of(ctx.idempotency_key, getattr(req, "idempotency_key", UNSET))
-    if key is None or op.claims_by_key:
-        return await op.handler(msgspec.structs.replace(ctx, idempotency_key=key), req)
+    if key is None:
+        return await op.handler(ctx, req)
     keep = idempotency.keep(key, op.name, op.scope, body or b"", placed or {})
     for pause_seconds in RESEND_SECONDS:
         try:
@@ -428,7 +424,9 @@ async def _once(
             result = await _in_transaction(op, ctx, req, keep)
         outcome = _outcome(result)
         if not outcome.wrote:
-            kept = await idempotency.store(ctx.db, whose(ctx.actor), keep, ctx.request_id, outcome.result)
+            kept = await idempotency.store(
+                ctx.db, whose(ctx.actor), keep, ctx.request_id, outcome.result, version=outcome.version
+            )
         if outcome.wrote or kept is not None:
             return replace(outcome, first=First(ctx.request_id, keep.answered_at, replayed=False))
     except (Repeated, Duplicate) as e:
@@ -452,7 +450,13 @@ async def _in_transaction(op: Operation, ctx: Context, req: Any, keep: Keep) -> 
             result = await op.handler(msgspec.structs.replace(ctx, db=tx), req)
             outcome = _outcome(result)
             await idempotency.store(
-                tx, whose(ctx.actor), keep, ctx.request_id, outcome.result, merged_from=outcome.merged_from
+                tx,
+                whose(ctx.actor),
+                keep,
+                ctx.request_id,
+                outcome.result,
+                merged_from=outcome.merged_from,
+                version=outcome.version,
             )
             return replace(outcome, wrote=True)
     raise Repeated
@@ -473,7 +477,7 @@ async def _replay(op: Operation, ctx: Context, keep: Keep) -> Result:
     if error := idempotency.error_of(row, op.errors):
         error.first = first
         raise error
-    return Outcome(row.answer, merged_from=row.merged_from, first=first)
+    return Outcome(row.answer, merged_from=row.merged_from, first=first, version=row.version)
 
 
 def whose(actor: Actor) -> Identity:

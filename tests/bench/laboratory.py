@@ -22,7 +22,19 @@ from tests.bench import load, pgbench, processes
 from tests.bench.figures import Measurement
 from tests.bench.load import Failed, Kind
 from tests.bench.servers import INSTALLED, UPDATE_TASK, Server, Stack
-from tests.bench.world import LISTED, NEWCOMER, ONCE, RACED, READERS, UPDATED, WARM, WORKERS, Pool, World
+from tests.bench.world import (
+    HELD,
+    LISTED,
+    NEWCOMER,
+    ONCE,
+    RACED,
+    READERS,
+    UPDATED,
+    WARM,
+    WORKERS,
+    Pool,
+    World,
+)
 
 PATHS: Final[dict[Kind, str]] = {
     "update": UPDATE_TASK,
@@ -34,6 +46,8 @@ PATHS: Final[dict[Kind, str]] = {
     "visible": "/v1/agent/list-tasks",
     "search": "/v1/agent/list-tasks",
     "race": UPDATE_TASK,
+    "claim": "/v1/agent/claim-next-task",
+    "heartbeat": "/v1/agent/heartbeat-run",
 }
 POOLS: Final[dict[Kind, Pool]] = {
     "update": UPDATED,
@@ -45,9 +59,11 @@ POOLS: Final[dict[Kind, Pool]] = {
     "visible": LISTED,
     "search": LISTED,
     "race": RACED,
+    "claim": ONCE,
+    "heartbeat": HELD,
 }
 CALLERS: Final[dict[Kind, Pool]] = {"list": READERS, "visible": NEWCOMER}
-WRITES: Final[frozenset[Kind]] = frozenset({"update", "complete", "block", "comment", "race"})
+WRITES: Final[frozenset[Kind]] = frozenset({"update", "complete", "block", "comment", "race", "claim"})
 WARM_UP_SECONDS: Final = 1
 TASK_KEYS: Final = 24
 
@@ -185,6 +201,7 @@ class Laboratory:
         written = world.written()
         witnesses = {
             "comment": [written.comments],
+            "claim": [written.claims],
             "block": [written.changes, written.events, written.comments],
         }
         for count in witnesses.get(kind, [written.changes, written.events]):

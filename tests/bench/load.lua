@@ -7,7 +7,8 @@
 -- `race` is the exception: every connection changes one and the same task, under the newest version any of them
 -- has seen, and the answers are counted.
 
-local TASK, NAMES = "00000000-0000-7000-8000-%012d", { "low", "medium", "high", "urgent" }
+local TASK, RUN = "00000000-0000-7000-8000-%012d", "00000000-0000-7000-b000-%012d"
+local NAMES = { "low", "medium", "high", "urgent" }
 local REASON = "Waiting for the review of the parser change; without it the numbers in the report would be wrong."
 
 local kind, first, count, base, callers_first, callers
@@ -45,6 +46,8 @@ local bodies = {
    get = function() return '{"taskId":"' .. task(first + number % count) .. '"}' end,
    list = function() return "{}" end,
    visible = function() return "{}" end,
+   claim = function() return "{}" end,
+   heartbeat = function() return '{"runId":"' .. string.format(RUN, first + number % count) .. '"}' end,
    search = function() return '{"query":"w' .. number % 20011 .. ' "}' end,
    race = function()
       return string.format('{"taskId":"%s","version":%d,"status":"%s","priority":"%s"}', task(first), newest,

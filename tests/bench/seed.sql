@@ -47,13 +47,21 @@ SELECT pg_temp.workspace(CASE WHEN k < 100000 OR k % 2 = 0 THEN 0 ELSE 1 + k / 2
        'w' || k * 31 % 20011 || ' ' || CASE WHEN k < 100000
            THEN repeat(md5(k::text) || (ARRAY[' when', ' because', ' after', ' unless'])[1 + k % 4] || ' ', 15)
            ELSE 'seen by ' || md5(k::text) || ' last week' END,
-       CASE WHEN k < 100000 THEN 'todo' ELSE (ARRAY['todo', 'in_progress', 'done', 'done'])[1 + k / 2 % 4] END,
+       CASE WHEN k BETWEEN 10400 AND 11999 THEN 'in_progress' WHEN k < 100000 THEN 'todo' ELSE (ARRAY['todo', 'in_progress', 'done', 'done'])[1 + k / 2 % 4] END,
        CASE WHEN k < 100000 THEN 0 ELSE k / 2 % 5 END,
        pg_temp.agent(CASE WHEN k BETWEEN 8192 AND 10239 THEN 32 + k % 32 ELSE k % 32 END), 'agent',
        pg_temp.agent(k % 32), 'agent',
        CASE WHEN k >= 100000 AND k % 8 = 0 THEN pg_temp.workspace(0) END,
        now() - make_interval(secs => k % 1000000), now() - make_interval(secs => k % 1000000)
   FROM generate_series(0, current_setting('bench.rows')::bigint - 1) k;
+
+INSERT INTO runs (workspace_id, id, kind, status, work_item_id, author_id, author_kind, started_at, holder_id, holder_kind,
+                  attempt, lease_seconds, lease_expires_at, lease_check_at)
+SELECT workspace_id, ('00000000-0000-7000-b000-' || right(id::text, 12))::uuid, 'claim', 'running', id, assignee_id, 'agent', now(),
+       assignee_id, 'agent', 1, 86400, now() + interval '1 day', now() + interval '1 day'
+  FROM tasks WHERE id BETWEEN pg_temp.task(10400) AND pg_temp.task(11999);
+UPDATE tasks SET run_id = ('00000000-0000-7000-b000-' || right(id::text, 12))::uuid
+ WHERE id BETWEEN pg_temp.task(10400) AND pg_temp.task(11999);
 
 INSERT INTO task_participants (workspace_id, identity_id, task_id)
 SELECT workspace_id, created_by_id, id FROM tasks

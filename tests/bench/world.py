@@ -33,6 +33,7 @@ UPDATED: Final = Pool(
 WARM: Final = Pool(4096, 4096)  # the same, for warming up
 LISTED: Final = Pool(8192, 2048)  # 64 of each reader; only read
 RACED: Final = Pool(10_240, 64)  # a race takes the next one; every worker takes part in them
+HELD: Final = Pool(10_400, 1600)  # each held by its worker, through a run of the same number
 ONCE: Final = Pool(12_000, 88_000)  # completed or blocked once per measurement
 
 WORKERS: Final = Pool(0, 32)  # who has the tasks, by the numbers of their keys
@@ -40,6 +41,11 @@ READERS: Final = Pool(32, 32)
 NEWCOMER: Final = Pool(64, 1)
 
 RESET: Final[tuple[LiteralString, ...]] = (
+    """UPDATE tasks t SET version = 1, status = 'todo', started_at = NULL, run_id = NULL
+         FROM runs r
+        WHERE r.id > '00000000-0000-7000-bfff-ffffffffffff' AND t.workspace_id = r.workspace_id AND t.id = r.work_item_id""",
+    "DELETE FROM task_events WHERE kind = 'claimed'",
+    "DELETE FROM runs WHERE id > '00000000-0000-7000-bfff-ffffffffffff'",
     """UPDATE tasks SET version = 1, status = 'todo', priority = 0, started_at = NULL, completed_at = NULL
         WHERE workspace_id = '00000000-0000-7000-9000-000000000000' AND id <= '00000000-0000-7000-8000-000000099999'
           AND version > 1""",
@@ -49,6 +55,7 @@ RESET: Final[tuple[LiteralString, ...]] = (
     "TRUNCATE task_comments",
     "VACUUM tasks",
     "VACUUM task_events",
+    "VACUUM runs",
 )
 
 # Changes to the seeded tasks that a measurement left, by three witnesses that must agree with the calls answered.
@@ -60,6 +67,7 @@ EVENTS: Final = """
      WHERE workspace_id = '00000000-0000-7000-9000-000000000000' AND task_id <= '00000000-0000-7000-8000-000000099999'
        AND version > 1 AND subject_id = '00000000-0000-0000-0000-000000000000'"""
 COMMENTS: Final = "SELECT count(*) FROM task_comments"
+CLAIMS: Final = "SELECT count(*) FROM runs WHERE id > '00000000-0000-7000-bfff-ffffffffffff'"
 
 BUSY: Final = """
     SELECT count(*) FROM pg_stat_activity
@@ -72,6 +80,7 @@ class Written(NamedTuple):
     changes: int
     events: int
     comments: int
+    claims: int
 
 
 class World:
@@ -110,7 +119,7 @@ class World:
     def written(self) -> Written:
         """What was written since the last reset."""
         self._come_to_rest()
-        return Written(self._count(VERSIONS), self._count(EVENTS), self._count(COMMENTS))
+        return Written(self._count(VERSIONS), self._count(EVENTS), self._count(COMMENTS), self._count(CLAIMS))
 
     def _come_to_rest(self) -> None:
         """Wait until calls that the load cut off at its end are through."""
