@@ -202,6 +202,7 @@ async def store(
     request_id: str,
     answer: object,
     *,
+    status: int,
     error: ApiError | None = None,
     merged_from: int | None = None,
 ) -> KeptRow | None:
@@ -213,7 +214,7 @@ async def store(
         operation=kept.operation,
         scope=kept.scope,
         fingerprint=kept.fingerprint,
-        status=200 if error is None else error.status,
+        status=status,
         error=None if error is None else type(error).__name__,
         answer=_encode(answer).decode(),
         merged_from=merged_from,

@@ -424,7 +424,9 @@ async def _once(
             result = await _in_transaction(op, ctx, req, keep)
         outcome = _outcome(result)
         if not outcome.wrote:
-            kept = await idempotency.store(ctx.db, whose(ctx.actor), keep, ctx.request_id, outcome.result)
+            kept = await idempotency.store(
+                ctx.db, whose(ctx.actor), keep, ctx.request_id, outcome.result, status=op.status
+            )
         if outcome.wrote or kept is not None:
             return replace(outcome, first=First(ctx.request_id, keep.answered_at, replayed=False))
     except (Repeated, Duplicate) as e:
@@ -433,7 +435,9 @@ async def _once(
     except ApiError as e:
         if not idempotency.is_final(e):
             raise
-        if await idempotency.store(ctx.db, whose(ctx.actor), keep, ctx.request_id, e.body(), error=e):
+        if await idempotency.store(
+            ctx.db, whose(ctx.actor), keep, ctx.request_id, e.body(), status=e.status, error=e
+        ):
             e.first = First(ctx.request_id, keep.answered_at, replayed=False)
             raise
     return await _replay(op, ctx, keep)
@@ -448,7 +452,13 @@ async def _in_transaction(op: Operation, ctx: Context, req: Any, keep: Keep) -> 
             result = await op.handler(msgspec.structs.replace(ctx, db=tx), req)
             outcome = _outcome(result)
             await idempotency.store(
-                tx, whose(ctx.actor), keep, ctx.request_id, outcome.result, merged_from=outcome.merged_from
+                tx,
+                whose(ctx.actor),
+                keep,
+                ctx.request_id,
+                outcome.result,
+                status=op.status,
+                merged_from=outcome.merged_from,
             )
             return replace(outcome, wrote=True)
     raise Repeated

@@ -20,7 +20,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import BatchQuery, Encoded
-from app.errors import Contended, NotClaimable, TaskNotFound, TaskReadOnly
+from app.errors import Contended, NotClaimable, TaskNotFound, TaskReadOnly, VersionConflict
 from app.ids import new_id
 from app.operations.messages.message import POSTED
 from app.operations.runs.bell import bell_of
@@ -35,7 +35,8 @@ from app.operations.runs.run import (
     LeaseSeconds,
 )
 from app.operations.tasks.card import CHANGE_CARDS
-from app.operations.tasks.change import ATTEMPTS_MAX
+from app.operations.tasks.change import ATTEMPTS_MAX, version_conflict
+from app.operations.tasks.conflict import AsRead
 from app.operations.tasks.task import TASK_JSON, WRITABLE, task_id, uuid_or_none
 from app.rpc import AgentWrite, Context, IdempotencyKey, given, operation
 from app.types import NO_NUL, Id
@@ -225,6 +226,7 @@ CLAIM_TASK = BatchQuery(
                e->>'actorKind'           AS actor_kind,
                e->>'requestId'           AS request_id,
                (e->>'taskId')::uuid      AS task_id,
+               (e->>'version')::int      AS version,
                (e->>'runId')::uuid       AS run_id,
                (e->>'messageId')::uuid   AS message_id,
                (e->>'leaseSeconds')::int AS lease_seconds
@@ -237,6 +239,7 @@ CLAIM_TASK = BatchQuery(
           JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
          WHERE t.workspace_id = i.workspace_id AND t.id = i.task_id
            AND t.version = o.version                      -- nobody came in between
+           AND (i.version IS NULL OR i.version = o.version)
            AND o.run_id IS NULL
            AND o.status IN ('todo', 'backlog', 'in_progress')
            AND (o.assignee_id IS NULL OR o.assignee_id = i.actor_id)
@@ -307,6 +310,7 @@ class ClaimTask(AgentWrite):
     """The task to claim, and for how long at a time."""
 
     task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
+    version: AsRead = UNSET
     lease_seconds: Annotated[
         LeaseSeconds | None | UnsetType,
         Meta(description="How long a sign of life keeps the claim: 300 seconds unless told, 1 to 86,400."),
@@ -342,16 +346,23 @@ class ClaimNextTask(ReadyFilter):
     idempotency_key: IdempotencyKey = UNSET
 
 
-@operation(scope="task-write", errors=(TaskNotFound, TaskReadOnly, NotClaimable, Contended))
+@operation(scope="task-write", errors=(TaskNotFound, TaskReadOnly, NotClaimable, VersionConflict, Contended))
 async def claim_task(ctx: Context, req: ClaimTask) -> Encoded[Claim]:
     """Claim a task: become its assignee, set it in progress, and open a run that only you can write under.
 
     Show a sign of life before the lease ends: heartbeat-run, or any write that says `runId`. When you are done, end
-    the claim with complete-run, fail-run or release-run. Claiming what you hold already answers with the same run. If
-    it cannot be claimed you get a 409 that says why; explain-task says so at any time.
+    the claim with complete-run, fail-run or release-run. Claiming what you hold already answers with the same run,
+    whatever its version. If it cannot be claimed you get a 409 that says why; explain-task says so at any time.
     """
     id = await task_id(ctx, req.task_id)
-    item = {**ctx.who, "taskId": id, "leaseSeconds": given(req.lease_seconds) or LEASE_SECONDS_DEFAULT}
+    version = given(req.version)
+    item = {
+        **ctx.who,
+        "taskId": id,
+        "version": version,
+        "leaseSeconds": given(req.lease_seconds) or LEASE_SECONDS_DEFAULT,
+    }
+    changes = {"status": "in_progress", "assigneeId": ctx.actor.id, "assigneeKind": ctx.actor.kind}
     for _ in range(ATTEMPTS_MAX):
         if (
             row := await ctx.db.write(CLAIM_TASK, {**item, "runId": new_id(), "messageId": new_id()})
@@ -365,6 +376,8 @@ async def claim_task(ctx: Context, req: ClaimTask) -> Encoded[Claim]:
                 return Encoded(again.claims.raw[1:-1])  # of the array its only element
         elif (refused := refusal(facts)) is not None:
             raise refused
+        elif conflict := await version_conflict(ctx, task_id=id, version=version, changes=changes):
+            raise conflict
         # Nothing is in the way any more: it was changed between the two statements.
     raise Contended
 
