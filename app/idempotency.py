@@ -62,6 +62,7 @@ class KeptRow(msgspec.Struct):
     error: str | None
     answer: Encoded[Any]  # Any: whatever the operation answered with
     merged_from: int | None
+    version: int | None
     request_id: str
     answered_at: str
 
@@ -101,7 +102,7 @@ KEPT: Final = """
     )"""
 
 _COLUMNS: Final = """
-    operation, scope, encode(fingerprint, 'hex'), status, error, answer, merged_from, request_id, answered_at"""
+    operation, scope, encode(fingerprint, 'hex'), status, error, answer, merged_from, version, request_id, answered_at"""
 
 FIND = Query(
     KeptRow,
@@ -117,10 +118,10 @@ KEEP = Query(
     KeptRow,
     f"""
     INSERT INTO idempotency_keys (workspace_id, identity_id, key, operation, scope, fingerprint, status, error, answer,
-                                  merged_from, request_id, answered_at)
+                                  merged_from, version, request_id, answered_at)
     VALUES (%(workspace_id)s::uuid, %(identity_id)s::uuid, %(key)s::text, %(operation)s::text, %(scope)s::text,
             decode(%(fingerprint)s::text, 'hex'), %(status)s::int, %(error)s::text, %(answer)s::text::json,
-            %(merged_from)s::int, %(request_id)s::text, %(answered_at)s::text)
+            %(merged_from)s::int, %(version)s::int, %(request_id)s::text, %(answered_at)s::text)
     ON CONFLICT DO NOTHING
     RETURNING {_COLUMNS}
     """,
@@ -205,6 +206,7 @@ async def store(
     status: int,
     error: ApiError | None = None,
     merged_from: int | None = None,
+    version: int | None = None,
 ) -> KeptRow | None:
     """Store an answer under its key, unless there is one already: then None."""
     return await db.one(
@@ -218,6 +220,7 @@ async def store(
         error=None if error is None else type(error).__name__,
         answer=_encode(answer).decode(),
         merged_from=merged_from,
+        version=version,
         request_id=request_id,
         answered_at=kept.answered_at,
     )

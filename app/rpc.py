@@ -290,7 +290,6 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     scope: Scope | None
     read_only: bool
     carries_key: bool
-    claims_by_key: bool
     errors: tuple[type[ApiError], ...]
     request: type[msgspec.Struct]
     result: Any  # the documented type of `data`; Any because list[Task] is not a class
@@ -324,7 +323,6 @@ def operation(
     path: str | None = None,
     method: str | None = None,
     status: int = 200,
-    claims_by_key: bool = False,
     patience_seconds: float = 0,
     core: Step | None = None,
     destructive: bool = False,
@@ -336,9 +334,8 @@ def operation(
     It answers under the prefix of its family, at its own name unless `path` says otherwise.
 
     `carries_key` says that its one writing statement stores the idempotency key: see app/idempotency.py. Any other
-    operation that writes is run in a transaction when it is called with a key, but for one that `claims_by_key`: what it
-    got under the key is still there to be asked for. One that waits on purpose has `patience_seconds` more than others
-    before it is given up.
+    operation that writes is run in a transaction when it is called with a key. One that waits on purpose has
+    `patience_seconds` more than others before it is given up.
 
     For agents: `core` puts it into the daily loop; `destructive` says that it overwrites or closes what is there,
     `idempotent` that doing it twice does no more than once. `resource` is the URI under which a read can be had as
@@ -362,7 +359,6 @@ def operation(
             scope=scope,
             read_only=read_only,
             carries_key=carries_key,
-            claims_by_key=claims_by_key,
             errors=errors,
             request=request,
             result=list[result] if origin is Page else result,
@@ -396,8 +392,8 @@ async def execute(
     if op.read_only:
         return await op.handler(ctx, req)
     key = idempotency.key_of(ctx.idempotency_key, getattr(req, "idempotency_key", UNSET))
-    if key is None or op.claims_by_key:
-        return await op.handler(msgspec.structs.replace(ctx, idempotency_key=key), req)
+    if key is None:
+        return await op.handler(ctx, req)
     keep = idempotency.keep(key, op.name, op.scope, body or b"", placed or {})
     for pause_seconds in RESEND_SECONDS:
         try:
@@ -425,7 +421,13 @@ async def _once(
         outcome = _outcome(result)
         if not outcome.wrote:
             kept = await idempotency.store(
-                ctx.db, whose(ctx.actor), keep, ctx.request_id, outcome.result, status=op.status
+                ctx.db,
+                whose(ctx.actor),
+                keep,
+                ctx.request_id,
+                outcome.result,
+                status=op.status,
+                version=outcome.version,
             )
         if outcome.wrote or kept is not None:
             return replace(outcome, first=First(ctx.request_id, keep.answered_at, replayed=False))
@@ -459,6 +461,7 @@ async def _in_transaction(op: Operation, ctx: Context, req: Any, keep: Keep) -> 
                 outcome.result,
                 status=op.status,
                 merged_from=outcome.merged_from,
+                version=outcome.version,
             )
             return replace(outcome, wrote=True)
     raise Repeated
@@ -479,7 +482,7 @@ async def _replay(op: Operation, ctx: Context, keep: Keep) -> Result:
     if error := idempotency.error_of(row, op.errors):
         error.first = first
         raise error
-    return Outcome(row.answer, merged_from=row.merged_from, first=first)
+    return Outcome(row.answer, merged_from=row.merged_from, first=first, version=row.version)
 
 
 def whose(actor: Actor) -> Identity:

@@ -369,7 +369,7 @@ LISTINGS: Final = [
     Listing("of comments", list_comments, {"taskId": "T-100"}, {"task_comments_pkey", "tasks_pkey"}, PAGE),
     Listing("of what happened", list_task_history, {"taskId": "T-100"}, {"task_events_pkey"}, PAGE),
     Listing("of what I did", list_my_activity, {}, {"task_events_actor"}),
-    Listing("of what waits for me", get_inbox, {}, {"tasks_assignee", "tasks_creator"}),
+    Listing("of what waits for me", get_inbox, {}, {"tasks_assignee", "tasks_creator", "runs_live"}),
     Listing("of the best fits", search_tasks, {"query": "1234 or 4321"}, {"task_search_terms"}),
     Listing("of one", get_task, {"taskId": "T-100"}, {"tasks_pkey", "tasks_number_key"}, 10),
     Listing("of one as it was", get_task, {"taskId": "T-100", "atVersion": 1}, {"tasks_pkey"}, 10),

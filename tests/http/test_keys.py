@@ -10,7 +10,7 @@ from app.operations import OPERATIONS, get_request_outcome, get_task
 from app.rpc import BARE, Operation
 from tests.http.conftest import Home
 
-KEYED = [op for op in OPERATIONS if not op.read_only and not op.claims_by_key]
+KEYED = [op for op in OPERATIONS if not op.read_only]
 every_keyed_operation = pytest.mark.parametrize(
     "op", [op for op in KEYED if op.family is not BARE], ids=lambda op: op.name
 )
@@ -67,6 +67,8 @@ async def test_the_second_contract_takes_keys_too(http: httpx.AsyncClient, home:
     ]
     assert [(put.status_code, put.json()["status"]) for put in puts] == [(200, "running")] * 2
     assert puts[1].headers["idempotency-replayed"] == "true"
+    assert [put.headers["etag"] for put in puts] == ['"2"', '"2"']
+    assert [answer.headers["etag"] for answer in answers] == ['"1"', '"1"']
     other = (await http.post("/v1/tasks", json={"kind": "default"}, headers=home.scout.headers)).json()["id"]
     elsewhere = await http.put(f"/v1/tasks/{other}", json={"status": "running"}, headers=headers)
     assert elsewhere.status_code == 409, "another path is another request"

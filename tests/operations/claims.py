@@ -3,8 +3,11 @@
 import asyncio
 from typing import Any
 
-from app.operations import claim_task, create_task, list_task_relations
+import msgspec
+
+from app.operations import claim_task, create_task, get_channels, list_task_relations, send_message
 from app.operations.runs.bell import bell_of
+from app.rpc import Operation
 from tests.conftest import Caller, World
 
 
@@ -31,6 +34,17 @@ async def superseded(workspace: World) -> tuple[Caller, Caller, Any, Any]:
     claim = await late(claim_task, task_id=task.id)
     await expire(workspace, claim.run.id)
     return late, now, task, claim
+
+
+async def placed(caller: Caller, op: Operation, fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a call, and the channel and the message that it needs besides."""
+    needs = {field.name for field in msgspec.structs.fields(op.request) if field.required}
+    if not needs & {"channel_id", "message_id"}:
+        return fields
+    channel = (await caller(get_channels))[0].id
+    message = await caller(send_message, channel_id=channel, content="x")
+    found = {"channel_id": channel, "message_id": message.id}
+    return {**fields, **{name: found[name] for name in needs & found.keys()}}
 
 
 async def kinds(caller: Caller, task: Any) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ from app.operations import (
     OPERATIONS,
     block_task,
     cancel_task,
+    claim_next_task,
     comment_on_task,
     complete_task,
     create_task,
@@ -38,14 +39,17 @@ KEYED: dict[Operation, dict[str, object]] = {
     block_task: {"reason": "Waiting."},
     release_task: {},
     comment_on_task: {"body": "Look."},
+    claim_next_task: {},
 }
-ON_TASK = [op for op in KEYED if op not in (create_task, create_tasks_bulk)]
+ON_TASK = [op for op in KEYED if op not in (create_task, create_tasks_bulk, claim_next_task)]
 
 
 async def fields_for(op: Operation, bot: Caller, **fields: object) -> dict[str, object]:
     """A request that the operation accepts, on a fresh task if it needs one."""
-    if op in ON_TASK:
-        fields["task_id"] = (await bot(create_task, title="A", assignee_agent_id=bot.id)).id
+    if op in ON_TASK or op is claim_next_task:
+        task = await bot(create_task, title="A", assignee_agent_id=bot.id)
+        if op in ON_TASK:
+            fields["task_id"] = task.id
     return {**KEYED[op], **fields}
 
 
@@ -377,7 +381,11 @@ async def test_an_answer_is_shown_only_to_a_key_with_the_scope_it_needed(workspa
     assert (outcome.state, outcome.status, outcome.data) == ("done", 200, None)
 
 
-@pytest.mark.parametrize("op", [op for op in KEYED if op is not comment_on_task], ids=lambda op: op.name)
+# A comment waits for no lock, and a claim passes over what is locked.
+WAITING = [op for op in KEYED if op not in (comment_on_task, claim_next_task)]
+
+
+@pytest.mark.parametrize("op", WAITING, ids=lambda op: op.name)
 async def test_a_call_under_way_is_in_progress_until_it_is_done(
     workspace: World, db: Database, op: Operation
 ) -> None:

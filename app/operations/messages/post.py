@@ -17,6 +17,7 @@ from app.errors import (
 from app.operations.mentions import GivenMention, addressed
 from app.operations.messages.message import IN_WINDOW, MessageOutput
 from app.operations.messages.say import POST, say
+from app.operations.tasks.fence import FENCE_ERRORS, UnderRun
 from app.operations.tasks.task import uuid_or_none
 from app.rpc import Context, SdkRequest, given, operation
 from app.types import MENTIONS_MAX, NO_NUL, Id, Markdown
@@ -73,6 +74,7 @@ class PostMessage(SdkRequest):
         dict[str, Any] | None | UnsetType,  # Any: what machines put there is theirs
         Meta(description="What machines are to know of it: an object of at most 4,096 bytes as JSON."),
     ] = UNSET
+    run_id: UnderRun = UNSET
 
 
 @operation(
@@ -84,6 +86,7 @@ class PostMessage(SdkRequest):
         ChannelArchived,
         MessageNotFound,
         IdentityNotFound,
+        *FENCE_ERRORS,
     ),
     path="post",
     status=201,
@@ -109,7 +112,8 @@ async def post_message(ctx: Context, req: PostMessage) -> Encoded[MessageOutput]
         kind=req.kind,
         metadata=metadata,
         mentions=await addressed(ctx, req.content, mentions, field="mention_identity_ids"),
-        fields=("channel_id", "parent_message_id"),
+        under_run=req.run_id,
+        fields=("channel_id", "parent_message_id", "run_id"),
     )
     return row.message
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
+from msgspec import UnsetType
 
 from app.db import BatchQuery, Encoded
 from app.errors import ChannelNotFound, MessageNotFound
@@ -19,6 +20,7 @@ from app.operations.messages.message import (
     Message,
     MessageOutput,
 )
+from app.operations.tasks.fence import ALIVE, FENCED, HELD, under, why_not_live
 from app.operations.tasks.task import uuid_or_none
 from app.rpc import Context
 
@@ -48,12 +50,13 @@ SAID: Final = f"""
                (e->>'channelId')::uuid   AS channel_id,
                (e->>'threadId')::uuid    AS thread_id,
                (e->>'id')::uuid          AS id,
+               (e->>'runId')::uuid       AS run_id,
                e->>'kind'                AS kind,
                e->>'content'             AS content,
                e->'metadata'             AS metadata,
                e->'mentions'             AS mentions
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
-    ), said AS (
+    ), {HELD}, said AS (
         SELECT i.ord, i.workspace_id, i.channel_id, i.id,
                coalesce(m.parent_id, m.id) AS parent_id,  -- a reply to a reply belongs to the same thread
                i.actor_id AS sender_id, CASE i.actor_kind WHEN 'user' THEN 'human' ELSE 'agent' END AS sender_type,
@@ -61,8 +64,8 @@ SAID: Final = f"""
           FROM i
           LEFT JOIN messages m
             ON m.workspace_id = i.workspace_id AND m.id = i.thread_id AND m.channel_id = i.channel_id AND {IN_WINDOW}
-         WHERE {CHANNEL_OPEN} AND (i.thread_id IS NULL OR m.id IS NOT NULL)
-    ), {POSTED}, {SPOKEN}"""
+         WHERE {CHANNEL_OPEN} AND (i.thread_id IS NULL OR m.id IS NOT NULL) AND {FENCED}
+    ), {ALIVE}, {POSTED}, {SPOKEN}"""
 
 SEND = BatchQuery(
     MessageRow,
@@ -91,13 +94,15 @@ async def say(
     kind: str = "text",
     metadata: Mapping[str, Any] | None = None,  # Any: what machines put there is theirs
     mentions: Sequence[Addressed] = (),
-    fields: tuple[str, str] = ("channelId", "threadId"),
+    under_run: str | UnsetType | None = None,
+    fields: tuple[str, str, str] = ("channelId", "threadId", "runId"),
 ) -> R:
     """Say something as the caller, and answer with the statement's row; or raise what stands in the way.
 
-    `fields` is what the request calls the channel and the thread, for errors.
+    `fields` is what the request calls the channel, the thread and the claim, for errors.
     """
-    channel_field, thread_field = fields
+    channel_field, thread_field, run_field = fields
+    run_id = under(under_run, field=run_field)
     if (channel := uuid_or_none(channel_id)) is None:
         raise ChannelNotFound(channel_id, field=channel_field)
     if (thread := uuid_or_none(thread_id) if thread_id else None) is None and thread_id:
@@ -107,6 +112,7 @@ async def say(
         "channelId": channel,
         "threadId": thread,
         "id": new_id(),
+        "runId": run_id,
         "kind": kind,
         "content": content,
         "metadata": metadata or {},
@@ -114,9 +120,10 @@ async def say(
     }
     if (row := await ctx.db.write(statement, item)) is not None:
         return row
+    if run_id is not None and (lost := await why_not_live(ctx, run_id, field=run_field)):
+        raise lost
     await refuse_posting(ctx, channel_id, field=channel_field)
     if thread_id:
         raise MessageNotFound(thread_id, field=thread_field)
-    raise ChannelNotFound(
-        channel_id, field=channel_field
-    )  # it was closed and opened again between the statements
+    # It was closed and opened again between the statements.
+    raise ChannelNotFound(channel_id, field=channel_field)

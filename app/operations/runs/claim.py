@@ -21,6 +21,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import BatchQuery, Encoded
 from app.errors import Contended, NotClaimable, TaskNotFound, TaskReadOnly, VersionConflict
+from app.idempotency import KEPT, NOT_KEPT
 from app.ids import new_id
 from app.operations.messages.message import POSTED
 from app.operations.runs.bell import bell_of
@@ -38,7 +39,7 @@ from app.operations.tasks.card import CHANGE_CARDS
 from app.operations.tasks.change import ATTEMPTS_MAX, version_conflict
 from app.operations.tasks.conflict import AsRead
 from app.operations.tasks.task import TASK_JSON, WRITABLE, task_id, uuid_or_none
-from app.rpc import AgentWrite, Context, IdempotencyKey, given, operation
+from app.rpc import AgentWrite, Context, IdempotencyKey, Outcome, given, operation
 from app.types import NO_NUL, Id
 
 CLAIMS_MAX: Final = 10  # per call: as many as an agent can keep alive
@@ -116,9 +117,7 @@ _RUN_VALUES: Final = """
 # The first run of an item is inserted only if its key was not used before: two calls with one key cannot both
 # claim, even side by side. What else the item picked follows its first run. Rows that were locked for nothing are
 # free again when the statement ends.
-CLAIM_NEXT = BatchQuery(
-    ClaimsRow,
-    f"""
+_CLAIM_NEXT: Final = f"""
     WITH RECURSIVE asked AS MATERIALIZED (
         SELECT (e->>'ord')::int            AS ord,
                (e->>'workspaceId')::uuid   AS workspace_id,
@@ -131,19 +130,21 @@ CLAIM_NEXT = BatchQuery(
                (e->>'channelId')::uuid     AS channel_id,
                lower(e->>'words')          AS words,
                e->>'claimKey'              AS claim_key,
+               e->'keep'                   AS keep,
                ARRAY(SELECT jsonb_array_elements_text(e->'runIds')::uuid) AS run_ids,
                ARRAY(SELECT jsonb_array_elements_text(e->'messageIds')::uuid) AS message_ids,
                jsonb_array_length(e->'runIds') AS count
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
     ), i AS MATERIALIZED (                                -- those who look at the same stand together
         SELECT v.*, row_number() OVER (ORDER BY v.view, v.ord) AS nth
-          FROM (SELECT a.*,
-                       (a.workspace_id, a.queue_max, a.priority_min, a.words, a.channel_id, ARRAY(
+          FROM (SELECT i.*,
+                       (i.workspace_id, i.queue_max, i.priority_min, i.words, i.channel_id, ARRAY(
                            SELECT m.channel_id
                              FROM channel_members m
-                            WHERE m.workspace_id = a.workspace_id AND m.identity_id = a.actor_id AND m.role <> 'reader'
+                            WHERE m.workspace_id = i.workspace_id AND m.identity_id = i.actor_id AND m.role <> 'reader'
                             ORDER BY 1))::text AS view
-                  FROM asked a) v
+                  FROM asked i
+                 WHERE {NOT_KEPT}) v
     ), pick AS (
         SELECT 0::bigint AS nth, ''::text AS view, ARRAY[]::uuid[] AS taken,
                ARRAY[]::uuid[] AS ids, ARRAY[]::smallint[] AS queues, ARRAY[]::uuid[] AS assignees,
@@ -167,16 +168,16 @@ CLAIM_NEXT = BatchQuery(
                       (array_agg(best.id ORDER BY best.place DESC) FILTER (WHERE best.is_shared))[1] AS last_id
                  FROM (SELECT ready.*, row_number() OVER (ORDER BY ready.queue, ready.claim_rank, ready.id) AS place
                          FROM ({
-        ready_walks(
-            "AND t.id <> ALL (pick.taken)",
-            "AND (t.queue, t.claim_rank, t.id) > (from_.queue, from_.rank, from_.id) AND t.id <> ALL (pick.taken)",
-            "LIMIT i.count FOR NO KEY UPDATE OF t SKIP LOCKED",
-        )
-    }) AS ready
+    ready_walks(
+        "AND t.id <> ALL (pick.taken)",
+        "AND (t.queue, t.claim_rank, t.id) > (from_.queue, from_.rank, from_.id) AND t.id <> ALL (pick.taken)",
+        "LIMIT i.count FOR NO KEY UPDATE OF t SKIP LOCKED",
+    )
+}) AS ready
                         ORDER BY place
                         LIMIT i.count) AS best) found
     ), granted AS MATERIALIZED (
-        SELECT i.ord, i.workspace_id, i.actor_id, i.actor_kind, i.request_id, i.lease_seconds, i.claim_key,
+        SELECT i.ord, i.workspace_id, i.actor_id, i.actor_kind, i.request_id, i.lease_seconds, i.claim_key, i.keep,
                x.task_id, x.queue, x.assignee_id, x.place::smallint AS place, i.run_ids[x.place] AS run_id,
                i.message_ids[x.place] AS message_id
           FROM pick
@@ -205,13 +206,32 @@ CLAIM_NEXT = BatchQuery(
           FROM granted g
           JOIN opened r ON r.id = g.run_id
          WHERE t.workspace_id = g.workspace_id AND t.id = g.task_id
-        RETURNING t.*, g.ord, g.place, g.actor_id, g.actor_kind, g.request_id, g.message_id, g.assignee_id AS old_assignee_id,
+        RETURNING t.*, g.ord, g.place, g.actor_id, g.actor_kind, g.request_id, g.message_id, g.keep,
+                  g.assignee_id AS old_assignee_id,
                   CASE g.queue WHEN 0 THEN 'todo' ELSE 'backlog' END AS old_status
-    ), {_CHANGED}, {_CONSEQUENCES}
+    ), {_CHANGED}, {_CONSEQUENCES}"""
+
+CLAIM_NEXT = BatchQuery(
+    ClaimsRow,
+    f"""{_CLAIM_NEXT}
     SELECT t.ord, json_agg({_CLAIM_JSON} ORDER BY t.place)
       FROM changed t
       JOIN opened r ON r.id = t.run_id
      GROUP BY t.ord
+    """,
+)
+
+# The same for calls with an idempotency key. Apart, because a call without one should not pay for it.
+CLAIM_NEXT_AND_KEEP = BatchQuery(
+    ClaimsRow,
+    f"""{_CLAIM_NEXT}, answered AS (
+        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, json_agg({_CLAIM_JSON} ORDER BY t.place) AS answer,
+               NULL::int AS merged_from
+          FROM changed t
+          JOIN opened r ON r.id = t.run_id
+         GROUP BY t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep
+    ), {KEPT}
+    SELECT ord, answer FROM answered
     """,
 )
 
@@ -384,10 +404,10 @@ async def claim_task(ctx: Context, req: ClaimTask) -> Encoded[Claim]:
 
 @operation(
     scope="task-write",
-    claims_by_key=True,
+    carries_key=True,
     patience_seconds=WAIT_SECONDS_MAX,
 )
-async def claim_next_task(ctx: Context, req: ClaimNextTask) -> Encoded[list[Claim]]:
+async def claim_next_task(ctx: Context, req: ClaimNextTask) -> Outcome[list[Claim]]:
     """Claim what is to be done next: the most urgent task that is ready for you, and the oldest among equals.
 
     The answer is a list with a claim for each task you got, empty if nothing was ready. With `waitSeconds` the call
@@ -399,38 +419,42 @@ async def claim_next_task(ctx: Context, req: ClaimNextTask) -> Encoded[list[Clai
         "leaseSeconds": given(req.lease_seconds) or LEASE_SECONDS_DEFAULT,
         "runIds": [new_id() for _ in range(given(req.limit) or 1)],
         "messageIds": [new_id() for _ in range(given(req.limit) or 1)],
-        "claimKey": given(req.claim_key) or ctx.idempotency_key or given(req.idempotency_key),
+        "claimKey": given(req.claim_key),
         **wanted(req),
     }
     if (channel := given(req.channel_id)) is not None and uuid_or_none(channel) is None:
-        return NOTHING
-    deadline = time.monotonic() + (given(req.wait_seconds) or 0)
+        return Outcome(NOTHING, wrote=False)
+    bell, deadline = bell_of(ctx.db), time.monotonic() + (given(req.wait_seconds) or 0)
     for attempt in count(1):
         if (claims := await _claim_next(ctx, item)) is not None:
             return claims
-        seconds_left = deadline - time.monotonic()
+        seconds_left = 0 if bell.closed else deadline - time.monotonic()
         if seconds_left > 0:
-            await bell_of(ctx.db).wait(ctx.db, seconds_left)
+            await bell.wait(ctx.db, seconds_left)
         elif attempt >= ATTEMPTS_MAX or not await anything_ready(ctx, item):
-            return NOTHING
+            return Outcome(NOTHING, wrote=False)
         else:  # there is something, but another call had it locked: it may let go of it
             await asyncio.sleep(LOCKED_PAUSE_SECONDS)
     raise AssertionError
 
 
-async def _claim_next(ctx: Context, item: Mapping[str, Any]) -> Encoded[list[Claim]] | None:
-    """Claim once, or find what the same key got before; None if nothing is ready.
+async def _claim_next(ctx: Context, item: Mapping[str, Any]) -> Outcome[list[Claim]] | None:
+    """Claim once, or find what the same claim key got before; None if nothing is ready.
 
-    If the caller goes away in the middle, what it was just given is given back at once. With a key it is kept: the
-    caller can ask for it again.
+    If the caller goes away in the middle, what it was just given is given back at once. With a key of either sort it
+    is kept: the caller can ask for it again.
     """
-    writing = asyncio.ensure_future(ctx.db.write(CLAIM_NEXT, item))
+    statement = CLAIM_NEXT if ctx.keep is None else CLAIM_NEXT_AND_KEEP
+    writing = asyncio.ensure_future(ctx.db.write(statement, item))
     try:
         row = await asyncio.shield(writing)
     except asyncio.CancelledError:
-        if item["claimKey"] is None:
+        if item["claimKey"] is None and ctx.keep is None:
             writing.add_done_callback(lambda _: bell_of(ctx.db).in_background(give_back(ctx, item["runIds"])))
         raise
-    if row is None and item["claimKey"] is not None:
-        row = await ctx.db.write(AGAIN, item)
-    return row and row.claims
+    if row is not None:
+        return Outcome(row.claims)
+    await ctx.unless_answered()
+    if item["claimKey"] is not None and (again := await ctx.db.write(AGAIN, item)) is not None:
+        return Outcome(again.claims, wrote=False)
+    return None
