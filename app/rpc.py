@@ -394,7 +394,7 @@ async def execute(
     key = idempotency.key_of(ctx.idempotency_key, getattr(req, "idempotency_key", UNSET))
     if key is None:
         return await op.handler(ctx, req)
-    keep = idempotency.keep(key, op.name, op.scope, body or b"", placed or {})
+    keep = idempotency.keep(key, op.name, op.scope, op.status, body or b"", placed or {})
     for pause_seconds in RESEND_SECONDS:
         try:
             return await _once(op, ctx, req, keep)
@@ -421,13 +421,7 @@ async def _once(
         outcome = _outcome(result)
         if not outcome.wrote:
             kept = await idempotency.store(
-                ctx.db,
-                whose(ctx.actor),
-                keep,
-                ctx.request_id,
-                outcome.result,
-                status=op.status,
-                version=outcome.version,
+                ctx.db, whose(ctx.actor), keep, ctx.request_id, outcome.result, version=outcome.version
             )
         if outcome.wrote or kept is not None:
             return replace(outcome, first=First(ctx.request_id, keep.answered_at, replayed=False))
@@ -437,9 +431,7 @@ async def _once(
     except ApiError as e:
         if not idempotency.is_final(e):
             raise
-        if await idempotency.store(
-            ctx.db, whose(ctx.actor), keep, ctx.request_id, e.body(), status=e.status, error=e
-        ):
+        if await idempotency.store(ctx.db, whose(ctx.actor), keep, ctx.request_id, e.body(), error=e):
             e.first = First(ctx.request_id, keep.answered_at, replayed=False)
             raise
     return await _replay(op, ctx, keep)
@@ -459,7 +451,6 @@ async def _in_transaction(op: Operation, ctx: Context, req: Any, keep: Keep) -> 
                 keep,
                 ctx.request_id,
                 outcome.result,
-                status=op.status,
                 merged_from=outcome.merged_from,
                 version=outcome.version,
             )

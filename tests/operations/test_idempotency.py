@@ -12,18 +12,26 @@ from app.errors import IdempotencyKeyReused, InvalidInput, TaskReadOnly, TimedOu
 from app.idempotency import Nothing, lock
 from app.operations import (
     OPERATIONS,
+    append_run_log,
     block_task,
     cancel_task,
     claim_next_task,
+    claim_task,
     comment_on_task,
+    complete_run,
     complete_task,
     create_task,
     create_tasks_bulk,
+    fail_run,
     get_request_outcome,
     get_task,
+    heartbeat_run,
     list_comments,
     list_tasks,
+    post_message,
+    release_run,
     release_task,
+    send_message,
     update_task,
 )
 from app.operations.workspace import ResolvedIdentity
@@ -42,6 +50,19 @@ KEYED: dict[Operation, dict[str, object]] = {
     claim_next_task: {},
 }
 ON_TASK = [op for op in KEYED if op not in (create_task, create_tasks_bulk, claim_next_task)]
+
+
+# They carry their keys as well. What is asked of them here, tests/http/test_keys.py asks of every operation.
+BY_HTTP = {
+    claim_task,
+    heartbeat_run,
+    append_run_log,
+    complete_run,
+    fail_run,
+    release_run,
+    send_message,
+    post_message,
+}
 
 
 async def fields_for(op: Operation, bot: Caller, **fields: object) -> dict[str, object]:
@@ -76,7 +97,7 @@ def test_every_operation_that_writes_takes_a_key() -> None:
     writing = {op for op in OPERATIONS if not op.read_only and op.family is AGENT}
     taking = {op for op in OPERATIONS if "idempotency_key" in op.request.__struct_fields__}
     assert taking - {get_request_outcome} == writing
-    assert {op for op in OPERATIONS if op.carries_key} == set(KEYED)
+    assert {op for op in OPERATIONS if op.carries_key} == set(KEYED) | BY_HTTP
 
 
 @pytest.mark.parametrize("op", KEYED, ids=lambda op: op.name)

@@ -236,9 +236,7 @@ CLAIM_NEXT_AND_KEEP = BatchQuery(
 )
 
 # A claim by name. It also takes a task in progress that nobody holds: to go on where a claim ended without a result.
-CLAIM_TASK = BatchQuery(
-    ClaimRow,
-    f"""
+_CLAIM_TASK: Final = f"""
     WITH i AS MATERIALIZED (
         SELECT (e->>'ord')::int          AS ord,
                (e->>'workspaceId')::uuid AS workspace_id,
@@ -249,7 +247,8 @@ CLAIM_TASK = BatchQuery(
                (e->>'version')::int      AS version,
                (e->>'runId')::uuid       AS run_id,
                (e->>'messageId')::uuid   AS message_id,
-               (e->>'leaseSeconds')::int AS lease_seconds
+               (e->>'leaseSeconds')::int AS lease_seconds,
+               e->'keep'                 AS keep
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
     ), moved AS (
         UPDATE tasks t
@@ -265,7 +264,8 @@ CLAIM_TASK = BatchQuery(
            AND (o.assignee_id IS NULL OR o.assignee_id = i.actor_id)
            AND {WRITABLE}
            AND {UNBLOCKED}
-        RETURNING t.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.lease_seconds, i.message_id,
+           AND {NOT_KEPT}
+        RETURNING t.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.lease_seconds, i.message_id, i.keep,
                   o.assignee_id AS old_assignee_id, o.status AS old_status
     ), {_CHANGED}, granted AS (
         SELECT c.workspace_id, c.id AS task_id, c.run_id, c.actor_id, c.actor_kind, c.lease_seconds,
@@ -276,13 +276,30 @@ CLAIM_TASK = BatchQuery(
         SELECT {_RUN_VALUES}
           FROM granted g
         RETURNING *
-    ), {_CONSEQUENCES}
+    ), {_CONSEQUENCES}"""
+
+CLAIM_TASK = BatchQuery(
+    ClaimRow,
+    f"""{_CLAIM_TASK}
     SELECT t.ord, {_CLAIM_JSON}
       FROM changed t
       JOIN opened r ON r.id = t.run_id
     """,
     one_per="taskId",
 )
+
+CLAIM_TASK_AND_KEEP = BatchQuery(
+    ClaimRow,
+    f"""{_CLAIM_TASK}, answered AS (
+        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, {_CLAIM_JSON} AS answer, NULL::int AS merged_from
+          FROM changed t
+          JOIN opened r ON r.id = t.run_id
+    ), {KEPT}
+    SELECT ord, answer FROM answered
+    """,
+    one_per="taskId",
+)
+
 
 # The claims that a key got before, as they are now, with their leases renewed where they still live.
 AGAIN = BatchQuery(
@@ -366,8 +383,12 @@ class ClaimNextTask(ReadyFilter):
     idempotency_key: IdempotencyKey = UNSET
 
 
-@operation(scope="task-write", errors=(TaskNotFound, TaskReadOnly, NotClaimable, VersionConflict, Contended))
-async def claim_task(ctx: Context, req: ClaimTask) -> Encoded[Claim]:
+@operation(
+    scope="task-write",
+    carries_key=True,
+    errors=(TaskNotFound, TaskReadOnly, NotClaimable, VersionConflict, Contended),
+)
+async def claim_task(ctx: Context, req: ClaimTask) -> Outcome[Claim]:
     """Claim a task: become its assignee, set it in progress, and open a run that only you can write under.
 
     Show a sign of life before the lease ends: heartbeat-run, or any write that says `runId`. When you are done, end
@@ -382,18 +403,19 @@ async def claim_task(ctx: Context, req: ClaimTask) -> Encoded[Claim]:
         "version": version,
         "leaseSeconds": given(req.lease_seconds) or LEASE_SECONDS_DEFAULT,
     }
+    statement = CLAIM_TASK if ctx.keep is None else CLAIM_TASK_AND_KEEP
     changes = {"status": "in_progress", "assigneeId": ctx.actor.id, "assigneeKind": ctx.actor.kind}
     for _ in range(ATTEMPTS_MAX):
-        if (
-            row := await ctx.db.write(CLAIM_TASK, {**item, "runId": new_id(), "messageId": new_id()})
-        ) is not None:
-            return row.claim
+        row = await ctx.db.write(statement, {**item, "runId": new_id(), "messageId": new_id()})
+        if row is not None:
+            return Outcome(row.claim)
+        await ctx.unless_answered()
         facts = await facts_of(ctx, id)
         if facts is None:
             raise TaskNotFound(req.task_id)
         if facts.run_id and facts.assigned_to_caller and not facts.lease_over:
             if (again := await ctx.db.write(AGAIN, {**ctx.who, "taskId": id})) is not None:
-                return Encoded(again.claims.raw[1:-1])  # of the array its only element
+                return Outcome(Encoded(again.claims.raw[1:-1]), wrote=False)  # of the array its only element
         elif (refused := refusal(facts)) is not None:
             raise refused
         elif conflict := await version_conflict(ctx, task_id=id, version=version, changes=changes):

@@ -18,6 +18,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import BatchQuery, Encoded, Query
 from app.errors import Contended, RunEnded, RunNotFound, VersionConflict
+from app.idempotency import KEPT, NOT_KEPT
 from app.ids import new_id
 from app.operations.messages.message import POSTED
 from app.operations.runs.run import (
@@ -36,7 +37,7 @@ from app.operations.tasks.comment import COMMENT_CTES
 from app.operations.tasks.conflict import AsRead
 from app.operations.tasks.fence import FENCE_ERRORS, under, why_not_live
 from app.operations.tasks.task import TASK_JSON, VISIBLE
-from app.rpc import AgentWrite, Context, changes, given, operation
+from app.rpc import AgentWrite, Context, Outcome, changes, given, operation
 from app.types import Id
 
 
@@ -63,7 +64,8 @@ _INPUT: Final = """
                e->'said'                 AS said,
                (e->>'failuresMax')::smallint AS failures_max,
                (e->>'commentId')::uuid   AS comment_id,
-               (e->>'messageId')::uuid   AS message_id
+               (e->>'messageId')::uuid   AS message_id,
+               e->'keep'                 AS keep
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
     )"""
 
@@ -153,16 +155,27 @@ _SELECT: Final = f"""
       FROM changed t
       JOIN ended r ON r.ord = t.ord"""
 
-END = BatchQuery(
-    EndedRow,
-    f"""
+_END: Final = f"""
     WITH {_INPUT}, held AS MATERIALIZED ({_HELD}
          WHERE r.holder_id = i.actor_id AND r.lease_expires_at > now()
            AND (i.version IS NULL OR i.version = h.version)
+           AND {NOT_KEPT}
            FOR NO KEY UPDATE OF h
-    ), {_ENDED}, {END_CTES}
-    {_SELECT}
-    """,
+    ), {_ENDED}, {END_CTES}"""
+
+END = BatchQuery(EndedRow, f"""{_END} {_SELECT}""", one_per="runId")
+
+# The same for calls with an idempotency key. Apart, because a call without one should not pay for it.
+END_AND_KEEP = BatchQuery(
+    EndedRow,
+    f"""{_END}, answered AS (
+        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, i.keep, {RUN_JSON} AS run,
+               json_build_object('run', {RUN_JSON}, 'task', {TASK_JSON}) AS answer, NULL::int AS merged_from
+          FROM changed t
+          JOIN ended r ON r.ord = t.ord
+          JOIN i ON i.ord = t.ord
+    ), {KEPT}
+    SELECT ord, run, answer FROM answered""",
     one_per="runId",
 )
 
@@ -261,8 +274,8 @@ class ForceReleaseRun(AgentWrite):
     ] = UNSET
 
 
-@operation(scope="task-write", errors=(*FENCE_ERRORS, VersionConflict, Contended))
-async def complete_run(ctx: Context, req: CompleteRun) -> Encoded[RunAndTask]:
+@operation(scope="task-write", carries_key=True, errors=(*FENCE_ERRORS, VersionConflict, Contended))
+async def complete_run(ctx: Context, req: CompleteRun) -> Outcome[RunAndTask]:
     """End your claim: the work is done.
 
     With `completeTask` the task is closed as done in the same step. Completing twice is harmless.
@@ -271,8 +284,8 @@ async def complete_run(ctx: Context, req: CompleteRun) -> Encoded[RunAndTask]:
     return await _end(ctx, req, "completed", "completed", goal, changes(req, "output"))
 
 
-@operation(scope="task-write", errors=(*FENCE_ERRORS, VersionConflict, Contended))
-async def fail_run(ctx: Context, req: FailRun) -> Encoded[RunAndTask]:
+@operation(scope="task-write", carries_key=True, errors=(*FENCE_ERRORS, VersionConflict, Contended))
+async def fail_run(ctx: Context, req: FailRun) -> Outcome[RunAndTask]:
     """End your claim: it could not be done.
 
     The task goes back to `todo` for another try. After 5 claims that failed or expired, or at once with
@@ -288,8 +301,8 @@ async def fail_run(ctx: Context, req: FailRun) -> Encoded[RunAndTask]:
     )
 
 
-@operation(scope="task-write", errors=(*FENCE_ERRORS, VersionConflict, Contended))
-async def release_run(ctx: Context, req: ReleaseRun) -> Encoded[RunAndTask]:
+@operation(scope="task-write", carries_key=True, errors=(*FENCE_ERRORS, VersionConflict, Contended))
+async def release_run(ctx: Context, req: ReleaseRun) -> Outcome[RunAndTask]:
     """End your claim and give the task back, for someone else or for later.
 
     It goes back to `todo`, is nobody's, and nothing counts as failed. Say in `handoff` how far you got. Releasing twice
@@ -334,15 +347,16 @@ async def _end(  # each a fact of its own
     status: str,
     goal: str,
     said: dict[str, object],
-) -> Encoded[RunAndTask]:
+) -> Outcome[RunAndTask]:
     run_id, version = _id(req.run_id), given(req.version)
     item = {**_item(ctx, run_id, end_reason, status, goal, said), "version": version}
     for _ in range(ATTEMPTS_MAX):
-        if (row := await ctx.db.write(END, item)) is not None:
-            return row.both
+        if (row := await ctx.db.write(END if ctx.keep is None else END_AND_KEEP, item)) is not None:
+            return Outcome(row.both)
+        await ctx.unless_answered()
         past = await _past(ctx, run_id)
         if past is not None and past.ended_by_caller and past.end_reason == end_reason:
-            return past.both
+            return Outcome(past.both, wrote=False)
         if (lost := await why_not_live(ctx, run_id)) is not None:
             raise lost
         if past is not None and (
