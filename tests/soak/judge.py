@@ -17,6 +17,10 @@ from tests.soak.record import Attempt, Call, Records
 
 STAMPS = {"startedAt", "completedAt", "cancelledAt"}  # they follow from the status
 ASSIGNEES = {"assigneeAgentId", "assigneeUserId"}
+POSTS = {
+    "send-message",
+    "create-artifact",
+}  # one whose statement carries its key, one that runs in a transaction
 State = dict[str, Any]
 
 
@@ -41,7 +45,7 @@ class _Judge:
             yield from self._history_of_one_task(task_id, history)
         yield from self._effects_without_a_call()
         for call in self._calls:
-            told = self._message(call) if call.operation == "send-message" else ()
+            told = self._message(call) if call.operation in POSTS else ()
             for complaint in (*told, *self._effects(call), *self._answers(call)):
                 yield f"{complaint}\n    {call}"
         yield from self._real_time()
@@ -69,7 +73,7 @@ class _Judge:
         asked = {attempt.request_id for call in self._calls for attempt in call.attempts}
         for request_id in self._entries.keys() - asked:
             yield f"nobody asked for {self._entries[request_id]}"
-        said = {call.comment for call in self._calls if call.operation == "send-message"}
+        said = {call.comment for call in self._calls if call.operation in POSTS}
         for content in self._posted.keys() - said:
             yield f"nobody asked for the message {content!r}"
 
@@ -132,7 +136,7 @@ class _Judge:
         if call.outcome is not None:
             yield from self._outcome(call, call.outcome)
         answer = call.answer
-        if answer is None or call.operation == "send-message":
+        if answer is None or call.operation in POSTS:
             return
         if answer.status == 200 and answer.data is not None:
             yield from self._success(call, answer, answer.data)
@@ -238,7 +242,7 @@ class _Judge:
         answer = call.answer
         if answer is None:
             return []
-        if call.operation != "send-message" and answer.data is not None and "version" in answer.data:
+        if call.operation not in POSTS and answer.data is not None and "version" in answer.data:
             return [(answer.data["id"], answer.data["version"])]
         if answer.error is not None and "currentVersion" in answer.error.get("details", {}):
             assert call.task_id is not None

@@ -36,7 +36,7 @@ ANSWER_SECONDS_MAX = 15
 OUTCOMES_ASKED = 300  # at the end of a round, besides those of all calls that got no answer
 
 STATUSES = ("todo", "in_progress", "in_review", "blocked", "done", "cancelled")
-COMMENT_FIELDS = {"comment-on-task": "body", "send-message": "content"}
+COMMENT_FIELDS = {"comment-on-task": "body", "send-message": "content", "create-artifact": "content"}
 PRIORITIES = ("none", "low", "medium", "high", "urgent")
 
 
@@ -247,9 +247,7 @@ class _Caller:
             return Call("get-task", task_id, {})
         key = self._key() if pick.random() < 0.8 else None
         if pick.random() < 0.1:
-            return Call(
-                "send-message", None, {"channelId": self._stage.talk_id}, comment=self._text(), key=key
-            )
+            return self._post(key)
         version = seen["version"] if pick.random() < 0.8 else None
         merge = version is not None and pick.random() < 0.5
         match pick.choices(
@@ -269,6 +267,14 @@ class _Caller:
                 return Call("comment-on-task", task_id, {}, comment=self._text(), key=key)
             case _:
                 return Call("update-task", task_id, self._fields(), seen["version"], merge, key=key)
+
+    def _post(self, key: str | None) -> Call:
+        place = {"channelId": self._stage.talk_id}
+        if self._random.random() < 0.5:
+            return Call("send-message", None, place, comment=self._text(), key=key)
+        return Call(
+            "create-artifact", None, {**place, "name": "a", "type": "b"}, comment=self._text(), key=key
+        )
 
     def _fields(self) -> dict[str, Any]:
         pick = self._random
@@ -362,7 +368,7 @@ class _Caller:
 
 def _body(call: Call) -> dict[str, Any]:
     body: dict[str, Any] = {"taskId": call.task_id} if call.task_id is not None else {}
-    if call.operation in {"update-task", "create-task", "send-message"}:
+    if call.operation in {"update-task", "create-task", "send-message", "create-artifact"}:
         body |= call.wanted
     if call.comment is not None:
         body[COMMENT_FIELDS.get(call.operation, "reason")] = call.comment
