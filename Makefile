@@ -38,6 +38,10 @@ PARALLEL ?= --numprocesses logical --maxprocesses 4 --dist worksteal
 test: .venv/dev.stamp ## run all tests, on a Postgres of their own (of other binaries: POSTGRES_BIN=/usr/lib/postgresql/15/bin)
 	$(BIN)/python -m pytest $(PARALLEL)
 
+.PHONY: soak
+soak: .venv/dev.stamp ## lose answers and kill servers for MINUTES, and judge what callers saw (SEED, CALLERS, POSTGRES_BIN)
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) --seed $(SEED) --callers $(CALLERS)
+
 .PHONY: check
 check: .venv/dev.stamp ## check format, lint, types, and that nothing generated is stale
 	$(BIN)/ruff format --check app tests
@@ -55,6 +59,8 @@ ROUNDS ?= 3
 SECONDS ?= 3
 MINUTES ?= 2
 ROWS ?= 100000 1000000
+SEED ?= 1
+CALLERS ?= 12
 
 .PHONY: bench
 bench: .venv/run.stamp bench-setup ## measure against pgbench and other stacks, about ten minutes (ROUNDS, SECONDS, MINUTES=10)

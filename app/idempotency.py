@@ -47,6 +47,7 @@ class Keep(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 
     key: str
     operation: str
+    status: int  # of a success
     fingerprint: str  # SHA-256 of operation and body, in hexadecimal
     answered_at: str  # `meta.timestamp` of the first answer, so that a repetition can say the same
     scope: str | None = None  # what the API key needed
@@ -96,7 +97,7 @@ KEPT: Final = """
         INSERT INTO idempotency_keys (workspace_id, identity_id, key, operation, scope, fingerprint, status, answer,
                                       merged_from, request_id, answered_at)
         SELECT workspace_id, actor_id, keep->>'key', keep->>'operation', keep->>'scope',
-               decode(keep->>'fingerprint', 'hex'), 200, answer, merged_from, request_id, keep->>'answeredAt'
+               decode(keep->>'fingerprint', 'hex'), (keep->>'status')::int, answer, merged_from, request_id, keep->>'answeredAt'
           FROM answered
          WHERE keep IS NOT NULL
     )"""
@@ -166,7 +167,9 @@ def key_of(header: str | None, field: str | None | UnsetType) -> str | None:
     return key
 
 
-def keep(key: str, operation: str, scope: str | None, body: bytes, placed: Mapping[str, str]) -> Keep:
+def keep(
+    key: str, operation: str, scope: str | None, status: int, body: bytes, placed: Mapping[str, str]
+) -> Keep:
     """What to store of a call. Two are the same if path, headers and body say the same, however the JSON is laid out."""
     values = msgspec.json.decode(body or b"{}")
     values.pop("idempotencyKey", None)
@@ -174,6 +177,7 @@ def keep(key: str, operation: str, scope: str | None, body: bytes, placed: Mappi
     return Keep(
         key=key,
         operation=operation,
+        status=status,
         fingerprint=hashlib.sha256(canonical).hexdigest(),
         answered_at=timestamp().decode(),
         scope=scope,
@@ -215,7 +219,7 @@ async def store(
         operation=kept.operation,
         scope=kept.scope,
         fingerprint=kept.fingerprint,
-        status=200 if error is None else error.status,
+        status=kept.status if error is None else error.status,
         error=None if error is None else type(error).__name__,
         answer=_encode(answer).decode(),
         merged_from=merged_from,

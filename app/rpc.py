@@ -398,7 +398,7 @@ async def execute(
     key = idempotency.key_of(ctx.idempotency_key, getattr(req, "idempotency_key", UNSET))
     if key is None:
         return await op.handler(ctx, req)
-    keep = idempotency.keep(key, op.name, op.scope, body or b"", placed or {})
+    keep = idempotency.keep(key, op.name, op.scope, op.status, body or b"", placed or {})
     for pause_seconds in RESEND_SECONDS:
         try:
             return await _once(op, ctx, req, keep)

@@ -298,12 +298,12 @@ TRIM_ORDER: Final[tuple[SectionName, ...]] = ("changes", "forReview", "openTasks
 async def get_inbox(ctx: Context, req: GetInbox) -> Encoded[Inbox]:
     """See everything that waits for you in one call: the one to start with when you remember nothing.
 
-    It lists your claims, the next to expire first, your open tasks, what waits for your answer or your review, and what
-    others changed since the `cursor` of your last inbox.
+    It lists your claims, your open tasks, what waits for your answer or your review, and what others changed since the
+    `cursor` of your last inbox.
 
-    If it would be larger than `maxBytes`, room is taken from `changes` first, then from `forReview`, `openTasks`,
-    `mentions` and `claims`, each from its end; `leftOut` says how many are missing. Changes that were left out come
-    with the next cursor.
+    Claims that expire next come first. If it would be larger than `maxBytes`, room is taken from `changes` first, then
+    from `forReview`, `openTasks`, `mentions` and `claims`, each from its end; `leftOut` says how many are missing.
+    Changes that were left out come with the next cursor.
     """
     whose = {"workspace_id": ctx.actor.workspace_id, "actor_id": ctx.actor.id}
     may_read_channels = "channel-read" in ctx.actor.scopes

@@ -558,6 +558,7 @@ _ERRORS: Final[tuple[ApiError, ...]] = (
             )
         ],
         overlapping=[OverlappingField(field="status", yours="blocked", theirs="in_progress")],
+        knows_merge=True,
     ),
     MemberNotFound(ADA),
     MessageNotFound("019cadf1-2e40-7000-8000-0000000003ff"),

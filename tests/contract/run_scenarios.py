@@ -20,6 +20,7 @@ from app.errors import (
     TaskNotFound,
     TaskReadOnly,
     TooManyParts,
+    VersionConflict,
 )
 from app.operations import (
     append_run_log,
@@ -119,6 +120,14 @@ def under_none(op: Operation, fields: dict[str, Any]) -> Scenario:
     async def scenario(workspace: World) -> None:
         bot, _ = await two_tasks_one_held(workspace)
         await bot(op, run_id=NOBODY, **await placed(bot, op, fields))
+
+    return scenario
+
+
+def at_another_version(op: Operation, fields: dict[str, Any]) -> Scenario:
+    async def scenario(workspace: World) -> None:
+        bot, run_id = await two_tasks_one_held(workspace)
+        await bot(op, run_id=run_id, version=7, **fields)
 
     return scenario
 
@@ -258,6 +267,10 @@ RUN_SCENARIOS: Final[list[tuple[Operation, type[ApiError], Scenario]]] = [
     (claim_task, TaskReadOnly, as_reader(claim_task, task_id="T-1")),
     (claim_task, NotClaimable, on_two_tasks(claim_task, linked=True, task_id="T-2")),
     (claim_task, Contended, on_two_tasks(claim_task, OVERTAKEN, task_id="T-1")),
+    *((op, VersionConflict, at_another_version(op, fields)) for op, fields in UNDER_A_CLAIM[12:]),
+    (claim_task, VersionConflict, on_two_tasks(claim_task, task_id="T-1", version=7)),
+    (link_tasks, VersionConflict, on_two_tasks(link_tasks, task_id="T-1", version=7, **EDGE)),
+    (unlink_tasks, VersionConflict, on_two_tasks(unlink_tasks, task_id="T-1", version=7, **EDGE)),
     (append_run_log, LogFull, logs_too_much),
     (force_release_run, RunNotFound, on_two_tasks(force_release_run, run_id=NOBODY)),
     (force_release_run, RunEnded, forces_what_has_ended),

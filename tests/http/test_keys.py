@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.operations import OPERATIONS, get_task
+from app.operations import OPERATIONS, get_request_outcome, get_task
 from app.rpc import BARE, Operation
 from tests.http.conftest import Home
 
@@ -37,6 +37,9 @@ async def test_the_same_request_again_gets_the_first_answer(
         assert (again.status_code, again.content) == (first.status_code, first.content)
         assert again.headers["idempotency-replayed"] == "true"
         assert again.headers["x-request-id"] == f"again-{number}", "the header is about this request"
+    asked = {"idempotencyKey": "again"}
+    told = await http.post(get_request_outcome.path, json=asked, headers=home.caller(op).headers)
+    assert (told.json()["data"]["state"], told.json()["data"]["status"]) == ("done", op.status)
     other = await http.post(op.path, json={**request, "taskId": "T-3", "title": "?"}, headers=headers)
     assert other.status_code in {400, 409}, "400 where the family refuses keys it does not know"
 

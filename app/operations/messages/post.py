@@ -16,7 +16,7 @@ from app.errors import (
 )
 from app.operations.mentions import GivenMention, addressed
 from app.operations.messages.message import IN_WINDOW, MessageOutput
-from app.operations.messages.say import POST, say
+from app.operations.messages.say import POST, POST_AND_KEEP, say
 from app.operations.tasks.fence import FENCE_ERRORS, UnderRun
 from app.operations.tasks.task import uuid_or_none
 from app.rpc import Context, SdkRequest, given, operation
@@ -79,6 +79,7 @@ class PostMessage(SdkRequest):
 
 @operation(
     scope="channel-write",
+    carries_key=True,
     errors=(
         InvalidInput,
         ChannelNotFound,
@@ -105,7 +106,7 @@ async def post_message(ctx: Context, req: PostMessage) -> Encoded[MessageOutput]
     mentions = [GivenMention(id=id) for id in given(req.mention_identity_ids) or ()]
     row = await say(
         ctx,
-        POST,
+        POST if ctx.keep is None else POST_AND_KEEP,
         req.content,
         channel_id=req.channel_id,
         thread_id=given(req.parent_message_id),

@@ -8,6 +8,7 @@ from msgspec import UnsetType
 
 from app.db import BatchQuery, Encoded
 from app.errors import ChannelNotFound, MessageNotFound
+from app.idempotency import KEPT, NOT_KEPT
 from app.ids import new_id
 from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
 from app.operations.mentions import Addressed
@@ -47,6 +48,7 @@ SAID: Final = f"""
                (e->>'workspaceId')::uuid AS workspace_id,
                (e->>'actorId')::uuid     AS actor_id,
                e->>'actorKind'           AS actor_kind,
+               e->>'requestId'           AS request_id,
                (e->>'channelId')::uuid   AS channel_id,
                (e->>'threadId')::uuid    AS thread_id,
                (e->>'id')::uuid          AS id,
@@ -54,7 +56,8 @@ SAID: Final = f"""
                e->>'kind'                AS kind,
                e->>'content'             AS content,
                e->'metadata'             AS metadata,
-               e->'mentions'             AS mentions
+               e->'mentions'             AS mentions,
+               e->'keep'                 AS keep
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
     ), {HELD}, said AS (
         SELECT i.ord, i.workspace_id, i.channel_id, i.id,
@@ -64,7 +67,7 @@ SAID: Final = f"""
           FROM i
           LEFT JOIN messages m
             ON m.workspace_id = i.workspace_id AND m.id = i.thread_id AND m.channel_id = i.channel_id AND {IN_WINDOW}
-         WHERE {CHANNEL_OPEN} AND (i.thread_id IS NULL OR m.id IS NOT NULL) AND {FENCED}
+         WHERE {CHANNEL_OPEN} AND (i.thread_id IS NULL OR m.id IS NOT NULL) AND {FENCED} AND {NOT_KEPT}
     ), {ALIVE}, {POSTED}, {SPOKEN}"""
 
 SEND = BatchQuery(
@@ -81,6 +84,30 @@ POST = BatchQuery(
     SELECT s.ord, {OUTPUT_JSON}
       FROM posted m
       JOIN said s ON s.workspace_id = m.workspace_id AND s.id = m.id""",
+)
+
+
+# The same for calls with an idempotency key. Apart, because a call without one should not pay for it.
+SEND_AND_KEEP = BatchQuery(
+    MessageRow,
+    f"""{SAID}, answered AS (
+        SELECT i.ord, i.workspace_id, i.actor_id, i.request_id, i.keep, {MESSAGE_JSON} AS answer, NULL::int AS merged_from
+          FROM posted m
+          JOIN said s ON s.workspace_id = m.workspace_id AND s.id = m.id
+          JOIN i ON i.ord = s.ord
+    ), {KEPT}
+    SELECT ord, answer FROM answered""",
+)
+
+POST_AND_KEEP = BatchQuery(
+    OutputRow,
+    f"""{SAID}, answered AS (
+        SELECT i.ord, i.workspace_id, i.actor_id, i.request_id, i.keep, {OUTPUT_JSON} AS answer, NULL::int AS merged_from
+          FROM posted m
+          JOIN said s ON s.workspace_id = m.workspace_id AND s.id = m.id
+          JOIN i ON i.ord = s.ord
+    ), {KEPT}
+    SELECT ord, answer FROM answered""",
 )
 
 
@@ -120,6 +147,7 @@ async def say(
     }
     if (row := await ctx.db.write(statement, item)) is not None:
         return row
+    await ctx.unless_answered()
     if run_id is not None and (lost := await why_not_live(ctx, run_id, field=run_field)):
         raise lost
     await refuse_posting(ctx, channel_id, field=channel_field)

@@ -19,7 +19,7 @@ from app.errors import (
 from app.operations.channels.channel import refuse_posting
 from app.operations.mentions import GivenMention, addressed
 from app.operations.messages.message import IN_WINDOW, MESSAGE_JSON, Message
-from app.operations.messages.say import SEND, MessageRow, say
+from app.operations.messages.say import SEND, SEND_AND_KEEP, MessageRow, say
 from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under, why_not_live
 from app.operations.tasks.task import uuid_or_none
 from app.rpc import AgentWrite, Answer, Context, given, operation
@@ -150,6 +150,7 @@ class FlagNeedsHuman(AgentWrite):
 
 @operation(
     scope="channel-write",
+    carries_key=True,
     errors=(
         InvalidInput,
         ChannelNotFound,
@@ -172,7 +173,7 @@ async def send_message(ctx: Context, req: SendMessage) -> Encoded[Message]:
     mentions = await addressed(ctx, req.content, given(req.mentions) or (), field="mentions")
     row = await say(
         ctx,
-        SEND,
+        SEND if ctx.keep is None else SEND_AND_KEEP,
         req.content,
         channel_id=req.channel_id,
         thread_id=given(req.thread_id),

@@ -20,7 +20,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import BatchQuery, Encoded
-from app.errors import Contended, NotClaimable, TaskNotFound, TaskReadOnly
+from app.errors import Contended, NotClaimable, TaskNotFound, TaskReadOnly, VersionConflict
 from app.idempotency import KEPT, NOT_KEPT
 from app.ids import new_id
 from app.operations.messages.message import POSTED
@@ -36,7 +36,8 @@ from app.operations.runs.run import (
     LeaseSeconds,
 )
 from app.operations.tasks.card import CHANGE_CARDS
-from app.operations.tasks.change import ATTEMPTS_MAX
+from app.operations.tasks.change import ATTEMPTS_MAX, version_conflict
+from app.operations.tasks.conflict import AsRead
 from app.operations.tasks.task import TASK_JSON, WRITABLE, task_id, uuid_or_none
 from app.rpc import AgentWrite, Context, IdempotencyKey, Outcome, Step, given, operation
 from app.types import NO_NUL, Id
@@ -235,9 +236,7 @@ CLAIM_NEXT_AND_KEEP = BatchQuery(
 )
 
 # A claim by name. It also takes a task in progress that nobody holds: to go on where a claim ended without a result.
-CLAIM_TASK = BatchQuery(
-    ClaimRow,
-    f"""
+_CLAIM_TASK: Final = f"""
     WITH i AS MATERIALIZED (
         SELECT (e->>'ord')::int          AS ord,
                (e->>'workspaceId')::uuid AS workspace_id,
@@ -245,9 +244,11 @@ CLAIM_TASK = BatchQuery(
                e->>'actorKind'           AS actor_kind,
                e->>'requestId'           AS request_id,
                (e->>'taskId')::uuid      AS task_id,
+               (e->>'version')::int      AS version,
                (e->>'runId')::uuid       AS run_id,
                (e->>'messageId')::uuid   AS message_id,
-               (e->>'leaseSeconds')::int AS lease_seconds
+               (e->>'leaseSeconds')::int AS lease_seconds,
+               e->'keep'                 AS keep
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
     ), moved AS (
         UPDATE tasks t
@@ -257,12 +258,14 @@ CLAIM_TASK = BatchQuery(
           JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
          WHERE t.workspace_id = i.workspace_id AND t.id = i.task_id
            AND t.version = o.version                      -- nobody came in between
+           AND (i.version IS NULL OR i.version = o.version)
            AND o.run_id IS NULL
            AND o.status IN ('todo', 'backlog', 'in_progress')
            AND (o.assignee_id IS NULL OR o.assignee_id = i.actor_id)
            AND {WRITABLE}
            AND {UNBLOCKED}
-        RETURNING t.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.lease_seconds, i.message_id,
+           AND {NOT_KEPT}
+        RETURNING t.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.lease_seconds, i.message_id, i.keep,
                   o.assignee_id AS old_assignee_id, o.status AS old_status
     ), {_CHANGED}, granted AS (
         SELECT c.workspace_id, c.id AS task_id, c.run_id, c.actor_id, c.actor_kind, c.lease_seconds,
@@ -273,13 +276,30 @@ CLAIM_TASK = BatchQuery(
         SELECT {_RUN_VALUES}
           FROM granted g
         RETURNING *
-    ), {_CONSEQUENCES}
+    ), {_CONSEQUENCES}"""
+
+CLAIM_TASK = BatchQuery(
+    ClaimRow,
+    f"""{_CLAIM_TASK}
     SELECT t.ord, {_CLAIM_JSON}
       FROM changed t
       JOIN opened r ON r.id = t.run_id
     """,
     one_per="taskId",
 )
+
+CLAIM_TASK_AND_KEEP = BatchQuery(
+    ClaimRow,
+    f"""{_CLAIM_TASK}, answered AS (
+        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, {_CLAIM_JSON} AS answer, NULL::int AS merged_from
+          FROM changed t
+          JOIN opened r ON r.id = t.run_id
+    ), {KEPT}
+    SELECT ord, answer FROM answered
+    """,
+    one_per="taskId",
+)
+
 
 # The claims that a key got before, as they are now, with their leases renewed where they still live.
 AGAIN = BatchQuery(
@@ -327,6 +347,7 @@ class ClaimTask(AgentWrite):
     """The task to claim, and for how long at a time."""
 
     task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
+    version: AsRead = UNSET
     lease_seconds: Annotated[
         LeaseSeconds | None | UnsetType,
         Meta(description="Seconds a sign of life keeps the claim: 300 unless told. 1 to 86,400."),
@@ -360,31 +381,45 @@ class ClaimNextTask(ReadyFilter):
     idempotency_key: IdempotencyKey = UNSET
 
 
-@operation(scope="task-write", errors=(TaskNotFound, TaskReadOnly, NotClaimable, Contended))
-async def claim_task(ctx: Context, req: ClaimTask) -> Encoded[Claim]:
+@operation(
+    scope="task-write",
+    carries_key=True,
+    errors=(TaskNotFound, TaskReadOnly, NotClaimable, VersionConflict, Contended),
+)
+async def claim_task(ctx: Context, req: ClaimTask) -> Outcome[Claim]:
     """Claim a task: become its assignee, set it in progress, and open a run that only you can write under.
 
     Show a sign of life before the lease ends: heartbeat-run, or any write that says `runId`. When you are done, end
     the claim with complete-run, fail-run or release-run.
 
-    Claiming what you hold already answers with the same run. If it cannot be claimed you get a 409 that says why;
-    explain-task says so at any time.
+    Claiming what you hold already answers with the same run, whatever its version. If it cannot be claimed you get a
+    409 that says why; explain-task says so at any time.
     """
     id = await task_id(ctx, req.task_id)
-    item = {**ctx.who, "taskId": id, "leaseSeconds": given(req.lease_seconds) or LEASE_SECONDS_DEFAULT}
+    version = given(req.version)
+    item = {
+        **ctx.who,
+        "taskId": id,
+        "version": version,
+        "leaseSeconds": given(req.lease_seconds) or LEASE_SECONDS_DEFAULT,
+    }
+    statement = CLAIM_TASK if ctx.keep is None else CLAIM_TASK_AND_KEEP
+    changes = {"status": "in_progress", "assigneeId": ctx.actor.id, "assigneeKind": ctx.actor.kind}
     for _ in range(ATTEMPTS_MAX):
-        if (
-            row := await ctx.db.write(CLAIM_TASK, {**item, "runId": new_id(), "messageId": new_id()})
-        ) is not None:
-            return row.claim
+        row = await ctx.db.write(statement, {**item, "runId": new_id(), "messageId": new_id()})
+        if row is not None:
+            return Outcome(row.claim)
+        await ctx.unless_answered()
         facts = await facts_of(ctx, id)
         if facts is None:
             raise TaskNotFound(req.task_id)
         if facts.run_id and facts.assigned_to_caller and not facts.lease_over:
             if (again := await ctx.db.write(AGAIN, {**ctx.who, "taskId": id})) is not None:
-                return Encoded(again.claims.raw[1:-1])  # of the array its only element
+                return Outcome(Encoded(again.claims.raw[1:-1]), wrote=False)  # of the array its only element
         elif (refused := refusal(facts)) is not None:
             raise refused
+        elif conflict := await version_conflict(ctx, task_id=id, version=version, changes=changes):
+            raise conflict
         # Nothing is in the way any more: it was changed between the two statements.
     raise Contended
 
