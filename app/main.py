@@ -15,6 +15,7 @@ from app.config import Config
 from app.db import Database
 from app.logs import RequestLog
 from app.operations import OPERATIONS
+from app.transports.deadlines import Deadlines
 from app.transports.http import RpcEndpoint
 from app.transports.mcp.endpoint import McpEndpoint
 from app.transports.openapi import document
@@ -65,14 +66,15 @@ def create_app(config: Config, dsn: str) -> Application:
             await stack.enter_async_context(_running(jobs.run(db, config)))
             yield
 
-    rpc = RpcEndpoint(OPERATIONS, db, keys, request_log, config.request_timeout_seconds)
+    deadlines = Deadlines(config.request_timeout_seconds)
+    rpc = RpcEndpoint(OPERATIONS, db, keys, request_log, deadlines)
     mcp = McpEndpoint(
         OPERATIONS,
         db,
         keys,
         request_log,
         request_id=rpc.request_id,
-        timeout_seconds=config.request_timeout_seconds,
+        deadlines=deadlines,
         origins=config.allowed_mcp_origins,
     )
     openapi = msgspec.json.encode(document(OPERATIONS))
