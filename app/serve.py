@@ -26,6 +26,7 @@ from app.db import Database, schema
 from app.db.database import ASKERS, READERS, WRITERS
 from app.embedded import DEFAULT_SETTINGS, EmbeddedPostgres
 from app.main import Application, create_app
+from app.protocol import HttpProtocol
 
 DRAIN_SECONDS_MAX: Final = 10  # how long calls under way may take to finish after SIGTERM
 CONNECTIONS_SPARE: Final = 30  # for commands, which take eight each, for psql, and for Postgres itself
@@ -103,7 +104,7 @@ def _uvicorn_config(config: Config, app: Application | str) -> uvicorn.Config:
         app,
         factory=isinstance(app, str),
         loop="uvloop",
-        http="httptools",
+        http=HttpProtocol,
         ws="none",
         lifespan="on",
         workers=config.workers,
