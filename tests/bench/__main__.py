@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
                 "--rows", type=int, action="append", help="how many tasks there are; may be repeated"
             )
     profile = commands.add_parser("profile")
-    profile.add_argument("kind", choices=compare.KINDS, nargs="?", default="update")
+    profile.add_argument("kind", choices=(*compare.KINDS, *compare.OTHERS), nargs="?", default="update")
     profile.add_argument("--seconds", type=int, default=10)
     commands.add_parser("report")
     return parser

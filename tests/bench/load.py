@@ -14,7 +14,9 @@ from tests.bench.world import WORKERS, Pool
 SCRIPT: Final = Path(__file__).parent / "load.lua"
 ANSWER_SECONDS_MAX: Final = 10  # a call that takes longer counts as broken
 
-Kind = Literal["update", "complete", "block", "comment", "get", "list", "visible", "search", "race"]
+Kind = Literal[
+    "update", "complete", "block", "comment", "get", "list", "visible", "search", "race", "claim", "heartbeat", "mcp"
+]  # fmt: skip
 
 
 class Failed(Exception):

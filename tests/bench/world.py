@@ -33,13 +33,24 @@ UPDATED: Final = Pool(
 WARM: Final = Pool(4096, 4096)  # the same, for warming up
 LISTED: Final = Pool(8192, 2048)  # 64 of each reader; only read
 RACED: Final = Pool(10_240, 64)  # a race takes the next one; every worker takes part in them
-ONCE: Final = Pool(12_000, 88_000)  # completed or blocked once per measurement
+HELD: Final = Pool(10_304, 1_600)  # 50 of each worker, in progress under a claim that lasts a day
+ONCE: Final = Pool(12_000, 56_000)  # completed or blocked once per measurement
+QUEUED: Final = Pool(68_000, 32_000)  # nobody's, in the channel of the claimers
 
 WORKERS: Final = Pool(0, 32)  # who has the tasks, by the numbers of their keys
 READERS: Final = Pool(32, 32)
 NEWCOMER: Final = Pool(64, 1)
+CLAIMERS: Final = Pool(65, 32)
 
 RESET: Final[tuple[LiteralString, ...]] = (
+    """UPDATE tasks SET run_id = NULL, assignee_id = NULL, assignee_kind = NULL
+        WHERE workspace_id = '00000000-0000-7000-9000-000000000000' AND id BETWEEN '00000000-0000-7000-8000-000000068000'
+          AND '00000000-0000-7000-8000-000000099999' AND run_id IS NOT NULL""",
+    "DELETE FROM runs WHERE id > '00000000-0000-7000-b000-000000099999'",
+    """DELETE FROM task_participants
+        WHERE workspace_id = '00000000-0000-7000-9000-000000000000' AND task_id BETWEEN '00000000-0000-7000-8000-000000068000'
+          AND '00000000-0000-7000-8000-000000099999'
+          AND identity_id BETWEEN '00000000-0000-7000-a000-000000000065' AND '00000000-0000-7000-a000-000000000096'""",
     """UPDATE tasks SET version = 1, status = 'todo', priority = 0, started_at = NULL, completed_at = NULL
         WHERE workspace_id = '00000000-0000-7000-9000-000000000000' AND id <= '00000000-0000-7000-8000-000000099999'
           AND version > 1""",
@@ -49,6 +60,7 @@ RESET: Final[tuple[LiteralString, ...]] = (
     "TRUNCATE task_comments",
     "VACUUM tasks",
     "VACUUM task_events",
+    "VACUUM runs",
 )
 
 # Changes to the seeded tasks that a measurement left, by three witnesses that must agree with the calls answered.
