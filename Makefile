@@ -70,10 +70,6 @@ bench: .venv/run.stamp bench-setup ## measure against pgbench and other stacks, 
 bench-scale: .venv/run.stamp ## measure among ever more tasks (ROWS="100000 1000000 10000000")
 	$(BIN)/python -m tests.bench scale $(ROWS:%=--rows %) --rounds $(ROUNDS) --seconds $(SECONDS) --json .cache/bench/scale.json
 
-.PHONY: bench-claims
-bench-claims: .venv/run.stamp ## measure claims and heartbeats against update-task (ROWS="100000 1000000 10000000")
-	$(BIN)/python -m tests.bench claims $(ROWS:%=--rows %) --rounds $(ROUNDS) --seconds $(SECONDS)
-
 .PHONY: bench-report
 bench-report: .venv/run.stamp ## quote the newest runs of both in docs/performance.md
 	$(BIN)/python -m tests.bench report

@@ -19,6 +19,7 @@ from app.db import Database
 from app.logs import RequestLog
 from app.operations import OPERATIONS
 from app.operations.runs.bell import bell_of
+from app.transports.deadlines import Deadlines
 from app.transports.http import RpcEndpoint
 from app.transports.mcp.endpoint import McpEndpoint
 from app.transports.openapi import document
@@ -70,14 +71,15 @@ def create_app(config: Config, dsn: str) -> Application:
             stack.enter_context(_warned_of_the_end(bell_of(db).close))
             yield
 
-    rpc = RpcEndpoint(OPERATIONS, db, keys, request_log, config.request_timeout_seconds)
+    deadlines = Deadlines(config.request_timeout_seconds)
+    rpc = RpcEndpoint(OPERATIONS, db, keys, request_log, deadlines)
     mcp = McpEndpoint(
         OPERATIONS,
         db,
         keys,
         request_log,
         request_id=rpc.request_id,
-        timeout_seconds=config.request_timeout_seconds,
+        deadlines=deadlines,
         origins=config.allowed_mcp_origins,
     )
     openapi = msgspec.json.encode(document(OPERATIONS))

@@ -37,7 +37,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app import idempotency
-from app.db import Database, Duplicate, Encoded
+from app.db import Database, Duplicate, Encoded, array
 from app.decoding import Decoder
 from app.errors import ApiError, Contended, DatabaseUnavailable, First, ScopeMissing
 from app.idempotency import KEY_CHARACTERS_MAX, Identity, Keep, Repeated
@@ -211,15 +211,16 @@ class HistoryCutoff(Answer):
 class Page(Generic[T]):
     """One page of a list, and where the next one starts: key-set pagination, so a page costs the same anywhere."""
 
-    items: list[Encoded[T]]
-    cursor: str | None
+    items: Encoded[list[T]]
+    cursor: str | None = None
     total: int | None = None
 
     @classmethod
     def cut(cls, rows: Sequence[Row[T]], limit: int, total: int | None = None) -> "Page[T]":
         """The first `limit` of rows that were fetched with one to spare, which tells whether there are more."""
         page = rows[:limit]
-        return cls([row.item for row in page], page[-1].cursor if len(rows) > limit else None, total)
+        items = array(row.item for row in page)
+        return cls(items, page[-1].cursor if len(rows) > limit else None, total)
 
 
 @dataclass(frozen=True, slots=True)

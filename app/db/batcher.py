@@ -11,7 +11,7 @@ as the load does.
 
 What keeps it safe:
 
-* Items are sorted before they leave, so that two batches lock rows in the same order.
+* Items that write are sorted before they leave, so that two batches lock rows in the same order.
 * Workspaces take turns within a batch, and none may fill the line: a busy one cannot shut others out.
 * An error spoils only the statement it is in. Its items are then run one by one on ordinary connections, where a
   bad one fails alone. The database undid the batch whole, so nothing is done twice.
@@ -57,13 +57,12 @@ encode_items: Final = msgspec.json.Encoder(enc_hook=as_json).encode
 class _Waiting:
     """An item in line."""
 
-    __slots__ = ("future", "item", "only_one", "since", "sort_key")
+    __slots__ = ("future", "item", "only_one", "since")
 
     def __init__(self, query: AnyBatchQuery, item: Item, future: AnyFuture) -> None:
         self.item = item
         self.future = future
         self.since = time.monotonic()
-        self.sort_key = (str(item["workspaceId"]), str(item.get("taskId", "")))
         # What no two items under way may share: where a version decides, the statement itself picks the winner.
         decided = item.get("version") is not None and not item.get("merge")
         self.only_one = item.get(query.one_per) if query.one_per and not decided else None
@@ -177,7 +176,8 @@ class Batcher:
                     break
 
     def _send(self, connection: PipelineConnection, query: AnyBatchQuery, batch: list[_Waiting]) -> None:
-        batch.sort(key=_sort_key)
+        if query.writes:
+            batch.sort(key=_row_locked)
         items = encode_items([{"ord": ord, **waiting.item} for ord, waiting in enumerate(batch)])
         sent = connection.send(query.numbered_sql, [items])
         sent.add_done_callback(lambda sent: self._settle(query, batch, sent))
@@ -224,5 +224,5 @@ class Batcher:
             self._sweeper = asyncio.get_running_loop().call_later(SWEEP_INTERVAL_SECONDS, self._sweep)
 
 
-def _sort_key(waiting: _Waiting) -> tuple[str, str]:
-    return waiting.sort_key
+def _row_locked(waiting: _Waiting) -> tuple[str, str]:
+    return str(waiting.item["workspaceId"]), str(waiting.item.get("taskId", ""))

@@ -1,10 +1,14 @@
 """JSON that is already written, with the type of what it says."""
 
-from typing import Generic, TypeVar
+from collections.abc import Iterable
+from typing import Generic, TypeAlias, TypeVar
 
 import msgspec
 
 T = TypeVar("T")
+
+_Object: TypeAlias = dict[str, msgspec.Raw]
+_decoder: msgspec.json.Decoder[_Object | list[_Object]] = msgspec.json.Decoder(_Object | list[_Object])
 
 
 class Encoded(Generic[T]):
@@ -20,12 +24,22 @@ class Encoded(Generic[T]):
         return msgspec.json.decode(self.raw, type=to)
 
     def only(self, fields: frozenset[str]) -> "Encoded[T]":
-        """The same object with just these keys, in its own order."""
-        whole = msgspec.json.decode(self.raw, type=dict[str, msgspec.Raw])
-        return Encoded(msgspec.json.encode({key: value for key, value in whole.items() if key in fields}))
+        """The same object with just these keys, in its own order; or of an array, each of its objects."""
+        whole = _decoder.decode(self.raw)
+        kept = [_kept(item, fields) for item in whole] if isinstance(whole, list) else _kept(whole, fields)
+        return Encoded(msgspec.json.encode(kept))
 
     def __repr__(self) -> str:
         return f"Encoded({self.raw!r})"
+
+
+def array(items: Iterable[Encoded[T]]) -> Encoded[list[T]]:
+    """A JSON array of these."""
+    return Encoded(b"[%b]" % b",".join([item.raw for item in items]))
+
+
+def _kept(whole: _Object, fields: frozenset[str]) -> _Object:
+    return {key: value for key, value in whole.items() if key in fields}
 
 
 def as_json(value: object) -> msgspec.Raw:

@@ -202,7 +202,7 @@ def data(result: Result) -> bytes:
     if isinstance(result, Encoded):
         return result.raw
     if isinstance(result, Page):
-        return b"[%b]" % b",".join([item.raw for item in result.items])
+        return result.items.raw
     if isinstance(result, Excerpt):
         return result.data.raw
     return _encode(result)

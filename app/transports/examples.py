@@ -163,7 +163,7 @@ _encode: Final = msgspec.json.encode
 
 
 def _page(*items: object, cursor: str | None = None, total: int | None = None) -> Page[object]:
-    return Page([Encoded(_encode(item)) for item in items], cursor, total)
+    return Page(Encoded(_encode(items)), cursor, total)
 
 
 def _excerpt(data: object, *, has_more: bool = False, cursor: str | None = None) -> Excerpt[object]:

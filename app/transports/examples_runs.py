@@ -217,7 +217,7 @@ def _list(*items: object) -> Encoded[Any]:
 
 
 def _page(*items: object) -> Page[Any]:
-    return Page([Encoded(_encode(item)) for item in items], None)
+    return Page(Encoded(_encode(items)))
 
 
 def _tagged(item: object, version: int) -> Outcome[Any]:

@@ -18,10 +18,11 @@ from starlette.types import Receive, Scope, Send
 
 from app.auth import Keys
 from app.db import Database
-from app.errors import ApiError, CallerGone, InternalError, InvalidInput, TimedOut, UnknownPath
+from app.errors import ApiError, CallerGone, InternalError, InvalidInput, UnknownPath
 from app.logs import RequestLog
 from app.rpc import BARE, Context, Operation, Result, execute, family_at
 from app.transports import envelope
+from app.transports.deadlines import Deadline, Deadlines
 from app.transports.paths import Paths
 
 BODY_BYTES_MAX: Final = 1024 * 1024  # 50 bulk rows with long descriptions fit; more belongs into files
@@ -44,14 +45,14 @@ class RpcEndpoint:
         db: Database,
         keys: Keys,
         request_log: RequestLog,
-        timeout_seconds: float,
+        deadlines: Deadlines,
     ) -> None:
         self._operations = {op.path: op for op in operations if op.method is None}
         self._paths = Paths(operations)
         self._db = db
         self._keys = keys
         self._log = request_log
-        self._timeout_seconds = timeout_seconds
+        self._deadlines = deadlines
         self._request_ids = itertools.count(1)
         self._process = secrets.token_hex(6)
 
@@ -63,11 +64,8 @@ class RpcEndpoint:
         call = _Call(scope["method"], scope["path"])
         aside: list[tuple[bytes, bytes]] = []
         try:
-            try:
-                async with asyncio.timeout(self._timeout_seconds) as patience:
-                    op, result = await self._answer(call, scope, headers, receive, request_id, patience)
-            except TimeoutError:
-                raise TimedOut from None
+            with self._deadlines.within() as deadline:
+                op, result = await self._answer(call, scope, headers, receive, request_id, deadline)
             said: Result | ApiError = result
             status, body = op.status, envelope.success(result, request_id, op.family)
             aside = [(b"etag", envelope.etag(result, body))] if op.family is BARE else []
@@ -97,7 +95,7 @@ class RpcEndpoint:
         headers: dict[bytes, bytes],
         receive: Receive,
         request_id: str,
-        patience: asyncio.Timeout,
+        deadline: Deadline,
     ) -> tuple[Operation, Result]:
         # Who asks comes before what they ask for: to a stranger every path looks the same.
         actor = await self._keys.actor(headers.get(b"authorization"))
@@ -109,9 +107,7 @@ class RpcEndpoint:
         ctx = Context(self._db, actor, request_id, None if key is None else key.decode("latin-1"))
         work = execute(op, ctx, body=body, query=scope["query_string"], placed=placed)
         if op.patience_seconds:
-            patience.reschedule(
-                asyncio.get_running_loop().time() + self._timeout_seconds + op.patience_seconds
-            )
+            deadline.extend(op.patience_seconds)
             work = _while_connected(work, receive)
         return op, await work
 

@@ -2,7 +2,6 @@
 
 python -m tests.bench compare [--rounds 3] [--seconds 3] [--minutes 2] [--json FILE]
 python -m tests.bench scale   [--rows 100000 --rows 1000000] [--rounds 3] [--seconds 3] [--json FILE]
-python -m tests.bench claims  [--rows 100000 --rows 1000000] [--rounds 3] [--seconds 3]
 python -m tests.bench report  FILE          the tables of docs/performance.md, and docs/performance.svg
 """
 
@@ -12,7 +11,7 @@ import signal
 import sys
 from pathlib import Path
 
-from tests.bench import claims, compare, profiling, report, scale, table
+from tests.bench import compare, profiling, report, scale, table
 from tests.bench.figures import DISTURBANCE_MAX, disturbance, results
 from tests.bench.load import Failed
 
@@ -35,12 +34,6 @@ def main() -> int:
                 print(f"\n{table.plain(scale.rows(growth))}\n")
                 if arguments.json:
                     Path(arguments.json).write_bytes(scale.dump_growth(growth))
-            case "claims":
-                figures, measurements = claims.run(
-                    arguments.rows, rounds=arguments.rounds, seconds=arguments.seconds
-                )
-                print(f"\n{table.plain(table.ratios(results(measurements, figures)))}\n")
-                print(f"Load average now: {_load_average()}")
             case "profile":
                 print(profiling.run(arguments.kind, seconds=arguments.seconds))
             case _:
@@ -56,12 +49,11 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure Baton.")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("compare", "scale", "claims"):
+    for name in ("compare", "scale"):
         command = commands.add_parser(name)
         command.add_argument("--rounds", type=int, default=3, help="every variant runs once per round")
         command.add_argument("--seconds", type=int, default=3, help="length of each measurement")
-        if name != "claims":
-            command.add_argument("--json", help="also write everything measured into this file")
+        command.add_argument("--json", help="also write everything measured into this file")
         if name == "compare":
             command.add_argument(
                 "--minutes", type=int, default=2, help="length of the load for the memory figure; 0 skips it"
@@ -71,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
                 "--rows", type=int, action="append", help="how many tasks there are; may be repeated"
             )
     profile = commands.add_parser("profile")
-    profile.add_argument("kind", choices=compare.KINDS, nargs="?", default="update")
+    profile.add_argument("kind", choices=(*compare.KINDS, *compare.OTHERS), nargs="?", default="update")
     profile.add_argument("--seconds", type=int, default=10)
     commands.add_parser("report")
     return parser

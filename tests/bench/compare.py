@@ -15,10 +15,11 @@ from tests.bench.servers import Stack, baton, django, fastapi, fastify
 from tests.bench.world import RACED, World
 
 ROWS: Final = 100_000
-KINDS: Final[tuple[Kind, ...]] = ("update", "complete", "block", "comment", "get", "list")
+KINDS: Final[tuple[Kind, ...]] = ("update", "complete", "block", "comment", "get", "list")  # also in pgbench
+OTHERS: Final[tuple[Kind, ...]] = ("claim", "heartbeat", "mcp")  # held against our own update-task
 STRICT_RACE_ROUNDS: Final = 100
 STARTS: Final = 5
-ONCE_SECONDS_MAX: Final = 4  # tasks can be completed once, and there are only so many
+ONCE_SECONDS_MAX: Final = 4  # tasks can be completed or claimed once, and there are only so many
 
 
 class Run(msgspec.Struct):
@@ -48,7 +49,8 @@ def run(*, rounds: int, seconds: int, minutes: int) -> Run:
         for round in range(rounds):
             _ours(lab, round, ours, mine, seconds)
             with lab.running(two_of_ours, mine) as server:
-                lab.measure(round, server, mine, "update", seconds=seconds)
+                for kind in ("update", "get"):
+                    lab.measure(round, server, mine, kind, seconds=seconds)
             _theirs(lab, round, peers, theirs, seconds)
         if minutes:
             lab.measure_memory(ours, mine, minutes)
@@ -63,6 +65,8 @@ def _ours(lab: Laboratory, round: int, ours: Stack, world: World, seconds: int) 
             once = min(seconds, ONCE_SECONDS_MAX) if kind in ("complete", "block") else seconds
             lab.measure_pgbench(round, world, kind, seconds=once)
             lab.measure(round, server, world, kind, seconds=once)
+        for kind in OTHERS:
+            lab.measure(round, server, world, kind, seconds=min(seconds, ONCE_SECONDS_MAX))
         for connections in (1, 16, 64):
             lab.measure(round, server, world, "update", connections=connections, seconds=seconds)
         lab.measure(round, server, world, "race", seconds=seconds)

@@ -27,6 +27,7 @@ function init(args)
    callers_first, callers, newest = tonumber(args[5]), tonumber(args[6]), tonumber(args[4])
    for i = 0, callers - 1 do
       heads[i] = "POST " .. wrk.path .. " HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+         .. (kind == "mcp" and "Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: 2025-11-25\r\n" or "")
          .. string.format("Authorization: Bearer baton_sk_bench_%04d\r\nContent-Length: ", callers_first + i)
    end
    if kind ~= "race" then response = nil end   -- wrk then does not even parse the answers' headers for us
@@ -34,7 +35,8 @@ end
 
 local function task(k) return string.format(TASK, k) end
 
-local bodies = {
+local bodies
+bodies = {
    update = function()
       local version = base + math.floor(number / count)
       return string.format('{"taskId":"%s","version":%d,"status":"%s","priority":"%s"}', task(first + number % count),
@@ -46,15 +48,18 @@ local bodies = {
    get = function() return '{"taskId":"' .. task(first + number % count) .. '"}' end,
    list = function() return "{}" end,
    visible = function() return "{}" end,
-   claim = function() return "{}" end,
-   heartbeat = function() return '{"runId":"' .. string.format(RUN, first + number % count) .. '"}' end,
    search = function() return '{"query":"w' .. number % 20011 .. ' "}' end,
+   claim = function() return "{}" end,
+   heartbeat = function() return '{"runId":"' .. string.format(RUN, first + number % count) .. '","progress":0.5}' end,
+   mcp = function()
+      return '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"update-task","arguments":' .. bodies.update() .. '}}'
+   end,
    race = function()
       return string.format('{"taskId":"%s","version":%d,"status":"%s","priority":"%s"}', task(first), newest,
          newest % 2 == 0 and "in_review" or "in_progress", NAMES[newest % 4 + 1])
    end,
 }
-local once = { complete = true, block = true }
+local once = { complete = true, block = true, claim = true }
 
 local verified = false   -- wrk asks once before the start, to see what a request looks like
 

@@ -94,7 +94,7 @@ def script(kind: Kind, clients: int = CLIENTS) -> str:
                 urgency_max=str(URGENCY_MAX),
                 after_urgency="0",
                 after_id=f"'{FIRST_ID}'",
-                limit="51",
+                limit="50",
             )
         case _:
             message = f"pgbench has no script for {kind}"

@@ -19,6 +19,8 @@ ROWS_MIN: Final = 100_000  # the tasks on which measuring is done
 CALLS: Final[tuple[tuple[str, Kind, int, str], ...]] = (
     ("update-task, calls/s", "update", 32, "per_second"),
     ("get-task, calls/s", "get", 32, "per_second"),
+    ("claim-next-task by 32 claimers, calls/s", "claim", 32, "per_second"),
+    ("heartbeat-run, calls/s", "heartbeat", 32, "per_second"),
     ("list-my-tasks (50 rows), calls/s", "list", 32, "per_second"),
     ("list-tasks by a caller who sees 50, p50 ms", "visible", 1, "p50_ms"),
     ("list-tasks with a word to search, p50 ms", "search", 1, "p50_ms"),

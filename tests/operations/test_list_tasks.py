@@ -206,7 +206,7 @@ async def test_several_statuses_can_be_repeated_in_a_query_string(workspace: Wor
         (b"", 3),
     ):
         page: Any = await execute(list_tasks, bot.context, query=query)
-        assert len(page.items) == count
+        assert len(page.items.decode(list[Any])) == count
 
 
 # --- words

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Encoded
+from app.db import Encoded, array
 from app.errors import TaskNotFound
 from app.rpc import AGENT, AgentRequest, Answer, BadDeclaration, Context, Page, changes, given, operation
 
@@ -51,7 +51,7 @@ def test_name_path_request_and_documentation_follow_from_the_function() -> None:
 def test_a_page_is_documented_as_a_list() -> None:
     async def list_things(ctx: Context, req: FindThing) -> Page[Thing]:
         """List things."""
-        return Page[Thing]([], None)
+        return Page[Thing](array([]))
 
     op = operation(scope=None)(list_things)
     assert (op.result, op.paged, op.read_only, op.errors) == (list[Thing], True, False, ())
@@ -131,6 +131,9 @@ def test_a_page_is_cut_where_one_more_row_shows_that_there_are_more() -> None:
     rows = [Row(Encoded[Thing](b"%d" % n), f"after {n}") for n in range(3)]
     for limit, items, cursor in ((2, 2, "after 1"), (3, 3, None), (4, 3, None)):
         page = Page[Thing].cut(rows, limit, total=9)
-        assert ([item.raw for item in page.items], page.cursor) == ([b"%d" % n for n in range(items)], cursor)
+        assert (page.items.raw, page.cursor) == (
+            b"[%b]" % b",".join([b"%d" % n for n in range(items)]),
+            cursor,
+        )
         assert page.total == 9
-    assert Page[Thing].cut(list[Row](), 5).items == []
+    assert Page[Thing].cut(list[Row](), 5).items.raw == b"[]"

@@ -35,6 +35,7 @@ LAYERS = (
     "app.transports",
     # everything together
     "app.main",
+    "app.protocol",
     "app.serve",
     "app.cli",
     "app.__main__",

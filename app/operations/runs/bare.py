@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import BatchQuery, Encoded, Query
+from app.db import BatchQuery, Encoded, Query, array
 from app.errors import (
     ApiError,
     Contended,
@@ -656,7 +656,7 @@ async def list_tasks(ctx: Context, req: ListBareTasks) -> Page[BareTask]:
     page = given(req.pagination) or BarePagination()
     parent = given(req.parent_id) or None
     if parent is not None and uuid_or_none(parent) is None:
-        return Page([], None)
+        return Page(array([]))
     executor = given(req.executor_id) or None
     rows = await ctx.db.all(
         LIST_BY_PARENT if parent else LIST_BY_EXECUTOR if executor else LIST_ALL,
@@ -672,9 +672,9 @@ async def list_tasks(ctx: Context, req: ListBareTasks) -> Page[BareTask]:
         limit=min(given(page.limit) or PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX),
     )
     if not rows:
-        return Page([], None)
+        return Page(array([]))
     shown = _nested(await _tree(ctx, [row.id for row in rows]))
-    return Page([shown[row.id] for row in rows if row.id in shown], None)
+    return Page(array(shown[row.id] for row in rows if row.id in shown))
 
 
 @operation(

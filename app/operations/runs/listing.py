@@ -5,7 +5,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Query
+from app.db import Query, array
 from app.errors import RunNotFound, TaskNotFound
 from app.operations.runs.run import RUN_JSON, RUN_VISIBLE, EncodedRun, Run, RunStatus
 from app.operations.tasks.fence import under
@@ -143,7 +143,7 @@ async def list_runs(ctx: Context, req: ListRuns) -> Page[Run]:
     try:
         task = await task_id(ctx, req.task_id) if req.task_id else None
     except TaskNotFound:
-        return Page([], None)
+        return Page(array([]))
     mine = MINE_LIVE if req.live is True else MINE
     rows = await ctx.db.all(
         mine if req.mine else OF_TASK if task else ALL,

@@ -21,7 +21,7 @@ from typing import Annotated, Any, Final, LiteralString
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Query
+from app.db import Query, array
 from app.operations.tasks.listing import literal
 from app.operations.tasks.task import PRIORITIES, TASK_JSON, EncodedTask, Task, uuid_or_none
 from app.rpc import AgentRequest, Context, Page, given, operation
@@ -166,7 +166,7 @@ async def list_ready_tasks(ctx: Context, req: ListReadyTasks) -> Page[Task]:
     """
     limit = min(given(req.limit) or PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX)
     if (channel := given(req.channel_id)) is not None and uuid_or_none(channel) is None:
-        return Page([], None)
+        return Page(array([]))
     rows = await _ready(ctx, wanted(req), limit + 1, given(req.cursor) or BEFORE_ALL)
     return Page[Task].cut(rows, limit)
 

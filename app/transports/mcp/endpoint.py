@@ -39,10 +39,11 @@ from starlette.types import Receive, Scope, Send
 
 from app.auth import Keys
 from app.db import Database
-from app.errors import ApiError, InternalError, InvalidInput, NotFound, PermissionDenied, TimedOut
+from app.errors import ApiError, InternalError, InvalidInput, NotFound, PermissionDenied
 from app.logs import RequestLog
 from app.rpc import Actor, Context, Operation, Page, Result, execute
 from app.transports import envelope
+from app.transports.deadlines import Deadlines
 from app.transports.mcp import messages
 from app.transports.mcp.call import Call, Exchange, Refused, accepts_stream, body
 from app.transports.mcp.documents import documents
@@ -80,7 +81,7 @@ class McpEndpoint:
         request_log: RequestLog,
         *,
         request_id: Callable[[bytes | None], str],
-        timeout_seconds: float,
+        deadlines: Deadlines,
         origins: frozenset[str],
     ) -> None:
         self._tools = Toolbox(operations)
@@ -89,7 +90,7 @@ class McpEndpoint:
         self._keys = keys
         self._log = request_log
         self._request_id = request_id
-        self._timeout_seconds = timeout_seconds
+        self._deadlines = deadlines
         self._origins = origins
         self._under_way: dict[tuple[bytes, protocol.RequestId], Call] = {}
         self._server = Server(
@@ -125,11 +126,8 @@ class McpEndpoint:
     # The door ------------------------------------------------------------------------------------------
 
     async def _answer(self, call: Call, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> None:
-        try:
-            async with asyncio.timeout(self._timeout_seconds):
-                message = await self._admit(call, scope, headers, receive)
-        except TimeoutError:
-            raise TimedOut from None
+        with self._deadlines.within():
+            message = await self._admit(call, scope, headers, receive)
         session = headers.get(b"mcp-session-id", b"")[:SESSION_BYTES_MAX]
         if message.method is UNSET or message.id is UNSET:
             if message.method == "notifications/cancelled":
@@ -311,11 +309,8 @@ class McpEndpoint:
 
     async def _execute(self, call: Call, operation: Operation, arguments: Mapping[str, object]) -> Result:
         ctx = Context(self._db, call.caller, call.request_id)
-        try:
-            async with asyncio.timeout(self._timeout_seconds + operation.patience_seconds):
-                return await execute(operation, ctx, body=msgspec.json.encode(arguments))
-        except TimeoutError:
-            raise TimedOut from None
+        with self._deadlines.within(operation.patience_seconds):
+            return await execute(operation, ctx, body=msgspec.json.encode(arguments))
 
 
 def instructions(tools: Toolbox, shown: Sequence[Tool]) -> str:
