@@ -24,15 +24,13 @@ VERSIONS_BACK_MAX: Final = (
 
 AsRead: TypeAlias = Annotated[
     Version | None | UnsetType,
-    Meta(
-        description="The version you read: if the task has moved on you get a 409. Left out, the task is taken as it is."
-    ),
+    Meta(description="The one you read; 409 if it has passed. Left out, the task is taken as it is."),
 ]
 OnConflict: TypeAlias = Annotated[
     Literal["reject", "merge"] | None | UnsetType,
     Meta(
         description=(
-            "What to do if the task has moved on since your version. `reject`, unless told: answer 409. `merge`: apply "
+            "For a version that has passed. `reject`, unless told: answer 409. `merge`: apply "
             "your change to the task as it is, if nobody has touched the same fields; else answer 409."
         )
     ),
