@@ -30,7 +30,7 @@ OnConflict: TypeAlias = Annotated[
     Literal["reject", "merge"] | None | UnsetType,
     Meta(
         description=(
-            "For a version that has passed. `reject`, unless told: answer 409. `merge`: apply "
+            "For when the version passed. `reject`, unless told: answer 409. `merge`: apply "
             "your change to the task as it is, if nobody has touched the same fields; else answer 409."
         )
     ),
