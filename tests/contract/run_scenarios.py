@@ -124,7 +124,7 @@ def under_none(op: Operation, fields: dict[str, Any]) -> Scenario:
     return scenario
 
 
-def at_another_version(op: Operation, fields: dict[str, Any]) -> Scenario:
+def at_another_version(op: Operation, **fields: object) -> Scenario:
     async def scenario(workspace: World) -> None:
         bot, run_id = await two_tasks_one_held(workspace)
         await bot(op, run_id=run_id, version=7, **fields)
@@ -267,7 +267,9 @@ RUN_SCENARIOS: Final[list[tuple[Operation, type[ApiError], Scenario]]] = [
     (claim_task, TaskReadOnly, as_reader(claim_task, task_id="T-1")),
     (claim_task, NotClaimable, on_two_tasks(claim_task, linked=True, task_id="T-2")),
     (claim_task, Contended, on_two_tasks(claim_task, OVERTAKEN, task_id="T-1")),
-    *((op, VersionConflict, at_another_version(op, fields)) for op, fields in UNDER_A_CLAIM[12:]),
+    (complete_run, VersionConflict, at_another_version(complete_run)),
+    (fail_run, VersionConflict, at_another_version(fail_run, errors=ERRORS)),
+    (release_run, VersionConflict, at_another_version(release_run)),
     (claim_task, VersionConflict, on_two_tasks(claim_task, task_id="T-1", version=7)),
     (link_tasks, VersionConflict, on_two_tasks(link_tasks, task_id="T-1", version=7, **EDGE)),
     (unlink_tasks, VersionConflict, on_two_tasks(unlink_tasks, task_id="T-1", version=7, **EDGE)),

@@ -24,9 +24,7 @@ VERSIONS_BACK_MAX: Final = (
 
 AsRead: TypeAlias = Annotated[
     Version | None | UnsetType,
-    Meta(
-        description="The version you read. If the task has moved on you get a 409; left out, it is taken as it is."
-    ),
+    Meta(description="The one you read; 409 if it has passed. Left out, the task is taken as it is."),
 ]
 OnConflict: TypeAlias = Annotated[
     Literal["reject", "merge"] | None | UnsetType,
