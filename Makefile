@@ -32,9 +32,15 @@ setup: .venv/run.stamp ## make .venv with what running needs
 run: .venv/run.stamp ## run Baton on http://127.0.0.1:8000; Ctrl-C stops it
 	@exec $(BIN)/python -m app serve
 
+PARALLEL ?= --numprocesses logical --maxprocesses 4 --dist worksteal
+
 .PHONY: test
-test: .venv/dev.stamp ## run all tests, on a Postgres of their own
-	$(BIN)/python -m pytest
+test: .venv/dev.stamp ## run all tests, on a Postgres of their own (of other binaries: POSTGRES_BIN=/usr/lib/postgresql/15/bin)
+	$(BIN)/python -m pytest $(PARALLEL)
+
+.PHONY: soak
+soak: .venv/dev.stamp ## lose answers and kill servers for MINUTES, and judge what callers saw (SEED, CALLERS, POSTGRES_BIN)
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) --seed $(SEED) --callers $(CALLERS)
 
 .PHONY: check
 check: .venv/dev.stamp ## check format, lint, types, and that nothing generated is stale
@@ -53,6 +59,8 @@ ROUNDS ?= 3
 SECONDS ?= 3
 MINUTES ?= 2
 ROWS ?= 100000 1000000
+SEED ?= 1
+CALLERS ?= 12
 
 .PHONY: bench
 bench: .venv/run.stamp bench-setup ## measure against pgbench and other stacks, about ten minutes (ROUNDS, SECONDS, MINUTES=10)

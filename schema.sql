@@ -310,6 +310,7 @@ CREATE INDEX runs_work_item ON runs (workspace_id, work_item_id, id) WHERE work_
 CREATE INDEX runs_parent ON runs (workspace_id, parent_id, id) WHERE parent_id IS NOT NULL;
 CREATE INDEX runs_executor ON runs (workspace_id, executor_id, status, id) WHERE executor_id IS NOT NULL;
 CREATE INDEX runs_holder ON runs (workspace_id, holder_id, id) WHERE holder_id IS NOT NULL;
+CREATE INDEX runs_live ON runs (workspace_id, holder_id, id) WHERE holder_id IS NOT NULL AND ended_at IS NULL;
 CREATE UNIQUE INDEX runs_claim_key ON runs (workspace_id, holder_id, claim_key, claim_place) WHERE claim_key IS NOT NULL;
 CREATE INDEX runs_lease ON runs (lease_check_at) WHERE holder_id IS NOT NULL AND ended_at IS NULL;  -- of all workspaces: one job serves them
 
@@ -413,6 +414,7 @@ CREATE TABLE idempotency_keys (
     error         text,                      -- null: a success; else the class of app/errors.py
     answer        json        NOT NULL,      -- the data or the error; json, not jsonb, because a repetition gets the same bytes
     merged_from   integer,                   -- null: nothing had to be merged
+    version       integer,                   -- the ETag of the answer; null where the family has none
     request_id    text        NOT NULL,      -- this and the next as in the first answer's meta
     answered_at   text        NOT NULL,
     created_at    timestamptz NOT NULL DEFAULT now(),

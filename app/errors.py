@@ -345,12 +345,12 @@ class VersionConflict(Conflict):
         mergeable: bool,
         changed: object,
         overlapping: object,
+        knows_merge: bool,
     ) -> None:
-        advice = (
-            "Nobody touched your fields since then: send the same change with that version, or `onConflict: merge`."
-            if mergeable
-            else "Merge your change into `details.current` and send it with that version."
-        )
+        advice = "Merge your change into `details.current` and send it with that version."
+        if mergeable:
+            merge = ", or `onConflict: merge`" if knows_merge else ""
+            advice = f"Nobody touched your fields since then: send the same change with that version{merge}."
         super().__init__(
             f"You sent version {sent}, but the task is at version {current_version}. {advice}",
             {

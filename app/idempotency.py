@@ -47,6 +47,7 @@ class Keep(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 
     key: str
     operation: str
+    status: int  # of a success
     fingerprint: str  # SHA-256 of operation and body, in hexadecimal
     answered_at: str  # `meta.timestamp` of the first answer, so that a repetition can say the same
     scope: str | None = None  # what the API key needed
@@ -62,6 +63,7 @@ class KeptRow(msgspec.Struct):
     error: str | None
     answer: Encoded[Any]  # Any: whatever the operation answered with
     merged_from: int | None
+    version: int | None
     request_id: str
     answered_at: str
 
@@ -95,13 +97,13 @@ KEPT: Final = """
         INSERT INTO idempotency_keys (workspace_id, identity_id, key, operation, scope, fingerprint, status, answer,
                                       merged_from, request_id, answered_at)
         SELECT workspace_id, actor_id, keep->>'key', keep->>'operation', keep->>'scope',
-               decode(keep->>'fingerprint', 'hex'), 200, answer, merged_from, request_id, keep->>'answeredAt'
+               decode(keep->>'fingerprint', 'hex'), (keep->>'status')::int, answer, merged_from, request_id, keep->>'answeredAt'
           FROM answered
          WHERE keep IS NOT NULL
     )"""
 
 _COLUMNS: Final = """
-    operation, scope, encode(fingerprint, 'hex'), status, error, answer, merged_from, request_id, answered_at"""
+    operation, scope, encode(fingerprint, 'hex'), status, error, answer, merged_from, version, request_id, answered_at"""
 
 FIND = Query(
     KeptRow,
@@ -117,10 +119,10 @@ KEEP = Query(
     KeptRow,
     f"""
     INSERT INTO idempotency_keys (workspace_id, identity_id, key, operation, scope, fingerprint, status, error, answer,
-                                  merged_from, request_id, answered_at)
+                                  merged_from, version, request_id, answered_at)
     VALUES (%(workspace_id)s::uuid, %(identity_id)s::uuid, %(key)s::text, %(operation)s::text, %(scope)s::text,
             decode(%(fingerprint)s::text, 'hex'), %(status)s::int, %(error)s::text, %(answer)s::text::json,
-            %(merged_from)s::int, %(request_id)s::text, %(answered_at)s::text)
+            %(merged_from)s::int, %(version)s::int, %(request_id)s::text, %(answered_at)s::text)
     ON CONFLICT DO NOTHING
     RETURNING {_COLUMNS}
     """,
@@ -165,7 +167,9 @@ def key_of(header: str | None, field: str | None | UnsetType) -> str | None:
     return key
 
 
-def keep(key: str, operation: str, scope: str | None, body: bytes, placed: Mapping[str, str]) -> Keep:
+def keep(
+    key: str, operation: str, scope: str | None, status: int, body: bytes, placed: Mapping[str, str]
+) -> Keep:
     """What to store of a call. Two are the same if path, headers and body say the same, however the JSON is laid out."""
     values = msgspec.json.decode(body or b"{}")
     values.pop("idempotencyKey", None)
@@ -173,6 +177,7 @@ def keep(key: str, operation: str, scope: str | None, body: bytes, placed: Mappi
     return Keep(
         key=key,
         operation=operation,
+        status=status,
         fingerprint=hashlib.sha256(canonical).hexdigest(),
         answered_at=timestamp().decode(),
         scope=scope,
@@ -204,6 +209,7 @@ async def store(
     *,
     error: ApiError | None = None,
     merged_from: int | None = None,
+    version: int | None = None,
 ) -> KeptRow | None:
     """Store an answer under its key, unless there is one already: then None."""
     return await db.one(
@@ -213,10 +219,11 @@ async def store(
         operation=kept.operation,
         scope=kept.scope,
         fingerprint=kept.fingerprint,
-        status=200 if error is None else error.status,
+        status=kept.status if error is None else error.status,
         error=None if error is None else type(error).__name__,
         answer=_encode(answer).decode(),
         merged_from=merged_from,
+        version=version,
         request_id=request_id,
         answered_at=kept.answered_at,
     )

@@ -1,8 +1,11 @@
 """The application: everything wired together. Imports everything, imported by no one but the command line."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+import signal
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from types import FrameType
 
 import msgspec
 from starlette.applications import Starlette
@@ -15,6 +18,7 @@ from app.config import Config
 from app.db import Database
 from app.logs import RequestLog
 from app.operations import OPERATIONS
+from app.operations.runs.bell import bell_of
 from app.transports.deadlines import Deadlines
 from app.transports.http import RpcEndpoint
 from app.transports.mcp.endpoint import McpEndpoint
@@ -64,6 +68,7 @@ def create_app(config: Config, dsn: str) -> Application:
             stack.push_async_callback(keys.write_used)
             await stack.enter_async_context(_running(keys.watch()))
             await stack.enter_async_context(_running(jobs.run(db, config)))
+            stack.enter_context(_warned_of_the_end(bell_of(db).close))
             yield
 
     deadlines = Deadlines(config.request_timeout_seconds)
@@ -81,6 +86,30 @@ def create_app(config: Config, dsn: str) -> Application:
     pages = {"/healthz": healthz(db), "/openapi.json": fixed(openapi)}
     routes = [Route(path, Page(write, rpc.request_id, request_log)) for path, write in pages.items()]
     return Application(rpc, mcp, routes=routes, lifespan=lifespan)
+
+
+@contextmanager
+def _warned_of_the_end(prepare: Callable[[], None]) -> Generator[None]:
+    """Call `prepare` when a signal ends the service. The server itself says so only after every call was answered."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are heard in the main thread only
+        return
+    loop = asyncio.get_running_loop()
+    handlers: dict[int, Callable[[int, FrameType | None], object]] = {}
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(prepare)
+        handlers[number](number, frame)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        if callable(handler := signal.getsignal(number)):
+            handlers[number] = handler
+            signal.signal(number, hear)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 @asynccontextmanager

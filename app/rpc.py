@@ -102,8 +102,8 @@ IdempotencyKey: TypeAlias = Annotated[
     | UnsetType,
     Meta(
         description=(
-            "A key of your own for this call, if you cannot set the header `Idempotency-Key`. Sent again with the same "
-            "key, it has no second effect and gets the first answer."
+            "A key of your own: sent again, the call has no second effect. It gets the first answer. For whoever cannot "
+            "set the header `Idempotency-Key`."
         )
     ),
 ]
@@ -291,7 +291,6 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     scope: Scope | None
     read_only: bool
     carries_key: bool
-    claims_by_key: bool
     errors: tuple[type[ApiError], ...]
     request: type[msgspec.Struct]
     result: Any  # the documented type of `data`; Any because list[Task] is not a class
@@ -304,6 +303,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     core: Step | None = None
     destructive: bool = False
     idempotent: bool = False
+    uses_up: bool = False
     resource: str | None = None
 
     def allows(self, scopes: frozenset[str]) -> bool:
@@ -325,11 +325,11 @@ def operation(
     path: str | None = None,
     method: str | None = None,
     status: int = 200,
-    claims_by_key: bool = False,
     patience_seconds: float = 0,
     core: Step | None = None,
     destructive: bool = False,
     idempotent: bool = False,
+    uses_up: bool = False,
     resource: str | None = None,
 ) -> Callable[[Handler], Operation]:
     """Declare an operation. `scope=None` lets any valid key call it; `read_only` also makes it answer to GET.
@@ -337,12 +337,12 @@ def operation(
     It answers under the prefix of its family, at its own name unless `path` says otherwise.
 
     `carries_key` says that its one writing statement stores the idempotency key: see app/idempotency.py. Any other
-    operation that writes is run in a transaction when it is called with a key, but for one that `claims_by_key`: what it
-    got under the key is still there to be asked for. One that waits on purpose has `patience_seconds` more than others
-    before it is given up.
+    operation that writes is run in a transaction when it is called with a key. One that waits on purpose has
+    `patience_seconds` more than others before it is given up.
 
     For agents: `core` puts it into the daily loop; `destructive` says that it overwrites or closes what is there,
-    `idempotent` that doing it twice does no more than once. `resource` is the URI under which a read can be had as
+    `idempotent` that doing it twice does no more than once. One that answers to GET and yet `uses_up` what it is given
+    is no read to them. `resource` is the URI under which a read can be had as
     a document, with its fields in braces, as in `thing://{thingId}`.
     """
 
@@ -363,7 +363,6 @@ def operation(
             scope=scope,
             read_only=read_only,
             carries_key=carries_key,
-            claims_by_key=claims_by_key,
             errors=errors,
             request=request,
             result=list[result] if origin is Page else result,
@@ -376,6 +375,7 @@ def operation(
             core=core,
             destructive=destructive,
             idempotent=idempotent,
+            uses_up=uses_up,
             resource=resource,
         )
 
@@ -397,9 +397,9 @@ async def execute(
     if op.read_only:
         return await op.handler(ctx, req)
     key = idempotency.key_of(ctx.idempotency_key, getattr(req, "idempotency_key", UNSET))
-    if key is None or op.claims_by_key:
-        return await op.handler(msgspec.structs.replace(ctx, idempotency_key=key), req)
-    keep = idempotency.keep(key, op.name, op.scope, body or b"", placed or {})
+    if key is None:
+        return await op.handler(ctx, req)
+    keep = idempotency.keep(key, op.name, op.scope, op.status, body or b"", placed or {})
     for pause_seconds in RESEND_SECONDS:
         try:
             return await _once(op, ctx, req, keep)
@@ -425,7 +425,9 @@ async def _once(
             result = await _in_transaction(op, ctx, req, keep)
         outcome = _outcome(result)
         if not outcome.wrote:
-            kept = await idempotency.store(ctx.db, whose(ctx.actor), keep, ctx.request_id, outcome.result)
+            kept = await idempotency.store(
+                ctx.db, whose(ctx.actor), keep, ctx.request_id, outcome.result, version=outcome.version
+            )
         if outcome.wrote or kept is not None:
             return replace(outcome, first=First(ctx.request_id, keep.answered_at, replayed=False))
     except (Repeated, Duplicate) as e:
@@ -449,7 +451,13 @@ async def _in_transaction(op: Operation, ctx: Context, req: Any, keep: Keep) -> 
             result = await op.handler(msgspec.structs.replace(ctx, db=tx), req)
             outcome = _outcome(result)
             await idempotency.store(
-                tx, whose(ctx.actor), keep, ctx.request_id, outcome.result, merged_from=outcome.merged_from
+                tx,
+                whose(ctx.actor),
+                keep,
+                ctx.request_id,
+                outcome.result,
+                merged_from=outcome.merged_from,
+                version=outcome.version,
             )
             return replace(outcome, wrote=True)
     raise Repeated
@@ -470,7 +478,7 @@ async def _replay(op: Operation, ctx: Context, keep: Keep) -> Result:
     if error := idempotency.error_of(row, op.errors):
         error.first = first
         raise error
-    return Outcome(row.answer, merged_from=row.merged_from, first=first)
+    return Outcome(row.answer, merged_from=row.merged_from, first=first, version=row.version)
 
 
 def whose(actor: Actor) -> Identity:

@@ -11,7 +11,7 @@ import httpx
 from app import administration as admin
 from app.db import Database, schema
 from app.embedded import EmbeddedPostgres
-from tests.conftest import Server
+from tests.conftest import POSTGRES_BIN_DIR, Server
 
 NOTICE_SECONDS_MAX = (
     30  # how long a server may take to notice that its database went or came, on a busy machine
@@ -48,7 +48,7 @@ class Apart:
 @asynccontextmanager
 async def served_apart(directory: Path) -> AsyncGenerator[Apart]:
     """Start all of it, and stop it in the end."""
-    postgres = EmbeddedPostgres(directory)
+    postgres = EmbeddedPostgres(directory, POSTGRES_BIN_DIR)
     dsn = await asyncio.to_thread(postgres.start)
     try:
         schema.apply(dsn)

@@ -40,16 +40,14 @@ from app.rpc import BARE, SDK, Context, Operation, Page, Result, execute
 from app.transports import envelope
 
 START_SECONDS_MAX = 30
+POSTGRES_BIN_DIR = Path(value) if (value := os.environ.get("POSTGRES_BIN")) else None  # else the wheel's
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """A Postgres server: TEST_DATABASE_URL's, else an embedded one of our own. Yields a URL of its database."""
-    if url := os.environ.get("TEST_DATABASE_URL"):
-        yield url
-        return
+    """A Postgres server of this run's own. Yields a URL of its database."""
     with tempfile.TemporaryDirectory(prefix="baton-test-") as directory:
-        embedded = EmbeddedPostgres(Path(directory))
+        embedded = EmbeddedPostgres(Path(directory), POSTGRES_BIN_DIR)
         yield embedded.start()
         embedded.stop()
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from app.embedded import EmbeddedPostgres
-from tests.conftest import Server
+from tests.conftest import POSTGRES_BIN_DIR, Server
 
 WAIT_SECONDS = 30.0  # for what takes milliseconds; a busy machine needs some patience
 
@@ -70,7 +70,7 @@ class Installation:
 
     def borrow(self) -> str:
         """The DSN of the embedded Postgres while a server runs it."""
-        with EmbeddedPostgres(self.data_dir).use() as dsn:
+        with EmbeddedPostgres(self.data_dir, POSTGRES_BIN_DIR).use() as dsn:
             return dsn
 
     def postgres_pid(self) -> int:

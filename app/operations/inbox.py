@@ -2,7 +2,7 @@
 
 An inbox is a list of sections. Each is one statement that reads a few rows off an index, and says how many more
 there are. What is read must fit `maxBytes`; `_fitted` takes from the least important section first. A section more
-(claims about to expire, say) is a field of Inbox and an entry in SECTIONS, at its place in the order.
+is a field of Inbox and of LeftOut, and a name in TRIM_ORDER at its place.
 
 What changed is read from the event log by its horizon, as schema.sql explains: below it nothing can still appear,
 so a cursor misses nothing and repeats nothing.
@@ -17,7 +17,7 @@ from app.db import Encoded, Query
 from app.operations.messages.message import IN_WINDOW, SenderType
 from app.operations.messages.unread import COUNT_WAITING, MENTIONS_COUNTED_MAX, WAITING
 from app.operations.tasks.task import VISIBLE
-from app.rpc import AgentRequest, Answer, Context, given, operation
+from app.rpc import AgentRequest, Answer, Context, Step, given, operation
 from app.types import IdentityKind, TaskPriority, TaskStatus, Timestamp
 
 BYTES_DEFAULT: Final = 8_000  # some 2,000 tokens: what an agent reads before it starts
@@ -27,6 +27,19 @@ SECTION_ROWS_MAX: Final = 50
 PREVIEW_CHARACTERS_MAX: Final = 280
 COUNTED_MAX: Final = 1_000  # whoever has more of something needs no exact number
 EVENTS_READ_MAX: Final = 2_000  # in one call; a cursor further behind catches up with the next
+
+
+class InboxClaim(Answer):
+    """A claim of yours that lives, in short."""
+
+    run_id: Annotated[str, Meta(description="The run: heartbeat-run keeps it, release-run gives it back.")]
+    task_id: Annotated[str, Meta(description="The task you hold.")]
+    identifier: Annotated[str, Meta(description="`T-42`.")]
+    title: Annotated[str, Meta(description="What is to be done.")]
+    lease_expires_at: Annotated[
+        Timestamp, Meta(description="When you lose it unless there is a sign of life before.")
+    ]
+    seconds_left: Annotated[int, Meta(description="Whole seconds until then.")]
 
 
 class InboxTask(Answer):
@@ -75,12 +88,13 @@ class InboxChange(Answer):
     at: Annotated[Timestamp, Meta(description="When.")]
 
 
-SectionName = Literal["openTasks", "mentions", "forReview", "changes"]
+SectionName = Literal["claims", "openTasks", "mentions", "forReview", "changes"]
 
 
 class LeftOut(Answer):
     """How many of each are not listed, for want of room; 1000 means that or more."""
 
+    claims: Annotated[int, Meta(description="Your live claims: list-runs with `mine` and `live` has them.")]
     open_tasks: Annotated[int, Meta(description="Your open tasks: list-my-tasks has them.")]
     mentions: Annotated[int, Meta(description="What waits for an answer: get-unread-mentions has it.")]
     for_review: Annotated[
@@ -95,6 +109,7 @@ class LeftOut(Answer):
 class Inbox(Answer):
     """What waits for you."""
 
+    claims: Annotated[list[InboxClaim], Meta(description="Your live claims, the next to expire first.")]
     open_tasks: Annotated[list[InboxTask], Meta(description="Your open tasks, the most urgent first.")]
     mentions: Annotated[list[InboxMention], Meta(description="What waits for your answer, the newest first.")]
     for_review: Annotated[
@@ -137,6 +152,30 @@ class HorizonRow(msgspec.Struct):
 
     horizon: str
 
+
+CLAIMS = Query(
+    CountedRow,
+    """
+    WITH live AS (
+        SELECT r.id, r.workspace_id, r.work_item_id, r.lease_expires_at
+          FROM runs r
+         WHERE r.workspace_id = %(workspace_id)s::uuid AND r.holder_id = %(actor_id)s::uuid AND r.ended_at IS NULL
+           AND r.lease_expires_at > now()
+         ORDER BY r.lease_expires_at, r.id
+         LIMIT %(counted_max)s::int
+    )
+    SELECT row_to_json((SELECT w FROM (SELECT
+               r.id AS "runId", t.id AS "taskId", 'T-' || t.number AS identifier, t.title,
+               to_char(r.lease_expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "leaseExpiresAt",
+               floor(extract(epoch FROM r.lease_expires_at - now()))::int AS "secondsLeft") w)),
+           (SELECT count(*) FROM live)
+      FROM live r
+      JOIN tasks t ON t.workspace_id = r.workspace_id AND t.id = r.work_item_id
+     ORDER BY r.lease_expires_at, r.id
+     LIMIT %(limit)s::int
+    """,
+    pipelined=True,
+)
 
 _TASK_JSON: Final = """
     row_to_json((SELECT w FROM (SELECT
@@ -232,7 +271,7 @@ class GetInbox(AgentRequest):
 
     max_bytes: Annotated[
         Annotated[int, Meta(ge=BYTES_MIN, le=BYTES_MAX)] | UnsetType,
-        Meta(description="How large `data` may be, 1,000 to 200,000 bytes: 8,000 unless told."),
+        Meta(description="How many bytes at most: 8,000 unless told. 1,000 to 200,000."),
     ] = UNSET
     cursor: Annotated[
         Annotated[str, Meta(pattern="^(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,17})$(?!\\n)")] | None | UnsetType,
@@ -247,22 +286,29 @@ class Section(msgspec.Struct):
     count: int
 
 
-TRIM_ORDER: Final[tuple[SectionName, ...]] = ("changes", "forReview", "openTasks", "mentions")
+TRIM_ORDER: Final[tuple[SectionName, ...]] = ("changes", "forReview", "openTasks", "mentions", "claims")
 """Where room is taken from, last item first: what can be read again or matters least goes first."""
 
 
-@operation(scope="task-read", read_only=True)
+@operation(
+    scope="task-read",
+    read_only=True,
+    core=Step(10, "Start here: what is yours, what waits for you, what changed."),
+)
 async def get_inbox(ctx: Context, req: GetInbox) -> Encoded[Inbox]:
-    """See everything that waits for you in one call. The one to start with when you remember nothing.
+    """See everything that waits for you in one call: the one to start with when you remember nothing.
 
-    It lists your open tasks, what waits for your answer, tasks waiting for your review, and what others changed since
-    the `cursor` of your last inbox. If it would be larger than `maxBytes`, room is taken from `changes` first, then
-    from `forReview`, `openTasks` and `mentions`, each from its end; `leftOut` says how many are missing. Changes that
-    were left out come with the next cursor.
+    It lists your claims, your open tasks, what waits for your answer or your review, and what others changed since the
+    `cursor` of your last inbox.
+
+    Claims that expire next come first. If it would be larger than `maxBytes`, room is taken from `changes` first, then
+    from `forReview`, `openTasks`, `mentions` and `claims`, each from its end; `leftOut` says how many are missing.
+    Changes that were left out come with the next cursor.
     """
     whose = {"workspace_id": ctx.actor.workspace_id, "actor_id": ctx.actor.id}
     may_read_channels = "channel-read" in ctx.actor.scopes
     sections: dict[SectionName, Section] = {
+        "claims": await _counted(ctx, CLAIMS, whose),
         "openTasks": await _counted(ctx, OPEN_TASKS, whose),
         "mentions": await _mentions(ctx, whose) if may_read_channels else Section([], 0),
         "forReview": await _counted(ctx, FOR_REVIEW, whose),

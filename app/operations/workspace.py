@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 from app.db import Encoded, Query
 from app.errors import IdentityNotFound, InvalidInput
 from app.operations.tasks.task import KNOWN_IDENTITY
-from app.rpc import AgentRequest, Answer, Context, Step, operation
+from app.rpc import AgentRequest, Answer, Context, operation
 from app.types import NAME_CHARACTERS_MAX, NO_NUL, Handle, IdentityKind, Scope, Timestamp
 
 
@@ -201,7 +201,6 @@ class VerifyConnection(AgentRequest):
 @operation(
     scope=None,
     read_only=True,
-    core=Step(10, "Start here when you know nothing: your id, your channels, what your key allows."),
     resource="workspace://me",
 )
 async def get_me(ctx: Context, req: GetMe) -> Me:
@@ -255,7 +254,7 @@ async def resolve_identity(ctx: Context, req: ResolveIdentity) -> Encoded[Resolv
     return row.identity
 
 
-@operation(scope=None, read_only=True)
+@operation(scope=None, read_only=True, uses_up=True)
 async def verify_connection(ctx: Context, req: VerifyConnection) -> VerifyConnectionResult:
     """Prove that your connection works, by echoing a token that an operator made for you.
 

@@ -495,12 +495,13 @@ EXAMPLES: Final[dict[str, Example]] = {
     "get-inbox": Example(
         {"maxBytes": 4000},
         Inbox(
+            claims=[],
             open_tasks=[],
             mentions=[],
             for_review=[],
             changes=[],
             cursor="748-0",
-            left_out=LeftOut(open_tasks=0, mentions=0, for_review=0, changes=0),
+            left_out=LeftOut(claims=0, open_tasks=0, mentions=0, for_review=0, changes=0),
             not_allowed=[],
         ),
     ),
@@ -557,6 +558,7 @@ _ERRORS: Final[tuple[ApiError, ...]] = (
             )
         ],
         overlapping=[OverlappingField(field="status", yours="blocked", theirs="in_progress")],
+        knows_merge=True,
     ),
     MemberNotFound(ADA),
     MessageNotFound("019cadf1-2e40-7000-8000-0000000003ff"),

@@ -125,7 +125,7 @@ def document(operations: tuple[Operation, ...]) -> Schema:
 def errors_of(op: Operation) -> list[type[ApiError]]:
     """Every error that an operation can answer with."""
     scope = () if op.scope is None else (ScopeMissing,)
-    key = () if op.read_only or op.claims_by_key else (IdempotencyKeyReused,)
+    key = () if op.read_only else (IdempotencyKeyReused,)
     return in_order((*ALWAYS, *scope, *key, *op.errors))
 
 

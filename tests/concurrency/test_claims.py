@@ -63,6 +63,7 @@ class Told:
         self.written: set[str] = set()  # comments that were acknowledged
         self.refused: set[str] = set()  # comments that were not
         self.fates: Counter[str] = Counter()
+        self.works: list[asyncio.Task[None]] = []  # begun; whoever is told to stop finishes the one it is at
 
 
 async def claimer(bot: Caller, world: World, told: Told, chance: random.Random) -> None:
@@ -77,7 +78,8 @@ async def claimer(bot: Caller, world: World, told: Told, chance: random.Random) 
         for claim in claims:
             fate = chance.choices(["done", "crash", "late", "fail", "release"], weights=[60, 12, 12, 8, 8])[0]
             told.fates[fate] += 1
-            await work(bot, world, told, claim, fate)
+            told.works.append(asyncio.create_task(work(bot, world, told, claim, fate)))
+            await asyncio.shield(told.works[-1])
 
 
 async def work(bot: Caller, world: World, told: Told, claim: Any, fate: str) -> None:
@@ -141,6 +143,7 @@ async def test_no_task_is_held_twice_and_each_is_done_once_or_parked(world: Worl
     for task in (*workers, sweeper):
         task.cancel()
     await asyncio.gather(*workers, sweeper, return_exceptions=True)
+    await asyncio.gather(*told.works)
     await history_is_sound(world, told)
 
 

@@ -20,6 +20,7 @@ from app.errors import (
     TaskNotFound,
     TaskReadOnly,
     TooManyParts,
+    VersionConflict,
 )
 from app.operations import (
     append_run_log,
@@ -29,17 +30,21 @@ from app.operations import (
     comment_on_task,
     complete_run,
     complete_task,
+    create_artifact,
     create_task,
     create_tasks_bulk,
     fail_run,
+    flag_needs_human,
     force_release_run,
     get_run,
     heartbeat_run,
     link_tasks,
     list_run_log,
     list_task_relations,
+    post_message,
     release_run,
     release_task,
+    send_message,
     states,
     unlink_tasks,
     update_task,
@@ -47,7 +52,7 @@ from app.operations import (
 from app.operations.runs import bare
 from app.rpc import Operation
 from tests.conftest import Caller, World
-from tests.operations.claims import expire
+from tests.operations.claims import expire, placed
 
 Scenario = Callable[[World], Awaitable[object]]
 
@@ -67,6 +72,10 @@ UNDER_A_CLAIM: Final[list[tuple[Operation, dict[str, Any]]]] = [
     (comment_on_task, {"task_id": "T-1", "body": "x"}),
     (link_tasks, {"task_id": "T-1", **EDGE}),
     (unlink_tasks, {"task_id": "T-1", **EDGE}),
+    (send_message, {"content": "x"}),
+    (post_message, {"content": "x"}),
+    (create_artifact, {"name": "x", "type": "code", "content": "x"}),
+    (flag_needs_human, {"reason": "x"}),
     (heartbeat_run, {}),
     (append_run_log, {"steps": [{"text": "x"}]}),
     (complete_run, {}),
@@ -92,7 +101,7 @@ def after_the_lease(op: Operation, fields: dict[str, Any]) -> Scenario:
     async def scenario(workspace: World) -> None:
         bot, run_id = await two_tasks_one_held(workspace)
         await expire(workspace, run_id)
-        await bot(op, run_id=run_id, **fields)
+        await bot(op, run_id=run_id, **await placed(bot, op, fields))
 
     return scenario
 
@@ -102,7 +111,7 @@ def under_anothers(op: Operation, fields: dict[str, Any]) -> Scenario:
         _, run_id = await two_tasks_one_held(workspace)
         other = await workspace.agent("other")
         await workspace.join("work", other)
-        await other(op, run_id=run_id, **fields)
+        await other(op, run_id=run_id, **await placed(other, op, fields))
 
     return scenario
 
@@ -110,7 +119,15 @@ def under_anothers(op: Operation, fields: dict[str, Any]) -> Scenario:
 def under_none(op: Operation, fields: dict[str, Any]) -> Scenario:
     async def scenario(workspace: World) -> None:
         bot, _ = await two_tasks_one_held(workspace)
-        await bot(op, run_id=NOBODY, **fields)
+        await bot(op, run_id=NOBODY, **await placed(bot, op, fields))
+
+    return scenario
+
+
+def at_another_version(op: Operation, fields: dict[str, Any]) -> Scenario:
+    async def scenario(workspace: World) -> None:
+        bot, run_id = await two_tasks_one_held(workspace)
+        await bot(op, run_id=run_id, version=7, **fields)
 
     return scenario
 
@@ -233,7 +250,7 @@ RUN_SCENARIOS: Final[list[tuple[Operation, type[ApiError], Scenario]]] = [
     *((op, LeaseLost, after_the_lease(op, fields)) for op, fields in UNDER_A_CLAIM),
     *((op, NotHolder, under_anothers(op, fields)) for op, fields in UNDER_A_CLAIM),
     *((op, RunNotFound, under_none(op, fields)) for op, fields in UNDER_A_CLAIM),
-    *((op, Contended, always_overtaken(op, fields)) for op, fields in UNDER_A_CLAIM[10:]),
+    *((op, Contended, always_overtaken(op, fields)) for op, fields in UNDER_A_CLAIM[-5:]),
     (link_tasks, InvalidInput, on_two_tasks(link_tasks, task_id="T-2", **EDGE)),
     (link_tasks, TaskNotFound, on_two_tasks(link_tasks, task_id="T-9", **EDGE)),
     (link_tasks, TaskReadOnly, as_reader(link_tasks, task_id="T-1", **EDGE)),
@@ -250,6 +267,10 @@ RUN_SCENARIOS: Final[list[tuple[Operation, type[ApiError], Scenario]]] = [
     (claim_task, TaskReadOnly, as_reader(claim_task, task_id="T-1")),
     (claim_task, NotClaimable, on_two_tasks(claim_task, linked=True, task_id="T-2")),
     (claim_task, Contended, on_two_tasks(claim_task, OVERTAKEN, task_id="T-1")),
+    *((op, VersionConflict, at_another_version(op, fields)) for op, fields in UNDER_A_CLAIM[12:]),
+    (claim_task, VersionConflict, on_two_tasks(claim_task, task_id="T-1", version=7)),
+    (link_tasks, VersionConflict, on_two_tasks(link_tasks, task_id="T-1", version=7, **EDGE)),
+    (unlink_tasks, VersionConflict, on_two_tasks(unlink_tasks, task_id="T-1", version=7, **EDGE)),
     (append_run_log, LogFull, logs_too_much),
     (force_release_run, RunNotFound, on_two_tasks(force_release_run, run_id=NOBODY)),
     (force_release_run, RunEnded, forces_what_has_ended),

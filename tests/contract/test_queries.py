@@ -38,6 +38,7 @@ from app.operations import (
     list_comments,
     list_my_activity,
     list_my_tasks,
+    list_runs,
     list_task_history,
     list_tasks,
     release_task,
@@ -244,6 +245,14 @@ SELECT workspace_id, id, make_id(n), created_by_id, created_by_kind, 'remark ' |
   FROM tasks CROSS JOIN generate_series(1, 3) AS n;
 INSERT INTO task_events (workspace_id, task_id, version, kind, actor_id, actor_kind, request_id)
 SELECT workspace_id, id, 1, 'created', created_by_id, created_by_kind, 'seed' FROM tasks;
+INSERT INTO runs (workspace_id, id, kind, status, work_item_id, author_id, author_kind, holder_id, holder_kind, attempt,
+                  lease_seconds, lease_expires_at, lease_check_at, ended_at, end_reason)
+SELECT workspace_id, tasks.id, 'claim', 'running', tasks.id, p.id, 'agent', p.id, 'agent', 1,
+       300, now() + interval '1 day', now() + interval '1 day', CASE WHEN NOT p.live THEN now() END,
+       CASE WHEN NOT p.live THEN 'completed' END
+  FROM tasks CROSS JOIN LATERAL (VALUES (
+       CASE number %% 100 WHEN 0 THEN %(caller)s::uuid ELSE created_by_id END,
+       number %% 20 = 1 OR number %% 1000 = 0)) AS p (id, live);
 """
 MAKE_ID = """
 CREATE FUNCTION make_id(n integer) RETURNS uuid IMMUTABLE LANGUAGE sql
@@ -369,7 +378,8 @@ LISTINGS: Final = [
     Listing("of comments", list_comments, {"taskId": "T-100"}, {"task_comments_pkey", "tasks_pkey"}, PAGE),
     Listing("of what happened", list_task_history, {"taskId": "T-100"}, {"task_events_pkey"}, PAGE),
     Listing("of what I did", list_my_activity, {}, {"task_events_actor"}),
-    Listing("of what waits for me", get_inbox, {}, {"tasks_assignee", "tasks_creator"}),
+    Listing("of what waits for me", get_inbox, {}, {"tasks_assignee", "tasks_creator", "runs_live"}),
+    Listing("of what I hold", list_runs, {"mine": True, "live": True}, {"runs_live"}),
     Listing("of the best fits", search_tasks, {"query": "1234 or 4321"}, {"task_search_terms"}),
     Listing("of one", get_task, {"taskId": "T-100"}, {"tasks_pkey", "tasks_number_key"}, 10),
     Listing("of one as it was", get_task, {"taskId": "T-100", "atVersion": 1}, {"tasks_pkey"}, 10),
@@ -432,7 +442,7 @@ async def test_a_write_reads_no_table_of_tasks_from_end_to_end(
             assert not scans_tasks(node), f"{query} scans a table in\n{node}"
 
 
-GROWING_TABLES: Final = {"tasks", "task_participants", "task_search", "task_comments", "task_events"}
+GROWING_TABLES: Final = {"tasks", "task_participants", "task_search", "task_comments", "task_events", "runs"}
 
 
 def scans_tasks(node: dict[str, Any]) -> bool:

@@ -23,7 +23,7 @@ from app.errors import DatabaseUnavailable, Overloaded, TimedOut, VersionConflic
 from app.operations import create_tasks_bulk, get_task, update_task
 from app.operations.tasks.change import CHANGE
 from app.operations.tasks.task import Task
-from tests.conftest import Caller, World, drop_database, new_database
+from tests.conftest import POSTGRES_BIN_DIR, Caller, World, drop_database, new_database
 
 RECOVERY_SECONDS_MAX = 15
 
@@ -225,7 +225,7 @@ async def test_a_busy_workspace_cannot_shut_another_out(own_dsn: str) -> None:
 @pytest.fixture
 def own_postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
     """A Postgres that a test may stop, start and pause."""
-    postgres = EmbeddedPostgres(tmp_path)
+    postgres = EmbeddedPostgres(tmp_path, POSTGRES_BIN_DIR)
     yield postgres
     postgres.stop()
 

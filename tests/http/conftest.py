@@ -55,6 +55,11 @@ class Home:
 @pytest_asyncio.fixture(loop_scope="session")
 async def home(workspace: World) -> Home:
     """A fresh home for the examples."""
+    return await at_home(workspace)
+
+
+async def at_home(workspace: World) -> Home:
+    """Make a workspace, in which nobody is yet, the home that the examples fit."""
     ada = await workspace.user("ada")
     scout = await workspace.agent("scout", owner="ada", scopes="all,operator")
     for title in ("one", "two", "three"):

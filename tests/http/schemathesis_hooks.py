@@ -1,16 +1,21 @@
 """What schemathesis cannot know from the document: loaded by the run that test_schemathesis.py starts."""
 
+import itertools
 import json
+import os
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import schemathesis
 from schemathesis import Case, HookContext, Response
 from schemathesis.core.failures import Failure
+from schemathesis.generation.meta import TestPhase
 from schemathesis.openapi.checks import UnsupportedMethodResponse
 
 from app.operations.runs.claim import WAIT_SECONDS_MAX
 
-FREE = {
+FREE = (
     "input",
     "output",
     "params",
@@ -18,7 +23,12 @@ FREE = {
     "steps",
     "errors",
     "variables",
-}  # fields that hold JSON of any shape
+)  # fields of JSON of any shape
+KNOWN: dict[str, list[Any]] = json.loads(Path(os.environ["SCHEMATHESIS_KNOWN"]).read_text(encoding="utf-8"))
+STRANGERS = 5  # of so many calls one keeps the names that were made up for it
+
+_calls = itertools.count(1)
+_used: set[str] = set()  # idempotency keys that some call had before
 
 
 @schemathesis.hook
@@ -26,18 +36,19 @@ def map_case(context: HookContext, case: Case[Any]) -> Case[Any]:
     """Make valid what the document has no words for, where the case is meant to be valid."""
     if case.meta is not None and not case.meta.generation.mode.is_positive:
         return case
-    if isinstance(case.body, dict):
-        if "Idempotency-Key" in case.headers:
-            case.body.pop("idempotencyKey", None)  # in both places it must be the same
-        for name in FREE & case.body.keys():
-            case.body[name] = _without_nul(
-                case.body[name]
-            )  # of values of any shape the document cannot forbid it
-    match case.operation.definition.raw["operationId"]:
-        case "create-tasks-bulk" if isinstance(case.body, dict) and isinstance(case.body.get("tasks"), str):
+    operation = case.operation.definition.raw["operationId"]
+    body: dict[str, Any] = case.body if isinstance(case.body, dict) else {}
+    _with_a_key_of_its_own(case.headers, body)
+    for name in set(FREE) & body.keys():
+        body[name] = _without_nul(body[name])
+    match operation:
+        case "create-tasks-bulk" if isinstance(body.get("tasks"), str):
             # JSON Schema can say what a string holds, but not make a validator look.
-            title = f"A task {case.body['tasks']}".replace("\0", "")[:500]
-            case.body["tasks"] = json.dumps([{"title": title}])
+            title = f"A task {body['tasks']}".replace("\0", "")[:500]
+            body["tasks"] = json.dumps([{"title": title}])
+        case "createState" | "updateState" if body.get("variables"):
+            # Nor that no two of a list have the same name.
+            body["variables"] = list({variable["name"]: variable for variable in body["variables"]}.values())
         case "list-tasks.get" if {"assigneeAgentId", "assigneeUserId"} <= case.query.keys():
             # Not both: a body's schema says so, but parameters stand alone.
             del case.query["assigneeUserId"]
@@ -48,6 +59,17 @@ def map_case(context: HookContext, case: Case[Any]) -> Case[Any]:
         case _:
             pass
     return case
+
+
+def _with_a_key_of_its_own(headers: Any, body: dict[str, Any]) -> None:
+    """One idempotency key in one place for one call: any other use of it is rightly refused."""
+    if "Idempotency-Key" in headers:
+        body.pop("idempotencyKey", None)
+    for place, name in ((headers, "Idempotency-Key"), (body, "idempotencyKey")):
+        if isinstance(key := place.get(name), str):
+            if key in _used:
+                place[name] = str(uuid4())
+            _used.add(key)
 
 
 def _without_nul(value: Any) -> Any:
@@ -64,11 +86,25 @@ def _without_nul(value: Any) -> Any:
 
 @schemathesis.hook
 def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -> None:
-    """Do not wait for work: what may be waited for is tested elsewhere, and here it would take minutes."""
-    body: Any = case.body
-    seconds = body.get("waitSeconds") if isinstance(body, dict) else None
+    """Name what is there, and do not wait for work: that is tested elsewhere, and would take minutes here."""
+    body: dict[str, Any] = case.body if isinstance(case.body, dict) else {}
+    seconds = body.get("waitSeconds")
     if isinstance(seconds, int | float) and 0 < seconds <= WAIT_SECONDS_MAX:
         body["waitSeconds"] = 0
+    if (
+        case.meta is None
+        or not case.meta.generation.mode.is_positive
+        or case.meta.phase.name == TestPhase.STATEFUL
+    ):
+        return
+    call = next(_calls)
+    operation = case.operation.definition.raw["operationId"].removesuffix(".get")
+    for fields in (body, case.query, case.path_parameters):
+        for name, value in fields.items():
+            own = KNOWN.get(f"{operation} {name}")  # always: this operation would end what others need
+            known = own or (KNOWN.get(name) if call % STRANGERS else None)
+            if known is not None and value is not None:
+                fields[name] = known[call % len(known)]
 
 
 @schemathesis.hook

@@ -6,11 +6,11 @@ from typing import Any
 import httpx
 import pytest
 
-from app.operations import OPERATIONS, get_task
+from app.operations import OPERATIONS, get_request_outcome, get_task
 from app.rpc import BARE, Operation
 from tests.http.conftest import Home
 
-KEYED = [op for op in OPERATIONS if not op.read_only and not op.claims_by_key]
+KEYED = [op for op in OPERATIONS if not op.read_only]
 every_keyed_operation = pytest.mark.parametrize(
     "op", [op for op in KEYED if op.family is not BARE], ids=lambda op: op.name
 )
@@ -37,6 +37,9 @@ async def test_the_same_request_again_gets_the_first_answer(
         assert (again.status_code, again.content) == (first.status_code, first.content)
         assert again.headers["idempotency-replayed"] == "true"
         assert again.headers["x-request-id"] == f"again-{number}", "the header is about this request"
+    asked = {"idempotencyKey": "again"}
+    told = await http.post(get_request_outcome.path, json=asked, headers=home.caller(op).headers)
+    assert (told.json()["data"]["state"], told.json()["data"]["status"]) == ("done", op.status)
     other = await http.post(op.path, json={**request, "taskId": "T-3", "title": "?"}, headers=headers)
     assert other.status_code in {400, 409}, "400 where the family refuses keys it does not know"
 
@@ -64,6 +67,8 @@ async def test_the_second_contract_takes_keys_too(http: httpx.AsyncClient, home:
     ]
     assert [(put.status_code, put.json()["status"]) for put in puts] == [(200, "running")] * 2
     assert puts[1].headers["idempotency-replayed"] == "true"
+    assert [put.headers["etag"] for put in puts] == ['"2"', '"2"']
+    assert [answer.headers["etag"] for answer in answers] == ['"1"', '"1"']
     other = (await http.post("/v1/tasks", json={"kind": "default"}, headers=home.scout.headers)).json()["id"]
     elsewhere = await http.put(f"/v1/tasks/{other}", json={"status": "running"}, headers=headers)
     assert elsewhere.status_code == 409, "another path is another request"

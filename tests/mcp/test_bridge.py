@@ -13,10 +13,12 @@ from mcp import Client, MCPError
 from mcp.client.stdio import StdioServerParameters
 
 from app.errors import InvalidInput
-from app.operations import create_task
+from app.operations import OPERATIONS, create_task
 from app.transports.mcp.bridge import endpoint
 from tests.conftest import Server, World
+from tests.http.conftest import at_home
 from tests.mcp.connecting import ERAS, read, request, structure_of, text_of
+from tests.mcp.test_every_operation import over_http, same_refusal, steady, whole
 from tests.mcp.test_slow_calls import Progress, cancelled_while_it_works, change, locked, until_logged
 
 EVERY_ERA = pytest.mark.parametrize("era", ERAS)
@@ -75,6 +77,22 @@ async def test_a_client_on_stdio_has_all_that_one_on_http_has(
             await client.call_tool("verify-connection", {})
 
 
+async def test_every_tool_reads_and_refuses_over_stdio_as_over_http(server: Server, workspace: World) -> None:
+    home = await at_home(workspace)
+    async with Client(bridged(server.url, home.scout.api_key), mode="legacy") as client:
+        for op in (op for op in OPERATIONS if op.family.tools):
+            if op.read_only and not op.uses_up and home.caller(op) is home.scout:
+                sent = whole(op, home.request(op))
+                read = await client.call_tool(op.name, sent)
+                http = await over_http(server, home.scout, op, sent)
+                assert steady(json.loads(text_of(read))) == steady(http["data"])
+            if op.request.__struct_fields__:
+                wrong = {op.request.__struct_encode_fields__[0]: {"neither": "this"}}
+                refused = await client.call_tool(op.name, wrong)
+                http = await over_http(server, home.scout, op, wrong)
+                assert refused.is_error and same_refusal(op, json.loads(text_of(refused)), http["error"])
+
+
 @EVERY_ERA
 async def test_many_calls_at_once_each_get_their_own_answer(
     server: Server, workspace: World, era: str
@@ -96,7 +114,7 @@ async def test_progress_and_cancellation_pass_through(
     bot = await workspace.agent(f"bridged-{era}")
     task = await bot(create_task, title="Contended")
     async with Client(bridged(server.url, bot.api_key), mode=era) as client, locked(dsn, task.id):
-        await cancelled_while_it_works(client, change(task, "Changed"), Progress())
+        await cancelled_while_it_works(client, "update-task", change(task, "Changed"), Progress())
         await until_logged(server, bot, "cancelled")
         assert not (await client.call_tool("get-task", {"taskId": task.id})).is_error
 

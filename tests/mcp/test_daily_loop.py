@@ -1,60 +1,120 @@
-"""An agent with an empty memory and nothing but the core tools, from its first call to the finished task."""
+"""An agent with an empty memory and nothing but the core tools, from its first call to the finished task.
+
+It knows what a model knows: the instructions, the tools it is shown, and the text of each answer.
+"""
 
 import json
 from typing import Any
 
+import jsonschema
+import pytest
 from mcp import Client
+from mcp_types import CallToolResult
 
-from app.operations import create_task, list_comments, update_task
+from app.operations import (
+    comment_on_task,
+    create_task,
+    get_run,
+    get_task,
+    list_comments,
+    list_tasks,
+    update_task,
+)
 from tests.conftest import Server, World
-from tests.mcp.connecting import connected, text_of
+from tests.mcp.connecting import ERAS, connected, text_of
 
 
+class Newcomer:
+    """An agent that calls nothing it was not shown, and sends nothing the tool does not take."""
+
+    def __init__(self, client: Client, schemas: dict[str, dict[str, Any]]) -> None:
+        self.client = client
+        self.schemas = schemas
+
+    async def call(self, tool: str, **arguments: object) -> CallToolResult:
+        """Call a tool, which must be there and take these arguments and no others."""
+        schema = {**self.schemas[tool], "additionalProperties": False}
+        jsonschema.Draft202012Validator(schema).validate(arguments)
+        return await self.client.call_tool(tool, arguments)
+
+    async def ask(self, tool: str, **arguments: object) -> Any:  # Any: JSON of any shape
+        """Call a tool, which must go well, and read nothing but its text."""
+        result = await self.call(tool, **arguments)
+        assert not result.is_error, result
+        return json.loads(text_of(result))
+
+
+@pytest.mark.parametrize("era", ERAS)
 async def test_the_core_tools_carry_an_agent_from_an_empty_memory_to_the_finished_task(
-    server: Server, workspace: World
+    server: Server, workspace: World, era: str
 ) -> None:
     ada, bot = await workspace.user(), await workspace.agent()
     await ada(create_task, title="Later", assignee_agent_id=bot.id)
-    await ada(create_task, title="Mend the roof", priority="urgent", assignee_agent_id=bot.id)
-    async with connected(server, bot.api_key, tools="core", era="legacy") as client:
-        tools = {tool.name for tool in (await client.list_tools()).tools}
-        assert all(f". {tool}: " in (client.instructions or "") for tool in tools)
+    roof = await ada(create_task, title="Mend the roof", priority="urgent", assignee_agent_id=bot.id)
+    await ada(comment_on_task, task_id=roof.id, body="It rains in, `@nobody` else has time.")
+    async with connected(server, bot.api_key, tools="core", era=era) as client:
+        tools = (await client.list_tools()).tools
+        told = client.instructions or ""
+        assert [f"{place}. {tool.name}: " in told for place, tool in enumerate(tools, 1)] == [True] * len(
+            tools
+        )
+        newcomer = Newcomer(client, {tool.name: tool.input_schema for tool in tools})
 
-        me = await ask(client, "get-me")
-        queue = await ask(client, "list-my-tasks", status="open")
-        first = queue["data"][0]
-        assert first["title"] == "Mend the roof"
-        task = await ask(client, "get-task", taskId=first["identifier"])
-        assert task["description"] is None and task["assigneeAgentId"] == me["id"]
+        inbox = await newcomer.ask("get-inbox")
+        assert [task["title"] for task in inbox["openTasks"]] == ["Mend the roof", "Later"]
 
-        # While the agent reads, its owner changes the task: the version it read is no longer the newest.
+        [claim] = await newcomer.ask("claim-next-task")
+        task, run = claim["task"], claim["run"]["id"]
+        assert (task["title"], task["status"]) == ("Mend the roof", "in_progress")
+        alive = await newcomer.ask("heartbeat-run", runId=run, progress=0.5, note="Looking for slates.")
+        assert alive["leaseExpiresAt"] > claim["run"]["leaseExpiresAt"]
+
+        # While the agent works, somebody changes the task: the version it read is no longer the newest.
         await ada(update_task, task_id=task["id"], version=task["version"], description="With slates.")
-        refused = await client.call_tool(
-            "update-task", {"taskId": task["id"], "version": task["version"], "status": "in_progress"}
-        )
-        assert refused.is_error
-        error = json.loads(text_of(refused))
-        assert error["code"] == "conflict" and not error["retryable"]
-        current = error["details"]["current"]
-        assert current["description"] == "With slates."
-        task = await ask(
-            client, "update-task", taskId=task["id"], version=current["version"], status="in_progress"
-        )
-        assert task["status"] == "in_progress" and task["description"] == "With slates."
+        change = {"taskId": task["id"], "title": "Mend the roof with tar", "runId": run}
+        stale = await newcomer.call("update-task", **change, version=task["version"])
+        refusal = json.loads(text_of(stale))
+        assert stale.is_error and refusal["code"] == "conflict" and not refusal["retryable"]
+        current = refusal["details"]["current"]
+        assert (current["description"], current["title"]) == ("With slates.", "Mend the roof")
+        merged = {**change, "title": "Mend the roof with slates"}
+        changed = await newcomer.ask("update-task", **merged, version=current["version"])
+        assert (changed["title"], changed["description"]) == ("Mend the roof with slates", "With slates.")
 
-        await ask(client, "comment-on-task", taskId=task["id"], body="The slates are on, @ada.")
-        await ask(client, "create-task", title="Clean the gutter", parentTaskId=task["id"])
-        done = await ask(client, "complete-task", taskId=task["id"])
+        await newcomer.ask("comment-on-task", taskId=task["id"], body="The slates are on, @ada.", runId=run)
+        more = await newcomer.ask("create-task", title="Clean the gutter", parentTaskId=task["id"], runId=run)
+        assert (await newcomer.ask("get-task", taskId=more["identifier"]))["parentTaskId"] == task["id"]
+        done = await newcomer.ask("complete-task", taskId=task["id"], runId=run)
         assert done["status"] == "done" and done["completedAt"]
-        queue = await ask(client, "list-my-tasks", status="open")
-        assert [task["title"] for task in queue["data"]] == ["Later"]
-    [comment] = await ada(list_comments, task_id=task["id"])
-    assert comment.body == "The slates are on, @ada."
+
+        inbox = await newcomer.ask("get-inbox", cursor=inbox["cursor"])
+        assert [task["title"] for task in inbox["openTasks"]] == ["Later"]
+
+    finished = await ada(get_task, task_id=roof.id)
+    assert (finished.status, finished.assignee_agent_id) == ("done", bot.id)
+    ended = await bot(get_run, run_id=run)
+    assert (ended.status, ended.end_reason) == ("completed", "completed")
+    assert [comment.body for comment in await ada(list_comments, task_id=roof.id)][1:] == [
+        "The slates are on, @ada."
+    ]
+    assert {task.title for task in await bot(list_tasks, created_by_me=True)} == {"Clean the gutter"}
 
 
-async def ask(client: Client, tool: str, **arguments: object) -> dict[str, Any]:
-    """Call a tool, which must go well, as a model would: reading nothing but the text."""
-    result = await client.call_tool(tool, arguments)
-    assert not result.is_error, result
-    said = json.loads(text_of(result))
-    return {"data": said} if isinstance(said, list) else said
+async def test_an_agent_gives_a_claim_up_with_the_core_alone(server: Server, workspace: World) -> None:
+    bot = await workspace.agent()
+    await bot(create_task, title="Too hard")
+    async with connected(server, bot.api_key, tools="core") as client:
+        tools = (await client.list_tools()).tools
+        newcomer = Newcomer(client, {tool.name: tool.input_schema for tool in tools})
+        [claim] = await newcomer.ask("claim-next-task")
+        blocked = await newcomer.ask(
+            "update-task",
+            taskId=claim["task"]["id"],
+            version=claim["task"]["version"],
+            status="blocked",
+            runId=claim["run"]["id"],
+        )
+        assert blocked["status"] == "blocked"
+        lost = await newcomer.call("heartbeat-run", runId=claim["run"]["id"])
+        assert lost.is_error and json.loads(text_of(lost))["details"]["reason"] == "lease_lost"
+        assert await newcomer.ask("claim-next-task") == []

@@ -55,6 +55,16 @@ async def test_a_session_begins_with_who_we_are_and_what_we_teach(
         assert "Work in this loop:\n1. " in (client.instructions or "")
 
 
+@EVERY_ERA
+async def test_a_connection_is_taught_only_what_it_can_do(server: Server, workspace: World, era: str) -> None:
+    reader = await workspace.agent(scopes="task-read")
+    async with connected(server, reader.api_key, era=era) as client:
+        assert "1. get-inbox: " in (client.instructions or "")
+        assert "update-task" not in (client.instructions or "")
+    async with connected(server, reader.api_key, era=era, tools="search-tasks") as client:
+        assert "loop" not in (client.instructions or "")
+
+
 @pytest.mark.parametrize("version", ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"])
 async def test_every_earlier_version_of_the_protocol_is_spoken(
     server: Server, workspace: World, version: str
@@ -131,7 +141,7 @@ async def test_fifty_clients_at_once_each_get_their_own_answers(server: Server, 
     bots = [await workspace.agent(f"bot-{number}") for number in range(CLIENTS_AT_ONCE)]
 
     async def work(bot: Caller, era: str) -> None:
-        async with connected(server, bot.api_key, era=era, tools="core") as client:
+        async with connected(server, bot.api_key, era=era, tools="core,get-me,list-my-tasks") as client:
             me = await client.call_tool("get-me", {})
             assert structure_of(me)["handle"] == bot.handle
             made = await client.call_tool("create-task", {"title": bot.handle, "assigneeAgentId": bot.id})

@@ -74,10 +74,40 @@ async def test_a_cancelled_call_ends_on_the_server_too(
     task = await bot(create_task, title="Contended")
     progress = Progress()
     async with connected(server, bot.api_key, era=era) as client, locked(dsn, task.id):
-        await cancelled_while_it_works(client, change(task, "Changed"), progress)
+        await cancelled_while_it_works(client, "update-task", change(task, "Changed"), progress)
         await until_logged(server, bot, "cancelled")
         result = await client.call_tool("get-task", {"taskId": task.id})
         assert not result.is_error, "the session goes on"
+
+
+@EVERY_ERA
+async def test_a_call_that_waits_for_work_reports_progress_and_gets_what_comes(
+    server: Server, workspace: World, era: str
+) -> None:
+    bot, other = await workspace.agent("bot"), await workspace.agent("other")
+    progress = Progress()
+    async with connected(server, bot.api_key, tools="core", era=era) as client:
+        waiting = asyncio.create_task(
+            client.call_tool("claim-next-task", {"waitSeconds": 30}, progress_callback=progress)
+        )
+        await asyncio.wait_for(progress.begun.wait(), WAIT_SECONDS)
+        assert not waiting.done()
+        task = await other(create_task, title="Mend the roof", assignee_agent_id=bot.id)
+        claimed = await asyncio.wait_for(waiting, WAIT_SECONDS)
+    assert [claim["task"]["id"] for claim in structure_of(claimed)["data"]] == [task.id]
+
+
+@EVERY_ERA
+async def test_whoever_cancels_a_call_that_waits_for_work_gets_none(
+    server: Server, workspace: World, era: str
+) -> None:
+    bot, other = await workspace.agent(f"waits-{era}"), await workspace.agent("other")
+    async with connected(server, bot.api_key, tools="core", era=era) as client:
+        await cancelled_while_it_works(client, "claim-next-task", {"waitSeconds": 30}, Progress())
+        await until_logged(server, bot, "cancelled")
+        task = await other(create_task, title="Mend the roof", assignee_agent_id=bot.id)
+        claimed = structure_of(await client.call_tool("claim-next-task", {}))["data"]
+    assert [(claim["task"]["id"], claim["previousRuns"]) for claim in claimed] == [(task.id, [])]
 
 
 async def test_nobody_can_cancel_the_call_of_another_session_or_key(
@@ -159,8 +189,10 @@ async def test_a_call_that_takes_too_long_is_given_up(dsn: str, workspace: World
         server.log.close()
 
 
-async def cancelled_while_it_works(client: Client, arguments: dict[str, Any], progress: Progress) -> None:
-    call = asyncio.create_task(client.call_tool("update-task", arguments, progress_callback=progress))
+async def cancelled_while_it_works(
+    client: Client, tool: str, arguments: dict[str, Any], progress: Progress
+) -> None:
+    call = asyncio.create_task(client.call_tool(tool, arguments, progress_callback=progress))
     await asyncio.wait_for(progress.begun.wait(), WAIT_SECONDS)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):

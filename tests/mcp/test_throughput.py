@@ -16,7 +16,7 @@ from tests.conftest import Caller, Server, World
 
 CONNECTIONS: Final = 16
 ROUNDS: Final = 3
-SECONDS: Final = 1.0
+SECONDS: Final = 0.5
 RATIO_MIN: Final = 1 / 3
 
 _VERSION: Final = re.compile(rb'"version":(\d+)')

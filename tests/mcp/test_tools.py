@@ -15,7 +15,15 @@ from app.operations import OPERATIONS
 from app.rpc import Operation
 from app.transports.mcp.documents import documents
 from app.transports.mcp.endpoint import instructions
-from app.transports.mcp.tools import COMMON_TOOLS_MIN, CORE_BYTES_MAX, CORE_TOOLS_MAX, TOOL_BYTES_MAX, Toolbox
+from app.transports.mcp.tools import (
+    COMMON_TOOLS_MIN,
+    CORE_BYTES_MAX,
+    CORE_TOOLS_MAX,
+    TOOL_BYTES_MAX,
+    Tool,
+    Toolbox,
+    loop,
+)
 from app.types import Scope
 
 TOOLS = Toolbox(OPERATIONS)
@@ -26,12 +34,22 @@ EVERY_OPERATION = pytest.mark.parametrize(
 INSTRUCTIONS_CHARACTERS_MAX = 1500
 
 
+def shown(tools: str, scopes: frozenset[str] = SCOPES) -> list[Tool]:
+    return TOOLS.shown(TOOLS.chosen(tools), scopes)
+
+
 def listed(tools: str) -> list[dict[str, Any]]:
-    return TOOLS.listed(TOOLS.chosen(tools), SCOPES)
+    return [tool.json for tool in shown(tools)]
 
 
-def test_every_operation_is_a_tool_under_its_own_name() -> None:
-    assert [tool["name"] for tool in listed("all")] == [op.name for op in OPERATIONS if op.family.tools]
+def named_in(text: str) -> set[str]:
+    """The operations that a text names."""
+    return {op.name for op in OPERATIONS if re.search(rf"(?<![\w-]){op.name}(?![\w-])", text)}
+
+
+def test_every_operation_is_a_tool_under_its_own_name_the_loop_first() -> None:
+    rest = [op.name for op in OPERATIONS if op.family.tools and not op.core]
+    assert [tool["name"] for tool in listed("all")] == [name for name, _ in loop(shown("core"))] + rest
     assert listed("") == listed("all")
 
 
@@ -40,10 +58,18 @@ def test_a_tool_says_what_its_operation_says(op: Operation) -> None:
     [tool] = listed(op.name)
     assert tool["description"].startswith(op.summary)
     hints = tool["annotations"]
-    assert hints.get("readOnlyHint", False) is op.read_only
-    if not op.read_only:
-        assert hints["destructiveHint"] is op.destructive
+    assert hints.get("readOnlyHint", False) is (op.read_only and not op.uses_up)
+    if not hints.get("readOnlyHint", False):
+        assert hints.get("destructiveHint", True) is op.destructive
         assert hints.get("idempotentHint", False) is op.idempotent
+
+
+def test_a_read_that_uses_up_what_it_is_given_is_not_called_one() -> None:
+    spending = [op for op in OPERATIONS if op.uses_up]
+    assert spending
+    for op in spending:
+        [tool] = listed(op.name)
+        assert tool["annotations"] == {"destructiveHint": False}
 
 
 @EVERY_OPERATION
@@ -110,12 +136,13 @@ def test_an_unknown_set_is_refused_with_those_there_are() -> None:
 
 @pytest.mark.parametrize("scope", sorted(SCOPES))
 def test_a_key_is_shown_only_what_it_may_call(scope: Scope) -> None:
-    shown = {tool["name"] for tool in TOOLS.listed(TOOLS.chosen("all"), frozenset({scope}))}
-    assert shown == {op.name for op in OPERATIONS if op.family.tools and op.scope in (None, scope)}
+    names = {tool.name for tool in shown("all", frozenset({scope}))}
+    assert names == {op.name for op in OPERATIONS if op.family.tools and op.scope in (None, scope)}
 
 
-def test_the_instructions_teach_the_loop_in_a_few_words() -> None:
-    said = instructions(TOOLS)
+@pytest.mark.parametrize("tools", ["core", "all"])
+def test_the_instructions_teach_the_loop_in_a_few_words(tools: str) -> None:
+    said = instructions(TOOLS, shown(tools))
     assert len(said) < INSTRUCTIONS_CHARACTERS_MAX
     steps = sorted((op for op in OPERATIONS if op.core), key=lambda op: op.core.order if op.core else 0)
     places = [
@@ -124,15 +151,34 @@ def test_the_instructions_teach_the_loop_in_a_few_words() -> None:
     assert places == sorted(places)
 
 
+def test_the_core_sends_nobody_to_a_tool_outside_of_it() -> None:
+    core = {tool.name for tool in shown("core")}
+    for tool in listed("core"):
+        fields = [field.get("description", "") for field in tool["inputSchema"]["properties"].values()]
+        assert named_in("\n".join([tool["description"], *fields])) <= core
+
+
+@pytest.mark.parametrize("tools", TOOLS.sets)
+@pytest.mark.parametrize("scope", sorted(SCOPES))
+def test_the_instructions_name_only_what_a_connection_has(tools: str, scope: Scope) -> None:
+    tools_shown = shown(tools, frozenset({scope}))
+    said = instructions(TOOLS, tools_shown)
+    assert named_in(said) == {tool.name for tool in tools_shown if tool.operation.core}
+    assert ("Work in this loop" in said) is bool(loop(tools_shown))
+    taken = {name for tool in tools_shown for name in tool.json["inputSchema"]["properties"]}
+    assert {name for name, _ in TOOLS.common(tools_shown)} <= taken
+
+
 def test_what_many_tools_take_is_told_once() -> None:
-    said = instructions(TOOLS)
+    said = instructions(TOOLS, shown("all"))
     told = [
         (name, schema.get("description"))
         for tool in listed("all")
         for name, schema in tool["inputSchema"]["properties"].items()
     ]
-    assert TOOLS.common
-    for name, what in TOOLS.common:
+    common = TOOLS.common(shown("all"))
+    assert common
+    for name, what in common:
         assert said.count(f"\n{name}: {what}\n") == 1
         assert (name, what) not in told and (name, None) in told
     counts = Counter(field for field in told if field[1])
@@ -148,6 +194,12 @@ def test_a_resource_has_the_fields_of_its_request() -> None:
         assert names == {
             f.encode_name for f in msgspec.structs.fields(document.operation.request) if f.required
         }
+
+
+def test_the_documentation_names_the_core_as_it_is() -> None:
+    text = " ".join((Path(__file__).parents[2] / "docs" / "mcp.md").read_text().split())
+    names = ", ".join(name for name, _ in loop(shown("core")))
+    assert f"The core, in the order of the loop: {names}." in text
 
 
 def test_nothing_in_the_mcp_layer_names_an_operation_by_hand() -> None:

@@ -3,8 +3,11 @@
 import asyncio
 from typing import Any
 
-from app.operations import claim_task, create_task, list_task_relations
+import msgspec
+
+from app.operations import claim_task, create_task, get_channels, list_task_relations, send_message
 from app.operations.runs.bell import bell_of
+from app.rpc import Operation
 from tests.conftest import Caller, World
 
 
@@ -14,12 +17,14 @@ async def held(bot: Caller, **fields: Any) -> tuple[Any, Any]:
     return task, await bot(claim_task, task_id=task.id, **fields)
 
 
-async def expire(workspace: World, run_id: str) -> None:
-    """Let the lease of a run have run out, by the database's clock."""
+async def expire(workspace: World, run_id: str, *, seen: bool = True) -> None:
+    """Let the lease of a run have run out, by the database's clock; unseen, the job does not come to sweep it."""
     await workspace.rows(
-        """UPDATE runs SET lease_expires_at = now() - interval '1 second', lease_check_at = now() - interval '1 second'
+        """UPDATE runs SET lease_expires_at = now() - interval '1 second',
+                           lease_check_at = CASE WHEN %(seen)s THEN now() - interval '1 second' ELSE lease_check_at END
             WHERE workspace_id = %(workspace)s AND id = %(run)s::uuid RETURNING id""",
         run=run_id,
+        seen=seen,
     )
 
 
@@ -29,8 +34,19 @@ async def superseded(workspace: World) -> tuple[Caller, Caller, Any, Any]:
     channel = await workspace.channel("work", late, now)
     task = await late(create_task, title="a", channel_id=channel)
     claim = await late(claim_task, task_id=task.id)
-    await expire(workspace, claim.run.id)
+    await expire(workspace, claim.run.id, seen=False)
     return late, now, task, claim
+
+
+async def placed(caller: Caller, op: Operation, fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a call, and the channel and the message that it needs besides."""
+    needs = {field.name for field in msgspec.structs.fields(op.request) if field.required}
+    if not needs & {"channel_id", "message_id"}:
+        return fields
+    channel = (await caller(get_channels))[0].id
+    message = await caller(send_message, channel_id=channel, content="x")
+    found = {"channel_id": channel, "message_id": message.id}
+    return {**fields, **{name: found[name] for name in needs & found.keys()}}
 
 
 async def kinds(caller: Caller, task: Any) -> list[tuple[str, str]]:

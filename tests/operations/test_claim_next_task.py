@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from app.errors import NotClaimable, TaskReadOnly
+from app.errors import IdempotencyKeyReused, NotClaimable, TaskReadOnly
 from app.operations import (
     cancel_task,
     claim_next_task,
@@ -13,6 +13,7 @@ from app.operations import (
     complete_task,
     create_task,
     create_tasks_bulk,
+    get_request_outcome,
     get_task,
     link_tasks,
     list_ready_tasks,
@@ -124,6 +125,77 @@ async def test_a_key_that_found_nothing_can_be_used_again(workspace: World) -> N
     assert await bot(claim_next_task, claim_key="k") == []
     await bot(create_task, title="a")
     assert len(await bot(claim_next_task, claim_key="k")) == 1
+
+
+async def test_an_idempotency_key_claims_once_also_in_a_crowd(workspace: World) -> None:
+    bot = await workspace.agent()
+    for n in range(40):
+        await bot(create_task, title=str(n))
+    keys = [f"k-{n}" for n in range(6)]
+    answers = await asyncio.gather(
+        *[
+            bot.answer(claim_next_task, f"{key}-{n}", idempotency_key=key, limit=2)
+            for n in range(5)
+            for key in keys
+        ],
+        *[bot.answer(claim_next_task, f"plain-{n}") for n in range(10)],
+    )
+    assert {status for status, _, _ in answers} == {200}
+    assert len({body for _, body, _ in answers}) == len(keys) + 10
+    assert sum("idempotency-replayed" not in aside for *_, aside in answers) == len(keys) + 10
+    held = await bot(list_runs, live=True, limit=100)
+    assert len({run.task_id for run in held}) == len(held) == 2 * len(keys) + 10
+
+
+async def test_an_idempotency_key_is_for_one_request_and_its_outcome_can_be_asked_for(
+    workspace: World,
+) -> None:
+    bot = await workspace.agent()
+    for title in "ab":
+        await bot(create_task, title=title)
+    [claim] = await bot(claim_next_task, idempotency_key="k")
+    with pytest.raises(IdempotencyKeyReused):
+        await bot(claim_next_task, idempotency_key="k", limit=2)
+    with pytest.raises(IdempotencyKeyReused):
+        await bot(claim_task, idempotency_key="k", task_id="T-2")
+    outcome = await bot(get_request_outcome, idempotency_key="k")
+    assert (outcome.state, outcome.operation, outcome.status) == ("done", "claim-next-task", 200)
+    assert [found["run"]["id"] for found in outcome.data] == [claim.run.id]
+    assert len(await bot(list_runs, live=True)) == 1
+
+
+async def test_a_call_that_waits_under_an_idempotency_key_has_had_no_effect_yet(workspace: World) -> None:
+    bot, other = await workspace.agent(), await workspace.agent("other")
+    waiting = [
+        asyncio.create_task(bot(claim_next_task, idempotency_key="k", wait_seconds=20)) for _ in range(3)
+    ]
+    await until_waiting(workspace, 3)
+    assert (await bot(get_request_outcome, idempotency_key="k")).state == "unknown"
+    for title in "abc":
+        await other(create_task, title=title, assignee_agent_id=bot.id)
+    async with asyncio.timeout(10):
+        answers = await asyncio.gather(*waiting)
+    assert len({answer[0].run.id for answer in answers}) == 1
+    assert len(await bot(list_runs, live=True)) == 1
+
+
+async def test_nothing_to_claim_is_an_answer_that_is_kept_under_an_idempotency_key(workspace: World) -> None:
+    bot = await workspace.agent()
+    assert await bot(claim_next_task, idempotency_key="k") == []
+    await bot(create_task, title="a")
+    assert await bot(claim_next_task, idempotency_key="k") == []
+    assert len(await bot(claim_next_task, idempotency_key="another")) == 1
+
+
+async def test_keys_of_both_sorts_go_together(workspace: World) -> None:
+    bot = await workspace.agent()
+    for title in "ab":
+        await bot(create_task, title=title)
+    answers = [
+        await bot(claim_next_task, idempotency_key=key, claim_key="c") for key in ("k-1", "k-1", "k-2", "k-2")
+    ]
+    assert len({claims[0].run.id for claims in answers}) == 1
+    assert len(await bot(list_runs, live=True)) == 1
 
 
 async def test_keys_of_different_holders_have_nothing_to_do_with_each_other(workspace: World) -> None:

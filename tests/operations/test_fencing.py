@@ -6,26 +6,33 @@ import pytest
 
 from app.errors import LeaseLost, NotHolder, RunNotFound, TaskNotFound
 from app.operations import (
+    OPERATIONS,
+    append_run_log,
     block_task,
     cancel_task,
     claim_task,
     comment_on_task,
     complete_run,
     complete_task,
+    create_artifact,
     create_task,
     create_tasks_bulk,
     fail_run,
+    flag_needs_human,
     get_run,
     get_task,
     heartbeat_run,
-    list_comments,
+    link_tasks,
+    post_message,
     release_run,
     release_task,
+    send_message,
+    unlink_tasks,
     update_task,
 )
 from app.rpc import Operation
 from tests.conftest import World
-from tests.operations.claims import superseded
+from tests.operations.claims import placed, superseded
 
 WRITES = [
     (update_task, {"version": 2, "title": "late"}),
@@ -36,11 +43,36 @@ WRITES = [
     (comment_on_task, {"body": "late"}),
     (create_task, {"title": "late"}),
     (create_tasks_bulk, {"tasks": [{"title": "late"}]}),
+    (link_tasks, {"kind": "blocks", "other_task_id": "T-2"}),
+    (unlink_tasks, {"kind": "blocks", "other_task_id": "T-2"}),
+    (send_message, {"content": "late"}),
+    (post_message, {"content": "late"}),
+    (create_artifact, {"name": "late", "type": "code", "content": "late"}),
+    (flag_needs_human, {"reason": "late"}),
     (heartbeat_run, {}),
+    (append_run_log, {"steps": [{"text": "late"}]}),
     (complete_run, {}),
     (fail_run, {"errors": [{"code": "late", "message": "late"}]}),
     (release_run, {}),
 ]
+
+
+def test_every_operation_that_takes_a_run_is_tried_here() -> None:
+    takes_one = [op for op in OPERATIONS if not op.read_only and "run_id" in op.request.__struct_fields__]
+    assert {op.name for op, _ in WRITES} == {op.name for op in takes_one} - {"force-release-run"}
+
+
+async def everything(workspace: World) -> list[dict[str, Any]]:
+    """All that a late write could have left behind."""
+    return await workspace.rows(
+        """SELECT (SELECT jsonb_agg(t ORDER BY t.id) FROM tasks t WHERE t.workspace_id = %(workspace)s) AS tasks,
+                  (SELECT jsonb_agg(r ORDER BY r.id) FROM runs r WHERE r.workspace_id = %(workspace)s) AS runs,
+                  (SELECT jsonb_agg(m ORDER BY m.id) FROM messages m WHERE m.workspace_id = %(workspace)s) AS messages,
+                  (SELECT count(*) FROM task_comments c WHERE c.workspace_id = %(workspace)s) AS comments,
+                  (SELECT count(*) FROM task_relations x WHERE x.workspace_id = %(workspace)s) AS relations,
+                  (SELECT count(*) FROM run_log l WHERE l.workspace_id = %(workspace)s) AS steps,
+                  (SELECT count(*) FROM task_events e WHERE e.workspace_id = %(workspace)s) AS events"""
+    )
 
 
 @pytest.mark.parametrize("operation, fields", WRITES, ids=[op.name for op, _ in WRITES])
@@ -48,17 +80,18 @@ async def test_a_late_holder_can_change_nothing(
     workspace: World, operation: Operation, fields: dict[str, Any]
 ) -> None:
     late, _, task, claim = await superseded(workspace)
+    await late(create_task, title="another")
     if operation.request.__struct_fields__.count("task_id"):
         fields = {**fields, "task_id": task.id}
-    before = await workspace.rows("SELECT * FROM tasks WHERE workspace_id = %(workspace)s")
+    fields = await placed(late, operation, fields)
+    before = await everything(workspace)
     with pytest.raises(LeaseLost) as lost:
         await late(operation, run_id=claim.run.id, **fields)
     assert lost.value.details is not None
     assert lost.value.details["reason"] == "lease_lost"
     assert lost.value.details["endReason"] == "lease_expired"
     assert not lost.value.retryable
-    assert await workspace.rows("SELECT * FROM tasks WHERE workspace_id = %(workspace)s") == before
-    assert await late(list_comments, task_id=task.id) == []
+    assert await everything(workspace) == before
 
 
 @pytest.mark.parametrize("operation, fields", WRITES, ids=[op.name for op, _ in WRITES])
@@ -67,6 +100,7 @@ async def test_a_write_under_a_live_claim_is_a_sign_of_life(
 ) -> None:
     bot = await workspace.agent()
     task = await bot(create_task, title="a")
+    await bot(create_task, title="another")
     claim = await bot(claim_task, task_id=task.id, lease_seconds=1000)
     await workspace.rows(
         """UPDATE runs SET lease_expires_at = now() + interval '5 seconds'
@@ -75,6 +109,7 @@ async def test_a_write_under_a_live_claim_is_a_sign_of_life(
     )
     if operation.request.__struct_fields__.count("task_id"):
         fields = {**fields, "task_id": task.id}
+    fields = await placed(bot, operation, fields)
     await bot(operation, run_id=claim.run.id, **fields)
     run = await bot(get_run, run_id=claim.run.id)
     assert run.end_reason is not None or run.lease_expires_at == max(

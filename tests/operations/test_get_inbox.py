@@ -7,8 +7,18 @@ import msgspec
 import pytest
 
 from app.errors import InvalidInput
-from app.operations import comment_on_task, complete_task, create_task, get_inbox, send_message, update_task
+from app.operations import (
+    claim_task,
+    comment_on_task,
+    complete_task,
+    create_task,
+    get_inbox,
+    release_run,
+    send_message,
+    update_task,
+)
 from tests.conftest import Caller, World
+from tests.operations.claims import expire, held
 
 
 async def two(workspace: World) -> tuple[Caller, Caller, str]:
@@ -19,7 +29,8 @@ async def two(workspace: World) -> tuple[Caller, Caller, str]:
 async def test_an_empty_inbox_is_small_and_has_a_cursor(workspace: World) -> None:
     bot = await workspace.agent()
     inbox = await bot(get_inbox)
-    assert (inbox.open_tasks, inbox.mentions, inbox.for_review, inbox.changes) == ([], [], [], [])
+    assert (inbox.claims, inbox.open_tasks, inbox.mentions, inbox.for_review) == ([], [], [], [])
+    assert inbox.changes == []
     assert len(msgspec.json.encode(inbox)) < 400
     assert (await bot(get_inbox, cursor=inbox.cursor)).changes == []
 
@@ -47,6 +58,25 @@ async def test_it_has_tasks_mentions_and_reviews(workspace: World) -> None:
     assert [t.identifier for t in (await ada(get_inbox)).for_review] == ["T-2"]
 
 
+async def test_it_begins_with_the_claims_that_live_the_next_to_expire_first(workspace: World) -> None:
+    bot, other = await workspace.agent(), await workspace.agent("other")
+    leases = {}
+    for seconds in (600, 30, 3600, 5, 5):
+        task, claim = await held(bot, lease_seconds=seconds)
+        leases[claim.run.id] = (task, claim, seconds)
+    await held(other)
+    *_, ended, expired = leases
+    await bot(release_run, run_id=ended)
+    await expire(workspace, expired)
+    claims = (await bot(get_inbox)).claims
+    assert [leases[c.run_id][2] for c in claims] == [30, 600, 3600]
+    for c in claims:
+        task, claim, seconds = leases[c.run_id]
+        assert (c.task_id, c.identifier, c.title) == (task.id, task.identifier, task.title)
+        assert c.lease_expires_at == claim.run.lease_expires_at
+        assert seconds - 20 < c.seconds_left <= seconds
+
+
 async def test_changes_are_what_others_did_since_the_cursor(workspace: World) -> None:
     ada, bot, channel = await two(workspace)
     before = (await ada(get_inbox)).cursor
@@ -71,13 +101,13 @@ async def test_what_does_not_fit_is_left_out_in_the_stated_order_and_counted(wor
         await ada(create_task, title=f"task {n}", assignee_agent_id=bot.id)
         await ada(send_message, channel_id=channel, content=f"@bot {n}")
         await bot(create_task, title=f"review {n}", status="in_review", assignee_user_id=ada.id)
+        await bot(claim_task, task_id=f"T-{2 * n + 1}")
     whole = await bot(get_inbox, cursor=before, max_bytes=200_000)
-    assert [len(part) for part in (whole.open_tasks, whole.mentions, whole.for_review, whole.changes)] == [
-        10
-    ] * 4
-    assert whole.left_out == type(whole.left_out)(open_tasks=0, mentions=0, for_review=0, changes=0)
+    sections = (whole.claims, whole.open_tasks, whole.mentions, whole.for_review, whole.changes)
+    assert [len(part) for part in sections] == [10] * 5
+    assert not any(msgspec.structs.astuple(whole.left_out))
     seen_partial: set[str] = set()
-    for size in range(1_000, 12_000, 97):
+    for size in range(1_000, 14_000, 97):
         part = await bot(get_inbox, cursor=before, max_bytes=size)
         assert len(msgspec.json.encode(part)) <= size
         order = [
@@ -85,18 +115,19 @@ async def test_what_does_not_fit_is_left_out_in_the_stated_order_and_counted(wor
             ("forReview", part.for_review),
             ("openTasks", part.open_tasks),
             ("mentions", part.mentions),
+            ("claims", part.claims),
         ]
         missing = [10 - len(items) for _, items in order]
         left = part.left_out
-        assert missing == [left.changes, left.for_review, left.open_tasks, left.mentions]
+        assert missing == [left.changes, left.for_review, left.open_tasks, left.mentions, left.claims]
         partial = [n for n, count in enumerate(missing) if 0 < count < 10]
         assert len(partial) <= 1
-        cut = partial[0] if partial else missing.index(0) if 0 in missing else 4
+        cut = partial[0] if partial else missing.index(0) if 0 in missing else 5
         assert missing[:cut] == [10] * cut and missing[cut + 1 :] == [0] * len(missing[cut + 1 :])
         seen_partial |= {order[n][0] for n in partial}
         assert part.mentions == whole.mentions[: len(part.mentions)]
         assert part.open_tasks == whole.open_tasks[: len(part.open_tasks)]
-    assert seen_partial == {"changes", "forReview", "openTasks", "mentions"}
+    assert seen_partial == {"changes", "forReview", "openTasks", "mentions", "claims"}
 
 
 async def test_changes_that_were_left_out_come_with_the_next_cursor(workspace: World) -> None:

@@ -8,25 +8,34 @@ import pytest
 from msgspec import Meta
 
 from app.db import Database, Query
-from app.errors import IdempotencyKeyReused, InvalidInput, TaskReadOnly
-from app.idempotency import Nothing
+from app.errors import IdempotencyKeyReused, InvalidInput, TaskReadOnly, TimedOut
+from app.idempotency import Nothing, lock
 from app.operations import (
     OPERATIONS,
+    append_run_log,
     block_task,
     cancel_task,
+    claim_next_task,
+    claim_task,
     comment_on_task,
+    complete_run,
     complete_task,
     create_task,
     create_tasks_bulk,
+    fail_run,
     get_request_outcome,
     get_task,
+    heartbeat_run,
     list_comments,
     list_tasks,
+    post_message,
+    release_run,
     release_task,
+    send_message,
     update_task,
 )
 from app.operations.workspace import ResolvedIdentity
-from app.rpc import AGENT, AgentWrite, Context, Operation, execute, operation
+from app.rpc import AGENT, AgentWrite, Context, Operation, execute, operation, whose
 from tests.conftest import Caller, World
 
 KEYED: dict[Operation, dict[str, object]] = {
@@ -38,14 +47,30 @@ KEYED: dict[Operation, dict[str, object]] = {
     block_task: {"reason": "Waiting."},
     release_task: {},
     comment_on_task: {"body": "Look."},
+    claim_next_task: {},
 }
-ON_TASK = [op for op in KEYED if op not in (create_task, create_tasks_bulk)]
+ON_TASK = [op for op in KEYED if op not in (create_task, create_tasks_bulk, claim_next_task)]
+
+
+# They carry their keys as well. What is asked of them here, tests/http/test_keys.py asks of every operation.
+BY_HTTP = {
+    claim_task,
+    heartbeat_run,
+    append_run_log,
+    complete_run,
+    fail_run,
+    release_run,
+    send_message,
+    post_message,
+}
 
 
 async def fields_for(op: Operation, bot: Caller, **fields: object) -> dict[str, object]:
     """A request that the operation accepts, on a fresh task if it needs one."""
-    if op in ON_TASK:
-        fields["task_id"] = (await bot(create_task, title="A", assignee_agent_id=bot.id)).id
+    if op in ON_TASK or op is claim_next_task:
+        task = await bot(create_task, title="A", assignee_agent_id=bot.id)
+        if op in ON_TASK:
+            fields["task_id"] = task.id
     return {**KEYED[op], **fields}
 
 
@@ -72,7 +97,7 @@ def test_every_operation_that_writes_takes_a_key() -> None:
     writing = {op for op in OPERATIONS if not op.read_only and op.family is AGENT}
     taking = {op for op in OPERATIONS if "idempotency_key" in op.request.__struct_fields__}
     assert taking - {get_request_outcome} == writing
-    assert {op for op in OPERATIONS if op.carries_key} == set(KEYED)
+    assert {op for op in OPERATIONS if op.carries_key} == set(KEYED) | BY_HTTP
 
 
 @pytest.mark.parametrize("op", KEYED, ids=lambda op: op.name)
@@ -143,6 +168,17 @@ async def test_the_header_and_the_field_are_the_same_key(workspace: World) -> No
     for header in ("k-1", '"k-1"'):
         ctx = Context(workspace.db, bot.context.actor, "by-header", idempotency_key=header)
         assert bot.of(await execute(create_task, ctx, body=b'{"title": "A"}'), create_task) == one
+
+
+async def test_a_key_has_up_to_255_characters_in_either_place(workspace: World) -> None:
+    bot = await workspace.agent("bot")
+    for key in ("x", "y" * 255):
+        one = await bot(create_task, title="A", idempotency_key=key)
+        ctx = Context(workspace.db, bot.context.actor, "by-header", idempotency_key=key)
+        assert bot.of(await execute(create_task, ctx, body=b'{"title": "A"}'), create_task) == one
+    for key in ("", "z" * 256):
+        with pytest.raises(InvalidInput):
+            await bot(create_task, title="A", idempotency_key=key)
 
 
 @pytest.mark.parametrize("header", ["", "x" * 256, "a\tb", "\xe9"])
@@ -366,7 +402,11 @@ async def test_an_answer_is_shown_only_to_a_key_with_the_scope_it_needed(workspa
     assert (outcome.state, outcome.status, outcome.data) == ("done", 200, None)
 
 
-@pytest.mark.parametrize("op", [op for op in KEYED if op is not comment_on_task], ids=lambda op: op.name)
+# A comment waits for no lock, and a claim passes over what is locked.
+WAITING = [op for op in KEYED if op not in (comment_on_task, claim_next_task)]
+
+
+@pytest.mark.parametrize("op", WAITING, ids=lambda op: op.name)
 async def test_a_call_under_way_is_in_progress_until_it_is_done(
     workspace: World, db: Database, op: Operation
 ) -> None:
@@ -379,6 +419,14 @@ async def test_a_call_under_way_is_in_progress_until_it_is_done(
         assert (await bot(get_request_outcome, idempotency_key="k-1")).state == "in_progress"
     await call
     assert (await bot(get_request_outcome, idempotency_key="k-1")).state == "done"
+
+
+async def test_a_call_in_a_transaction_is_in_progress_too(workspace: World, db: Database) -> None:
+    bot = await workspace.agent("bot")
+    async with db.transaction() as tx:
+        await lock(tx, whose(bot.context.actor), "k-1")
+        assert (await bot(get_request_outcome, idempotency_key="k-1")).state == "in_progress"
+    assert (await bot(get_request_outcome, idempotency_key="k-1")).state == "unknown"
 
 
 async def test_a_call_that_is_done_within_a_moment_is_waited_for(workspace: World, db: Database) -> None:
@@ -437,3 +485,28 @@ async def test_a_second_caller_waits_for_the_first_and_gets_its_turn_if_that_fai
     with pytest.raises(Failed):
         await first
     assert (await second).title == "A"
+
+
+@pytest.mark.parametrize(
+    "op, body",
+    [(create_task, b'{"title": "A"}'), (poke, b'{"handle": "ada"}')],
+    ids=["statement", "transaction"],
+)
+async def test_a_second_caller_waits_no_longer_than_a_statement_may_take(
+    workspace: World, db: Database, dsn: str, op: Operation, body: bytes
+) -> None:
+    bot = await workspace.agent("bot")
+    before = await everything(workspace), await pokes(workspace)
+    impatient = Database(dsn, connections_max=2, statement_timeout_seconds=1, pooler=False)
+    await impatient.open()
+    try:
+        async with db.transaction() as first:
+            await lock(first, whose(bot.context.actor), "k-1")
+            async with asyncio.timeout(8):
+                with pytest.raises(TimedOut):
+                    await execute(
+                        op, Context(impatient, bot.context.actor, "r", idempotency_key="k-1"), body=body
+                    )
+    finally:
+        await impatient.close()
+    assert (await everything(workspace), await pokes(workspace)) == before

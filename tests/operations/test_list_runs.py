@@ -2,6 +2,7 @@
 
 from app.operations import claim_task, create_task, list_runs, release_run
 from tests.conftest import World
+from tests.operations.claims import expire, held
 
 
 async def test_runs_are_listed_newest_first_and_narrowed(workspace: World) -> None:
@@ -22,3 +23,13 @@ async def test_runs_are_listed_newest_first_and_narrowed(workspace: World) -> No
     page = await bot(list_runs, limit=1)
     assert [run.id for run in await bot(list_runs, limit=1, cursor=page.cursor)] == [first.run.id]
     assert await bot(list_runs, task_id="T-99") == []
+
+
+async def test_what_a_caller_still_holds_is_listed(workspace: World) -> None:
+    bot, other = await workspace.agent(), await workspace.agent("other")
+    kept, given_back, lost = [(await held(bot))[1].run.id for _ in range(3)]
+    await held(other)
+    await bot(release_run, run_id=given_back)
+    await expire(workspace, lost)
+    assert [run.id for run in await bot(list_runs, mine=True, live=True)] == [kept]
+    assert [run.id for run in await bot(list_runs, mine=True, live=False)] == [lost, given_back]

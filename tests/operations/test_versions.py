@@ -4,20 +4,30 @@ import pytest
 
 from app.errors import NotAssignee, TaskReadOnly, VersionConflict
 from app.operations import (
+    OPERATIONS,
     block_task,
     cancel_task,
+    claim_task,
     comment_on_task,
+    complete_run,
     complete_task,
     create_task,
+    fail_run,
     get_task,
+    link_tasks,
     list_comments,
+    list_task_relations,
+    release_run,
     release_task,
+    unlink_tasks,
     update_task,
 )
-from app.rpc import Operation
+from app.rpc import AGENT, Operation
 from tests.conftest import Caller, World
 
 VERBS = (complete_task, cancel_task, block_task, release_task)
+ENDINGS = (complete_run, fail_run, release_run)
+PROBLEM = {"code": "E_ODD", "message": "It did not work."}
 FIELDS: dict[str, dict[str, object]] = {"block-task": {"reason": "Waiting."}}
 
 
@@ -66,6 +76,77 @@ async def test_a_verb_that_has_nothing_to_change_still_keeps_to_its_version(work
         await bot(block_task, task_id=task.id, version=1, reason="Second.")
     assert (await bot(block_task, task_id=task.id, version=2, reason="Third.")).version == 2
     assert [comment.body for comment in await bot(list_comments, task_id=task.id)] == ["First.", "Third."]
+
+
+async def test_a_claim_for_a_passed_version_is_refused_and_takes_nothing(workspace: World) -> None:
+    bot, scout, channel = await two_agents(workspace)
+    task = await bot(create_task, title="A", channel_id=channel)
+    await scout(update_task, task_id=task.id, version=1, title="Something else", priority="low")
+    with pytest.raises(VersionConflict) as refused:
+        await bot(claim_task, task_id=task.id, version=1)
+    details = bot.decoded(refused.value)
+    assert [(c.field, c.by.handle) for c in details.changed] == [("priority", "scout"), ("title", "scout")]
+    assert (details.current_version, details.mergeable) == (2, True)
+    assert "onConflict" not in refused.value.message, "a claim knows no such field"
+    assert (await bot(get_task, task_id=task.id)).assignee_agent_id is None
+    claim = await bot(claim_task, task_id=task.id, version=2)
+    assert claim.task.version == 3
+    again = await bot(claim_task, task_id=task.id, version=2)
+    assert again.run.id == claim.run.id, "whose answer was lost still holds it"
+
+
+@pytest.mark.parametrize("ending", ENDINGS, ids=lambda op: op.name)
+async def test_a_claim_is_not_ended_for_a_version_that_has_passed(
+    workspace: World, ending: Operation
+) -> None:
+    bot, scout, channel = await two_agents(workspace)
+    task = await bot(create_task, title="A", channel_id=channel)
+    claim = await bot(claim_task, task_id=task.id)
+    more = {"errors": [PROBLEM]} if ending is fail_run else {}
+    await scout(update_task, task_id=task.id, version=2, description="Also this.")
+    with pytest.raises(VersionConflict) as refused:
+        await bot(ending, run_id=claim.run.id, version=2, **more)
+    details = bot.decoded(refused.value)
+    assert [c.field for c in details.changed] == ["description"]
+    assert details.current.description == "Also this."
+    ended = await bot(ending, run_id=claim.run.id, version=3, **more)
+    assert ended.task.version == 4
+    assert (await bot(ending, run_id=claim.run.id, version=3, **more)).task.version == 4, "twice is harmless"
+
+
+async def test_a_claim_that_others_have_closed_conflicts_over_the_status(workspace: World) -> None:
+    bot = await workspace.agent("bot")
+    task = await bot(create_task, title="A")
+    claim = await bot(claim_task, task_id=task.id)
+    await bot(update_task, task_id=task.id, version=2, status="in_review")
+    with pytest.raises(VersionConflict) as refused:
+        await bot(complete_run, run_id=claim.run.id, version=2, complete_task=True)
+    assert [(o.field, o.yours, o.theirs) for o in bot.decoded(refused.value).overlapping] == [
+        ("status", "done", "in_review")
+    ]
+
+
+async def test_relations_keep_to_the_version_of_the_task_named_first(workspace: World) -> None:
+    bot = await workspace.agent("bot")
+    one, other = [await bot(create_task, title=title) for title in ("A", "B")]
+    await bot(update_task, task_id=other.id, version=1, title="C")
+    edge = {"task_id": other.id, "kind": "related", "other_task_id": one.id}
+    for op in (link_tasks, unlink_tasks):
+        with pytest.raises(VersionConflict):
+            await bot(op, **edge, version=1)
+        await bot(op, **edge, version=2)
+    assert await bot(list_task_relations, task_id=one.id) == []
+    assert (await bot(get_task, task_id=other.id)).version == 2, "relations move no version"
+
+
+def test_every_verb_that_changes_a_task_takes_a_version() -> None:
+    # What adds something beside a task, and what every caller may do at any time, has nothing to overwrite.
+    adds = {"create-task", "create-tasks-bulk", "comment-on-task"}
+    takes_what_is_there = {"claim-next-task", "heartbeat-run", "append-run-log", "force-release-run"}
+    for op in OPERATIONS:
+        if op.family is AGENT and op.scope in {"task-write", "operator"} and not op.read_only:
+            takes = "version" in op.request.__struct_fields__
+            assert takes is (op.name not in adds | takes_what_is_there), op.name
 
 
 async def test_comments_never_move_the_version(workspace: World) -> None:

@@ -4,7 +4,6 @@ Only where this machine has PgBouncer (Debian and Ubuntu: apt-get install pgboun
 """
 
 import asyncio
-import os
 import shutil
 import signal
 import subprocess
@@ -18,6 +17,7 @@ import psycopg
 import pytest
 
 from app.embedded import EmbeddedPostgres, _in_child
+from tests.conftest import POSTGRES_BIN_DIR
 from tests.installation import Installation, eventually
 
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
@@ -43,9 +43,8 @@ auth_type = any
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[EmbeddedPostgres]:
     """A Postgres of our own, in a directory whose path is short enough for sockets."""
-    bin_dir = os.environ.get("POSTGRES_BIN")
     with tempfile.TemporaryDirectory(prefix="baton-pooler-") as directory:
-        postgres = EmbeddedPostgres(Path(directory) / "data", Path(bin_dir) if bin_dir else None)
+        postgres = EmbeddedPostgres(Path(directory) / "data", POSTGRES_BIN_DIR)
         postgres.start()
         yield postgres
         postgres.stop()

@@ -187,6 +187,15 @@ def test_what_a_page_links_to_is_there(page: str) -> None:
             assert (ROOT / page).parent.joinpath(target).exists(), target
 
 
-def test_every_file_that_the_readme_names_is_there() -> None:
-    for path in re.findall(r"`((?:app|tests|docs|\.ci)/[\w./*-]*|schema\.sql)`", README):
+@pytest.mark.parametrize("page", ["README.md", "docs/guarantees.md"])
+def test_every_file_that_a_page_names_is_there(page: str) -> None:
+    for path in re.findall(r"`((?:app|tests|docs|\.ci)/[\w./*-]*|schema\.sql)`", (ROOT / page).read_text()):
         assert list(ROOT.glob(path.rstrip("/"))), path
+
+
+def test_every_test_that_the_page_of_guarantees_names_is_there() -> None:
+    """It names them as pytest does, so that anyone can run what a sentence rests on."""
+    named = re.findall(r"`(tests/[\w./]+\.py)::(\w+)`", (ROOT / "docs/guarantees.md").read_text())
+    assert named
+    for path, test in named:
+        assert re.search(rf"^(?:async )?def {test}\(", (ROOT / path).read_text(), re.MULTILINE), (path, test)

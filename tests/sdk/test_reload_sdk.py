@@ -31,7 +31,7 @@ from reload.errors import (
 )
 
 from app import administration as admin
-from app.operations import create_task
+from app.operations import create_task, get_task, update_task
 from tests.apart import new_agent, served_apart
 from tests.conftest import Caller, Server, World, drop_database, new_database
 
@@ -409,6 +409,36 @@ async def test_409_is_a_conflict_error_with_the_task_as_it_is_now(sdk: Sdk) -> N
     with pytest.raises(ConflictError) as caught:
         await sdk.tasks.release_task(task_id=made.id)
     assert explained(caught.value, "conflict").details == {"reason": "not_assigned"}
+
+
+async def test_the_clients_own_retries_after_a_409_do_no_harm(server: Server, bot: Caller) -> None:
+    """It sends what was refused once more, unchanged, after about two seconds (contract section 12)."""
+    sent: list[tuple[str, str]] = []
+
+    def note(response: httpx.Response) -> None:
+        replayed = response.headers.get("idempotency-replayed", "")
+        sent.append((response.request.headers.get("idempotency-key", ""), replayed))
+
+    made = await bot(create_task, title="A")
+    await bot(update_task, task_id=made.id, version=1, title="B")
+    with httpx.Client(timeout=60, event_hooks={"response": [note]}) as client:
+        sdk = InThread(ReloadApi(base_url=server.url, token=bot.api_key, httpx_client=client))
+        refused = await asyncio.gather(
+            *(
+                sdk.tasks.update_task(
+                    task_id=made.id,
+                    version=1,
+                    title="C",
+                    request_options={"max_retries": 3, "additional_headers": headers},
+                )
+                for headers in ({}, {"Idempotency-Key": "k-1"})
+            ),
+            return_exceptions=True,
+        )
+    assert [type(error) for error in refused] == [ConflictError, ConflictError]
+    assert sorted(sent) == [("", ""), ("", ""), ("k-1", ""), ("k-1", "true")]
+    task_now = await bot(get_task, task_id=made.id)
+    assert (task_now.title, task_now.version) == ("B", 2)
 
 
 async def test_500_is_an_internal_server_error_and_the_log_has_the_rest(

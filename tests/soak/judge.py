@@ -9,7 +9,7 @@ It believes the history about order only. Who asked for what, and what they were
 """
 
 from bisect import bisect_left
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -17,6 +17,10 @@ from tests.soak.record import Attempt, Call, Records
 
 STAMPS = {"startedAt", "completedAt", "cancelledAt"}  # they follow from the status
 ASSIGNEES = {"assigneeAgentId", "assigneeUserId"}
+POSTS = {
+    "send-message",
+    "create-artifact",
+}  # one whose statement carries its key, one that runs in a transaction
 State = dict[str, Any]
 
 
@@ -34,13 +38,15 @@ class _Judge:
             for entry in history:
                 self._entries[entry["requestId"]].append((task_id, entry))
         self._states: dict[str, dict[int, State]] = {}
+        self._posted = Counter(records.messages)
 
     def complaints(self) -> Iterator[str]:
         for task_id, history in self._histories.items():
             yield from self._history_of_one_task(task_id, history)
         yield from self._effects_without_a_call()
         for call in self._calls:
-            for complaint in (*self._effects(call), *self._answers(call)):
+            told = self._message(call) if call.operation in POSTS else ()
+            for complaint in (*told, *self._effects(call), *self._answers(call)):
                 yield f"{complaint}\n    {call}"
         yield from self._real_time()
 
@@ -67,6 +73,9 @@ class _Judge:
         asked = {attempt.request_id for call in self._calls for attempt in call.attempts}
         for request_id in self._entries.keys() - asked:
             yield f"nobody asked for {self._entries[request_id]}"
+        said = {call.comment for call in self._calls if call.operation in POSTS}
+        for content in self._posted.keys() - said:
+            yield f"nobody asked for the message {content!r}"
 
     # One call ----------------------------------------------------------------------------------------
 
@@ -87,6 +96,18 @@ class _Judge:
                 yield f"it commented {entry['comment']!r}"
         for task, entry in changes:
             yield from self._effect(call, task, entry)
+
+    def _message(self, call: Call) -> Iterator[str]:
+        """A message is there once if its call was answered, and at most once if not."""
+        count = self._posted[call.comment or ""]
+        if count > 1:
+            yield f"it was posted {count} times"
+        answered = call.answer is not None and call.answer.status == 200
+        if answered and count == 0:
+            yield "it was answered, but its message is not there: a write is lost"
+        told_done = call.outcome is not None and call.outcome["state"] == "done"
+        if call.outcome is not None and told_done is not (count > 0):
+            yield f"it was posted {count} times, but its outcome is told as {call.outcome}"
 
     def _effect(self, call: Call, task: str, entry: dict[str, Any]) -> Iterator[str]:
         if call.task_id not in {None, task}:
@@ -115,7 +136,7 @@ class _Judge:
         if call.outcome is not None:
             yield from self._outcome(call, call.outcome)
         answer = call.answer
-        if answer is None:
+        if answer is None or call.operation in POSTS:
             return
         if answer.status == 200 and answer.data is not None:
             yield from self._success(call, answer, answer.data)
@@ -221,7 +242,7 @@ class _Judge:
         answer = call.answer
         if answer is None:
             return []
-        if answer.data is not None and "version" in answer.data:
+        if call.operation not in POSTS and answer.data is not None and "version" in answer.data:
             return [(answer.data["id"], answer.data["version"])]
         if answer.error is not None and "currentVersion" in answer.error.get("details", {}):
             assert call.task_id is not None

@@ -33,7 +33,7 @@ class Call:
     wanted: dict[str, Any]  # the fields the task shall have after it
     version: int | None = None
     merge: bool = False
-    comment: str | None = None
+    comment: str | None = None  # of a message, what it says
     key: str | None = None  # None: it is sent once
     attempts: list[Attempt] = field(default_factory=list)
     outcome: dict[str, Any] | None = None  # what get-request-outcome said in the end, of a keyed call
@@ -64,7 +64,8 @@ class Call:
 
 @dataclass(slots=True)
 class Records:
-    """All calls of a run, and each task's history as it was told at the end, oldest first."""
+    """All calls of a run, and what was there at the end: each task's history, oldest first, and what was posted."""
 
     calls: list[Call] = field(default_factory=list)
     histories: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    messages: list[str] = field(default_factory=list)  # what they say; no two calls say the same

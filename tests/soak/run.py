@@ -36,6 +36,7 @@ ANSWER_SECONDS_MAX = 15
 OUTCOMES_ASKED = 300  # at the end of a round, besides those of all calls that got no answer
 
 STATUSES = ("todo", "in_progress", "in_review", "blocked", "done", "cancelled")
+COMMENT_FIELDS = {"comment-on-task": "body", "send-message": "content", "create-artifact": "content"}
 PRIORITIES = ("none", "low", "medium", "high", "urgent")
 
 
@@ -46,19 +47,20 @@ class Round:
         self.seed = seed
         self.records = Records()
         self.complaints: list[str] = []
+        self.counts: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
         self.answers: Counter[str] = Counter()
 
     def __str__(self) -> str:
-        calls = self.records.calls
-        lost = sum(attempt.status is None for call in calls for attempt in call.attempts)
-        entries = sum(map(len, self.records.histories.values()))
-        return (
-            f"seed {self.seed}: {len(calls)} calls in {sum(len(call.attempts) for call in calls)} attempts, {lost} without "
-            f"an answer; {entries} entries in the histories of {len(self.records.histories)} tasks; "
-            f"{dict(sorted(self.answers.items()))}; faults {dict(sorted(self.faults.items()))}; "
-            f"{len(self.complaints)} complaints"
-        )
+        return f"seed {self.seed}: {told(self.counts, self.answers, self.faults)}; {len(self.complaints)} complaints"
+
+
+def told(counts: Counter[str], answers: Counter[str], faults: Counter[str]) -> str:
+    """What happened, in a line."""
+    return "; ".join(
+        f"{name}: {', '.join(f'{value} {key}' for key, value in sorted(counter.items()))}"
+        for name, counter in (("work", counts), ("answers", answers), ("faults", faults))
+    )
 
 
 async def run_round(dsn: str, seed: int, *, callers: int, seconds: float) -> Round:
@@ -77,14 +79,25 @@ async def run_round(dsn: str, seed: int, *, callers: int, seconds: float) -> Rou
         for caller in stage.callers:
             await caller.ask_for_outcomes()
             result.records.calls += caller.calls
-        result.records.histories = await stage.callers[0].read_everything()
-    for call in result.records.calls:
-        for attempt in call.attempts:
-            told = "replayed" if attempt.replayed else str(attempt.status or "lost")
-            result.answers[told] += 1
-            result.answers["merged"] += attempt.merged_from is not None
+        result.records.histories = await stage.callers[0].read_histories()
+        result.records.messages = await stage.callers[0].read_messages()
+    _count(result)
     result.complaints = judge(result.records)
     return result
+
+
+def _count(result: Round) -> None:
+    records = result.records
+    result.counts["calls"] = len(records.calls)
+    result.counts["entries in histories"] = sum(map(len, records.histories.values()))
+    result.counts["tasks"] = len(records.histories)
+    result.counts["messages"] = len(records.messages)
+    for call in records.calls:
+        result.counts["attempts"] += len(call.attempts)
+        for attempt in call.attempts:
+            said = "replayed" if attempt.replayed else str(attempt.status or "lost")
+            result.answers[said] += 1
+            result.answers["merged"] += attempt.merged_from is not None
 
 
 class _Stage:
@@ -93,6 +106,7 @@ class _Stage:
         self.proxies: list[Proxy] = []
         self.callers: list[_Caller] = []
         self.tasks: list[str] = []  # the hot ones
+        self.talk_id = ""  # the channel for messages
         self.stopping = False
 
     def kill(self, index: int) -> None:
@@ -116,12 +130,16 @@ async def _stage(dsn: str, seed: int, callers: int) -> AsyncGenerator[_Stage]:
     await db.open()
     slug = f"soak-{seed}-{time.time_ns()}"
     workspace = await admin.create_workspace(db, slug)
+    talk = await admin.create_channel(db, workspace, "talk")
     identities = [
-        await admin.create_identity(db, workspace, kind="agent", handle=f"caller-{number}")
+        await admin.create_identity(
+            db, workspace, kind="agent", handle=f"caller-{number}", channels=("general", talk.name)
+        )
         for number in range(callers)
     ]
     [general] = await admin._channels(db, workspace, ["general"])
     await db.close()
+    stage.talk_id = str(talk.id)
     for index in range(SERVERS):
         stage.servers.append(await asyncio.to_thread(_server, dsn))
         proxy = Proxy(seed * 100 + index, FAULT_RATE, lambda index=index: stage.kill(index))
@@ -187,7 +205,7 @@ class _Caller:
         for call in {id(call): call for call in (*unanswered, *some)}.values():
             call.outcome = await self._read("get-request-outcome", {"idempotencyKey": call.key})
 
-    async def read_everything(self) -> dict[str, list[dict[str, Any]]]:
+    async def read_histories(self) -> dict[str, list[dict[str, Any]]]:
         """The history of every task there is, oldest first."""
         tasks = await self._read_all("list-tasks", {"channelId": self._channel_id, "limit": 100})
         return {
@@ -196,6 +214,17 @@ class _Caller:
             )
             for task in tasks
         }
+
+    async def read_messages(self) -> list[str]:
+        """What was posted where only callers post."""
+        said: list[str] = []
+        asked: dict[str, Any] = {"channelId": self._stage.talk_id, "limit": 100}
+        while True:
+            page = await self._read("get-messages", asked)
+            said += [message["content"] for message in page["messages"]]
+            if not page["hasMore"]:
+                return said
+            asked["before"] = page["messages"][-1]["id"]
 
     # What to want --------------------------------------------------------------------------------------
 
@@ -217,6 +246,8 @@ class _Caller:
         if seen is None or pick.random() < 0.15:
             return Call("get-task", task_id, {})
         key = self._key() if pick.random() < 0.8 else None
+        if pick.random() < 0.1:
+            return self._post(key)
         version = seen["version"] if pick.random() < 0.8 else None
         merge = version is not None and pick.random() < 0.5
         match pick.choices(
@@ -236,6 +267,14 @@ class _Caller:
                 return Call("comment-on-task", task_id, {}, comment=self._text(), key=key)
             case _:
                 return Call("update-task", task_id, self._fields(), seen["version"], merge, key=key)
+
+    def _post(self, key: str | None) -> Call:
+        place = {"channelId": self._stage.talk_id}
+        if self._random.random() < 0.5:
+            return Call("send-message", None, place, comment=self._text(), key=key)
+        return Call(
+            "create-artifact", None, {**place, "name": "a", "type": "b"}, comment=self._text(), key=key
+        )
 
     def _fields(self) -> dict[str, Any]:
         pick = self._random
@@ -329,10 +368,10 @@ class _Caller:
 
 def _body(call: Call) -> dict[str, Any]:
     body: dict[str, Any] = {"taskId": call.task_id} if call.task_id is not None else {}
-    if call.operation in {"update-task", "create-task"}:
+    if call.operation in {"update-task", "create-task", "send-message", "create-artifact"}:
         body |= call.wanted
     if call.comment is not None:
-        body["body" if call.operation == "comment-on-task" else "reason"] = call.comment
+        body[COMMENT_FIELDS.get(call.operation, "reason")] = call.comment
     if call.version is not None:
         body["version"] = call.version
     if call.merge:

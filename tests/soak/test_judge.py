@@ -34,7 +34,7 @@ NOW = {"title": "B", "status": "todo", "priority": "high"}
 
 @pytest.fixture
 def true() -> Records:
-    """A true story: created, renamed after a lost answer, a merged change of priority, a refused one, a comment."""
+    """A true story: created, renamed after a lost answer, a merged change of priority, a refused one, words."""
     lost = Attempt("r2", 1.0)
     renamed = answered("r3", 2.0, 2, **{**CREATED, "title": "B"})
     renamed.replayed = True
@@ -49,6 +49,8 @@ def true() -> Records:
         "current": {"id": TASK, "version": 3, **NOW},
     }
     said = Attempt("r6", 5.0, 5.5, 200, b"said", {"id": "comment-1", "taskId": TASK})
+    posted = Attempt("r8", 7.0, 7.5, 200, b"posted", {"id": "message-1", "version": 1})
+    again = Attempt("r9", 8.0, 8.5, 200, b"posted", {"id": "message-1", "version": 1}, replayed=True)
     return Records(
         [
             Call("create-task", None, CREATED, key="k1", attempts=[answered("r1", 0.0, 1, **CREATED)]),
@@ -57,6 +59,7 @@ def true() -> Records:
             Call("update-task", TASK, {"title": "C"}, 1, merge=True, attempts=[refused("r5", 4.0, conflict)]),
             Call("comment-on-task", TASK, {}, comment="Hm.", attempts=[said]),
             Call("get-task", TASK, {}, attempts=[answered("r7", 6.0, 3, **NOW)]),
+            Call("send-message", None, {}, comment="Hi.", key="k8", attempts=[posted, again]),
         ],
         {
             TASK: [
@@ -66,6 +69,7 @@ def true() -> Records:
                 {**entry(3, "r6", "commented"), "comment": "Hm."},
             ]
         },
+        ["Hi."],
     )
 
 
@@ -167,3 +171,23 @@ def test_a_wrong_outcome_is_noticed(true: Records) -> None:
 def test_a_merge_that_is_not_told_is_noticed(true: Records) -> None:
     true.calls[2].attempts[0].merged_from = None
     assert "it was told that it was merged from None, not 1" in complaints(true)
+
+
+def test_a_missing_acknowledged_message_is_noticed(true: Records) -> None:
+    true.messages = []
+    assert "its message is not there: a write is lost" in complaints(true)
+
+
+def test_a_message_posted_twice_is_noticed(true: Records) -> None:
+    true.messages.append("Hi.")
+    assert "it was posted 2 times" in complaints(true)
+
+
+def test_a_message_nobody_sent_is_noticed(true: Records) -> None:
+    true.messages.append("Who, me?")
+    assert "nobody asked for the message 'Who, me?'" in complaints(true)
+
+
+def test_a_message_whose_outcome_is_told_as_unknown_is_noticed(true: Records) -> None:
+    true.calls[6].outcome = {"state": "unknown", "status": None}
+    assert "it was posted 1 times, but its outcome is told as" in complaints(true)

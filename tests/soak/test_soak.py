@@ -1,15 +1,19 @@
 """A short round, as a part of the tests: `make soak` runs long ones."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
 from tests.conftest import drop_database, new_database
+from tests.soak.proxy import FAULTS
 from tests.soak.run import Round, run_round
 
 SEED = 20_261_121
-SECONDS = 15.0
+SECONDS = 12.0
 CALLERS = 8
+ROUNDS_MAX = 3  # one is enough, but for a machine so busy that a second has hardly any calls
+WANTED = (*FAULTS, "backends terminated", "lost", "merged", "replayed", "409", "messages")
 
 
 @pytest.fixture(scope="module")
@@ -20,9 +24,11 @@ def own_dsn(postgres: str) -> Iterator[str]:
 
 
 async def test_whatever_is_lost_on_the_way_some_legal_order_explains_every_answer(own_dsn: str) -> None:
-    result: Round = await run_round(own_dsn, SEED, callers=CALLERS, seconds=SECONDS)
-    assert result.complaints == [], "\n".join(map(str, (result, *result.complaints)))
-    assert result.answers["lost"] > 0, result
-    assert result.answers["merged"] > 0, result
-    assert result.answers["replayed"] > 0, result
-    assert result.faults["backends terminated"] > 0, result
+    seen: Counter[str] = Counter()
+    for seed in range(SEED, SEED + ROUNDS_MAX):
+        result: Round = await run_round(own_dsn, seed, callers=CALLERS, seconds=SECONDS)
+        assert result.complaints == [], "\n".join(map(str, (result, *result.complaints)))
+        seen += result.counts + result.answers + result.faults
+        if all(seen[what] for what in WANTED):
+            return
+    raise AssertionError(f"of {WANTED} only {seen} happened")

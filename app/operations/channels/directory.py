@@ -224,7 +224,7 @@ class ListChannelMembers(AgentRequest):
         Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")
     ] = UNSET
     cursor: Annotated[
-        Cursor | None | UnsetType, Meta(description="`meta.pagination.cursor` of the page before.")
+        Cursor | None | UnsetType, Meta(description="The `pagination.cursor` of the page before.")
     ] = UNSET
 
 

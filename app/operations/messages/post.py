@@ -16,7 +16,8 @@ from app.errors import (
 )
 from app.operations.mentions import GivenMention, addressed
 from app.operations.messages.message import IN_WINDOW, MessageOutput
-from app.operations.messages.say import POST, say
+from app.operations.messages.say import POST, POST_AND_KEEP, say
+from app.operations.tasks.fence import FENCE_ERRORS, UnderRun
 from app.operations.tasks.task import uuid_or_none
 from app.rpc import Context, SdkRequest, given, operation
 from app.types import MENTIONS_MAX, NO_NUL, Id, Markdown
@@ -63,7 +64,7 @@ class PostMessage(SdkRequest):
     ] = UNSET
     mention_identity_ids: Annotated[
         Annotated[list[Id], Meta(max_length=MENTIONS_MAX)] | None | UnsetType,
-        Meta(description="Users and agents to address besides those the text names; at most 20 in all."),
+        Meta(description="Whom to address besides those the text names. At most 20 in all."),
     ] = UNSET
     reference_artifact_ids: Annotated[
         Annotated[list[Id], Meta(max_length=ARTIFACTS_MAX)] | None | UnsetType,
@@ -73,10 +74,12 @@ class PostMessage(SdkRequest):
         dict[str, Any] | None | UnsetType,  # Any: what machines put there is theirs
         Meta(description="What machines are to know of it: an object of at most 4,096 bytes as JSON."),
     ] = UNSET
+    run_id: UnderRun = UNSET
 
 
 @operation(
     scope="channel-write",
+    carries_key=True,
     errors=(
         InvalidInput,
         ChannelNotFound,
@@ -84,6 +87,7 @@ class PostMessage(SdkRequest):
         ChannelArchived,
         MessageNotFound,
         IdentityNotFound,
+        *FENCE_ERRORS,
     ),
     path="post",
     status=201,
@@ -102,14 +106,15 @@ async def post_message(ctx: Context, req: PostMessage) -> Encoded[MessageOutput]
     mentions = [GivenMention(id=id) for id in given(req.mention_identity_ids) or ()]
     row = await say(
         ctx,
-        POST,
+        POST if ctx.keep is None else POST_AND_KEEP,
         req.content,
         channel_id=req.channel_id,
         thread_id=given(req.parent_message_id),
         kind=req.kind,
         metadata=metadata,
         mentions=await addressed(ctx, req.content, mentions, field="mention_identity_ids"),
-        fields=("channel_id", "parent_message_id"),
+        under_run=req.run_id,
+        fields=("channel_id", "parent_message_id", "run_id"),
     )
     return row.message
 

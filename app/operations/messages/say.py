@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
+from msgspec import UnsetType
 
 from app.db import BatchQuery, Encoded
 from app.errors import ChannelNotFound, MessageNotFound
+from app.idempotency import KEPT, NOT_KEPT
 from app.ids import new_id
 from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
 from app.operations.mentions import Addressed
@@ -19,6 +21,7 @@ from app.operations.messages.message import (
     Message,
     MessageOutput,
 )
+from app.operations.tasks.fence import ALIVE, FENCED, HELD, under, why_not_live
 from app.operations.tasks.task import uuid_or_none
 from app.rpc import Context
 
@@ -45,15 +48,18 @@ SAID: Final = f"""
                (e->>'workspaceId')::uuid AS workspace_id,
                (e->>'actorId')::uuid     AS actor_id,
                e->>'actorKind'           AS actor_kind,
+               e->>'requestId'           AS request_id,
                (e->>'channelId')::uuid   AS channel_id,
                (e->>'threadId')::uuid    AS thread_id,
                (e->>'id')::uuid          AS id,
+               (e->>'runId')::uuid       AS run_id,
                e->>'kind'                AS kind,
                e->>'content'             AS content,
                e->'metadata'             AS metadata,
-               e->'mentions'             AS mentions
+               e->'mentions'             AS mentions,
+               e->'keep'                 AS keep
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
-    ), said AS (
+    ), {HELD}, said AS (
         SELECT i.ord, i.workspace_id, i.channel_id, i.id,
                coalesce(m.parent_id, m.id) AS parent_id,  -- a reply to a reply belongs to the same thread
                i.actor_id AS sender_id, CASE i.actor_kind WHEN 'user' THEN 'human' ELSE 'agent' END AS sender_type,
@@ -61,8 +67,8 @@ SAID: Final = f"""
           FROM i
           LEFT JOIN messages m
             ON m.workspace_id = i.workspace_id AND m.id = i.thread_id AND m.channel_id = i.channel_id AND {IN_WINDOW}
-         WHERE {CHANNEL_OPEN} AND (i.thread_id IS NULL OR m.id IS NOT NULL)
-    ), {POSTED}, {SPOKEN}"""
+         WHERE {CHANNEL_OPEN} AND (i.thread_id IS NULL OR m.id IS NOT NULL) AND {FENCED} AND {NOT_KEPT}
+    ), {ALIVE}, {POSTED}, {SPOKEN}"""
 
 SEND = BatchQuery(
     MessageRow,
@@ -81,6 +87,30 @@ POST = BatchQuery(
 )
 
 
+# The same for calls with an idempotency key. Apart, because a call without one should not pay for it.
+SEND_AND_KEEP = BatchQuery(
+    MessageRow,
+    f"""{SAID}, answered AS (
+        SELECT i.ord, i.workspace_id, i.actor_id, i.request_id, i.keep, {MESSAGE_JSON} AS answer, NULL::int AS merged_from
+          FROM posted m
+          JOIN said s ON s.workspace_id = m.workspace_id AND s.id = m.id
+          JOIN i ON i.ord = s.ord
+    ), {KEPT}
+    SELECT ord, answer FROM answered""",
+)
+
+POST_AND_KEEP = BatchQuery(
+    OutputRow,
+    f"""{SAID}, answered AS (
+        SELECT i.ord, i.workspace_id, i.actor_id, i.request_id, i.keep, {OUTPUT_JSON} AS answer, NULL::int AS merged_from
+          FROM posted m
+          JOIN said s ON s.workspace_id = m.workspace_id AND s.id = m.id
+          JOIN i ON i.ord = s.ord
+    ), {KEPT}
+    SELECT ord, answer FROM answered""",
+)
+
+
 async def say(
     ctx: Context,
     statement: BatchQuery[R],
@@ -91,13 +121,15 @@ async def say(
     kind: str = "text",
     metadata: Mapping[str, Any] | None = None,  # Any: what machines put there is theirs
     mentions: Sequence[Addressed] = (),
-    fields: tuple[str, str] = ("channelId", "threadId"),
+    under_run: str | UnsetType | None = None,
+    fields: tuple[str, str, str] = ("channelId", "threadId", "runId"),
 ) -> R:
     """Say something as the caller, and answer with the statement's row; or raise what stands in the way.
 
-    `fields` is what the request calls the channel and the thread, for errors.
+    `fields` is what the request calls the channel, the thread and the claim, for errors.
     """
-    channel_field, thread_field = fields
+    channel_field, thread_field, run_field = fields
+    run_id = under(under_run, field=run_field)
     if (channel := uuid_or_none(channel_id)) is None:
         raise ChannelNotFound(channel_id, field=channel_field)
     if (thread := uuid_or_none(thread_id) if thread_id else None) is None and thread_id:
@@ -107,6 +139,7 @@ async def say(
         "channelId": channel,
         "threadId": thread,
         "id": new_id(),
+        "runId": run_id,
         "kind": kind,
         "content": content,
         "metadata": metadata or {},
@@ -114,9 +147,11 @@ async def say(
     }
     if (row := await ctx.db.write(statement, item)) is not None:
         return row
+    await ctx.unless_answered()
+    if run_id is not None and (lost := await why_not_live(ctx, run_id, field=run_field)):
+        raise lost
     await refuse_posting(ctx, channel_id, field=channel_field)
     if thread_id:
         raise MessageNotFound(thread_id, field=thread_field)
-    raise ChannelNotFound(
-        channel_id, field=channel_field
-    )  # it was closed and opened again between the statements
+    # It was closed and opened again between the statements.
+    raise ChannelNotFound(channel_id, field=channel_field)

@@ -19,7 +19,8 @@ from app.errors import (
 from app.operations.channels.channel import refuse_posting
 from app.operations.mentions import GivenMention, addressed
 from app.operations.messages.message import IN_WINDOW, MESSAGE_JSON, Message
-from app.operations.messages.say import SEND, MessageRow, say
+from app.operations.messages.say import SEND, SEND_AND_KEEP, MessageRow, say
+from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under, why_not_live
 from app.operations.tasks.task import uuid_or_none
 from app.rpc import AgentWrite, Answer, Context, given, operation
 from app.types import MENTIONS_MAX, NO_NUL, Id, Markdown
@@ -36,9 +37,10 @@ FLAG = BatchQuery(
                (e->>'workspaceId')::uuid AS workspace_id,
                (e->>'actorId')::uuid     AS actor_id,
                (e->>'messageId')::uuid   AS message_id,
+               (e->>'runId')::uuid       AS run_id,
                e->>'reason'              AS reason
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
-    ), flagged AS (
+    ), {HELD}, flagged AS (
         UPDATE messages m
            SET metadata = m.metadata || jsonb_build_object(
                    'needsHuman', true, 'needsHumanReason', i.reason, 'needsHumanBy', i.actor_id,
@@ -50,8 +52,9 @@ FLAG = BatchQuery(
                          JOIN channels c ON c.workspace_id = p.workspace_id AND c.id = p.channel_id AND c.archived_at IS NULL
                         WHERE p.workspace_id = m.workspace_id AND p.identity_id = i.actor_id AND p.channel_id = m.channel_id
                           AND p.role <> 'reader')
+           AND {FENCED}
         RETURNING m.*, i.ord
-    )
+    ), {ALIVE}
     SELECT m.ord, {MESSAGE_JSON} FROM flagged m
     """,
     one_per="messageId",
@@ -100,12 +103,13 @@ class SendMessage(AgentWrite):
     ] = UNSET
     mentions: Annotated[
         Annotated[list[GivenMention], Meta(max_length=MENTIONS_MAX)] | None | UnsetType,
-        Meta(description="Users and agents to address besides those the text names; at most 20 in all."),
+        Meta(description="Whom to address besides those the text names. At most 20 in all."),
     ] = UNSET
     attachment_ids: Annotated[
         Annotated[list[Id], Meta(max_length=ATTACHMENTS_MAX)] | None | UnsetType,
         Meta(description="Ids of uploaded files. This service stores none, so leave it out."),
     ] = UNSET
+    run_id: UnderRun = UNSET
 
 
 class CreateArtifact(AgentWrite):
@@ -133,6 +137,7 @@ class CreateArtifact(AgentWrite):
     content: Annotated[
         Markdown, Meta(min_length=1, description="The text itself; nobody in it is addressed.")
     ]
+    run_id: UnderRun = UNSET
 
 
 class FlagNeedsHuman(AgentWrite):
@@ -140,10 +145,12 @@ class FlagNeedsHuman(AgentWrite):
 
     message_id: Annotated[Id, Meta(description="The message.")]
     reason: Annotated[Markdown, Meta(min_length=1, description="Why a human should look at it.")]
+    run_id: UnderRun = UNSET
 
 
 @operation(
     scope="channel-write",
+    carries_key=True,
     errors=(
         InvalidInput,
         ChannelNotFound,
@@ -152,6 +159,7 @@ class FlagNeedsHuman(AgentWrite):
         MessageNotFound,
         IdentityNotFound,
         AttachmentNotFound,
+        *FENCE_ERRORS,
     ),
 )
 async def send_message(ctx: Context, req: SendMessage) -> Encoded[Message]:
@@ -164,23 +172,37 @@ async def send_message(ctx: Context, req: SendMessage) -> Encoded[Message]:
         raise AttachmentNotFound(ids[0])
     mentions = await addressed(ctx, req.content, given(req.mentions) or (), field="mentions")
     row = await say(
-        ctx, SEND, req.content, channel_id=req.channel_id, thread_id=given(req.thread_id), mentions=mentions
+        ctx,
+        SEND if ctx.keep is None else SEND_AND_KEEP,
+        req.content,
+        channel_id=req.channel_id,
+        thread_id=given(req.thread_id),
+        mentions=mentions,
+        under_run=req.run_id,
     )
     return row.message
 
 
-@operation(scope="channel-write", errors=(ChannelNotFound, ChannelNotMember, ChannelArchived))
+@operation(scope="channel-write", errors=(ChannelNotFound, ChannelNotMember, ChannelArchived, *FENCE_ERRORS))
 async def create_artifact(ctx: Context, req: CreateArtifact) -> ArtifactRef:
     """Share a text under a name, such as code or a document, as a message in a channel.
 
     Others find the name and type in the message's `metadata`, as `artifact`.
     """
     metadata = {"artifact": {"name": req.name, "type": req.type}}
-    row = await say(ctx, SEND, req.content, channel_id=req.channel_id, kind="artifact", metadata=metadata)
+    row = await say(
+        ctx,
+        SEND,
+        req.content,
+        channel_id=req.channel_id,
+        kind="artifact",
+        metadata=metadata,
+        under_run=req.run_id,
+    )
     return ArtifactRef(message_id=row.message.decode(Message).id, name=req.name, type=req.type)
 
 
-@operation(scope="channel-write", errors=(MessageNotFound, ChannelNotMember, ChannelArchived))
+@operation(scope="channel-write", errors=(MessageNotFound, ChannelNotMember, ChannelArchived, *FENCE_ERRORS))
 async def flag_needs_human(ctx: Context, req: FlagNeedsHuman) -> Encoded[Message]:
     """Flag a message as needing a human, and say why.
 
@@ -189,9 +211,12 @@ async def flag_needs_human(ctx: Context, req: FlagNeedsHuman) -> Encoded[Message
     """
     if (id := uuid_or_none(req.message_id)) is None:
         raise MessageNotFound(req.message_id)
-    row = await ctx.db.write(FLAG, {**ctx.who, "messageId": id, "reason": req.reason})
+    run_id = under(req.run_id)
+    row = await ctx.db.write(FLAG, {**ctx.who, "messageId": id, "runId": run_id, "reason": req.reason})
     if row is not None:
         return row.message
+    if run_id is not None and (lost := await why_not_live(ctx, run_id)):
+        raise lost
     place = await ctx.db.one(PLACE, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, message_id=id)
     if place is not None:
         with suppress(ChannelNotFound):  # they left a private channel meanwhile, and with it the message

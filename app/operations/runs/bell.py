@@ -7,6 +7,8 @@ again, together, in one statement.
 
 The counter moves before its event is committed. So the bell goes on ringing for a while after the last movement, and
 now and then without one.
+
+When the service stops nobody waits any longer: `close` sends all of them home with what there is.
 """
 
 import asyncio
@@ -45,9 +47,15 @@ class Bell:
         self._waiters: set[asyncio.Future[None]] = set()
         self._poll: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
+        self.closed = False
+
+    def close(self) -> None:
+        """End all waiting, from now on."""
+        self.closed = True
+        self._ring()
 
     async def wait(self, db: Database, seconds: float) -> None:
-        """Return when something may have become ready, or after so many seconds."""
+        """Return when something may have become ready, when the bell is closed, or after so many seconds."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.add(waiter)
         if self._poll is None or self._poll.done():

@@ -20,7 +20,8 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import BatchQuery, Encoded
-from app.errors import Contended, NotClaimable, TaskNotFound, TaskReadOnly
+from app.errors import Contended, NotClaimable, TaskNotFound, TaskReadOnly, VersionConflict
+from app.idempotency import KEPT, NOT_KEPT
 from app.ids import new_id
 from app.operations.messages.message import POSTED
 from app.operations.runs.bell import bell_of
@@ -35,9 +36,10 @@ from app.operations.runs.run import (
     LeaseSeconds,
 )
 from app.operations.tasks.card import CHANGE_CARDS
-from app.operations.tasks.change import ATTEMPTS_MAX
+from app.operations.tasks.change import ATTEMPTS_MAX, version_conflict
+from app.operations.tasks.conflict import AsRead
 from app.operations.tasks.task import TASK_JSON, WRITABLE, task_id, uuid_or_none
-from app.rpc import AgentWrite, Context, IdempotencyKey, given, operation
+from app.rpc import AgentWrite, Context, IdempotencyKey, Outcome, Step, given, operation
 from app.types import NO_NUL, Id
 
 CLAIMS_MAX: Final = 10  # per call: as many as an agent can keep alive
@@ -115,9 +117,7 @@ _RUN_VALUES: Final = """
 # The first run of an item is inserted only if its key was not used before: two calls with one key cannot both
 # claim, even side by side. What else the item picked follows its first run. Rows that were locked for nothing are
 # free again when the statement ends.
-CLAIM_NEXT = BatchQuery(
-    ClaimsRow,
-    f"""
+_CLAIM_NEXT: Final = f"""
     WITH RECURSIVE asked AS MATERIALIZED (
         SELECT (e->>'ord')::int            AS ord,
                (e->>'workspaceId')::uuid   AS workspace_id,
@@ -130,19 +130,21 @@ CLAIM_NEXT = BatchQuery(
                (e->>'channelId')::uuid     AS channel_id,
                lower(e->>'words')          AS words,
                e->>'claimKey'              AS claim_key,
+               e->'keep'                   AS keep,
                ARRAY(SELECT jsonb_array_elements_text(e->'runIds')::uuid) AS run_ids,
                ARRAY(SELECT jsonb_array_elements_text(e->'messageIds')::uuid) AS message_ids,
                jsonb_array_length(e->'runIds') AS count
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
     ), i AS MATERIALIZED (                                -- those who look at the same stand together
         SELECT v.*, row_number() OVER (ORDER BY v.view, v.ord) AS nth
-          FROM (SELECT a.*,
-                       (a.workspace_id, a.queue_max, a.priority_min, a.words, a.channel_id, ARRAY(
+          FROM (SELECT i.*,
+                       (i.workspace_id, i.queue_max, i.priority_min, i.words, i.channel_id, ARRAY(
                            SELECT m.channel_id
                              FROM channel_members m
-                            WHERE m.workspace_id = a.workspace_id AND m.identity_id = a.actor_id AND m.role <> 'reader'
+                            WHERE m.workspace_id = i.workspace_id AND m.identity_id = i.actor_id AND m.role <> 'reader'
                             ORDER BY 1))::text AS view
-                  FROM asked a) v
+                  FROM asked i
+                 WHERE {NOT_KEPT}) v
     ), pick AS (
         SELECT 0::bigint AS nth, ''::text AS view, ARRAY[]::uuid[] AS taken,
                ARRAY[]::uuid[] AS ids, ARRAY[]::smallint[] AS queues, ARRAY[]::uuid[] AS assignees,
@@ -166,16 +168,16 @@ CLAIM_NEXT = BatchQuery(
                       (array_agg(best.id ORDER BY best.place DESC) FILTER (WHERE best.is_shared))[1] AS last_id
                  FROM (SELECT ready.*, row_number() OVER (ORDER BY ready.queue, ready.claim_rank, ready.id) AS place
                          FROM ({
-        ready_walks(
-            "AND t.id <> ALL (pick.taken)",
-            "AND (t.queue, t.claim_rank, t.id) > (from_.queue, from_.rank, from_.id) AND t.id <> ALL (pick.taken)",
-            "LIMIT i.count FOR NO KEY UPDATE OF t SKIP LOCKED",
-        )
-    }) AS ready
+    ready_walks(
+        "AND t.id <> ALL (pick.taken)",
+        "AND (t.queue, t.claim_rank, t.id) > (from_.queue, from_.rank, from_.id) AND t.id <> ALL (pick.taken)",
+        "LIMIT i.count FOR NO KEY UPDATE OF t SKIP LOCKED",
+    )
+}) AS ready
                         ORDER BY place
                         LIMIT i.count) AS best) found
     ), granted AS MATERIALIZED (
-        SELECT i.ord, i.workspace_id, i.actor_id, i.actor_kind, i.request_id, i.lease_seconds, i.claim_key,
+        SELECT i.ord, i.workspace_id, i.actor_id, i.actor_kind, i.request_id, i.lease_seconds, i.claim_key, i.keep,
                x.task_id, x.queue, x.assignee_id, x.place::smallint AS place, i.run_ids[x.place] AS run_id,
                i.message_ids[x.place] AS message_id
           FROM pick
@@ -204,9 +206,14 @@ CLAIM_NEXT = BatchQuery(
           FROM granted g
           JOIN opened r ON r.id = g.run_id
          WHERE t.workspace_id = g.workspace_id AND t.id = g.task_id
-        RETURNING t.*, g.ord, g.place, g.actor_id, g.actor_kind, g.request_id, g.message_id, g.assignee_id AS old_assignee_id,
+        RETURNING t.*, g.ord, g.place, g.actor_id, g.actor_kind, g.request_id, g.message_id, g.keep,
+                  g.assignee_id AS old_assignee_id,
                   CASE g.queue WHEN 0 THEN 'todo' ELSE 'backlog' END AS old_status
-    ), {_CHANGED}, {_CONSEQUENCES}
+    ), {_CHANGED}, {_CONSEQUENCES}"""
+
+CLAIM_NEXT = BatchQuery(
+    ClaimsRow,
+    f"""{_CLAIM_NEXT}
     SELECT t.ord, json_agg({_CLAIM_JSON} ORDER BY t.place)
       FROM changed t
       JOIN opened r ON r.id = t.run_id
@@ -214,10 +221,22 @@ CLAIM_NEXT = BatchQuery(
     """,
 )
 
+# The same for calls with an idempotency key. Apart, because a call without one should not pay for it.
+CLAIM_NEXT_AND_KEEP = BatchQuery(
+    ClaimsRow,
+    f"""{_CLAIM_NEXT}, answered AS (
+        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, json_agg({_CLAIM_JSON} ORDER BY t.place) AS answer,
+               NULL::int AS merged_from
+          FROM changed t
+          JOIN opened r ON r.id = t.run_id
+         GROUP BY t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep
+    ), {KEPT}
+    SELECT ord, answer FROM answered
+    """,
+)
+
 # A claim by name. It also takes a task in progress that nobody holds: to go on where a claim ended without a result.
-CLAIM_TASK = BatchQuery(
-    ClaimRow,
-    f"""
+_CLAIM_TASK: Final = f"""
     WITH i AS MATERIALIZED (
         SELECT (e->>'ord')::int          AS ord,
                (e->>'workspaceId')::uuid AS workspace_id,
@@ -225,9 +244,11 @@ CLAIM_TASK = BatchQuery(
                e->>'actorKind'           AS actor_kind,
                e->>'requestId'           AS request_id,
                (e->>'taskId')::uuid      AS task_id,
+               (e->>'version')::int      AS version,
                (e->>'runId')::uuid       AS run_id,
                (e->>'messageId')::uuid   AS message_id,
-               (e->>'leaseSeconds')::int AS lease_seconds
+               (e->>'leaseSeconds')::int AS lease_seconds,
+               e->'keep'                 AS keep
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
     ), moved AS (
         UPDATE tasks t
@@ -237,12 +258,14 @@ CLAIM_TASK = BatchQuery(
           JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
          WHERE t.workspace_id = i.workspace_id AND t.id = i.task_id
            AND t.version = o.version                      -- nobody came in between
+           AND (i.version IS NULL OR i.version = o.version)
            AND o.run_id IS NULL
            AND o.status IN ('todo', 'backlog', 'in_progress')
            AND (o.assignee_id IS NULL OR o.assignee_id = i.actor_id)
            AND {WRITABLE}
            AND {UNBLOCKED}
-        RETURNING t.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.lease_seconds, i.message_id,
+           AND {NOT_KEPT}
+        RETURNING t.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.lease_seconds, i.message_id, i.keep,
                   o.assignee_id AS old_assignee_id, o.status AS old_status
     ), {_CHANGED}, granted AS (
         SELECT c.workspace_id, c.id AS task_id, c.run_id, c.actor_id, c.actor_kind, c.lease_seconds,
@@ -253,13 +276,30 @@ CLAIM_TASK = BatchQuery(
         SELECT {_RUN_VALUES}
           FROM granted g
         RETURNING *
-    ), {_CONSEQUENCES}
+    ), {_CONSEQUENCES}"""
+
+CLAIM_TASK = BatchQuery(
+    ClaimRow,
+    f"""{_CLAIM_TASK}
     SELECT t.ord, {_CLAIM_JSON}
       FROM changed t
       JOIN opened r ON r.id = t.run_id
     """,
     one_per="taskId",
 )
+
+CLAIM_TASK_AND_KEEP = BatchQuery(
+    ClaimRow,
+    f"""{_CLAIM_TASK}, answered AS (
+        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, {_CLAIM_JSON} AS answer, NULL::int AS merged_from
+          FROM changed t
+          JOIN opened r ON r.id = t.run_id
+    ), {KEPT}
+    SELECT ord, answer FROM answered
+    """,
+    one_per="taskId",
+)
+
 
 # The claims that a key got before, as they are now, with their leases renewed where they still live.
 AGAIN = BatchQuery(
@@ -307,9 +347,10 @@ class ClaimTask(AgentWrite):
     """The task to claim, and for how long at a time."""
 
     task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
+    version: AsRead = UNSET
     lease_seconds: Annotated[
         LeaseSeconds | None | UnsetType,
-        Meta(description="How long a sign of life keeps the claim: 300 seconds unless told, 1 to 86,400."),
+        Meta(description="Seconds a sign of life keeps the claim: 300 unless told. 1 to 86,400."),
     ] = UNSET
 
 
@@ -318,17 +359,15 @@ class ClaimNextTask(ReadyFilter):
 
     lease_seconds: Annotated[
         LeaseSeconds | None | UnsetType,
-        Meta(description="How long a sign of life keeps each claim: 300 seconds unless told, 1 to 86,400."),
+        Meta(description="Seconds a sign of life keeps each claim: 300 unless told. 1 to 86,400."),
     ] = UNSET
     limit: Annotated[
         Annotated[int, Meta(ge=1, le=CLAIMS_MAX)] | None | UnsetType,
-        Meta(description="How many tasks at most: 1 unless told, never more than 10."),
+        Meta(description="How many at most: 1 unless told, never more than 10."),
     ] = UNSET
     wait_seconds: Annotated[
         Annotated[float, Meta(ge=0, le=WAIT_SECONDS_MAX)] | None | UnsetType,
-        Meta(
-            description="How long to wait for something to become ready: not at all unless told, at most 30."
-        ),
+        Meta(description="Seconds to wait until something is ready: 0 unless told, at most 30."),
     ] = UNSET
     claim_key: Annotated[
         Annotated[str, Meta(min_length=1, max_length=CLAIM_KEY_CHARACTERS_MAX, extra_json_schema=NO_NUL)]
@@ -342,82 +381,105 @@ class ClaimNextTask(ReadyFilter):
     idempotency_key: IdempotencyKey = UNSET
 
 
-@operation(scope="task-write", errors=(TaskNotFound, TaskReadOnly, NotClaimable, Contended))
-async def claim_task(ctx: Context, req: ClaimTask) -> Encoded[Claim]:
+@operation(
+    scope="task-write",
+    carries_key=True,
+    errors=(TaskNotFound, TaskReadOnly, NotClaimable, VersionConflict, Contended),
+)
+async def claim_task(ctx: Context, req: ClaimTask) -> Outcome[Claim]:
     """Claim a task: become its assignee, set it in progress, and open a run that only you can write under.
 
     Show a sign of life before the lease ends: heartbeat-run, or any write that says `runId`. When you are done, end
-    the claim with complete-run, fail-run or release-run. Claiming what you hold already answers with the same run. If
-    it cannot be claimed you get a 409 that says why; explain-task says so at any time.
+    the claim with complete-run, fail-run or release-run.
+
+    Claiming what you hold already answers with the same run, whatever its version. If it cannot be claimed you get a
+    409 that says why; explain-task says so at any time.
     """
     id = await task_id(ctx, req.task_id)
-    item = {**ctx.who, "taskId": id, "leaseSeconds": given(req.lease_seconds) or LEASE_SECONDS_DEFAULT}
+    version = given(req.version)
+    item = {
+        **ctx.who,
+        "taskId": id,
+        "version": version,
+        "leaseSeconds": given(req.lease_seconds) or LEASE_SECONDS_DEFAULT,
+    }
+    statement = CLAIM_TASK if ctx.keep is None else CLAIM_TASK_AND_KEEP
+    changes = {"status": "in_progress", "assigneeId": ctx.actor.id, "assigneeKind": ctx.actor.kind}
     for _ in range(ATTEMPTS_MAX):
-        if (
-            row := await ctx.db.write(CLAIM_TASK, {**item, "runId": new_id(), "messageId": new_id()})
-        ) is not None:
-            return row.claim
+        row = await ctx.db.write(statement, {**item, "runId": new_id(), "messageId": new_id()})
+        if row is not None:
+            return Outcome(row.claim)
+        await ctx.unless_answered()
         facts = await facts_of(ctx, id)
         if facts is None:
             raise TaskNotFound(req.task_id)
         if facts.run_id and facts.assigned_to_caller and not facts.lease_over:
             if (again := await ctx.db.write(AGAIN, {**ctx.who, "taskId": id})) is not None:
-                return Encoded(again.claims.raw[1:-1])  # of the array its only element
+                return Outcome(Encoded(again.claims.raw[1:-1]), wrote=False)  # of the array its only element
         elif (refused := refusal(facts)) is not None:
             raise refused
+        elif conflict := await version_conflict(ctx, task_id=id, version=version, changes=changes):
+            raise conflict
         # Nothing is in the way any more: it was changed between the two statements.
     raise Contended
 
 
 @operation(
     scope="task-write",
-    claims_by_key=True,
+    carries_key=True,
     patience_seconds=WAIT_SECONDS_MAX,
+    core=Step(20, "Take the most urgent task. The id of its `run` is your `runId`: send it with all writes."),
 )
-async def claim_next_task(ctx: Context, req: ClaimNextTask) -> Encoded[list[Claim]]:
-    """Claim what is to be done next: the most urgent task that is ready for you, and the oldest among equals.
+async def claim_next_task(ctx: Context, req: ClaimNextTask) -> Outcome[list[Claim]]:
+    """Claim what is to be done next: the most urgent task that is ready for you, the oldest among equals.
 
-    The answer is a list with a claim for each task you got, empty if nothing was ready. With `waitSeconds` the call
-    holds until something is. Two callers never get the same task. Ready is what list-ready-tasks shows. Show a sign
-    of life before the lease ends, and end each claim with complete-run, fail-run or release-run.
+    The answer lists your claims, none if nothing was ready. Send the id of its `run` as `runId` with all you write.
+
+    With `waitSeconds` the call holds until something is ready. Two callers never get the same task. Ready is what
+    list-ready-tasks shows. Show a sign of life before the lease ends, and end each claim with complete-run, fail-run
+    or release-run.
     """
     item = {
         **ctx.who,
         "leaseSeconds": given(req.lease_seconds) or LEASE_SECONDS_DEFAULT,
         "runIds": [new_id() for _ in range(given(req.limit) or 1)],
         "messageIds": [new_id() for _ in range(given(req.limit) or 1)],
-        "claimKey": given(req.claim_key) or ctx.idempotency_key or given(req.idempotency_key),
+        "claimKey": given(req.claim_key),
         **wanted(req),
     }
     if (channel := given(req.channel_id)) is not None and uuid_or_none(channel) is None:
-        return NOTHING
-    deadline = time.monotonic() + (given(req.wait_seconds) or 0)
+        return Outcome(NOTHING, wrote=False)
+    bell, deadline = bell_of(ctx.db), time.monotonic() + (given(req.wait_seconds) or 0)
     for attempt in count(1):
         if (claims := await _claim_next(ctx, item)) is not None:
             return claims
-        seconds_left = deadline - time.monotonic()
+        seconds_left = 0 if bell.closed else deadline - time.monotonic()
         if seconds_left > 0:
-            await bell_of(ctx.db).wait(ctx.db, seconds_left)
+            await bell.wait(ctx.db, seconds_left)
         elif attempt >= ATTEMPTS_MAX or not await anything_ready(ctx, item):
-            return NOTHING
+            return Outcome(NOTHING, wrote=False)
         else:  # there is something, but another call had it locked: it may let go of it
             await asyncio.sleep(LOCKED_PAUSE_SECONDS)
     raise AssertionError
 
 
-async def _claim_next(ctx: Context, item: Mapping[str, Any]) -> Encoded[list[Claim]] | None:
-    """Claim once, or find what the same key got before; None if nothing is ready.
+async def _claim_next(ctx: Context, item: Mapping[str, Any]) -> Outcome[list[Claim]] | None:
+    """Claim once, or find what the same claim key got before; None if nothing is ready.
 
-    If the caller goes away in the middle, what it was just given is given back at once. With a key it is kept: the
-    caller can ask for it again.
+    If the caller goes away in the middle, what it was just given is given back at once. With a key of either sort it
+    is kept: the caller can ask for it again.
     """
-    writing = asyncio.ensure_future(ctx.db.write(CLAIM_NEXT, item))
+    statement = CLAIM_NEXT if ctx.keep is None else CLAIM_NEXT_AND_KEEP
+    writing = asyncio.ensure_future(ctx.db.write(statement, item))
     try:
         row = await asyncio.shield(writing)
     except asyncio.CancelledError:
-        if item["claimKey"] is None:
+        if item["claimKey"] is None and ctx.keep is None:
             writing.add_done_callback(lambda _: bell_of(ctx.db).in_background(give_back(ctx, item["runIds"])))
         raise
-    if row is None and item["claimKey"] is not None:
-        row = await ctx.db.write(AGAIN, item)
-    return row and row.claims
+    if row is not None:
+        return Outcome(row.claims)
+    await ctx.unless_answered()
+    if item["claimKey"] is not None and (again := await ctx.db.write(AGAIN, item)) is not None:
+        return Outcome(again.claims, wrote=False)
+    return None

@@ -9,6 +9,7 @@ The same statement ends the run and moves its task, and jobs/leases.py shares th
 Ending a claim twice is harmless for whoever ended it: the second time is answered with what the first one did.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -16,7 +17,8 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import BatchQuery, Encoded, Query
-from app.errors import Contended, RunEnded, RunNotFound
+from app.errors import Contended, RunEnded, RunNotFound, VersionConflict
+from app.idempotency import KEPT, NOT_KEPT
 from app.ids import new_id
 from app.operations.messages.message import POSTED
 from app.operations.runs.run import (
@@ -30,11 +32,12 @@ from app.operations.runs.run import (
     RunAndTask,
 )
 from app.operations.tasks.card import CHANGE_CARDS
-from app.operations.tasks.change import ATTEMPTS_MAX
+from app.operations.tasks.change import ATTEMPTS_MAX, version_conflict
 from app.operations.tasks.comment import COMMENT_CTES
+from app.operations.tasks.conflict import AsRead
 from app.operations.tasks.fence import FENCE_ERRORS, under, why_not_live
 from app.operations.tasks.task import TASK_JSON, VISIBLE
-from app.rpc import AgentWrite, Context, changes, given, operation
+from app.rpc import AgentWrite, Context, Outcome, changes, given, operation
 from app.types import Id
 
 
@@ -54,13 +57,15 @@ _INPUT: Final = """
                e->>'actorKind'           AS actor_kind,
                e->>'requestId'           AS request_id,
                (e->>'runId')::uuid       AS run_id,
+               (e->>'version')::int      AS version,
                e->>'endReason'           AS end_reason,
                e->>'runStatus'           AS run_status,
                e->>'goal'                AS goal,
                e->'said'                 AS said,
                (e->>'failuresMax')::smallint AS failures_max,
                (e->>'commentId')::uuid   AS comment_id,
-               (e->>'messageId')::uuid   AS message_id
+               (e->>'messageId')::uuid   AS message_id,
+               e->'keep'                 AS keep
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
     )"""
 
@@ -150,15 +155,27 @@ _SELECT: Final = f"""
       FROM changed t
       JOIN ended r ON r.ord = t.ord"""
 
-END = BatchQuery(
-    EndedRow,
-    f"""
+_END: Final = f"""
     WITH {_INPUT}, held AS MATERIALIZED ({_HELD}
          WHERE r.holder_id = i.actor_id AND r.lease_expires_at > now()
+           AND (i.version IS NULL OR i.version = h.version)
+           AND {NOT_KEPT}
            FOR NO KEY UPDATE OF h
-    ), {_ENDED}, {END_CTES}
-    {_SELECT}
-    """,
+    ), {_ENDED}, {END_CTES}"""
+
+END = BatchQuery(EndedRow, f"""{_END} {_SELECT}""", one_per="runId")
+
+# The same for calls with an idempotency key. Apart, because a call without one should not pay for it.
+END_AND_KEEP = BatchQuery(
+    EndedRow,
+    f"""{_END}, answered AS (
+        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, i.keep, {RUN_JSON} AS run,
+               json_build_object('run', {RUN_JSON}, 'task', {TASK_JSON}) AS answer, NULL::int AS merged_from
+          FROM changed t
+          JOIN ended r ON r.ord = t.ord
+          JOIN i ON i.ord = t.ord
+    ), {KEPT}
+    SELECT ord, run, answer FROM answered""",
     one_per="runId",
 )
 
@@ -175,9 +192,21 @@ FORCE_END = BatchQuery(
 )
 
 
+_GIVEN_BACK: Final = {"status": "todo", "assigneeId": None, "assigneeKind": None}
+CHANGES_OF: Final[Mapping[str, Mapping[str, object]]] = {
+    "done": {"status": "done"},
+    "keep": {},
+    "todo": _GIVEN_BACK,
+    "retry": _GIVEN_BACK,
+    "park": {**_GIVEN_BACK, "status": "blocked"},
+}
+"""What each goal changes of the task: who sent a version hears which of that others have changed since."""
+
+
 class PastRow(msgspec.Struct):
     """A run as it is, and its task."""
 
+    task_id: str
     end_reason: str | None
     ended_by_caller: bool
     run: EncodedRun
@@ -188,7 +217,8 @@ PAST = Query(
     PastRow,
     f"""
     WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
-    SELECT r.end_reason, r.holder_id = i.actor_id, {RUN_JSON}, json_build_object('run', {RUN_JSON}, 'task', {TASK_JSON})
+    SELECT t.id::text, r.end_reason, r.holder_id = i.actor_id,
+           {RUN_JSON}, json_build_object('run', {RUN_JSON}, 'task', {TASK_JSON})
       FROM i
       JOIN runs r ON r.workspace_id = i.workspace_id AND r.id = %(run_id)s::uuid AND r.holder_id IS NOT NULL
       JOIN tasks t ON t.workspace_id = r.workspace_id AND t.id = r.work_item_id
@@ -200,7 +230,8 @@ PAST = Query(
 class CompleteRun(AgentWrite):
     """The claim that has done its work."""
 
-    run_id: Annotated[Id, Meta(description="The run, as claim-task answered.")]
+    run_id: Annotated[Id, Meta(description="Your claim: the id of its `run`.")]
+    version: AsRead = UNSET
     output: Annotated[Any | UnsetType, Meta(description="What came of it; any JSON.")] = UNSET
     complete_task: Annotated[
         bool,
@@ -213,11 +244,12 @@ class CompleteRun(AgentWrite):
 class FailRun(AgentWrite):
     """The claim that could not do its work, and why."""
 
-    run_id: Annotated[Id, Meta(description="The run, as claim-task answered.")]
+    run_id: Annotated[Id, Meta(description="Your claim: the id of its `run`.")]
     errors: Annotated[
         Annotated[list[NewRunProblem], Meta(min_length=1, max_length=ERRORS_MAX)],
         Meta(description="What went wrong; the next holder reads it."),
     ]
+    version: AsRead = UNSET
     retry: Annotated[
         bool,
         Meta(description="Whether another claim may try; otherwise the task is parked as `blocked` at once."),
@@ -228,7 +260,8 @@ class FailRun(AgentWrite):
 class ReleaseRun(AgentWrite):
     """The claim to give up."""
 
-    run_id: Annotated[Id, Meta(description="The run, as claim-task answered.")]
+    run_id: Annotated[Id, Meta(description="Your claim: the id of its `run`.")]
+    version: AsRead = UNSET
     handoff: Annotated[Note | None | UnsetType, Meta(description="What the next holder should know.")] = UNSET
 
 
@@ -241,18 +274,18 @@ class ForceReleaseRun(AgentWrite):
     ] = UNSET
 
 
-@operation(scope="task-write", errors=(*FENCE_ERRORS, Contended))
-async def complete_run(ctx: Context, req: CompleteRun) -> Encoded[RunAndTask]:
+@operation(scope="task-write", carries_key=True, errors=(*FENCE_ERRORS, VersionConflict, Contended))
+async def complete_run(ctx: Context, req: CompleteRun) -> Outcome[RunAndTask]:
     """End your claim: the work is done.
 
     With `completeTask` the task is closed as done in the same step. Completing twice is harmless.
     """
     goal = "done" if req.complete_task else "keep"
-    return await _end(ctx, req.run_id, "completed", "completed", goal, changes(req, "output"))
+    return await _end(ctx, req, "completed", "completed", goal, changes(req, "output"))
 
 
-@operation(scope="task-write", errors=(*FENCE_ERRORS, Contended))
-async def fail_run(ctx: Context, req: FailRun) -> Encoded[RunAndTask]:
+@operation(scope="task-write", carries_key=True, errors=(*FENCE_ERRORS, VersionConflict, Contended))
+async def fail_run(ctx: Context, req: FailRun) -> Outcome[RunAndTask]:
     """End your claim: it could not be done.
 
     The task goes back to `todo` for another try. After 5 claims that failed or expired, or at once with
@@ -260,7 +293,7 @@ async def fail_run(ctx: Context, req: FailRun) -> Encoded[RunAndTask]:
     """
     return await _end(
         ctx,
-        req.run_id,
+        req,
         "failed",
         "failed",
         "retry" if req.retry else "park",
@@ -268,14 +301,14 @@ async def fail_run(ctx: Context, req: FailRun) -> Encoded[RunAndTask]:
     )
 
 
-@operation(scope="task-write", errors=(*FENCE_ERRORS, Contended))
-async def release_run(ctx: Context, req: ReleaseRun) -> Encoded[RunAndTask]:
+@operation(scope="task-write", carries_key=True, errors=(*FENCE_ERRORS, VersionConflict, Contended))
+async def release_run(ctx: Context, req: ReleaseRun) -> Outcome[RunAndTask]:
     """End your claim and give the task back, for someone else or for later.
 
     It goes back to `todo`, is nobody's, and nothing counts as failed. Say in `handoff` how far you got. Releasing twice
     is harmless.
     """
-    return await _end(ctx, req.run_id, "released", "cancelled", "todo", changes(req, "handoff"))
+    return await _end(ctx, req, "released", "cancelled", "todo", changes(req, "handoff"))
 
 
 @operation(scope="operator", errors=(RunNotFound, RunEnded, Contended))
@@ -308,18 +341,30 @@ async def give_back(ctx: Context, run_ids: list[UUID]) -> None:
 
 
 async def _end(  # each a fact of its own
-    ctx: Context, sent_run_id: str, end_reason: str, status: str, goal: str, said: dict[str, object]
-) -> Encoded[RunAndTask]:
-    run_id = _id(sent_run_id)
-    item = _item(ctx, run_id, end_reason, status, goal, said)
+    ctx: Context,
+    req: CompleteRun | FailRun | ReleaseRun,
+    end_reason: str,
+    status: str,
+    goal: str,
+    said: dict[str, object],
+) -> Outcome[RunAndTask]:
+    run_id, version = _id(req.run_id), given(req.version)
+    item = {**_item(ctx, run_id, end_reason, status, goal, said), "version": version}
     for _ in range(ATTEMPTS_MAX):
-        if (row := await ctx.db.write(END, item)) is not None:
-            return row.both
+        if (row := await ctx.db.write(END if ctx.keep is None else END_AND_KEEP, item)) is not None:
+            return Outcome(row.both)
+        await ctx.unless_answered()
         past = await _past(ctx, run_id)
         if past is not None and past.ended_by_caller and past.end_reason == end_reason:
-            return past.both
+            return Outcome(past.both, wrote=False)
         if (lost := await why_not_live(ctx, run_id)) is not None:
             raise lost
+        if past is not None and (
+            conflict := await version_conflict(
+                ctx, task_id=UUID(past.task_id), version=version, changes=CHANGES_OF[goal]
+            )
+        ):
+            raise conflict
         # It is alive after all: a heartbeat came between the two statements.
     raise Contended
 

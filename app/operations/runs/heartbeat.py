@@ -11,10 +11,12 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import BatchQuery, Encoded, Query
 from app.errors import Contended, LogFull, RunNotFound
+from app.idempotency import KEPT, NOT_KEPT
 from app.operations.runs.run import RUN_VISIBLE, LeaseSeconds, Note, Progress
 from app.operations.tasks.change import ATTEMPTS_MAX
 from app.operations.tasks.fence import FENCE_ERRORS, under, why_not_live
 from app.rpc import AgentRequest, AgentWrite, Answer, Context, Page, changes, given, operation
+from app.rpc import Step as LoopStep
 from app.types import NO_NUL, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, Limit, Timestamp
 
 STEPS_MAX: Final = 100  # per call
@@ -91,16 +93,16 @@ class SeenRow(msgspec.Struct):
 
 
 # A new length of the lease counts from now, also a shorter one: then the expiry job is told to look earlier.
-HEARTBEAT = BatchQuery(
-    AliveRow,
-    """
+_HEARTBEAT: Final = f"""
     WITH i AS MATERIALIZED (
         SELECT (e->>'ord')::int          AS ord,
                (e->>'workspaceId')::uuid AS workspace_id,
                (e->>'actorId')::uuid     AS actor_id,
                (e->>'runId')::uuid       AS run_id,
+               e->>'requestId'           AS request_id,
                (e->>'leaseSeconds')::int AS lease_seconds,
-               e->'said'                 AS said
+               e->'said'                 AS said,
+               e->'keep'                 AS keep
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
     ), alive AS (
         UPDATE runs r
@@ -116,27 +118,42 @@ HEARTBEAT = BatchQuery(
           FROM i
          WHERE r.workspace_id = i.workspace_id AND r.id = i.run_id
            AND r.holder_id = i.actor_id AND r.ended_at IS NULL AND r.lease_expires_at > now()
-        RETURNING r.*, i.ord
-    )
-    SELECT r.ord, row_to_json((SELECT w FROM (SELECT
+           AND {NOT_KEPT}
+        RETURNING r.*, i.ord, i.actor_id, i.request_id, i.keep
+    )"""
+
+_ALIVE_JSON: Final = """row_to_json((SELECT w FROM (SELECT
                r.id AS "runId", r.work_item_id AS "taskId", r.lease_seconds AS "leaseSeconds",
-               to_char(r.lease_expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "leaseExpiresAt") w))
-      FROM alive r
-    """,
+               to_char(r.lease_expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "leaseExpiresAt") w))"""
+
+HEARTBEAT = BatchQuery(
+    AliveRow, f"""{_HEARTBEAT} SELECT r.ord, {_ALIVE_JSON} FROM alive r""", one_per="runId"
+)
+
+# The same for calls with an idempotency key. Apart, because a call without one should not pay for it.
+HEARTBEAT_AND_KEEP = BatchQuery(
+    AliveRow,
+    f"""{_HEARTBEAT}, answered AS (
+        SELECT r.ord, r.workspace_id, r.actor_id, r.request_id, r.keep, {_ALIVE_JSON} AS answer, NULL::int AS merged_from
+          FROM alive r
+    ), {KEPT}
+    SELECT ord, answer FROM answered""",
     one_per="runId",
 )
 
 # The row of the run gives out the numbers, and is locked until they are committed: they follow each other without gaps.
 APPEND = BatchQuery(
     AppendedRow,
-    """
+    f"""
     WITH i AS MATERIALIZED (
         SELECT (e->>'ord')::int          AS ord,
                (e->>'workspaceId')::uuid AS workspace_id,
                (e->>'actorId')::uuid     AS actor_id,
                (e->>'runId')::uuid       AS run_id,
+               e->>'requestId'           AS request_id,
                (e->>'lengthMax')::int    AS length_max,
-               e->'steps'                AS steps
+               e->'steps'                AS steps,
+               e->'keep'                 AS keep
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
     ), alive AS (
         UPDATE runs r
@@ -146,17 +163,21 @@ APPEND = BatchQuery(
          WHERE r.workspace_id = i.workspace_id AND r.id = i.run_id
            AND r.holder_id = i.actor_id AND r.ended_at IS NULL AND r.lease_expires_at > now()
            AND r.log_length + jsonb_array_length(i.steps) <= i.length_max
-        RETURNING r.*, i.ord, i.steps
+           AND {NOT_KEPT}
+        RETURNING r.*, i.ord, i.steps, i.actor_id, i.request_id, i.keep
     ), step AS (
         INSERT INTO run_log (workspace_id, run_id, number, step)
         SELECT a.workspace_id, a.id, a.log_length - jsonb_array_length(a.steps) + s.place, s.step
           FROM alive a
          CROSS JOIN LATERAL jsonb_array_elements(a.steps) WITH ORDINALITY AS s (step, place)
-    )
-    SELECT a.ord, row_to_json((SELECT w FROM (SELECT
+    ), answered AS (
+        SELECT a.ord, a.workspace_id, a.actor_id, a.request_id, a.keep, row_to_json((SELECT w FROM (SELECT
                a.log_length - jsonb_array_length(a.steps) + 1 AS "firstNumber", a.log_length AS "lastNumber",
-               to_char(a.lease_expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "leaseExpiresAt") w))
-      FROM alive a
+               to_char(a.lease_expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "leaseExpiresAt") w)) AS answer,
+               NULL::int AS merged_from
+          FROM alive a
+    ), {KEPT}
+    SELECT ord, answer FROM answered
     """,
     one_per="runId",
 )
@@ -206,24 +227,24 @@ LIST_LOG = Query(
 class HeartbeatRun(AgentWrite):
     """The claim to keep, and what is new."""
 
-    run_id: Annotated[Id, Meta(description="The run, as claim-task answered.")]
+    run_id: Annotated[Id, Meta(description="Your claim: the id of its `run`.")]
     lease_seconds: Annotated[
         LeaseSeconds | None | UnsetType,
-        Meta(description="From now on, how long a sign of life keeps the claim; as before unless told."),
+        Meta(description="Seconds a sign of life keeps the claim from now on. As before unless told."),
     ] = UNSET
     progress: Annotated[
         Progress | None | UnsetType, Meta(description="How far you are, 0 to 1; null forgets it.")
     ] = UNSET
     note: Annotated[
         Note | None | UnsetType,
-        Meta(description="What you are at, in a line; the next holder reads the last one."),
+        Meta(description="What you are at, in a line. The next holder reads the last one."),
     ] = UNSET
 
 
 class AppendRunLog(AgentWrite):
     """Steps to write down."""
 
-    run_id: Annotated[Id, Meta(description="The run, as claim-task answered.")]
+    run_id: Annotated[Id, Meta(description="Your claim: the id of its `run`.")]
     steps: Annotated[
         Annotated[list[Step], Meta(min_length=1, max_length=STEPS_MAX)],
         Meta(description="1 to 100 steps, in order."),
@@ -239,18 +260,24 @@ class ListRunLog(AgentRequest):
     ] = UNSET
     cursor: Annotated[
         Annotated[str, Meta(pattern="^[0-9]{1,9}$(?!\\n)")] | None | UnsetType,
-        Meta(
-            description="The number of the last step you know; `meta.pagination.cursor` of the page before."
-        ),
+        Meta(description="The number of the last step you know; the `pagination.cursor` of the page before."),
     ] = UNSET
 
 
-@operation(scope="task-write", errors=(*FENCE_ERRORS, Contended))
+@operation(
+    scope="task-write",
+    carries_key=True,
+    errors=(*FENCE_ERRORS, Contended),
+    core=LoopStep(
+        30, "While you work, every third of the lease. On `lease_lost` stop: it is not yours any more."
+    ),
+)
 async def heartbeat_run(ctx: Context, req: HeartbeatRun) -> Encoded[Alive]:
     """Show a sign of life, so that your claim is kept for another lease; and report how far you are.
 
-    Send one well before the lease ends, every third of it for instance. A 409 with `lease_lost` means the task is not
-    yours any more: stop working on it. It never changes the task's version.
+    Send one every third of the lease or so. After a 409 with `lease_lost` the task is not yours any more: stop.
+
+    It never changes the task's version.
     """
     run_id = under(req.run_id)
     item = {
@@ -260,16 +287,17 @@ async def heartbeat_run(ctx: Context, req: HeartbeatRun) -> Encoded[Alive]:
         "said": changes(req, "progress", "note"),
     }
     for _ in range(ATTEMPTS_MAX):
-        row = await ctx.db.write(HEARTBEAT, item)
+        row = await ctx.db.write(HEARTBEAT if ctx.keep is None else HEARTBEAT_AND_KEEP, item)
         if row is not None:
             return row.alive
+        await ctx.unless_answered()
         assert run_id is not None, "a run id was sent"
         if (lost := await why_not_live(ctx, run_id)) is not None:
             raise lost
     raise Contended
 
 
-@operation(scope="task-write", errors=(LogFull, *FENCE_ERRORS, Contended))
+@operation(scope="task-write", carries_key=True, errors=(LogFull, *FENCE_ERRORS, Contended))
 async def append_run_log(ctx: Context, req: AppendRunLog) -> Encoded[Appended]:
     """Write down steps of your work, for whoever follows it or takes over.
 
@@ -283,6 +311,7 @@ async def append_run_log(ctx: Context, req: AppendRunLog) -> Encoded[Appended]:
         )
         if row is not None:
             return row.appended
+        await ctx.unless_answered()
         if (lost := await why_not_live(ctx, run_id)) is not None:
             raise lost
         length = await ctx.db.one(LOG_LENGTH, workspace_id=ctx.actor.workspace_id, run_id=run_id)

@@ -53,7 +53,7 @@ _PAGE: Final = """
      ORDER BY r.id DESC
      LIMIT %(limit)s"""
 
-# Newest first, each along an index: the runs of a task, the caller's own, and all of the workspace.
+# Newest first, each along an index: the runs of a task, the caller's own, those that live, and all of the workspace.
 OF_TASK = Query(
     RunRow,
     f"""
@@ -70,6 +70,16 @@ MINE = Query(
     WITH {_INPUT}
     SELECT {RUN_JSON}, r.id::text
       FROM i JOIN runs r ON r.workspace_id = i.workspace_id AND r.holder_id = i.actor_id
+     WHERE (i.task_id IS NULL OR r.work_item_id = i.task_id) AND {_MATCHES} {_PAGE}
+    """,
+)
+
+MINE_LIVE = Query(
+    RunRow,
+    f"""
+    WITH {_INPUT}
+    SELECT {RUN_JSON}, r.id::text
+      FROM i JOIN runs r ON r.workspace_id = i.workspace_id AND r.holder_id = i.actor_id AND r.ended_at IS NULL
      WHERE (i.task_id IS NULL OR r.work_item_id = i.task_id) AND {_MATCHES} {_PAGE}
     """,
 )
@@ -108,7 +118,7 @@ class ListRuns(AgentRequest):
         Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")
     ] = UNSET
     cursor: Annotated[
-        Cursor | None | UnsetType, Meta(description="`meta.pagination.cursor` of the page before.")
+        Cursor | None | UnsetType, Meta(description="The `pagination.cursor` of the page before.")
     ] = UNSET
 
 
@@ -134,8 +144,9 @@ async def list_runs(ctx: Context, req: ListRuns) -> Page[Run]:
         task = await task_id(ctx, req.task_id) if req.task_id else None
     except TaskNotFound:
         return Page(array([]))
+    mine = MINE_LIVE if req.live is True else MINE
     rows = await ctx.db.all(
-        MINE if req.mine else OF_TASK if task else ALL,
+        mine if req.mine else OF_TASK if task else ALL,
         workspace_id=ctx.actor.workspace_id,
         actor_id=ctx.actor.id,
         task_id=task,

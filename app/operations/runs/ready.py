@@ -133,15 +133,13 @@ class ReadyFilter(AgentRequest):
         UNSET
     )
     priority_at_least: Annotated[
-        TaskPriority | None | UnsetType, Meta(description="Only tasks of this priority or a higher one.")
+        TaskPriority | None | UnsetType, Meta(description="Only tasks of this priority or higher.")
     ] = UNSET
     query: Annotated[
         Annotated[str, Meta(max_length=QUERY_CHARACTERS_MAX, extra_json_schema=NO_NUL)] | None | UnsetType,
-        Meta(description="Only tasks with these words in title or description, in any case."),
+        Meta(description="Only tasks with these words in title or description. In any case."),
     ] = UNSET
-    include_backlog: Annotated[bool, Meta(description="Also from the backlog, after all that is `todo`.")] = (
-        False
-    )
+    include_backlog: Annotated[bool, Meta(description="Also from the backlog, behind `todo`.")] = False
 
 
 class ListReadyTasks(ReadyFilter):
@@ -156,7 +154,7 @@ class ListReadyTasks(ReadyFilter):
         ]
         | None
         | UnsetType,
-        Meta(description="`meta.pagination.cursor` of the page before."),
+        Meta(description="The `pagination.cursor` of the page before."),
     ] = UNSET
 
 

@@ -420,14 +420,7 @@ async def _refusal(  # noqa: PLR0911 - a ladder
     if not why.writable:
         return TaskReadOnly()
     if why.changed is not None and not (why.mergeable and "merge" in item):
-        return VersionConflict(
-            sent=item["version"],
-            current_version=why.version,
-            current=why.task,
-            mergeable=why.mergeable,
-            changed=why.changed,
-            overlapping=why.overlapping,
-        )
+        return _passed(item["version"], why, knows_merge=True)
     if item["kind"] == "released" and not why.assigned_to_caller:
         return NotAssignee() if why.assigned else NotAssigned()
     if not why.may_assign:
@@ -440,3 +433,28 @@ async def _refusal(  # noqa: PLR0911 - a ladder
     if why.parent_is_below:
         return ParentCycle()
     return None
+
+
+async def version_conflict(
+    ctx: Context, *, task_id: UUID, version: int | None, changes: Mapping[str, object]
+) -> VersionConflict | None:
+    """For a verb with a statement of its own: the conflict, if the task is not at the version that was sent."""
+    if version is None:
+        return None
+    item = {**ctx.who, "taskId": task_id, "version": version, "changes": changes, "merge": touches(changes)}
+    why = await ctx.db.ask(WHY, item)
+    if why is None or why.changed is None:
+        return None
+    return _passed(version, why, knows_merge=False)
+
+
+def _passed(sent: int, why: RefusalRow, *, knows_merge: bool) -> VersionConflict:
+    return VersionConflict(
+        sent=sent,
+        current_version=why.version,
+        current=why.task,
+        mergeable=why.mergeable,
+        changed=why.changed,
+        overlapping=why.overlapping,
+        knows_merge=knows_merge,
+    )

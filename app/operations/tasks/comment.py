@@ -178,7 +178,7 @@ class CommentOnTask(AgentWrite):
     ]
     mentions: Annotated[
         Annotated[list[GivenMention], Meta(max_length=MENTIONS_MAX)] | None | UnsetType,
-        Meta(description="Users and agents to address besides those the body names; at most 20 in all."),
+        Meta(description="Whom to address besides those the body names. At most 20 in all."),
     ] = UNSET
     run_id: UnderRun = UNSET
 
@@ -192,7 +192,7 @@ class ListComments(AgentRequest):
     ] = UNSET
     cursor: Annotated[
         Cursor | None | UnsetType,
-        Meta(description="`meta.pagination.cursor` of the page before."),
+        Meta(description="The `pagination.cursor` of the page before."),
     ] = UNSET
 
 
@@ -200,13 +200,15 @@ class ListComments(AgentRequest):
     scope="task-write",
     carries_key=True,
     errors=(InvalidInput, TaskNotFound, TaskReadOnly, IdentityNotFound, *FENCE_ERRORS),
-    core=Step(60, "Say what you found, or ask with @handle. It never conflicts."),
+    core=Step(60, "Say what you found, or ask @someone. It never conflicts."),
 )
 async def comment_on_task(ctx: Context, req: CommentOnTask) -> Encoded[TaskComment]:
     """Add a remark to a task.
 
     Use it to say what you found, ask something or hand over. Whoever you address as `@handle` sees the task from
-    then on. A comment never changes the task's version, so it cannot conflict with anything.
+    then on.
+
+    A comment never changes the task's version, so it cannot conflict with anything.
     """
     id, run_id = await task_id(ctx, req.task_id), under(req.run_id)
     comment = await new_comment(ctx, req.body, given(req.mentions) or ())

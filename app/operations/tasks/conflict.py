@@ -25,15 +25,15 @@ VERSIONS_BACK_MAX: Final = (
 AsRead: TypeAlias = Annotated[
     Version | None | UnsetType,
     Meta(
-        description="The version you read: if the task has moved on you get a 409. Left out, the task is taken as it is."
+        description="The version you read. If the task has moved on you get a 409; left out, it is taken as it is."
     ),
 ]
 OnConflict: TypeAlias = Annotated[
     Literal["reject", "merge"] | None | UnsetType,
     Meta(
         description=(
-            "What to do if the task has moved on since your version. `reject`, unless told: answer 409. `merge`: apply "
-            "your change to the task as it is, if nobody has touched the same fields; else answer 409."
+            "If the task has moved on: `reject`, unless told, or `merge` if nobody touched the same fields. A "
+            "change that is rejected, or cannot be merged, is answered with 409."
         )
     ),
 ]

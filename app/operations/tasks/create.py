@@ -176,7 +176,7 @@ class NewTask(msgspec.Struct, kw_only=True, rename="camel"):
 
     rules: ClassVar = ONE_ASSIGNEE
 
-    title: Annotated[Title, Meta(description="What is to be done, in 1 to 500 characters after trimming.")]
+    title: Annotated[Title, Meta(description="What is to be done. 1 to 500 characters after trimming.")]
     description: Annotated[Markdown | None | UnsetType, Meta(description="The rest of it, in markdown.")] = (
         UNSET
     )
@@ -189,12 +189,12 @@ class NewTask(msgspec.Struct, kw_only=True, rename="camel"):
     assignee_agent_id: Annotated[Id | None | UnsetType, Meta(description="Agent who is to have it.")] = UNSET
     assignee_user_id: Annotated[Id | None | UnsetType, Meta(description="User who is to have it.")] = UNSET
     parent_task_id: Annotated[
-        Id | None | UnsetType, Meta(description="Task it is a part of, by id or as `T-42`.")
+        Id | None | UnsetType, Meta(description="Task it is a part of. By id or as `T-42`.")
     ] = UNSET
     channel_id: Annotated[
-        Id | None | UnsetType, Meta(description="Channel to bind it to, whose members then see it.")
+        Id | None | UnsetType, Meta(description="Channel to bind it to. Its members then see it.")
     ] = UNSET
-    due_at: Annotated[When | None | UnsetType, Meta(description="When it is due, with an offset.")] = UNSET
+    due_at: Annotated[When | None | UnsetType, Meta(description="When it is due. With an offset.")] = UNSET
 
     def __post_init__(self) -> None:
         """Trim the title."""
@@ -254,15 +254,14 @@ class CreateTasksBulk(AgentWrite):
         ChannelArchived,
         *FENCE_ERRORS,
     ),
-    core=Step(
-        80, "Work you will not do now, or for someone else: make it a task, bound to a channel to share it."
-    ),
+    core=Step(70, "Work for later or for others, in a channel that they share."),
 )
 async def create_task(ctx: Context, req: CreateTask) -> EncodedTask:
     """Create a task.
 
-    Only the title is required. Without a channel only you and the assignee see it; bind it to a channel to share it
-    with its members.
+    Without a channel only you and the assignee see it; bind it to a channel to share it with its members.
+
+    Only the title is required.
     """
     [task] = await _create(ctx, [req], run_id=under_run(req.run_id))
     return task

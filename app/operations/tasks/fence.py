@@ -29,7 +29,10 @@ from app.types import Id, IdentityKind
 UnderRun = Annotated[
     Id | None | UnsetType,
     Meta(
-        description="Your claim. The write is refused with `lease_lost` once it is over, and renews its lease otherwise."
+        description=(
+            "Your claim: the id of its `run`. The write is refused with `lease_lost` once it is over, and renews its lease "
+            "otherwise."
+        )
     ),
 ]
 """The field `runId` of every operation that writes."""
@@ -103,20 +106,20 @@ FATE = Query(
 )
 
 
-def under(run_id: str | UnsetType | None) -> UUID | None:
+def under(run_id: str | UnsetType | None, *, field: str = "runId") -> UUID | None:
     """The id in a `runId` field; RunNotFound if it cannot be one."""
     if run_id is UNSET or run_id is None:
         return None
     if (id := uuid_or_none(run_id)) is None:
-        raise RunNotFound(run_id)
+        raise RunNotFound(run_id, field=field)
     return id
 
 
-async def why_not_live(ctx: Context, run_id: UUID) -> ApiError | None:
+async def why_not_live(ctx: Context, run_id: UUID, *, field: str = "runId") -> ApiError | None:
     """Why a run is not a live claim of the caller; None if it is one."""
     fate = await ctx.db.one(FATE, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, run_id=run_id)
     if fate is None:
-        return RunNotFound(str(run_id))
+        return RunNotFound(str(run_id), field=field)
     if not fate.is_callers:
         return NotHolder()
     if fate.live:

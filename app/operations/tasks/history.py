@@ -186,7 +186,7 @@ class ListTaskHistory(AgentRequest):
         Annotated[str, Meta(pattern="^[0-9]{1,9}-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", max_length=46)]
         | None
         | UnsetType,
-        Meta(description="`meta.pagination.cursor` of the page before, read in the same order."),
+        Meta(description="The `pagination.cursor` of the page before, read in the same order."),
     ] = UNSET
 
 
@@ -198,7 +198,7 @@ class ListMyActivity(AgentRequest):
     ] = UNSET
     cursor: Annotated[
         Annotated[str, Meta(pattern="^[0-9]{1,18}$", max_length=18)] | None | UnsetType,
-        Meta(description="`meta.pagination.cursor` of the page before."),
+        Meta(description="The `pagination.cursor` of the page before."),
     ] = UNSET
 
 

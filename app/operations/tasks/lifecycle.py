@@ -65,13 +65,15 @@ class ReleaseTask(OnTask, kw_only=True):
     scope="task-write",
     carries_key=True,
     errors=(TaskNotFound, TaskReadOnly, VersionConflict, *FENCE_ERRORS, Contended),
-    core=Step(90, "Finish. Then take the next one."),
+    core=Step(80, "Finish, which ends your claim. Then take the next task."),
     idempotent=True,
 )
 async def complete_task(ctx: Context, req: CompleteTask) -> Outcome[Task]:
     """Close a task as done.
 
-    The same as update-task with status `done`, but it needs no version. Completing a task twice is harmless.
+    It needs no version, and ends your claim, too.
+
+    Completing a task twice is harmless.
     """
     return await _change(ctx, req, "completed", {"status": "done"})
 

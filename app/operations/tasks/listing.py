@@ -307,7 +307,7 @@ class GetTask(AgentRequest):
     task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
     at_version: Annotated[
         Version | None | UnsetType,
-        Meta(description="Show it as it was at this version; as it is now unless told."),
+        Meta(description="The version to show; the latest unless told."),
     ] = UNSET
     fields: Annotated[Fields | UnsetType, Meta(description="Only these keys, to save tokens.")] = UNSET
 
@@ -347,7 +347,7 @@ class ListTasks(AgentRequest):
     ] = UNSET
     cursor: Annotated[
         Cursor | None | UnsetType,
-        Meta(description="`meta.pagination.cursor` of the page before."),
+        Meta(description="The `pagination.cursor` of the page before."),
     ] = UNSET
 
 
@@ -369,7 +369,7 @@ class ListMyTasks(AgentRequest):
         Annotated[str, Meta(pattern="^[0-9]-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", max_length=38)]
         | None
         | UnsetType,
-        Meta(description="`meta.pagination.cursor` of the page before."),
+        Meta(description="The `pagination.cursor` of the page before."),
     ] = UNSET
 
 
@@ -377,13 +377,15 @@ class ListMyTasks(AgentRequest):
     scope="task-read",
     read_only=True,
     errors=(TaskNotFound, VersionNotFound),
-    core=Step(30, "Read the whole task before you change it, and note its `version`."),
+    core=Step(40, "Read what you only know from a list, and note its `version`."),
     resource="task://{taskId}",
 )
 async def get_task(ctx: Context, req: GetTask) -> Encoded[Task]:
     """Read one task, by its id or as `T-42`.
 
-    Use it before an update, for the `version`. With `atVersion` it shows the task as it once was.
+    Use it before an update, for the `version`.
+
+    With `atVersion` it shows the task as it once was.
     """
     id = await task_id(ctx, req.task_id)
     if version := given(req.at_version):
@@ -418,11 +420,7 @@ async def list_tasks(ctx: Context, req: ListTasks) -> Page[Task]:
     return _trimmed(Page[Task].cut(rows, limit, total and total.count), req.fields)
 
 
-@operation(
-    scope="task-read",
-    read_only=True,
-    core=Step(20, 'With status "open" it is your queue, most urgent first: take the first.'),
-)
+@operation(scope="task-read", read_only=True)
 async def list_my_tasks(ctx: Context, req: ListMyTasks) -> Page[Task]:
     """List the tasks assigned to you: open before closed, most urgent first, then oldest.
 

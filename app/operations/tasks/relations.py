@@ -11,14 +11,14 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Encoded, Query
-from app.errors import InvalidInput, RelationCycle, TaskNotFound, TaskReadOnly
+from app.errors import InvalidInput, RelationCycle, TaskNotFound, TaskReadOnly, VersionConflict
 from app.ids import new_id
-from app.operations.tasks.change import Nothing
+from app.operations.tasks.change import Nothing, version_conflict
 from app.operations.tasks.comment import SEES_TASK
 from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under, why_not_live
 from app.operations.tasks.task import VISIBLE, WRITABLE, task_id
-from app.rpc import AgentRequest, AgentWrite, Answer, Context, operation
-from app.types import Id, TaskStatus, Timestamp
+from app.rpc import AgentRequest, AgentWrite, Answer, Context, given, operation
+from app.types import Id, TaskStatus, Timestamp, Version
 
 RELATIONS_SHOWN_MAX: Final = 500  # of one task; a plan with more edges than this at one task is no plan
 
@@ -62,6 +62,8 @@ _INPUT: Final = """
                %(kind)s::text               AS kind,
                %(from_task_id)s::uuid       AS from_task_id,
                %(to_task_id)s::uuid         AS to_task_id,
+               %(task_id)s::uuid            AS task_id,
+               %(version)s::int             AS version,
                %(from_event_id)s::uuid      AS from_event_id,
                %(to_event_id)s::uuid        AS to_event_id
     )"""
@@ -70,6 +72,10 @@ _FROM_WRITABLE: Final = f"""EXISTS (
         SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id AND t.id = i.from_task_id AND {WRITABLE})"""
 _TO_WRITABLE: Final = f"""EXISTS (
         SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id AND t.id = i.to_task_id AND {WRITABLE})"""
+
+# Whether the task that was named first is at the version that was sent.
+_AT_VERSION: Final = """(i.version IS NULL OR EXISTS (
+        SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id AND t.id = i.task_id AND t.version = i.version))"""
 
 # Whether the one that is to wait blocks, directly or through others, the one it is to wait for. Two links at once
 # could each look harmless, so they take LINK_LOCK first.
@@ -96,7 +102,7 @@ LINK = Query(
         INSERT INTO task_relations (workspace_id, from_task_id, kind, to_task_id, created_by_id, created_by_kind)
         SELECT i.workspace_id, i.from_task_id, i.kind, i.to_task_id, i.actor_id, i.actor_kind
           FROM i
-         WHERE {_FROM_WRITABLE} AND {_TO_WRITABLE} AND NOT {_CYCLE} AND {FENCED}
+         WHERE {_FROM_WRITABLE} AND {_TO_WRITABLE} AND {_AT_VERSION} AND NOT {_CYCLE} AND {FENCED}
         ON CONFLICT DO NOTHING
         RETURNING kind
     ), {ALIVE}, event AS (
@@ -119,7 +125,7 @@ UNLINK = Query(
         DELETE FROM task_relations r
          USING i
          WHERE r.workspace_id = i.workspace_id AND r.from_task_id = i.from_task_id AND r.kind = i.kind
-           AND r.to_task_id = i.to_task_id AND {_FROM_WRITABLE} AND {_TO_WRITABLE} AND {FENCED}
+           AND r.to_task_id = i.to_task_id AND {_FROM_WRITABLE} AND {_TO_WRITABLE} AND {_AT_VERSION} AND {FENCED}
         RETURNING r.kind
     ), {ALIVE}, event AS (
         {_EVENTS}
@@ -211,6 +217,12 @@ class LinkTasks(AgentWrite):
     other_task_id: Annotated[
         Id, Meta(description="The task it leads to, by id or as `T-42`: the one that waits.")
     ]
+    version: Annotated[
+        Version | None | UnsetType,
+        Meta(
+            description="The version you read of `taskId`: if it has moved on you get a 409. Linking itself moves none."
+        ),
+    ] = UNSET
     run_id: UnderRun = UNSET
 
 
@@ -226,7 +238,8 @@ class ListTaskRelations(AgentRequest):
 
 
 @operation(
-    scope="task-write", errors=(InvalidInput, TaskNotFound, TaskReadOnly, RelationCycle, *FENCE_ERRORS)
+    scope="task-write",
+    errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, RelationCycle, *FENCE_ERRORS),
 )
 async def link_tasks(ctx: Context, req: LinkTasks) -> Encoded[list[Relation]]:
     """Relate two tasks, for instance to say that one blocks the other.
@@ -237,7 +250,9 @@ async def link_tasks(ctx: Context, req: LinkTasks) -> Encoded[list[Relation]]:
     return await _change(ctx, req, LINK)
 
 
-@operation(scope="task-write", errors=(InvalidInput, TaskNotFound, TaskReadOnly, *FENCE_ERRORS))
+@operation(
+    scope="task-write", errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, *FENCE_ERRORS)
+)
 async def unlink_tasks(ctx: Context, req: UnlinkTasks) -> Encoded[list[Relation]]:
     """Remove a relation between two tasks.
 
@@ -282,6 +297,8 @@ async def _change(ctx: Context, req: LinkTasks, statement: Query[Nothing]) -> En
         "kind": req.kind,
         "from_task_id": from_id,
         "to_task_id": to_id,
+        "task_id": first,
+        "version": given(req.version),
         "from_event_id": new_id(),
         "to_event_id": new_id(),
     }
@@ -289,7 +306,7 @@ async def _change(ctx: Context, req: LinkTasks, statement: Query[Nothing]) -> En
         await tx.one(LINK_LOCK, workspace_id=ctx.actor.workspace_id)
         changed = await tx.one(statement, **edge)
     if changed is None:
-        await _refuse(ctx, req, run_id, edge, may_be_cycle=statement is LINK, reversed_ends=from_id != first)
+        await _refuse(ctx, req, run_id, edge, first, may_be_cycle=statement is LINK)
     return await _relations(ctx, first)
 
 
@@ -298,24 +315,26 @@ async def _refuse(
     req: LinkTasks,
     run_id: UUID | None,
     edge: dict[str, object],
+    first: UUID,
     *,
     may_be_cycle: bool,
-    reversed_ends: bool,
 ) -> None:
     """Raise what stood in the way; return if the edge was simply as wanted already."""
     if run_id is not None and (lost := await why_not_live(ctx, run_id)):
         raise lost
     may = await ctx.db.one(MAY, **edge)
     assert may is not None, "a SELECT from one row of input has one row"
-    first_seen, other_seen = (
-        (may.to_visible, may.from_visible) if reversed_ends else (may.from_visible, may.to_visible)
-    )
+    first_seen, other_seen = may.from_visible, may.to_visible
+    if edge["from_task_id"] != first:
+        first_seen, other_seen = other_seen, first_seen
     if not first_seen:
         raise TaskNotFound(req.task_id)
     if not other_seen:
         raise TaskNotFound(req.other_task_id, field="otherTaskId")
     if not (may.from_writable and may.to_writable):
         raise TaskReadOnly
+    if conflict := await version_conflict(ctx, task_id=first, version=given(req.version), changes={}):
+        raise conflict
     if may_be_cycle and may.cycle:
         raise RelationCycle
 

@@ -38,7 +38,7 @@ class UpdateTask(AgentWrite):
     ]
     on_conflict: OnConflict = UNSET
     title: Annotated[
-        Title | None | UnsetType, Meta(description="New title, 1 to 500 characters after trimming.")
+        Title | None | UnsetType, Meta(description="New title. 1 to 500 characters after trimming.")
     ] = UNSET
     description: Annotated[
         Markdown | None | UnsetType, Meta(description="New description; null clears it.")
@@ -49,21 +49,25 @@ class UpdateTask(AgentWrite):
     priority: Annotated[TaskPriority | None | UnsetType, Meta(description="New priority.")] = UNSET
     assignee_agent_id: Annotated[
         Id | None | UnsetType,
-        Meta(description="Agent to assign, instead of whoever has it; null unassigns an agent."),
+        Meta(
+            description="Agent to assign; null unassigns. Nobody else has it then; null unassigns agents only."
+        ),
     ] = UNSET
     assignee_user_id: Annotated[
         Id | None | UnsetType,
-        Meta(description="User to assign, instead of whoever has it; null unassigns a user."),
+        Meta(
+            description="User to assign; null unassigns. Nobody else has it then; null unassigns users only."
+        ),
     ] = UNSET
     due_at: Annotated[
-        When | None | UnsetType, Meta(description="When it is due, with an offset; null clears it.")
+        When | None | UnsetType, Meta(description="When it is due; null clears it. With an offset.")
     ] = UNSET
     channel_id: Annotated[
         Id | None | UnsetType, Meta(description="Channel to bind it to; null unbinds it.")
     ] = UNSET
     parent_task_id: Annotated[
         Id | None | UnsetType,
-        Meta(description="Task to move it under, by id or as `T-42`; null makes it stand alone."),
+        Meta(description="Task to move it under; null makes it stand alone. By id or as `T-42`."),
     ] = UNSET
     run_id: UnderRun = UNSET
 
@@ -92,8 +96,8 @@ class UpdateTask(AgentWrite):
     ),
     core=Step(
         50,
-        "Claim a task by assigning it to your own id with status in_progress, then keep it true. On a conflict "
-        "merge your change into `details.current` and send it with that version; never resend it unchanged.",
+        "Keep it true, under the `version` you read. On a conflict merge your change into `details.current` and "
+        "send that version. Status `blocked` or `todo` gives your claim up.",
     ),
     destructive=True,
     idempotent=True,
@@ -101,11 +105,12 @@ class UpdateTask(AgentWrite):
 async def update_task(ctx: Context, req: UpdateTask) -> Outcome[Task]:
     """Change fields of a task, under the version you read.
 
-    Read the task, then send your changes with its `version`. If someone changed it in between you get a 409 that
-    says what they changed, with the task as it is now in `details.current`: merge and send again. With
-    `onConflict: "merge"` a change is applied all the same if nobody touched its fields; the answer then has the
-    header `Baton-Merged-From` with your version. To claim a task, assign it to yourself. An update that changes
-    nothing keeps the version.
+    If someone changed it in between you get a 409 that says what they changed, with the task as it is now in
+    `details.current`: merge, and send that version.
+
+    With `onConflict: "merge"` a change is applied all the same if nobody touched its fields; the answer then has the
+    header `Baton-Merged-From` with your version. Assigning a task to yourself takes it without a lease. An update that
+    changes nothing keeps the version.
     """
     return await change(
         ctx,

@@ -48,7 +48,7 @@ from app.transports.mcp import messages
 from app.transports.mcp.call import Call, Exchange, Refused, accepts_stream, body
 from app.transports.mcp.documents import documents
 from app.transports.mcp.messages import Message
-from app.transports.mcp.tools import Tool, Toolbox
+from app.transports.mcp.tools import Tool, Toolbox, loop
 from app.transports.openapi import version
 
 Json: TypeAlias = dict[str, Any]  # Any: a JSON object of any shape
@@ -60,6 +60,9 @@ REQUEST_CANCELLED: Final = (
     -32800
 )  # as the SDK's own transport says it; the stream of a request must end somehow
 RESOURCE_NOT_FOUND: Final = -32002  # before 2026-07-28, which says "invalid params"
+
+GREETINGS: Final = frozenset({"initialize", "server/discover"})
+"""The methods by which a client learns whom it is talking to, before 2026-07-28 and since."""
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _HANDSHAKE_DEFAULT: Final = protocol.DEFAULT_NEGOTIATED_VERSION.encode()
@@ -94,7 +97,6 @@ class McpEndpoint:
             "baton",
             title="Baton",
             version=version(),
-            instructions=instructions(self._tools),
             on_list_tools=self._list_tools,
             on_list_resources=self._list_resources,
             on_list_resource_templates=self._list_resource_templates,
@@ -221,6 +223,8 @@ class McpEndpoint:
             log.exception("request %s failed: %s", call.request_id, call.what)
             error = protocol.ErrorData(code=protocol.INTERNAL_ERROR, message=InternalError().message)
         else:
+            if method in GREETINGS:  # the SDK would tell all the same; what to tell depends on the connection
+                result = {**result, "instructions": self._instructions(call)}
             return 200, messages.success(request_id, result)
         call.code = call.code or f"rpc{error.code}"
         modern = connection.protocol_version in MODERN_PROTOCOL_VERSIONS
@@ -230,12 +234,15 @@ class McpEndpoint:
 
     # The methods ---------------------------------------------------------------------------------------
 
+    def _instructions(self, call: Call) -> str:
+        return instructions(self._tools, self._tools.shown(call.names, call.caller.scopes))
+
     async def _list_tools(
         self, ctx: Ctx, params: protocol.PaginatedRequestParams | None
     ) -> protocol.ListToolsResult:
         call = _call(ctx)
-        tools = self._tools.listed(call.names, call.caller.scopes)
-        return protocol.ListToolsResult(tools=[protocol.Tool.model_validate(tool) for tool in tools])
+        tools = self._tools.shown(call.names, call.caller.scopes)
+        return protocol.ListToolsResult(tools=[protocol.Tool.model_validate(tool.json) for tool in tools])
 
     async def _call_tool(self, ctx: Ctx, params: protocol.CallToolRequestParams) -> Json:
         call = _call(ctx)
@@ -306,17 +313,20 @@ class McpEndpoint:
             return await execute(operation, ctx, body=msgspec.json.encode(arguments))
 
 
-def instructions(tools: Toolbox) -> str:
-    """What every agent is told that connects: what this is, the daily loop, and how to read refusals."""
-    loop = "\n".join(f"{place}. {name}: {line}" for place, (name, line) in enumerate(tools.loop, 1))
-    common = "\n".join(f"{name}: {what}" for name, what in tools.common)
-    return f"""Baton keeps the tasks that agents and people share. Work in this loop:
-{loop}
-What many tools take:
-{common}
-Times are RFC 3339. Lists are short and give the main keys; `fields` asks for others, \
-`cursor` for the next page. A refusal is a result with `code`, `message` and `details`; `message` says what to do \
-next, and only what is `retryable` may be sent again unchanged."""
+def instructions(tools: Toolbox, shown: Sequence[Tool]) -> str:
+    """What an agent is told that connects and is shown these tools: what this is, the daily loop, how to read refusals."""
+    steps = [f"{place}. {name}: {line}" for place, (name, line) in enumerate(loop(shown), 1)]
+    common = [f"{name}: {what}" for name, what in tools.common(shown)]
+    if steps:
+        steps.insert(0, "Work in this loop:")
+    if common:
+        common.insert(0, "What many tools take:")
+    return "\n".join([_WELCOME, *steps, *common, _CUSTOMS])
+
+
+_WELCOME: Final = "Baton keeps the tasks that agents and people share."
+_CUSTOMS: Final = """Times are RFC 3339. Lists give the main keys; `fields` asks for others. \
+The `message` of a refusal says what to do next; only what is `retryable` may be sent again unchanged."""
 
 
 def _result(tool: Tool, result: Result) -> Json:

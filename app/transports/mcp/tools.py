@@ -5,6 +5,7 @@ what tells a model what to send, and leave out what only the server must know: i
 refusal names the field and its rule. Nothing here knows an operation by name.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ Schema: TypeAlias = dict[str, Any]  # Any: JSON Schema is JSON of any shape
 CORE_TOOLS_MAX: Final = 8  # a model picks well from eight, and they cost less than two screens of text
 CHOICES_MAX: Final = 12  # a longer enumeration costs more than it tells: a refusal names what was wrong
 COMMON_TOOLS_MIN: Final = 5  # what as many tools say of a field is told once, to all
-DEPTH_MAX: Final = 2  # objects within objects that an output schema spells out: the answer, and what it holds
+DEPTH_MAX: Final = 1  # of what an output schema spells out: the answer or a list's items, not what they hold
 CORE_BYTES_MAX: Final = 8 * 1024  # of its tools/list: some 2,000 tokens
 TOOL_BYTES_MAX: Final = 1024  # on average over all tools
 
@@ -31,6 +32,8 @@ _ALL: Final = "all"
 _UNTOLD: Final = frozenset(
     {"title", "default", "minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum", "pattern"}
 )
+_WORD: Final = re.compile(r"[A-Za-z][a-z]*")
+_EMPTY: Final = frozenset({"a", "the", "its", "new"})
 _SENTENCE_END: Final = re.compile(r"(?<=[.?!])\s")
 _PLAIN: Final[Mapping[type[msgspec.inspect.Type], str]] = {
     msgspec.inspect.StrType: "string",
@@ -88,14 +91,10 @@ class Toolbox:
 
     def __init__(self, operations: Sequence[Operation]) -> None:
         operations = [op for op in operations if op.family.tools]
-        self._tools = {op.name: Tool(op) for op in operations}
-        core = sorted((op for op in operations if op.core), key=lambda op: op.core.order if op.core else 0)
-        self.loop = tuple((op.name, op.core.line) for op in core if op.core)
-        """The daily loop: the name and the line of each core tool, in order."""
-        self.common = _taken_out(list(self._tools.values()))
-        """The fields that many tools take, and what they are: told here, once, and not in each of them."""
+        self._tools = {op.name: Tool(op) for op in sorted(operations, key=_place)}
+        self._common = _taken_out(list(self._tools.values()))
         self.sets: Mapping[str, frozenset[str]] = {
-            _CORE: frozenset(op.name for op in core),
+            _CORE: frozenset(op.name for op in operations if op.core),
             **{op.noun: frozenset(o.name for o in operations if o.noun == op.noun) for op in operations},
             _ALL: frozenset(self._tools),
         }
@@ -120,11 +119,29 @@ class Toolbox:
                 raise InvalidInput(message, field="tools")
         return frozenset(names)
 
-    def listed(self, names: frozenset[str], scopes: frozenset[str]) -> list[Schema]:
-        """The tools among these that a key with these scopes can call, in the order of the operations."""
-        return [
-            tool.json for tool in self._tools.values() if tool.name in names and tool.operation.allows(scopes)
-        ]
+    def shown(self, names: frozenset[str], scopes: frozenset[str]) -> list[Tool]:
+        """The tools among these that a key with these scopes can call: the loop, then the rest."""
+        return [tool for tool in self._tools.values() if tool.name in names and tool.operation.allows(scopes)]
+
+    def common(self, shown: Sequence[Tool]) -> list[tuple[str, str]]:
+        """The fields that many tools take, and what they are: told once, and not in each; those that these tools take."""
+        taken = {
+            name
+            for tool in shown
+            for name, schema in tool.json["inputSchema"]["properties"].items()
+            if "description" not in schema
+        }
+        return [(name, what) for name, what in self._common if name in taken]
+
+
+def loop(shown: Sequence[Tool]) -> list[tuple[str, str]]:
+    """The daily loop as far as these tools carry it: the name and the line of each step."""
+    return [(tool.name, tool.operation.core.line) for tool in shown if tool.operation.core]
+
+
+def _place(operation: Operation) -> float:
+    """The loop comes first, for clients that show a model only so many tools; the rest stays in its order."""
+    return operation.core.order if operation.core else math.inf
 
 
 def _taken_out(tools: Sequence[Tool]) -> list[tuple[str, str]]:
@@ -146,9 +163,9 @@ def _description(operation: Operation) -> str:
 
 def _annotations(operation: Operation) -> dict[str, bool]:
     """What a client may show or ask before it calls, as far as it differs from what it would suppose."""
-    if operation.read_only:
+    if operation.read_only and not operation.uses_up:
         return {"readOnlyHint": True}
-    hints = {"destructiveHint": operation.destructive}
+    hints = {} if operation.destructive else {"destructiveHint": False}
     return {**hints, "idempotentHint": True} if operation.idempotent else hints
 
 
@@ -192,9 +209,9 @@ def _told(schema: Schema) -> Schema:
     told: Schema = {}
     for key, value in schema.items():
         if key == "properties":
-            told[key] = {name: _told(inner) for name, inner in value.items()}
+            told[key] = {name: _unless_obvious(name, _told(inner)) for name, inner in value.items()}
         elif key == "items":
-            told[key] = _told({k: v for k, v in value.items() if k != "description"})
+            told[key] = _bare(_told(value))
         elif key == "anyOf":
             # A null which the description does not speak of means the same as leaving the field out.
             clears = "null" in schema.get("description", "null")
@@ -210,6 +227,21 @@ def _told(schema: Schema) -> Schema:
         if len(told["enum"]) > CHOICES_MAX:
             del told["enum"]
     return told
+
+
+def _unless_obvious(name: str, schema: Schema) -> Schema:
+    """The schema of a field, without a description that only repeats its name: `status`, for one, is the new status."""
+    words = {word.lower() for word in _WORD.findall(schema.get("description", ""))}
+    if words <= _EMPTY | {word.lower() for word in _WORD.findall(name)}:
+        schema.pop("description", None)
+    return schema
+
+
+def _bare(schema: Schema) -> Schema:
+    """The schema of an item of a list, whose field says what it is: names and types are enough within it."""
+    properties = {name: _bare(inner) for name, inner in schema.get("properties", {}).items()}
+    bare = {key: value for key, value in schema.items() if key != "description"}
+    return {**bare, "properties": properties} if properties else bare
 
 
 def _either(choices: list[Schema]) -> Schema:
@@ -230,17 +262,17 @@ def _either(choices: list[Schema]) -> Schema:
 
 
 def _shape(kind: msgspec.inspect.Type, depth: int = 0) -> Schema:
-    """The type of a part of an answer. Deep inside, an object is only said to be one; what may be null is left open."""
+    """The type of a part of an answer: only the outermost deep inside, and nothing of what may be null."""
     match kind:
         case msgspec.inspect.Metadata(type=inner):
             return _shape(inner, depth)
         case msgspec.inspect.StructType(cls=answer, fields=fields) if depth < DEPTH_MAX:
             keys = _keys(answer)
             told = [field for field in fields if not keys or field.encode_name in keys]
-            properties = {field.encode_name: _shape(field.type, depth + 1) for field in told}
-            return {"type": "object", "properties": properties}
+            shapes = {field.encode_name: _shape(field.type, depth + 1) for field in told}
+            return {"type": "object", "properties": {name: shape for name, shape in shapes.items() if shape}}
         case msgspec.inspect.ListType(item_type=item):
-            return {"type": "array", "items": _shape(item, depth)}
+            return {"type": "array", "items": _shape(item, depth)} if depth < DEPTH_MAX else {"type": "array"}
         case msgspec.inspect.LiteralType(values=values):
             return {"type": _type_of(list(values))}
         case msgspec.inspect.StructType() | msgspec.inspect.DictType():
