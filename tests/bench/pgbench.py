@@ -20,8 +20,7 @@ from tests.bench.world import LISTED, ONCE, READERS, UPDATED, WORKERS, Pool
 
 CLIENTS: Final = 16
 
-# As on the connections our batches travel on. And no trial plans: it gets to the plan that is kept after one of them,
-# where it would otherwise spend a good part of a short run on six for each client.
+# As on the connections our batches travel on.
 SETTINGS: Final = "-c plan_cache_mode=force_generic_plan -c enable_hashjoin=off -c enable_mergejoin=off"
 
 AnyQuery = Query[Any]  # Any: rows are pgbench's to throw away
