@@ -42,7 +42,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename=str.upper):
         int, Meta(ge=1, le=64, description="Server processes. More than one pays from four cores up.")
     ] = 1
     request_timeout_seconds: Annotated[
-        Seconds, Meta(description="After this long a request is answered with 503.")
+        Seconds, Meta(description="After this long, and up to 0.1 s more, a request is answered with 503.")
     ] = 30.0
     statement_timeout_seconds: Annotated[
         Seconds, Meta(description="After this long the database gives up a statement.")
