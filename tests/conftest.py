@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -263,6 +264,8 @@ class Server:
         )
         assert self.process.stdout is not None
         self.output = ""
+        too_late = threading.Timer(START_SECONDS_MAX, self.process.kill)  # which ends its output
+        too_late.start()
         for line in self.process.stdout:
             self.output += line
             if match := re.search(r"listens on (http://\S+)", line):
@@ -273,6 +276,7 @@ class Server:
             told = f"{self.output}{self.stderr()}"
             self.close()
             raise AssertionError(f"the server did not start:\n{told}")
+        too_late.cancel()
         self.wait_until_healthy()
 
     def wait_until_healthy(self) -> None:

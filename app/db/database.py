@@ -96,13 +96,15 @@ class Database:
             self._readers = connect(READERS, settings, None)
 
     async def open(self) -> None:
-        """Connect, or raise DatabaseUnavailable."""
+        """Connect, or raise DatabaseUnavailable and leave nothing behind."""
         with _our_errors():
-            await self._pool.open(wait=True, timeout=CONNECT_TIMEOUT_SECONDS)
-            self._closing.push_async_callback(self._pool.close)
-            for connection in (*self._writes.connections, *self._asks.connections, *self._readers):
-                await connection.open()
-                self._closing.push_async_callback(connection.close)
+            async with AsyncExitStack() as opened:
+                opened.push_async_callback(self._pool.close)
+                await self._pool.open(wait=True, timeout=CONNECT_TIMEOUT_SECONDS)
+                for connection in (*self._writes.connections, *self._asks.connections, *self._readers):
+                    await connection.open()
+                    opened.push_async_callback(connection.close)
+                self._closing = opened.pop_all()
 
     async def close(self) -> None:
         """Let go of all connections."""

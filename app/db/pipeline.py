@@ -27,6 +27,7 @@ from psycopg import pq
 from psycopg.abc import Buffer
 from psycopg.errors import error_from_result
 
+from app.ending import end
 from app.errors import DatabaseUnavailable
 
 CONNECT_TIMEOUT_SECONDS: Final = 5  # a local or nearby server answers in milliseconds
@@ -87,9 +88,7 @@ class PipelineConnection:
 
     async def close(self) -> None:
         """Let go; what is still under way fails."""
-        self._keeper.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._keeper
+        await end(self._keeper)
         self._drop()
 
     def send(self, sql: str, parameters: Sequence[Buffer | None]) -> "asyncio.Future[pq.abc.PGresult]":
@@ -202,7 +201,8 @@ class PipelineConnection:
                     pause_seconds = min(pause_seconds * 2, RECONNECT_SECONDS_MAX)
                     continue
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._lost.wait(), WATCH_INTERVAL_SECONDS)
+                async with asyncio.timeout(WATCH_INTERVAL_SECONDS):
+                    await self._lost.wait()
             if self._line and time.monotonic() - self._line[0].sent_at > self._silence_seconds_max:
                 self._lose("the database has not answered for too long")
 

@@ -19,6 +19,7 @@ LAYERS = (
     "app.config",
     "app.ids",
     "app.clock",
+    "app.ending",
     "app.logs",
     # the database
     "app.embedded",
