@@ -26,7 +26,7 @@ from app.errors import DatabaseUnavailable, TimedOut
 
 R = TypeVar("R", bound=msgspec.Struct)
 
-WRITERS: Final = 2  # one waits for its commit while the other works; more gained nothing when measured
+WRITERS: Final = 2  # one for the load, one for when that one is late: see batcher.py
 ASKERS: Final = 2  # the same for batches that only read, so that they do not wait behind a commit
 READERS: Final = 2
 CHECKOUT_TIMEOUT_SECONDS: Final = 5.0  # longest wait for a connection of the pool before the caller hears 503

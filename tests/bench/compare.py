@@ -16,7 +16,14 @@ from tests.bench.world import RACED, World
 
 ROWS: Final = 100_000
 KINDS: Final[tuple[Kind, ...]] = ("update", "complete", "block", "comment", "get", "list")  # also in pgbench
-OTHERS: Final[tuple[Kind, ...]] = ("claim", "heartbeat", "mcp")  # held against our own update-task
+OTHERS: Final[tuple[Kind, ...]] = (
+    "bound",
+    "keyed",
+    "priority",
+    "claim",
+    "heartbeat",
+    "mcp",
+)  # held against our own update-task
 STRICT_RACE_ROUNDS: Final = 100
 STARTS: Final = 5
 ONCE_SECONDS_MAX: Final = 4  # tasks can be completed or claimed once, and there are only so many

@@ -23,6 +23,7 @@ from tests.bench.figures import Measurement
 from tests.bench.load import Failed, Kind
 from tests.bench.servers import INSTALLED, UPDATE_TASK, Server, Stack
 from tests.bench.world import (
+    BOUND,
     CLAIMERS,
     HELD,
     LISTED,
@@ -40,6 +41,9 @@ from tests.bench.world import (
 
 PATHS: Final[dict[Kind, str]] = {
     "update": UPDATE_TASK,
+    "bound": UPDATE_TASK,
+    "keyed": UPDATE_TASK,
+    "priority": UPDATE_TASK,
     "complete": "/v1/agent/complete-task",
     "block": "/v1/agent/block-task",
     "comment": "/v1/agent/comment-on-task",
@@ -54,6 +58,9 @@ PATHS: Final[dict[Kind, str]] = {
 }
 POOLS: Final[dict[Kind, Pool]] = {
     "update": UPDATED,
+    "bound": BOUND,
+    "keyed": UPDATED,
+    "priority": UPDATED,
     "complete": ONCE,
     "block": ONCE,
     "comment": UPDATED,
@@ -67,7 +74,9 @@ POOLS: Final[dict[Kind, Pool]] = {
     "mcp": UPDATED,
 }
 CALLERS: Final[dict[Kind, Pool]] = {"list": READERS, "visible": NEWCOMER, "claim": CLAIMERS}
-WRITES: Final[frozenset[Kind]] = frozenset({"update", "complete", "block", "comment", "race", "claim", "mcp"})
+WRITES: Final[frozenset[Kind]] = frozenset(
+    {"update", "bound", "keyed", "priority", "complete", "block", "comment", "race", "claim", "mcp"}
+)
 WARM_UP_SECONDS: Final = 1
 TASK_KEYS: Final = 24
 
@@ -207,6 +216,8 @@ class Laboratory:
         witnesses = {
             "comment": [written.comments],
             "block": [written.changes, written.events, written.comments],
+            "bound": [written.changes, written.events, written.cards],
+            "keyed": [written.changes, written.events, written.keys],
         }
         for count in witnesses.get(kind, [written.changes, written.events]):
             if not answered <= count <= answered + cut_off:

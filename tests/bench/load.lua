@@ -35,13 +35,20 @@ end
 
 local function task(k) return string.format(TASK, k) end
 
+-- Work in progress moves on: its status changes with every call, its priority, which is sent along, only with the first.
+local function change(k, version, priority)
+   return string.format('{"taskId":"%s","version":%d,"status":"%s","priority":"%s"}', task(k), version,
+      version % 2 == 0 and "in_review" or "in_progress", priority or "high")
+end
+
+local function version() return base + math.floor(number / count) end
+
 local bodies
 bodies = {
-   update = function()
-      local version = base + math.floor(number / count)
-      return string.format('{"taskId":"%s","version":%d,"status":"%s","priority":"%s"}', task(first + number % count),
-         version, version % 2 == 0 and "in_review" or "in_progress", NAMES[version % 4 + 1])
-   end,
+   update = function() return change(first + number % count, version()) end,
+   priority = function() return change(first + number % count, version(), NAMES[version() % 4 + 1]) end,
+   bound = function() return bodies.update() end,
+   keyed = function() return string.format('%s,"idempotencyKey":"%d"}', bodies.update():sub(1, -2), number) end,
    complete = function() return '{"taskId":"' .. task(first + number) .. '"}' end,
    block = function() return '{"taskId":"' .. task(first + number) .. '","reason":"' .. REASON .. '"}' end,
    comment = function() return '{"taskId":"' .. task(first + number % count) .. '","body":"' .. REASON .. '"}' end,
@@ -54,10 +61,7 @@ bodies = {
    mcp = function()
       return '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"update-task","arguments":' .. bodies.update() .. '}}'
    end,
-   race = function()
-      return string.format('{"taskId":"%s","version":%d,"status":"%s","priority":"%s"}', task(first), newest,
-         newest % 2 == 0 and "in_review" or "in_progress", NAMES[newest % 4 + 1])
-   end,
+   race = function() return change(first, newest) end,
 }
 local once = { complete = true, block = true, claim = true }
 

@@ -15,7 +15,8 @@ SCRIPT: Final = Path(__file__).parent / "load.lua"
 ANSWER_SECONDS_MAX: Final = 10  # a call that takes longer counts as broken
 
 Kind = Literal[
-    "update", "complete", "block", "comment", "get", "list", "visible", "search", "race", "claim", "heartbeat", "mcp"
+    "update", "bound", "keyed", "priority", "complete", "block", "comment", "get", "list", "visible", "search", "race", "claim",
+    "heartbeat", "mcp",
 ]  # fmt: skip
 
 

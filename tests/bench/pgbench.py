@@ -38,7 +38,6 @@ EXPRESSIONS: Final = {
     "<agent>": "lpad((:a)::text, 12, '0')",
     "<uuid>": "gen_random_uuid()",
     '"<version>"': "(:v)::text",
-    '"<priority>"': "(1 + :v % 4)::text",
     "<status>": "CASE WHEN :v % 2 = 0 THEN 'in_review' ELSE 'in_progress' END",
 }
 VARIABLES: Final = frozenset("kav")
@@ -67,7 +66,7 @@ def script(kind: Kind, clients: int = CLIENTS) -> str:
     """A pgbench script that makes the calls of a kind: number n of a client picks task k, caller a and version v."""
     match kind:
         case "update":
-            changes = {"status": "<status>", "priority": "<priority>"}
+            changes = {"status": "<status>", "priority": 3}
             item = {**CHANGED, "kind": "updated", "version": "<version>", "changes": changes}
             return _again_and_again(UPDATED, clients) + _statement(CHANGE, items=_json(item))
         case "complete":

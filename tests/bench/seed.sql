@@ -44,6 +44,12 @@ SELECT pg_temp.workspace(0), pg_temp.workspace(100), 'queue';
 INSERT INTO channel_members (workspace_id, channel_id, identity_id)
 SELECT pg_temp.workspace(0), pg_temp.workspace(100), pg_temp.agent(a) FROM generate_series(65, 96) a;
 
+INSERT INTO channels (workspace_id, id, name)
+SELECT pg_temp.workspace(0), pg_temp.workspace(200 + c), 'project-' || c FROM generate_series(0, 7) c;
+
+INSERT INTO channel_members (workspace_id, channel_id, identity_id)
+SELECT pg_temp.workspace(0), pg_temp.workspace(200 + a % 8), pg_temp.agent(a) FROM generate_series(0, 31) a;
+
 -- Rows of about 1 kB where the measuring is done, of half that behind, so that ten million fit on a laptop's disk.
 INSERT INTO tasks (workspace_id, id, number, title, description, status, priority,
                    assignee_id, assignee_kind, created_by_id, created_by_kind, channel_id, created_at, updated_at)
@@ -64,6 +70,9 @@ SELECT pg_temp.workspace(CASE WHEN k < 100000 OR k % 2 = 0 THEN 0 ELSE 1 + k / 2
 
 UPDATE tasks SET assignee_id = NULL, assignee_kind = NULL, channel_id = pg_temp.workspace(100)
  WHERE workspace_id = pg_temp.workspace(0) AND id BETWEEN pg_temp.task(68000) AND pg_temp.task(99999);
+
+UPDATE tasks SET channel_id = pg_temp.workspace(200 + (number - 1) % 8)
+ WHERE workspace_id = pg_temp.workspace(0) AND id BETWEEN pg_temp.task(63904) AND pg_temp.task(67999);
 
 INSERT INTO runs (workspace_id, id, kind, status, work_item_id, author_id, author_kind, started_at,
                   holder_id, holder_kind, attempt, lease_seconds, lease_expires_at, lease_check_at)

@@ -34,7 +34,8 @@ WARM: Final = Pool(4096, 4096)  # the same, for warming up
 LISTED: Final = Pool(8192, 2048)  # 64 of each reader; only read
 RACED: Final = Pool(10_240, 64)  # a race takes the next one; every worker takes part in them
 HELD: Final = Pool(10_304, 1_600)  # 50 of each worker, in progress under a claim that lasts a day
-ONCE: Final = Pool(12_000, 56_000)  # completed or blocked once per measurement
+ONCE: Final = Pool(12_000, 51_904)  # completed or blocked once per measurement
+BOUND: Final = Pool(63_904, 4096)  # changed again and again, in eight channels of four workers each
 QUEUED: Final = Pool(68_000, 32_000)  # nobody's, in the channel of the claimers
 
 WORKERS: Final = Pool(0, 32)  # who has the tasks, by the numbers of their keys
@@ -57,13 +58,13 @@ RESET: Final[tuple[LiteralString, ...]] = (
     """DELETE FROM task_events
         WHERE workspace_id = '00000000-0000-7000-9000-000000000000' AND task_id <= '00000000-0000-7000-8000-000000099999'
           AND (version > 1 OR subject_id <> '00000000-0000-0000-0000-000000000000')""",
-    "TRUNCATE task_comments",
+    "TRUNCATE task_comments, messages, message_search, unread_mentions, idempotency_keys",
     "VACUUM tasks",
     "VACUUM task_events",
     "VACUUM runs",
 )
 
-# Changes to the seeded tasks that a measurement left, by three witnesses that must agree with the calls answered.
+# Changes to the seeded tasks that a measurement left, by witnesses that must agree with the calls answered.
 VERSIONS: Final = """
     SELECT sum(version - 1) FROM tasks
      WHERE workspace_id = '00000000-0000-7000-9000-000000000000' AND id <= '00000000-0000-7000-8000-000000099999'"""
@@ -72,6 +73,8 @@ EVENTS: Final = """
      WHERE workspace_id = '00000000-0000-7000-9000-000000000000' AND task_id <= '00000000-0000-7000-8000-000000099999'
        AND version > 1 AND subject_id = '00000000-0000-0000-0000-000000000000'"""
 COMMENTS: Final = "SELECT count(*) FROM task_comments"
+CARDS: Final = "SELECT count(*) FROM messages"
+KEYS: Final = "SELECT count(*) FROM idempotency_keys WHERE status = 200"
 
 BUSY: Final = """
     SELECT count(*) FROM pg_stat_activity
@@ -84,6 +87,8 @@ class Written(NamedTuple):
     changes: int
     events: int
     comments: int
+    cards: int
+    keys: int
 
 
 class World:
@@ -122,7 +127,7 @@ class World:
     def written(self) -> Written:
         """What was written since the last reset."""
         self._come_to_rest()
-        return Written(self._count(VERSIONS), self._count(EVENTS), self._count(COMMENTS))
+        return Written(*(self._count(witness) for witness in (VERSIONS, EVENTS, COMMENTS, CARDS, KEYS)))
 
     def _come_to_rest(self) -> None:
         """Wait until calls that the load cut off at its end are through."""

@@ -73,6 +73,12 @@ def item(bot: Caller, task: Any, **changes: object) -> dict[str, object]:
     }
 
 
+async def a_batch_leaves(db: Database) -> None:
+    """Return when something is under way to the database, in the turn of the event loop in which it leaves."""
+    while not any(connection.under_way for connection in db._writes.connections):  # noqa: ASYNC110 - nobody is told
+        await asyncio.sleep(0)
+
+
 async def test_a_bad_item_fails_alone_and_its_neighbours_take_effect_once(own_dsn: str) -> None:
     async with opened(own_dsn) as db:
         bot = await an_agent(db)
@@ -102,6 +108,32 @@ async def test_a_batch_that_waits_for_a_locked_row_lets_the_others_go_first(own_
         assert not calls[4].done()
         await stranger.rollback()
         assert await calls[4] is not None
+
+
+async def test_what_comes_while_a_batch_waits_for_a_lock_leaves_beside_it(own_dsn: str) -> None:
+    async with opened(own_dsn) as db, await psycopg.AsyncConnection.connect(own_dsn) as stranger:
+        bot = await an_agent(db)
+        stuck, free = await tasks_of(bot, 2)
+        await stranger.execute("SELECT FROM tasks WHERE id = %s FOR UPDATE", (stuck.id,))
+        first = asyncio.ensure_future(db.write(CHANGE, item(bot, stuck, priority=3)))
+        await a_batch_leaves(db)
+        assert await db.write(CHANGE, item(bot, free, priority=3)) is not None
+        assert not first.done()
+        await stranger.rollback()
+        assert await first is not None
+
+
+async def test_what_comes_while_a_batch_is_under_way_leaves_together(own_dsn: str) -> None:
+    async with opened(own_dsn) as db:
+        bot = await an_agent(db)
+        first, *others = await tasks_of(bot, 20)
+        calls = [asyncio.ensure_future(db.write(CHANGE, item(bot, first, priority=3)))]
+        await a_batch_leaves(db)
+        calls += [asyncio.ensure_future(db.write(CHANGE, item(bot, task, priority=3))) for task in others]
+        rows = await asyncio.gather(*calls)
+        assert all(row is not None for row in rows)
+        after = [await bot(get_task, task_id=task.id) for task in others]
+        assert len({task.updated_at for task in after}) == 1, "one statement has one now()"
 
 
 async def test_a_deadlock_with_a_stranger_costs_a_retry_and_nothing_else(own_dsn: str) -> None:
