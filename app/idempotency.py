@@ -83,14 +83,14 @@ class Repeated(Exception):
 
 # Whether a call may take effect: it has no key, or one that is not stored. The lock is held from here to the commit,
 # so that get-request-outcome can tell that the call is under way. It is shared: it keeps no statement waiting, and so
-# cannot bring two batches into each other's way.
+# cannot bring two batches into each other's way. The key is looked up by a scalar subquery: for a few rows Postgres may
+# answer EXISTS by reading all keys there are into a hash table.
 NOT_KEPT: Final = """(
         i.keep IS NULL
         OR (pg_advisory_xact_lock_shared(
                 hashtextextended(i.workspace_id || ' ' || i.actor_id || ' ' || (i.keep->>'key'), 0)) IS NOT NULL
-            AND NOT EXISTS (
-                SELECT FROM idempotency_keys k
-                 WHERE k.workspace_id = i.workspace_id AND k.identity_id = i.actor_id AND k.key = i.keep->>'key')))"""
+            AND (SELECT true FROM idempotency_keys k
+                  WHERE k.workspace_id = i.workspace_id AND k.identity_id = i.actor_id AND k.key = i.keep->>'key') IS NULL))"""
 
 KEPT: Final = """
     kept AS (

@@ -85,11 +85,13 @@ class Database:
 
         if not pooler:
             # A nested loop over the sorted items locks rows in their order; a hash join would not.
+            # All of them find their rows by an index: a plan made while a table was empty must not read all of it
+            # when it has filled.
             # Their one parameter tells the planner nothing, so a plan made for its value is only time lost: the first
             # five calls of each statement on each connection would have one.
             in_order = (
                 f"{settings} -c lock_timeout={LOCK_TIMEOUT_MILLISECONDS} -c enable_hashjoin=off -c enable_mergejoin=off"
-                " -c plan_cache_mode=force_generic_plan"
+                " -c enable_seqscan=off -c plan_cache_mode=force_generic_plan"
             )
             self._writes.connections = connect(WRITERS, in_order, self._writes)
             self._asks.connections = connect(ASKERS, in_order, self._asks)
