@@ -4,6 +4,7 @@
 its use, so that no measurement leaves traces that another would meet.
 """
 
+import os
 import time
 from pathlib import Path
 from typing import Final, LiteralString, NamedTuple
@@ -123,6 +124,7 @@ class World:
         self._come_to_rest()
         for statement in RESET:
             self._connection.execute(statement)
+        os.sync()  # what this left to be written is written now, not while the next one commits
 
     def written(self) -> Written:
         """What was written since the last reset."""
