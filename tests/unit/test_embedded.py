@@ -162,8 +162,7 @@ def test_data_survives_a_restart(new_dir: Path, stack: ExitStack) -> None:
     pid = postmaster_pid(new_dir)
     postgres.stop()
     assert gone(pid)
-    assert postgres.start() == dsn
-    assert remembered(dsn) == "kept"
+    assert remembered(postgres.start()) == "kept"  # in a long path the socket stands elsewhere each time
 
 
 def test_commits_are_durable_and_nothing_listens_on_tcp(data_dir: Path, stack: ExitStack) -> None:

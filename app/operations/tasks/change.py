@@ -51,7 +51,7 @@ from app.operations.tasks.fence import FENCED, HELD, LIVE, why_not_live
 from app.operations.tasks.task import KNOWN_IDENTITY, TASK_JSON, VISIBLE, WRITABLE, EncodedTask, Task
 from app.rpc import Context, Outcome
 
-ATTEMPTS_MAX: Final = 10  # where no version decides, losing this often means the task is changed all the time
+ATTEMPTS_MAX: Final = 30  # where no version decides, losing this often means the task is changed all the time
 
 
 class ChangedRow(msgspec.Struct):
