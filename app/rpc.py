@@ -164,6 +164,15 @@ class Actor(msgspec.Struct, frozen=True):
     key_id: UUID
 
 
+# What every item of a batch statement begins with: its place, and what Context.who says.
+WHO: Final = """(e->>'ord')::int          AS ord,
+               (e->>'workspaceId')::uuid AS workspace_id,
+               (e->>'actorId')::uuid     AS actor_id,
+               e->>'actorKind'           AS actor_kind,
+               e->>'requestId'           AS request_id,
+               e->'keep'                 AS keep"""
+
+
 class Context(msgspec.Struct, frozen=True):
     """What a handler may touch besides its request."""
 
@@ -175,7 +184,7 @@ class Context(msgspec.Struct, frozen=True):
 
     @property
     def who(self) -> dict[str, object]:
-        """The part of a batch item that says who acts, in which request, and under which idempotency key."""
+        """The part of a batch item that says who acts, in which request, and under which idempotency key: see WHO."""
         actor = self.actor
         who: dict[str, object] = {
             "workspaceId": actor.workspace_id,

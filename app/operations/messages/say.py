@@ -23,7 +23,7 @@ from app.operations.messages.message import (
 )
 from app.operations.tasks.fence import ALIVE, FENCED, HELD, under, why_not_live
 from app.operations.tasks.task import uuid_or_none
-from app.rpc import Context
+from app.rpc import WHO, Context
 
 R = TypeVar("R", bound=msgspec.Struct)
 
@@ -44,11 +44,7 @@ class OutputRow(msgspec.Struct):
 
 SAID: Final = f"""
     WITH i AS MATERIALIZED (
-        SELECT (e->>'ord')::int          AS ord,
-               (e->>'workspaceId')::uuid AS workspace_id,
-               (e->>'actorId')::uuid     AS actor_id,
-               e->>'actorKind'           AS actor_kind,
-               e->>'requestId'           AS request_id,
+        SELECT {WHO},
                (e->>'channelId')::uuid   AS channel_id,
                (e->>'threadId')::uuid    AS thread_id,
                (e->>'id')::uuid          AS id,
@@ -56,8 +52,7 @@ SAID: Final = f"""
                e->>'kind'                AS kind,
                e->>'content'             AS content,
                e->'metadata'             AS metadata,
-               e->'mentions'             AS mentions,
-               e->'keep'                 AS keep
+               e->'mentions'             AS mentions
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
     ), {HELD}, said AS (
         SELECT i.ord, i.workspace_id, i.channel_id, i.id,

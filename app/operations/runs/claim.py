@@ -39,7 +39,7 @@ from app.operations.tasks.card import CHANGE_CARDS
 from app.operations.tasks.change import ATTEMPTS_MAX, version_conflict
 from app.operations.tasks.conflict import AsRead
 from app.operations.tasks.task import TASK_JSON, WRITABLE, task_id, uuid_or_none
-from app.rpc import AgentWrite, Context, IdempotencyKey, Outcome, Step, given, operation
+from app.rpc import WHO, AgentWrite, Context, IdempotencyKey, Outcome, Step, given, operation
 from app.types import NO_NUL, Id
 
 CLAIMS_MAX: Final = 10  # per call: as many as an agent can keep alive
@@ -119,18 +119,13 @@ _RUN_VALUES: Final = """
 # free again when the statement ends.
 _CLAIM_NEXT: Final = f"""
     WITH RECURSIVE asked AS MATERIALIZED (
-        SELECT (e->>'ord')::int            AS ord,
-               (e->>'workspaceId')::uuid   AS workspace_id,
-               (e->>'actorId')::uuid       AS actor_id,
-               e->>'actorKind'             AS actor_kind,
-               e->>'requestId'             AS request_id,
+        SELECT {WHO},
                (e->>'leaseSeconds')::int   AS lease_seconds,
                (e->>'queueMax')::smallint  AS queue_max,
                (e->>'priorityMin')::smallint AS priority_min,
                (e->>'channelId')::uuid     AS channel_id,
                lower(e->>'words')          AS words,
                e->>'claimKey'              AS claim_key,
-               e->'keep'                   AS keep,
                ARRAY(SELECT jsonb_array_elements_text(e->'runIds')::uuid) AS run_ids,
                ARRAY(SELECT jsonb_array_elements_text(e->'messageIds')::uuid) AS message_ids,
                jsonb_array_length(e->'runIds') AS count
@@ -238,17 +233,12 @@ CLAIM_NEXT_AND_KEEP = BatchQuery(
 # A claim by name. It also takes a task in progress that nobody holds: to go on where a claim ended without a result.
 _CLAIM_TASK: Final = f"""
     WITH i AS MATERIALIZED (
-        SELECT (e->>'ord')::int          AS ord,
-               (e->>'workspaceId')::uuid AS workspace_id,
-               (e->>'actorId')::uuid     AS actor_id,
-               e->>'actorKind'           AS actor_kind,
-               e->>'requestId'           AS request_id,
+        SELECT {WHO},
                (e->>'taskId')::uuid      AS task_id,
                (e->>'version')::int      AS version,
                (e->>'runId')::uuid       AS run_id,
                (e->>'messageId')::uuid   AS message_id,
-               (e->>'leaseSeconds')::int AS lease_seconds,
-               e->'keep'                 AS keep
+               (e->>'leaseSeconds')::int AS lease_seconds
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
     ), moved AS (
         UPDATE tasks t

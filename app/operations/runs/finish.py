@@ -37,7 +37,7 @@ from app.operations.tasks.comment import COMMENT_CTES
 from app.operations.tasks.conflict import AsRead
 from app.operations.tasks.fence import FENCE_ERRORS, under, why_not_live
 from app.operations.tasks.task import TASK_JSON, VISIBLE
-from app.rpc import AgentWrite, Context, Outcome, changes, given, operation
+from app.rpc import WHO, AgentWrite, Context, Outcome, changes, given, operation
 from app.types import Id
 
 
@@ -49,13 +49,9 @@ class EndedRow(msgspec.Struct):
     both: Encoded[RunAndTask]
 
 
-_INPUT: Final = """
+_INPUT: Final = f"""
     i AS MATERIALIZED (
-        SELECT (e->>'ord')::int          AS ord,
-               (e->>'workspaceId')::uuid AS workspace_id,
-               (e->>'actorId')::uuid     AS actor_id,
-               e->>'actorKind'           AS actor_kind,
-               e->>'requestId'           AS request_id,
+        SELECT {WHO},
                (e->>'runId')::uuid       AS run_id,
                (e->>'version')::int      AS version,
                e->>'endReason'           AS end_reason,
@@ -64,8 +60,7 @@ _INPUT: Final = """
                e->'said'                 AS said,
                (e->>'failuresMax')::smallint AS failures_max,
                (e->>'commentId')::uuid   AS comment_id,
-               (e->>'messageId')::uuid   AS message_id,
-               e->'keep'                 AS keep
+               (e->>'messageId')::uuid   AS message_id
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
     )"""
 

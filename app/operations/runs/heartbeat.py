@@ -15,7 +15,7 @@ from app.idempotency import KEPT, NOT_KEPT
 from app.operations.runs.run import RUN_VISIBLE, LeaseSeconds, Note, Progress
 from app.operations.tasks.change import ATTEMPTS_MAX
 from app.operations.tasks.fence import FENCE_ERRORS, under, why_not_live
-from app.rpc import AgentRequest, AgentWrite, Answer, Context, Page, changes, given, operation
+from app.rpc import WHO, AgentRequest, AgentWrite, Answer, Context, Page, changes, given, operation
 from app.rpc import Step as LoopStep
 from app.types import NO_NUL, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, Limit, Timestamp
 
@@ -95,14 +95,10 @@ class SeenRow(msgspec.Struct):
 # A new length of the lease counts from now, also a shorter one: then the expiry job is told to look earlier.
 _HEARTBEAT: Final = f"""
     WITH i AS MATERIALIZED (
-        SELECT (e->>'ord')::int          AS ord,
-               (e->>'workspaceId')::uuid AS workspace_id,
-               (e->>'actorId')::uuid     AS actor_id,
+        SELECT {WHO},
                (e->>'runId')::uuid       AS run_id,
-               e->>'requestId'           AS request_id,
                (e->>'leaseSeconds')::int AS lease_seconds,
-               e->'said'                 AS said,
-               e->'keep'                 AS keep
+               e->'said'                 AS said
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
     ), alive AS (
         UPDATE runs r
@@ -146,14 +142,10 @@ APPEND = BatchQuery(
     AppendedRow,
     f"""
     WITH i AS MATERIALIZED (
-        SELECT (e->>'ord')::int          AS ord,
-               (e->>'workspaceId')::uuid AS workspace_id,
-               (e->>'actorId')::uuid     AS actor_id,
+        SELECT {WHO},
                (e->>'runId')::uuid       AS run_id,
-               e->>'requestId'           AS request_id,
                (e->>'lengthMax')::int    AS length_max,
-               e->'steps'                AS steps,
-               e->'keep'                 AS keep
+               e->'steps'                AS steps
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
     ), alive AS (
         UPDATE runs r

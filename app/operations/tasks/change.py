@@ -49,7 +49,7 @@ from app.operations.tasks.conflict import (
 )
 from app.operations.tasks.fence import FENCED, HELD, LIVE, why_not_live
 from app.operations.tasks.task import KNOWN_IDENTITY, TASK_JSON, VISIBLE, WRITABLE, EncodedTask, Task
-from app.rpc import Context, Outcome
+from app.rpc import WHO, Context, Outcome
 
 ATTEMPTS_MAX: Final = 30  # where no version decides, losing this often means the task is changed all the time
 
@@ -82,13 +82,9 @@ class RefusalRow(msgspec.Struct):
     overlapping: Encoded[list[OverlappingField]] | None
 
 
-INPUT: Final = """
+INPUT: Final = f"""
     i AS MATERIALIZED (
-        SELECT (e->>'ord')::int          AS ord,
-               (e->>'workspaceId')::uuid AS workspace_id,
-               (e->>'actorId')::uuid     AS actor_id,
-               e->>'actorKind'           AS actor_kind,
-               e->>'requestId'           AS request_id,
+        SELECT {WHO},
                (e->>'taskId')::uuid      AS task_id,
                (e->>'messageId')::uuid   AS message_id,
                (e->>'version')::int      AS version,
@@ -97,7 +93,6 @@ INPUT: Final = """
                e->>'kind'                AS kind,
                e->'changes'              AS changes,
                e->'comment'              AS comment,
-               e->'keep'                 AS keep,
                (e->'changes'->>'assigneeId')::uuid   AS assignee_id,
                e->'changes'->>'assigneeKind'         AS assignee_kind,
                (e->'changes'->>'channelId')::uuid    AS channel_id,

@@ -14,7 +14,7 @@ from app.ids import new_id
 from app.operations.mentions import GivenMention, Mention, addressed
 from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under, why_not_live
 from app.operations.tasks.task import VISIBLE, WRITABLE, task_id
-from app.rpc import AgentRequest, AgentWrite, Answer, Context, Page, Step, given, operation
+from app.rpc import WHO, AgentRequest, AgentWrite, Answer, Context, Page, Step, given, operation
 from app.types import (
     MENTIONS_MAX,
     PAGE_ROWS_DEFAULT,
@@ -117,15 +117,10 @@ ADD_COMMENT = BatchQuery(
     CommentRow,
     f"""
     WITH i AS MATERIALIZED (
-        SELECT (e->>'ord')::int          AS ord,
-               (e->>'workspaceId')::uuid AS workspace_id,
-               (e->>'actorId')::uuid     AS actor_id,
-               e->>'actorKind'           AS actor_kind,
-               e->>'requestId'           AS request_id,
+        SELECT {WHO},
                (e->>'taskId')::uuid      AS task_id,
                (e->>'runId')::uuid       AS run_id,
-               e->'comment'              AS comment,
-               e->'keep'                 AS keep
+               e->'comment'              AS comment
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
     ), {HELD}, remark AS (
         SELECT i.*, t.version
