@@ -7,14 +7,12 @@ from app.operations.channels.directory import (
     get_channels,
     list_channel_members,
 )
-from app.operations.channels.management import (
+from app.operations.channels.management import archive_channel, create_channel, rename_channel
+from app.operations.channels.membership import (
     add_channel_member,
-    archive_channel,
-    create_channel,
     join_channel,
     leave_channel,
     remove_channel_member,
-    rename_channel,
     set_channel_member_role,
 )
 from app.operations.inbox import get_inbox

@@ -52,7 +52,7 @@ from app.operations.channels.directory import (
     ChannelMembersPage,
     Membership,
 )
-from app.operations.channels.management import Departure
+from app.operations.channels.membership import Departure
 from app.operations.inbox import Inbox, LeftOut
 from app.operations.mentions import Mention
 from app.operations.messages.message import Message, MessageOutput, MessageSummary

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from app.db import Query
-from app.errors import ChannelArchived, ChannelNotFound, ChannelNotMember
+from app.errors import ChannelArchived, ChannelNotAdmin, ChannelNotFound, ChannelNotMember
 from app.operations.tasks.task import uuid_or_none
 from app.rpc import Answer, Context, HistoryCutoff
 
@@ -118,6 +118,14 @@ async def readable(ctx: Context, sent: str, *, field: str = "channelId") -> Look
     channel = await look(ctx, sent, field=field)
     if channel.role is None:
         raise ChannelNotMember(str(channel.id))
+    return channel
+
+
+async def managed(ctx: Context, sent: str) -> Look:
+    """The channel that a caller named, if they are an admin of it."""
+    channel = await readable(ctx, sent)
+    if channel.role != "admin":
+        raise ChannelNotAdmin
     return channel
 
 
