@@ -13,22 +13,28 @@ import msgspec
 import pytest
 
 from app.db import Query, Transaction
-from app.errors import NotAssignee, ParentCycle, TaskNotFound, VersionConflict
+from app.errors import LeaseLost, NotAssignee, ParentCycle, TaskNotFound, VersionConflict
 from app.operations import (
     block_task,
     cancel_task,
     comment_on_task,
     complete_task,
+    create_channel,
     create_task,
     create_tasks_bulk,
     get_task,
     list_comments,
     release_task,
+    rename_channel,
+    set_channel_member_role,
     update_task,
 )
 from app.operations.tasks.change import CHANGE, MOVE_LOCK
+from app.rpc import Operation
 from tests.concurrency.history import whole_history
 from tests.conftest import Caller, World
+from tests.operations.claims import ABOUT_CHANNELS, placed
+from tests.operations.claims import held as held_task
 
 WAIT_SECONDS = 20.0
 
@@ -224,3 +230,51 @@ async def test_of_two_moves_that_would_make_a_circle_the_second_is_refused(works
         await waiting
     assert (await a(get_task, task_id=one.id)).parent_task_id == two.id
     assert (await a(get_task, task_id=two.id)).parent_task_id is None
+
+
+IS_FREE = Query(Backend, "SELECT 1 FROM channels WHERE workspace_id = %(workspace_id)s FOR UPDATE NOWAIT")
+
+
+@pytest.mark.parametrize("op", ABOUT_CHANNELS, ids=lambda op: op.name)
+async def test_a_channel_is_changed_under_a_claim_only_once_its_task_is_free(
+    workspace: World, op: Operation
+) -> None:
+    a = await workspace.user("a")
+    task, claim = await held_task(a)
+    fields = await placed(workspace, a, op, SAID.get(op, {}))
+    async with transaction(a) as held:
+        await held.changes(task, title="A was here")
+        waiting = await held.makes_wait(a(op, run_id=claim.run.id, **fields))
+        # Whoever has a task may want its channel next, for a card: B has locked none while it waits for the task.
+        assert await held.tx.all(IS_FREE, workspace_id=a.context.actor.workspace_id)
+    await waiting
+
+
+@pytest.mark.parametrize("op", ABOUT_CHANNELS, ids=lambda op: op.name)
+async def test_a_channel_is_left_alone_if_the_claim_ends_while_its_change_waits(
+    workspace: World, op: Operation
+) -> None:
+    a = await workspace.user("a")
+    task, claim = await held_task(a)
+    fields = await placed(workspace, a, op, SAID.get(op, {}))
+    before = await channels_of(workspace)
+    async with transaction(a) as held:
+        await held.changes(task, status="todo")
+        waiting = await held.makes_wait(a(op, run_id=claim.run.id, **fields))
+    with pytest.raises(LeaseLost):
+        await waiting
+    assert await channels_of(workspace) == before
+
+
+SAID: dict[Operation, dict[str, Any]] = {
+    create_channel: {"name": "new"},
+    rename_channel: {"name": "new"},
+    set_channel_member_role: {"role": "reader"},
+}
+
+
+async def channels_of(workspace: World) -> list[dict[str, Any]]:
+    return await workspace.rows(
+        """SELECT c.*, (SELECT jsonb_agg(m ORDER BY m.identity_id) FROM channel_members m WHERE m.channel_id = c.id) AS members
+             FROM channels c WHERE c.workspace_id = %(workspace)s ORDER BY c.id"""
+    )

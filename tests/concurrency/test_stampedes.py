@@ -21,17 +21,31 @@ import pytest_asyncio
 
 from app import administration as admin
 from app.db import Database
-from app.errors import ApiError, NotAssigned, NotAssignee, ParentCycle, VersionConflict
+from app.errors import (
+    ApiError,
+    LeaseLost,
+    NotAssigned,
+    NotAssignee,
+    NotClaimable,
+    ParentCycle,
+    RunEnded,
+    VersionConflict,
+)
 from app.operations import (
+    archive_channel,
     block_task,
     cancel_task,
+    claim_task,
     comment_on_task,
     complete_task,
     create_task,
     create_tasks_bulk,
+    force_release_run,
     get_task,
     list_comments,
     release_task,
+    rename_channel,
+    set_channel_member_role,
     update_task,
 )
 from tests.concurrency.history import whole_history
@@ -291,6 +305,66 @@ async def meddle(chosen: random.Random, people: Sequence[Caller], tasks: Sequenc
             current, to = await caller(get_task, task_id=task.id), chosen.choice(people).id
             with suppress(VersionConflict):  # somebody else was first, as meant
                 await caller(update_task, task_id=task.id, version=current.version, assignee_agent_id=to)
+
+
+async def test_those_who_change_channels_under_claims_and_those_who_take_the_claims_never_lock_each_other_out(
+    own_dsn: str,
+) -> None:
+    async with ways_to(own_dsn) as databases:
+        workspace = World(databases[0], await admin.create_workspace(databases[0], "crowd"))
+        people = [await workspace.user(f"user-{n}", scopes="all,operator") for n in range(6)]
+        for n, person in enumerate(people):
+            person.context = msgspec.structs.replace(person.context, db=databases[n % 3])
+        channels = [await workspace.channel(f"room-{n}", *people, role="admin") for n in range(2)]
+        tasks = [
+            await people[0](create_task, title=f"Task {n}", channel_id=channels[n % 2]) for n in range(6)
+        ]
+        claims = [await p(claim_task, task_id=t.id) for p, t in zip(people, tasks, strict=True)]
+        chosen, numbers = random.Random(SEED), iter(range(10_000))
+        lost = renamed = 0
+        for _ in range(20):
+            answers = await outcomes(
+                [rearrange(chosen, people, tasks, claims, channels, next(numbers)) for _ in range(24)]
+            )
+            assert {type(answer) for answer in answers if isinstance(answer, ApiError)} <= {LeaseLost}
+            lost += sum(isinstance(answer, LeaseLost) for answer in answers)
+            renamed += answers.count("renamed")
+        assert lost and renamed, "there was no race"
+    assert deadlocks(own_dsn) == 0
+
+
+async def rearrange(
+    chosen: random.Random,
+    people: Sequence[Caller],
+    tasks: Sequence[Any],
+    claims: list[Any],
+    channels: Sequence[str],
+    number: int,
+) -> str:
+    """One of the calls that lock a task, a channel, or first one and then the other."""
+    n, channel = chosen.randrange(len(people)), chosen.choice(channels)
+    holder, run_id = people[n], claims[n].run.id
+    match chosen.randrange(5):
+        case 0:
+            await holder(rename_channel, channel_id=channel, name=f"room-x{number}", run_id=run_id)
+            return "renamed"
+        case 1:
+            await holder(archive_channel, channel_id=channel, archived=False, run_id=run_id)
+        case 2:
+            other = chosen.choice(people)
+            await holder(
+                set_channel_member_role, channel_id=channel, member_id=other.id, role="admin", run_id=run_id
+            )
+        case 3:  # says so in the task's channel
+            now, status = await holder(get_task, task_id=tasks[n].id), chosen.choice(["in_review", "blocked"])
+            with suppress(VersionConflict):
+                await holder(update_task, task_id=now.id, version=now.version, status=status)
+        case _:
+            with suppress(RunEnded):
+                await chosen.choice(people)(force_release_run, run_id=run_id)
+            with suppress(NotClaimable):
+                claims[n] = await holder(claim_task, task_id=tasks[n].id)
+    return ""
 
 
 def deadlocks(dsn: str) -> int:

@@ -23,7 +23,9 @@ from app.errors import (
     VersionConflict,
 )
 from app.operations import (
+    add_channel_member,
     append_run_log,
+    archive_channel,
     block_task,
     cancel_task,
     claim_task,
@@ -31,6 +33,7 @@ from app.operations import (
     complete_run,
     complete_task,
     create_artifact,
+    create_channel,
     create_task,
     create_tasks_bulk,
     fail_run,
@@ -38,13 +41,18 @@ from app.operations import (
     force_release_run,
     get_run,
     heartbeat_run,
+    join_channel,
+    leave_channel,
     link_tasks,
     list_run_log,
     list_task_relations,
     post_message,
     release_run,
     release_task,
+    remove_channel_member,
+    rename_channel,
     send_message,
+    set_channel_member_role,
     states,
     unlink_tasks,
     update_task,
@@ -76,6 +84,14 @@ UNDER_A_CLAIM: Final[list[tuple[Operation, dict[str, Any]]]] = [
     (post_message, {"content": "x"}),
     (create_artifact, {"name": "x", "type": "code", "content": "x"}),
     (flag_needs_human, {"reason": "x"}),
+    (create_channel, {"name": "x"}),
+    (rename_channel, {"name": "x"}),
+    (archive_channel, {}),
+    (join_channel, {}),
+    (leave_channel, {}),
+    (add_channel_member, {}),
+    (set_channel_member_role, {"role": "reader"}),
+    (remove_channel_member, {}),
     (heartbeat_run, {}),
     (append_run_log, {"steps": [{"text": "x"}]}),
     (complete_run, {}),
@@ -101,7 +117,7 @@ def after_the_lease(op: Operation, fields: dict[str, Any]) -> Scenario:
     async def scenario(workspace: World) -> None:
         bot, run_id = await two_tasks_one_held(workspace)
         await expire(workspace, run_id)
-        await bot(op, run_id=run_id, **await placed(bot, op, fields))
+        await bot(op, run_id=run_id, **await placed(workspace, bot, op, fields))
 
     return scenario
 
@@ -111,7 +127,7 @@ def under_anothers(op: Operation, fields: dict[str, Any]) -> Scenario:
         _, run_id = await two_tasks_one_held(workspace)
         other = await workspace.agent("other")
         await workspace.join("work", other)
-        await other(op, run_id=run_id, **await placed(other, op, fields))
+        await other(op, run_id=run_id, **await placed(workspace, other, op, fields))
 
     return scenario
 
@@ -119,7 +135,7 @@ def under_anothers(op: Operation, fields: dict[str, Any]) -> Scenario:
 def under_none(op: Operation, fields: dict[str, Any]) -> Scenario:
     async def scenario(workspace: World) -> None:
         bot, _ = await two_tasks_one_held(workspace)
-        await bot(op, run_id=NOBODY, **await placed(bot, op, fields))
+        await bot(op, run_id=NOBODY, **await placed(workspace, bot, op, fields))
 
     return scenario
 

@@ -7,7 +7,9 @@ import pytest
 from app.errors import LeaseLost, NotHolder, RunNotFound, TaskNotFound
 from app.operations import (
     OPERATIONS,
+    add_channel_member,
     append_run_log,
+    archive_channel,
     block_task,
     cancel_task,
     claim_task,
@@ -15,6 +17,7 @@ from app.operations import (
     complete_run,
     complete_task,
     create_artifact,
+    create_channel,
     create_task,
     create_tasks_bulk,
     fail_run,
@@ -22,17 +25,22 @@ from app.operations import (
     get_run,
     get_task,
     heartbeat_run,
+    join_channel,
+    leave_channel,
     link_tasks,
     post_message,
     release_run,
     release_task,
+    remove_channel_member,
+    rename_channel,
     send_message,
+    set_channel_member_role,
     unlink_tasks,
     update_task,
 )
 from app.rpc import Operation
 from tests.conftest import World
-from tests.operations.claims import placed, superseded
+from tests.operations.claims import MANAGING, placed, superseded
 
 WRITES = [
     (update_task, {"version": 2, "title": "late"}),
@@ -49,6 +57,14 @@ WRITES = [
     (post_message, {"content": "late"}),
     (create_artifact, {"name": "late", "type": "code", "content": "late"}),
     (flag_needs_human, {"reason": "late"}),
+    (create_channel, {"name": "late"}),
+    (rename_channel, {"name": "late"}),
+    (archive_channel, {}),
+    (join_channel, {}),
+    (leave_channel, {}),
+    (add_channel_member, {}),
+    (set_channel_member_role, {"role": "reader"}),
+    (remove_channel_member, {}),
     (heartbeat_run, {}),
     (append_run_log, {"steps": [{"text": "late"}]}),
     (complete_run, {}),
@@ -68,6 +84,9 @@ async def everything(workspace: World) -> list[dict[str, Any]]:
         """SELECT (SELECT jsonb_agg(t ORDER BY t.id) FROM tasks t WHERE t.workspace_id = %(workspace)s) AS tasks,
                   (SELECT jsonb_agg(r ORDER BY r.id) FROM runs r WHERE r.workspace_id = %(workspace)s) AS runs,
                   (SELECT jsonb_agg(m ORDER BY m.id) FROM messages m WHERE m.workspace_id = %(workspace)s) AS messages,
+                  (SELECT jsonb_agg(c ORDER BY c.id) FROM channels c WHERE c.workspace_id = %(workspace)s) AS channels,
+                  (SELECT jsonb_agg(m ORDER BY m.channel_id, m.identity_id) FROM channel_members m
+                    WHERE m.workspace_id = %(workspace)s) AS members,
                   (SELECT count(*) FROM task_comments c WHERE c.workspace_id = %(workspace)s) AS comments,
                   (SELECT count(*) FROM task_relations x WHERE x.workspace_id = %(workspace)s) AS relations,
                   (SELECT count(*) FROM run_log l WHERE l.workspace_id = %(workspace)s) AS steps,
@@ -79,11 +98,11 @@ async def everything(workspace: World) -> list[dict[str, Any]]:
 async def test_a_late_holder_can_change_nothing(
     workspace: World, operation: Operation, fields: dict[str, Any]
 ) -> None:
-    late, _, task, claim = await superseded(workspace)
+    late, _, task, claim = await superseded(workspace, human=operation in MANAGING)
     await late(create_task, title="another")
     if operation.request.__struct_fields__.count("task_id"):
         fields = {**fields, "task_id": task.id}
-    fields = await placed(late, operation, fields)
+    fields = await placed(workspace, late, operation, fields)
     before = await everything(workspace)
     with pytest.raises(LeaseLost) as lost:
         await late(operation, run_id=claim.run.id, **fields)
@@ -98,7 +117,7 @@ async def test_a_late_holder_can_change_nothing(
 async def test_a_write_under_a_live_claim_is_a_sign_of_life(
     workspace: World, operation: Operation, fields: dict[str, Any]
 ) -> None:
-    bot = await workspace.agent()
+    bot = await (workspace.user if operation in MANAGING else workspace.agent)()
     task = await bot(create_task, title="a")
     await bot(create_task, title="another")
     claim = await bot(claim_task, task_id=task.id, lease_seconds=1000)
@@ -109,7 +128,7 @@ async def test_a_write_under_a_live_claim_is_a_sign_of_life(
     )
     if operation.request.__struct_fields__.count("task_id"):
         fields = {**fields, "task_id": task.id}
-    fields = await placed(bot, operation, fields)
+    fields = await placed(workspace, bot, operation, fields)
     await bot(operation, run_id=claim.run.id, **fields)
     run = await bot(get_run, run_id=claim.run.id)
     assert run.end_reason is not None or run.lease_expires_at == max(

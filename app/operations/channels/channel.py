@@ -12,8 +12,10 @@ from msgspec import Meta
 
 from app.db import Query
 from app.errors import ChannelArchived, ChannelNotAdmin, ChannelNotFound, ChannelNotMember
+from app.idempotency import NOT_KEPT
+from app.operations.tasks.fence import ALIVE, FENCED, HELD
 from app.operations.tasks.task import uuid_or_none
-from app.rpc import Answer, Context, HistoryCutoff
+from app.rpc import WHO, Answer, Context, HistoryCutoff
 
 Role = Literal["reader", "poster", "admin"]
 ChannelKind = Literal["public", "private", "dm"]
@@ -45,6 +47,28 @@ CHANNEL_OPEN: Final = """EXISTS (
           JOIN channels c ON c.workspace_id = m.workspace_id AND c.id = m.channel_id AND c.archived_at IS NULL
          WHERE m.workspace_id = i.workspace_id AND m.identity_id = i.actor_id AND m.channel_id = i.channel_id
            AND m.role <> 'reader')"""
+
+
+# Whether the caller manages it.
+CHANNEL_MANAGED: Final = """EXISTS (
+        SELECT FROM channel_members me
+         WHERE me.workspace_id = i.workspace_id AND me.channel_id = i.channel_id AND me.identity_id = i.actor_id
+           AND me.role = 'admin')"""
+
+# What every statement that changes a channel begins with. `acting` are the items whose claim, if they name one, is
+# alive, and whose idempotency key, if they have one, is not stored. Sorting makes it whole before the first of them is
+# acted on: so the tasks of all claims are locked before any channel, and channels in their order, as everywhere.
+ACTING: Final = f"""
+    WITH i AS MATERIALIZED (
+        SELECT {WHO},
+               (e->>'runId')::uuid       AS run_id,
+               (e->>'channelId')::uuid   AS channel_id,
+               (e->>'memberId')::uuid    AS member_id,
+               e->'changes'              AS changes
+          FROM jsonb_array_elements(%(items)s::jsonb) AS e
+    ), {HELD}, {ALIVE}, acting AS MATERIALIZED (
+        SELECT i.* FROM i WHERE {FENCED} AND {NOT_KEPT} ORDER BY i.channel_id
+    )"""
 
 
 class Look(msgspec.Struct):

@@ -4,16 +4,19 @@ Who makes a channel is its admin; of an agent, its owner is, for agents are post
 `channel join --role admin` helps where no admin is left.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Encoded, Query
+from app.db import BatchQuery, Duplicate, Encoded
 from app.errors import AlreadyExists, ChannelNotAdmin, ChannelNotFound, ChannelNotMember
+from app.idempotency import KEPT
 from app.ids import new_id
-from app.operations.channels.channel import CHANNEL_JSON, Channel, managed
-from app.rpc import AgentWrite, Context, operation
+from app.operations.channels.channel import ACTING, CHANNEL_JSON, CHANNEL_MANAGED, Channel, managed
+from app.operations.tasks.fence import FENCE_ERRORS, UnderRun, refuse_late, under
+from app.operations.tasks.task import uuid_or_none
+from app.rpc import AgentWrite, Context, changes, operation
 from app.types import Id
 
 ChannelName = Annotated[str, Meta(pattern="^#?[a-z][a-z0-9-]{0,62}$(?!\\n)")]
@@ -26,70 +29,67 @@ Purpose = Annotated[str, Meta(max_length=250, pattern="^[^\\u0000-\\u001f]*$(?!\
 class ChannelRow(msgspec.Struct):
     """A channel after what was done to it."""
 
+    ord: int
     channel: Encoded[Channel]
 
 
-class Locked(msgspec.Struct):
-    """A row that says only that the lock is held."""
+# The end of every statement that leaves a channel `c` with the `ord` of its item.
+CHANNEL_ANSWERED: Final = f"""
+    answered AS (
+        SELECT i.ord, i.workspace_id, i.actor_id, i.request_id, i.keep, {CHANNEL_JSON} AS answer, NULL::int AS merged_from
+          FROM acting i
+          JOIN c ON c.workspace_id = i.workspace_id AND c.ord = i.ord
+    ), {KEPT}
+    SELECT ord, answer FROM answered"""
 
-    held: bool
-
-
-CREATE = Query(
+CREATE = BatchQuery(
     ChannelRow,
-    f"""
-    WITH created AS (
+    f"""{ACTING}, created AS (
         INSERT INTO channels (workspace_id, id, name, kind, purpose)
-        VALUES (%(workspace_id)s::uuid, %(id)s::uuid, %(name)s, %(kind)s, %(purpose)s)
+        SELECT i.workspace_id, i.channel_id, i.changes->>'name', i.changes->>'kind', i.changes->>'purpose' FROM acting i
         ON CONFLICT ON CONSTRAINT channels_name_key DO NOTHING
         RETURNING *
+    ), c AS (
+        SELECT i.ord, created.*
+          FROM acting i
+          JOIN created ON created.workspace_id = i.workspace_id AND created.id = i.channel_id
     ), members AS (
         INSERT INTO channel_members (workspace_id, channel_id, identity_id, role)
         SELECT c.workspace_id, c.id, p.id, p.role
-          FROM created c
-          JOIN identities a ON a.workspace_id = c.workspace_id AND a.id = %(actor_id)s::uuid
+          FROM acting i
+          JOIN c ON c.workspace_id = i.workspace_id AND c.ord = i.ord
+          JOIN identities a ON a.workspace_id = i.workspace_id AND a.id = i.actor_id
          CROSS JOIN LATERAL (VALUES
                (a.id, CASE a.kind WHEN 'user' THEN 'admin' ELSE 'poster' END), (a.owner_id, 'admin')) AS p (id, role)
          WHERE p.id IS NOT NULL
-    )
-    SELECT {CHANNEL_JSON} FROM created c
-    """,
+    ), {CHANNEL_ANSWERED}""",
 )
 
-# Whoever names a channel takes this first. The unique constraint would refuse a double too, but by raising.
-NAME_LOCK = Query(
-    Locked,
-    """
-    SELECT true FROM (SELECT pg_advisory_xact_lock(hashtextextended('name ' || %(workspace_id)s::text, 0))) AS taken
-    """,
-)
-
-RENAME = Query(
+RENAME = BatchQuery(
     ChannelRow,
-    f"""
-    UPDATE channels c
-       SET name = %(name)s, purpose = CASE WHEN %(keep_purpose)s::boolean THEN c.purpose ELSE %(purpose)s END
-     WHERE c.workspace_id = %(workspace_id)s::uuid AND c.id = %(channel_id)s::uuid
-       AND NOT EXISTS (SELECT FROM channels x
-                        WHERE x.workspace_id = c.workspace_id AND x.name = %(name)s AND x.id <> c.id)
-       AND EXISTS (SELECT FROM channel_members m
-                    WHERE m.workspace_id = c.workspace_id AND m.channel_id = c.id AND m.identity_id = %(actor_id)s::uuid
-                      AND m.role = 'admin')
-    RETURNING {CHANNEL_JSON}
-    """,
+    f"""{ACTING}, c AS (
+        UPDATE channels c
+           SET name = i.changes->>'name',
+               purpose = CASE WHEN i.changes ? 'purpose' THEN nullif(i.changes->>'purpose', '') ELSE c.purpose END
+          FROM acting i
+         WHERE c.workspace_id = i.workspace_id AND c.id = i.channel_id AND {CHANNEL_MANAGED}
+           AND NOT EXISTS (SELECT FROM channels x
+                            WHERE x.workspace_id = i.workspace_id AND x.name = i.changes->>'name' AND x.id <> c.id)
+        RETURNING c.*, i.ord
+    ), {CHANNEL_ANSWERED}""",
+    one_per="channelId",
 )
 
-ARCHIVE = Query(
+ARCHIVE = BatchQuery(
     ChannelRow,
-    f"""
-    UPDATE channels c
-       SET archived_at = CASE WHEN %(archived)s::boolean THEN coalesce(c.archived_at, now()) END
-     WHERE c.workspace_id = %(workspace_id)s::uuid AND c.id = %(channel_id)s::uuid
-       AND EXISTS (SELECT FROM channel_members m
-                    WHERE m.workspace_id = c.workspace_id AND m.channel_id = c.id AND m.identity_id = %(actor_id)s::uuid
-                      AND m.role = 'admin')
-    RETURNING {CHANNEL_JSON}
-    """,
+    f"""{ACTING}, c AS (
+        UPDATE channels c
+           SET archived_at = CASE WHEN (i.changes->>'archived')::boolean THEN coalesce(c.archived_at, now()) END
+          FROM acting i
+         WHERE c.workspace_id = i.workspace_id AND c.id = i.channel_id AND {CHANNEL_MANAGED}
+        RETURNING c.*, i.ord
+    ), {CHANNEL_ANSWERED}""",
+    one_per="channelId",
 )
 
 
@@ -105,6 +105,7 @@ class CreateChannel(AgentWrite):
         Meta(description="`private` hides it from all but its members. Fixed for life."),
     ] = "public"
     purpose: Annotated[Purpose | None | UnsetType, Meta(description="What it is for, in one line.")] = UNSET
+    run_id: UnderRun = UNSET
 
 
 class RenameChannel(AgentWrite):
@@ -115,6 +116,7 @@ class RenameChannel(AgentWrite):
     purpose: Annotated[
         Purpose | None | UnsetType, Meta(description="What it is for from now on; null clears it.")
     ] = UNSET
+    run_id: UnderRun = UNSET
 
 
 class ArchiveChannel(AgentWrite):
@@ -122,70 +124,67 @@ class ArchiveChannel(AgentWrite):
 
     channel_id: Annotated[Id, Meta(description="The channel.")]
     archived: Annotated[bool, Meta(description="`false` brings an archived channel back.")] = True
+    run_id: UnderRun = UNSET
 
 
-@operation(scope="channel-write", errors=(AlreadyExists,))
+@operation(scope="channel-write", carries_key=True, errors=(AlreadyExists, *FENCE_ERRORS))
 async def create_channel(ctx: Context, req: CreateChannel) -> Encoded[Channel]:
     """Make a channel. You are its first member.
 
     A human is its admin; of a channel that an agent makes, the agent's owner is.
     """
-    name = req.name.removeprefix("#")
-    async with ctx.db.transaction() as tx:
-        await tx.one(NAME_LOCK, workspace_id=ctx.actor.workspace_id)
-        row = await tx.one(
-            CREATE,
-            workspace_id=ctx.actor.workspace_id,
-            actor_id=ctx.actor.id,
-            id=new_id(),
-            name=name,
-            kind=req.type,
-            purpose=req.purpose or None,
-        )
-    if row is None:
-        raise AlreadyExists("channel", name)
-    return row.channel
+    name, run_id = req.name.removeprefix("#"), under(req.run_id)
+    made = {"name": name, "kind": req.type, "purpose": req.purpose or None}
+    row = await ctx.db.write(CREATE, {**ctx.who, "runId": run_id, "channelId": new_id(), "changes": made})
+    if row is not None:
+        return row.channel
+    await refuse_late(ctx, run_id)
+    raise AlreadyExists("channel", name)
 
 
 @operation(
     scope="channel-write",
-    errors=(ChannelNotFound, ChannelNotMember, ChannelNotAdmin, AlreadyExists),
+    carries_key=True,
+    errors=(ChannelNotFound, ChannelNotMember, ChannelNotAdmin, AlreadyExists, *FENCE_ERRORS),
 )
 async def rename_channel(ctx: Context, req: RenameChannel) -> Encoded[Channel]:
     """Give a channel another name, and another purpose if you send one. For its admins."""
-    channel = await managed(ctx, req.channel_id)
     name = req.name.removeprefix("#")
-    async with ctx.db.transaction() as tx:
-        await tx.one(NAME_LOCK, workspace_id=ctx.actor.workspace_id)
-        row = await tx.one(
-            RENAME,
-            workspace_id=ctx.actor.workspace_id,
-            actor_id=ctx.actor.id,
-            channel_id=channel.id,
-            name=name,
-            keep_purpose=req.purpose is UNSET,
-            purpose=req.purpose or None,
-        )
-    if row is None:
-        await managed(ctx, req.channel_id)
-        raise AlreadyExists("channel", name)
-    return row.channel
+    try:
+        if (row := await _change(ctx, RENAME, req, {**changes(req, "purpose"), "name": name})) is not None:
+            return row.channel
+    except Duplicate as e:  # somebody gave this name to another at the same moment
+        if e.constraint != "channels_name_key":
+            raise
+    raise AlreadyExists("channel", name)
 
 
-@operation(scope="channel-write", errors=(ChannelNotFound, ChannelNotMember, ChannelNotAdmin))
+@operation(
+    scope="channel-write",
+    carries_key=True,
+    errors=(ChannelNotFound, ChannelNotMember, ChannelNotAdmin, *FENCE_ERRORS),
+)
 async def archive_channel(ctx: Context, req: ArchiveChannel) -> Encoded[Channel]:
     """Close a channel: it can still be read, but it is left out of lists and takes nothing new. For its admins.
 
     Its name stays taken. With `archived: false` it opens again.
     """
-    channel = await managed(ctx, req.channel_id)
-    row = await ctx.db.one(
-        ARCHIVE,
-        workspace_id=ctx.actor.workspace_id,
-        actor_id=ctx.actor.id,
-        channel_id=channel.id,
-        archived=req.archived,
-    )
-    if row is None:  # no longer an admin since the statement before
+    row = await _change(ctx, ARCHIVE, req, {"archived": req.archived})
+    if row is None:  # an admin, but only since the statement
         raise ChannelNotAdmin
     return row.channel
+
+
+async def _change(
+    ctx: Context,
+    statement: BatchQuery[ChannelRow],
+    req: RenameChannel | ArchiveChannel,
+    said: dict[str, object],
+) -> ChannelRow | None:
+    """Change a channel that the caller manages. None if something else than that stands in the way."""
+    id, run_id = uuid_or_none(req.channel_id), under(req.run_id)
+    row = await ctx.db.write(statement, {**ctx.who, "runId": run_id, "channelId": id, "changes": said})
+    if row is None:
+        await refuse_late(ctx, run_id)
+        await managed(ctx, req.channel_id)
+    return row

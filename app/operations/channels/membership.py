@@ -4,13 +4,13 @@ Posters may add others, only admins do the rest. What takes someone out first lo
 who leave at once do not both find the other one still there.
 """
 
-from typing import Annotated
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta
 
-from app.db import Encoded, Query
+from app.db import BatchQuery, Encoded, Query
 from app.errors import (
     ChannelArchived,
     ChannelNotAdmin,
@@ -21,33 +21,47 @@ from app.errors import (
     MemberNotFound,
     SoleMember,
 )
+from app.idempotency import KEPT
 from app.operations.channels.channel import (
-    CHANNEL_JSON,
+    ACTING,
+    CHANNEL_KNOWN,
+    CHANNEL_MANAGED,
     CHANNEL_OPEN,
     Channel,
     Look,
     Role,
     look,
     managed,
+    readable,
     refuse_posting,
 )
 from app.operations.channels.directory import MEMBERSHIP_JSON, Membership
-from app.operations.channels.management import ChannelRow, Locked
+from app.operations.channels.management import CHANNEL_ANSWERED, ChannelRow
+from app.operations.tasks.fence import FENCE_ERRORS, UnderRun, refuse_late, under
 from app.operations.tasks.task import KNOWN_IDENTITY, uuid_or_none
 from app.rpc import AgentWrite, Answer, Context, operation
 from app.types import Id, IdentityKind
 
 
+class Departure(Answer):
+    """Who is no longer in which channel."""
+
+    channel_id: Annotated[str, Meta(description="The channel.")]
+    member_id: Annotated[str, Meta(description="Who is no longer in it.")]
+
+
 class MembershipRow(msgspec.Struct):
     """A membership after what was done to it."""
 
+    ord: int
     membership: Encoded[Membership]
 
 
-class Gone(msgspec.Struct):
+class DepartureRow(msgspec.Struct):
     """Someone who was taken out of a channel."""
 
-    member_id: str
+    ord: int
+    departure: Encoded[Departure]
 
 
 class Kind(msgspec.Struct):
@@ -56,103 +70,112 @@ class Kind(msgspec.Struct):
     kind: IdentityKind
 
 
-JOIN = Query(
+class Locked(msgspec.Struct):
+    """A row that says only that the lock is held."""
+
+    ord: int
+
+
+JOIN = BatchQuery(
     ChannelRow,
-    f"""
-    WITH joined AS (
+    f"""{ACTING}, joined AS (
         INSERT INTO channel_members (workspace_id, channel_id, identity_id)
-        SELECT c.workspace_id, c.id, %(actor_id)s::uuid
-          FROM channels c
-         WHERE c.workspace_id = %(workspace_id)s::uuid AND c.id = %(channel_id)s::uuid
-           AND c.kind = 'public' AND c.archived_at IS NULL
+        SELECT i.workspace_id, i.channel_id, i.actor_id
+          FROM acting i
+          JOIN channels c ON c.workspace_id = i.workspace_id AND c.id = i.channel_id
+         WHERE c.kind = 'public' AND c.archived_at IS NULL
         ON CONFLICT DO NOTHING
-    )
-    SELECT {CHANNEL_JSON}
-      FROM channels c
-     WHERE c.workspace_id = %(workspace_id)s::uuid AND c.id = %(channel_id)s::uuid AND c.archived_at IS NULL
-       AND (c.kind = 'public' OR EXISTS (
-               SELECT FROM channel_members m
-                WHERE m.workspace_id = c.workspace_id AND m.channel_id = c.id AND m.identity_id = %(actor_id)s::uuid))
-    """,
+    ), c AS (
+        SELECT i.ord, c.*
+          FROM acting i
+          JOIN channels c ON c.workspace_id = i.workspace_id AND c.id = i.channel_id
+         WHERE c.archived_at IS NULL AND {CHANNEL_KNOWN}
+    ), {CHANNEL_ANSWERED}""",
 )
 
-# The outer SELECT sees the membership as it was before: an old one stays as it is, a new one comes from `added`.
-ADD = Query(
+# The end of every statement that leaves a membership `m` with the `ord` of its item.
+_MEMBER_ANSWERED: Final = f"""
+    answered AS (
+        SELECT i.ord, i.workspace_id, i.actor_id, i.request_id, i.keep, {MEMBERSHIP_JSON} AS answer, NULL::int AS merged_from
+          FROM acting i
+          JOIN m ON m.workspace_id = i.workspace_id AND m.ord = i.ord
+          JOIN identities a ON a.workspace_id = m.workspace_id AND a.id = m.identity_id
+    ), {KEPT}
+    SELECT ord, answer FROM answered"""
+
+# `m` sees the membership as it was before: an old one stays as it is, a new one comes from `added`.
+ADD = BatchQuery(
     MembershipRow,
-    f"""
-    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id, %(channel_id)s::uuid AS channel_id),
-    added AS (
+    f"""{ACTING}, may AS MATERIALIZED (
+        SELECT i.*, i.changes->>'role' AS role
+          FROM acting i
+         WHERE {CHANNEL_OPEN} AND (i.changes->>'role' <> 'admin' OR {CHANNEL_MANAGED})
+    ), added AS (
         INSERT INTO channel_members (workspace_id, channel_id, identity_id, role)
-        SELECT i.workspace_id, i.channel_id, a.id, %(role)s
-          FROM i
-          JOIN identities a ON a.workspace_id = i.workspace_id AND a.id = %(member_id)s::uuid
-         WHERE {KNOWN_IDENTITY} AND {CHANNEL_OPEN} AND (a.kind = 'user' OR %(role)s <> 'admin')
+        SELECT i.workspace_id, i.channel_id, a.id, i.role
+          FROM may i
+          JOIN identities a ON a.workspace_id = i.workspace_id AND a.id = i.member_id
+         WHERE {KNOWN_IDENTITY} AND (a.kind = 'user' OR i.role <> 'admin')
         ON CONFLICT DO NOTHING
         RETURNING *
-    ), member AS (
-        SELECT * FROM added
+    ), m AS (
+        SELECT i.ord, added.*
+          FROM may i
+          JOIN added ON added.workspace_id = i.workspace_id AND added.channel_id = i.channel_id
+                    AND added.identity_id = i.member_id
          UNION ALL
-        SELECT m.*
-          FROM i
-          JOIN channel_members m
-            ON m.workspace_id = i.workspace_id AND m.channel_id = i.channel_id AND m.identity_id = %(member_id)s::uuid
-         WHERE {CHANNEL_OPEN}
-    )
-    SELECT {MEMBERSHIP_JSON}
-      FROM member m
-      JOIN identities a ON a.workspace_id = m.workspace_id AND a.id = m.identity_id
-    """,
+        SELECT i.ord, m.*
+          FROM may i
+          JOIN channel_members m ON m.workspace_id = i.workspace_id AND m.channel_id = i.channel_id
+                                AND m.identity_id = i.member_id
+    ), {_MEMBER_ANSWERED}""",
+    one_per="channelId",
 )
 
-LOCK_CHANNEL = Query(
+SET_ROLE = BatchQuery(
+    MembershipRow,
+    f"""{ACTING}, m AS (
+        UPDATE channel_members m
+           SET role = i.changes->>'role'
+          FROM acting i
+          JOIN identities a ON a.workspace_id = i.workspace_id AND a.id = i.member_id
+         WHERE m.workspace_id = i.workspace_id AND m.channel_id = i.channel_id AND m.identity_id = i.member_id
+           AND (a.kind = 'user' OR i.changes->>'role' <> 'admin') AND {CHANNEL_MANAGED}
+        RETURNING m.*, i.ord
+    ), {_MEMBER_ANSWERED}""",
+    one_per="channelId",
+)
+
+LOCK_CHANNEL = BatchQuery(
     Locked,
-    """
-    SELECT true FROM channels c
-     WHERE c.workspace_id = %(workspace_id)s::uuid AND c.id = %(channel_id)s::uuid
-       FOR NO KEY UPDATE
-    """,
+    f"""{ACTING}
+    SELECT i.ord
+      FROM acting i
+      JOIN channels c ON c.workspace_id = i.workspace_id AND c.id = i.channel_id
+       FOR NO KEY UPDATE OF c""",
 )
 
 # Admins take anyone out, owners their agents, everyone themselves; but never the last one.
-REMOVE = Query(
-    Gone,
-    """
-    DELETE FROM channel_members m
-     WHERE m.workspace_id = %(workspace_id)s::uuid AND m.channel_id = %(channel_id)s::uuid
-       AND m.identity_id = %(member_id)s::uuid
-       AND EXISTS (SELECT FROM channel_members o
-                    WHERE o.workspace_id = m.workspace_id AND o.channel_id = m.channel_id AND o.identity_id <> m.identity_id)
-       AND (m.identity_id = %(actor_id)s::uuid
-            OR EXISTS (SELECT FROM channel_members me
-                        WHERE me.workspace_id = m.workspace_id AND me.channel_id = m.channel_id
-                          AND me.identity_id = %(actor_id)s::uuid AND me.role = 'admin')
-            OR EXISTS (SELECT FROM identities a
-                        WHERE a.workspace_id = m.workspace_id AND a.id = m.identity_id AND a.owner_id = %(actor_id)s::uuid))
-    RETURNING m.identity_id::text
-    """,
+REMOVE = BatchQuery(
+    DepartureRow,
+    f"""{ACTING}, gone AS (
+        DELETE FROM channel_members m
+         USING acting i
+         WHERE m.workspace_id = i.workspace_id AND m.channel_id = i.channel_id AND m.identity_id = i.member_id
+           AND EXISTS (SELECT FROM channel_members o
+                        WHERE o.workspace_id = i.workspace_id AND o.channel_id = i.channel_id AND o.identity_id <> i.member_id)
+           AND (i.member_id = i.actor_id OR {CHANNEL_MANAGED}
+                OR {CHANNEL_KNOWN} AND EXISTS (
+                       SELECT FROM identities a
+                        WHERE a.workspace_id = i.workspace_id AND a.id = i.member_id AND a.owner_id = i.actor_id))
+        RETURNING i.*
+    ), answered AS (
+        SELECT i.ord, i.workspace_id, i.actor_id, i.request_id, i.keep, NULL::int AS merged_from,
+               row_to_json((SELECT w FROM (SELECT i.channel_id AS "channelId", i.member_id AS "memberId") w)) AS answer
+          FROM gone i
+    ), {KEPT}
+    SELECT ord, answer FROM answered""",
 )
-
-SET_ROLE = Query(
-    MembershipRow,
-    f"""
-    WITH changed AS (
-        UPDATE channel_members m
-           SET role = %(role)s
-          FROM identities a
-         WHERE m.workspace_id = %(workspace_id)s::uuid AND m.channel_id = %(channel_id)s::uuid
-       AND m.identity_id = %(member_id)s::uuid
-           AND a.workspace_id = m.workspace_id AND a.id = m.identity_id AND (a.kind = 'user' OR %(role)s <> 'admin')
-           AND EXISTS (SELECT FROM channel_members me
-                        WHERE me.workspace_id = m.workspace_id AND me.channel_id = m.channel_id
-                          AND me.identity_id = %(actor_id)s::uuid AND me.role = 'admin')
-        RETURNING m.*
-    )
-    SELECT {MEMBERSHIP_JSON}
-      FROM changed m
-      JOIN identities a ON a.workspace_id = m.workspace_id AND a.id = m.identity_id
-    """,
-)
-
 
 FIND_MEMBER = Query(
     Kind,
@@ -179,25 +202,20 @@ FIND_AGENT = Query(
 )
 
 
-class Departure(Answer):
-    """Who is no longer in which channel."""
-
-    channel_id: Annotated[str, Meta(description="The channel.")]
-    member_id: Annotated[str, Meta(description="Who is no longer in it.")]
-
-
 class JoinChannel(AgentWrite):
     """The channel to join."""
 
     channel_id: Annotated[
         Id, Meta(description="A public channel: get-channels with `includePublic` lists them.")
     ]
+    run_id: UnderRun = UNSET
 
 
 class LeaveChannel(AgentWrite):
     """The channel to leave."""
 
     channel_id: Annotated[Id, Meta(description="The channel.")]
+    run_id: UnderRun = UNSET
 
 
 class AddChannelMember(AgentWrite):
@@ -210,6 +228,7 @@ class AddChannelMember(AgentWrite):
     role: Annotated[Role, Meta(description="A reader only reads; only an admin can make a human admin.")] = (
         "poster"
     )
+    run_id: UnderRun = UNSET
 
 
 class RemoveChannelMember(AgentWrite):
@@ -217,6 +236,7 @@ class RemoveChannelMember(AgentWrite):
 
     channel_id: Annotated[Id, Meta(description="The channel.")]
     member_id: Annotated[Id, Meta(description="The user or agent.")]
+    run_id: UnderRun = UNSET
 
 
 class SetChannelMemberRole(AgentWrite):
@@ -230,39 +250,45 @@ class SetChannelMemberRole(AgentWrite):
             description="A reader only reads, a poster also writes, an admin also manages; agents are no admins."
         ),
     ]
+    run_id: UnderRun = UNSET
 
 
-@operation(scope="channel-write", errors=(ChannelNotFound, ChannelArchived))
+@operation(scope="channel-write", carries_key=True, errors=(ChannelNotFound, ChannelArchived, *FENCE_ERRORS))
 async def join_channel(ctx: Context, req: JoinChannel) -> Encoded[Channel]:
     """Become a poster of a public channel. Joining twice is harmless.
 
     Into a private channel someone who is in it has to add you.
     """
-    channel = await look(ctx, req.channel_id)
-    row = await ctx.db.one(
-        JOIN, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, channel_id=channel.id
-    )
-    if row is not None:
+    item = _item(ctx, req)
+    if (row := await ctx.db.write(JOIN, item)) is not None:
         return row.channel
+    await refuse_late(ctx, item["runId"])
+    channel = await look(ctx, req.channel_id)
     if channel.archived:
         raise ChannelArchived(channel.name)
-    raise ChannelNotFound(req.channel_id)  # private, and left between the two statements
-
-
-@operation(scope="channel-write", errors=(ChannelNotFound, ChannelNotMember, SoleMember))
-async def leave_channel(ctx: Context, req: LeaveChannel) -> Departure:
-    """Leave a channel. You see nothing more of it from then on, but for tasks you have a part in.
-
-    The only member cannot leave.
-    """
-    channel = await look(ctx, req.channel_id)
-    if channel.role is None or not await _remove(ctx, channel, ctx.actor.id):
-        raise SoleMember if channel.role else ChannelNotMember(str(channel.id))
-    return Departure(channel_id=str(channel.id), member_id=str(ctx.actor.id))
+    raise ChannelNotFound(req.channel_id)  # made, opened or entered only since the statement
 
 
 @operation(
     scope="channel-write",
+    carries_key=True,
+    errors=(ChannelNotFound, ChannelNotMember, SoleMember, *FENCE_ERRORS),
+)
+async def leave_channel(ctx: Context, req: LeaveChannel) -> Encoded[Departure]:
+    """Leave a channel. You see nothing more of it from then on, but for tasks you have a part in.
+
+    The only member cannot leave.
+    """
+    row = await _remove(ctx, _item(ctx, req, ctx.actor.id))
+    if row is not None:
+        return row.departure
+    await readable(ctx, req.channel_id)
+    raise SoleMember
+
+
+@operation(
+    scope="channel-write",
+    carries_key=True,
     errors=(
         InvalidInput,
         ChannelNotFound,
@@ -270,6 +296,7 @@ async def leave_channel(ctx: Context, req: LeaveChannel) -> Departure:
         ChannelNotAdmin,
         ChannelArchived,
         IdentityNotFound,
+        *FENCE_ERRORS,
     ),
 )
 async def add_channel_member(ctx: Context, req: AddChannelMember) -> Encoded[Membership]:
@@ -277,20 +304,12 @@ async def add_channel_member(ctx: Context, req: AddChannelMember) -> Encoded[Mem
 
     Someone who is in it already keeps their role; set-channel-member-role changes it.
     """
+    item = _item(ctx, req, member := uuid_or_none(req.member_id), role=req.role)
+    if (row := await ctx.db.write(ADD, item)) is not None:
+        return row.membership
+    await refuse_late(ctx, item["runId"])
     if req.role == "admin":
         await managed(ctx, req.channel_id)
-    await refuse_posting(ctx, req.channel_id)
-    member = uuid_or_none(req.member_id)
-    row = await ctx.db.one(
-        ADD,
-        workspace_id=ctx.actor.workspace_id,
-        actor_id=ctx.actor.id,
-        channel_id=uuid_or_none(req.channel_id),
-        member_id=member,
-        role=req.role,
-    )
-    if row is not None:
-        return row.membership
     await refuse_posting(ctx, req.channel_id)
     if (
         req.role == "admin"
@@ -300,24 +319,26 @@ async def add_channel_member(ctx: Context, req: AddChannelMember) -> Encoded[Mem
         )
     ):
         raise _no_admin()
+    # Somebody else may have added them at the same moment.
+    if member is not None and (row := await ctx.db.write(ADD, item)) is not None:
+        return row.membership
     raise IdentityNotFound(req.member_id, field="memberId")
 
 
 @operation(
     scope="channel-write",
-    errors=(ChannelNotFound, ChannelNotMember, ChannelNotAdmin, MemberNotFound, SoleMember),
+    carries_key=True,
+    errors=(ChannelNotFound, ChannelNotMember, ChannelNotAdmin, MemberNotFound, SoleMember, *FENCE_ERRORS),
 )
-async def remove_channel_member(ctx: Context, req: RemoveChannelMember) -> Departure:
+async def remove_channel_member(ctx: Context, req: RemoveChannelMember) -> Encoded[Departure]:
     """Take someone out of a channel. For its admins, and for owners of agents.
 
     They see nothing more of it from their next call on. Tasks of the channel that they have a part in stay theirs to see.
     """
-    channel = await look(ctx, req.channel_id)
-    member = uuid_or_none(req.member_id)
-    if member is not None and await _remove(ctx, channel, member):
-        return Departure(channel_id=str(channel.id), member_id=str(member))
-    if channel.role is None:
-        raise ChannelNotMember(str(channel.id))
+    row = await _remove(ctx, _item(ctx, req, member := uuid_or_none(req.member_id)))
+    if row is not None:
+        return row.departure
+    channel = await readable(ctx, req.channel_id)
     if member is None or await _kind_of_member(ctx, channel, member) is None:
         raise MemberNotFound(req.member_id)
     raise SoleMember if member == ctx.actor.id else ChannelNotAdmin
@@ -325,39 +346,51 @@ async def remove_channel_member(ctx: Context, req: RemoveChannelMember) -> Depar
 
 @operation(
     scope="channel-write",
-    errors=(InvalidInput, ChannelNotFound, ChannelNotMember, ChannelNotAdmin, MemberNotFound),
+    carries_key=True,
+    errors=(
+        InvalidInput,
+        ChannelNotFound,
+        ChannelNotMember,
+        ChannelNotAdmin,
+        MemberNotFound,
+        *FENCE_ERRORS,
+    ),
 )
 async def set_channel_member_role(ctx: Context, req: SetChannelMemberRole) -> Encoded[Membership]:
     """Say what a member may do in a channel: read, also write, or also manage. For its admins."""
-    channel = await managed(ctx, req.channel_id)
-    member = uuid_or_none(req.member_id)
-    row = await ctx.db.one(
-        SET_ROLE,
-        workspace_id=ctx.actor.workspace_id,
-        actor_id=ctx.actor.id,
-        channel_id=channel.id,
-        member_id=member,
-        role=req.role,
-    )
-    if row is not None:
+    item = _item(ctx, req, member := uuid_or_none(req.member_id), role=req.role)
+    if (row := await ctx.db.write(SET_ROLE, item)) is not None:
         return row.membership
-    await managed(ctx, req.channel_id)
+    await refuse_late(ctx, item["runId"])
+    channel = await managed(ctx, req.channel_id)
     if member is not None and await _kind_of_member(ctx, channel, member) == "agent":
         raise _no_admin()
     raise MemberNotFound(req.member_id)
 
 
-async def _remove(ctx: Context, channel: Look, member_id: UUID) -> bool:
+def _item(
+    ctx: Context,
+    req: JoinChannel | LeaveChannel | AddChannelMember | RemoveChannelMember | SetChannelMemberRole,
+    member_id: UUID | None = None,
+    **changes: object,
+) -> dict[str, Any]:  # Any: what becomes JSON
+    return {
+        **ctx.who,
+        "runId": under(req.run_id),
+        "channelId": uuid_or_none(req.channel_id),
+        "memberId": member_id,
+        "changes": changes,
+    }
+
+
+async def _remove(ctx: Context, item: dict[str, Any]) -> DepartureRow | None:  # Any: see _item
     """Take someone out of a channel, if the caller may and someone is left."""
     async with ctx.db.transaction() as tx:
-        await tx.one(LOCK_CHANNEL, workspace_id=ctx.actor.workspace_id, channel_id=channel.id)
-        return None is not await tx.one(
-            REMOVE,
-            workspace_id=ctx.actor.workspace_id,
-            actor_id=ctx.actor.id,
-            channel_id=channel.id,
-            member_id=member_id,
-        )
+        locked = await tx.write(LOCK_CHANNEL, item)
+        row = await tx.write(REMOVE, item) if locked else None
+    if row is None:
+        await refuse_late(ctx, item["runId"])
+    return row
 
 
 async def _kind_of_member(ctx: Context, channel: Look, member_id: UUID) -> IdentityKind | None:

@@ -115,6 +115,13 @@ def under(run_id: str | UnsetType | None, *, field: str = "runId") -> UUID | Non
     return id
 
 
+async def refuse_late(ctx: Context, run_id: UUID | None) -> None:
+    """When a write had no effect: raise if that is so because it had it before, or because the claim is over."""
+    await ctx.unless_answered()
+    if run_id is not None and (lost := await why_not_live(ctx, run_id)):
+        raise lost
+
+
 async def why_not_live(ctx: Context, run_id: UUID, *, field: str = "runId") -> ApiError | None:
     """Why a run is not a live claim of the caller; None if it is one."""
     fate = await ctx.db.one(FATE, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, run_id=run_id)
