@@ -39,7 +39,9 @@ from app.operations.tasks.comment import comment_on_task, list_comments
 from app.operations.tasks.create import create_task, create_tasks_bulk
 from app.operations.tasks.history import list_my_activity, list_task_history
 from app.operations.tasks.lifecycle import block_task, cancel_task, complete_task, release_task
-from app.operations.tasks.listing import get_task, list_my_tasks, list_tasks
+from app.operations.tasks.listing import list_tasks
+from app.operations.tasks.mine import list_my_tasks
+from app.operations.tasks.reading import get_task
 from app.operations.tasks.relations import link_tasks, list_task_relations, unlink_tasks
 from app.operations.tasks.update import update_task
 from app.operations.workspace import get_me, get_workspace_info, resolve_identity, verify_connection
