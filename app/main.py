@@ -23,7 +23,7 @@ from app.operations.runs.bell import bell_of
 from app.transports.deadlines import Deadlines
 from app.transports.http import RpcEndpoint
 from app.transports.mcp.endpoint import McpEndpoint
-from app.transports.openapi import document
+from app.transports.openapi.document import document
 from app.transports.pages import Page, fixed, healthz
 
 

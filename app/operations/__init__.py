@@ -21,7 +21,11 @@ from app.operations.messages.reading import get_messages
 from app.operations.messages.send import create_artifact, flag_needs_human, send_message
 from app.operations.messages.unread import get_unread_mentions
 from app.operations.requests import get_request_outcome
-from app.operations.runs import bare
+from app.operations.runs.bare.create import create_task as create_bare_task
+from app.operations.runs.bare.delete import delete_task as delete_bare_task
+from app.operations.runs.bare.reading import get_task as get_bare_task
+from app.operations.runs.bare.reading import list_tasks as list_bare_tasks
+from app.operations.runs.bare.update import update_task as update_bare_task
 from app.operations.runs.claim import claim_next_task, claim_task
 from app.operations.runs.explain import explain_task
 from app.operations.runs.finish import complete_run, fail_run, force_release_run, release_run
@@ -33,7 +37,9 @@ from app.operations.tasks.comment import comment_on_task, list_comments
 from app.operations.tasks.create import create_task, create_tasks_bulk
 from app.operations.tasks.history import list_my_activity, list_task_history
 from app.operations.tasks.lifecycle import block_task, cancel_task, complete_task, release_task
-from app.operations.tasks.listing import get_task, list_my_tasks, list_tasks
+from app.operations.tasks.listing import list_tasks
+from app.operations.tasks.mine import list_my_tasks
+from app.operations.tasks.reading import get_task
 from app.operations.tasks.relations import link_tasks, list_task_relations, unlink_tasks
 from app.operations.tasks.update import update_task
 from app.operations.workspace import get_me, get_workspace_info, resolve_identity, verify_connection
@@ -101,11 +107,11 @@ OPERATIONS: tuple[Operation, ...] = (
     list_runs,
     list_run_log,
     # the second contract: runs as its clients know them
-    bare.create_task,
-    bare.update_task,
-    bare.get_task,
-    bare.list_tasks,
-    bare.delete_task,
+    create_bare_task,
+    update_bare_task,
+    get_bare_task,
+    list_bare_tasks,
+    delete_bare_task,
     states.create_state,
     states.get_state,
     states.update_state,

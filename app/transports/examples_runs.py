@@ -25,7 +25,8 @@ from app.errors import (
     StateNotFound,
     TooManyParts,
 )
-from app.operations.runs.bare import BareTask, Deleted
+from app.operations.runs.bare.delete import Deleted
+from app.operations.runs.bare.task import BareTask
 from app.operations.runs.explain import Explanation, Help, Obstacle
 from app.operations.runs.heartbeat import Alive, Appended, LoggedStep
 from app.operations.runs.run import FAILURES_MAX, Claim, Run, RunAndTask, RunError

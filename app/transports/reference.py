@@ -21,9 +21,12 @@ from app.errors import ApiError, ScopeMissing
 from app.operations import OPERATIONS
 from app.operations.tasks.task import Task
 from app.rpc import AGENT, Family, Operation
-from app.transports import openapi
 from app.transports.examples import ERRORS, EXAMPLES
-from app.transports.openapi import ALWAYS, Schema, errors_of, flowing, name_of, prose, tag_of
+from app.transports.openapi.document import ABOUT, document
+from app.transports.openapi.failures import ALWAYS, errors_of, in_order, name_of, prose
+from app.transports.openapi.paths import flowing, tag_of
+from app.transports.openapi.schemas import item_of
+from app.transports.openapi.structs import Schema, request_schema
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 COMMAND: Final = "python -m app.transports.reference"
@@ -58,7 +61,7 @@ def operations_md() -> str:
         f"<!-- Written by `{COMMAND}`. Change the code, not this file. -->",
         "# Operations",
         "",
-        openapi.ABOUT.rstrip(),
+        ABOUT.rstrip(),
         "",
         "Below, bold fields must be sent, and moments are written as `2026-12-01T09:00:00Z`. The calls want `curl` 7.82",
         "or newer, and to know where to ask and with what key:",
@@ -104,7 +107,7 @@ FILES: Final[dict[Path, Callable[[], str]]] = {
 
 
 def _document() -> Schema:
-    return openapi.document(OPERATIONS)
+    return document(OPERATIONS)
 
 
 def _operation(op: Operation, schemas: Schema) -> Iterator[str]:
@@ -115,7 +118,7 @@ def _operation(op: Operation, schemas: Schema) -> Iterator[str]:
     if op.description:
         yield from (flowing(op.description), "")
     yield from (f"{verbs} `{op.path}` · {scope} · answers with {_answer(op)}", "")
-    request = openapi.request_schema(op)
+    request = request_schema(op)
     if request["properties"]:
         yield from (*_fields(request, marked=True), "")
     if own := [error for error in errors_of(op) if error not in {*ALWAYS, ScopeMissing}]:
@@ -124,7 +127,7 @@ def _operation(op: Operation, schemas: Schema) -> Iterator[str]:
 
 
 def _answer(op: Operation) -> str:
-    item = openapi.item_of(op)
+    item = item_of(op)
     many = "" if op.result is item else "a page of " if op.paged else "a list of "
     return many + _linked(item.__name__)
 
@@ -175,7 +178,7 @@ def _errors(errors: Sequence[type[ApiError]], family: Family, *, explained: bool
         if explained
         else ("| Error | Says |", "| --- | --- |")
     )
-    for error in openapi.in_order(errors):
+    for error in in_order(errors):
         row = f"| {error.status} `{name_of(error, family)}` | {ERRORS[error].message} |"
         yield f"{row} {prose(error)} |" if explained else row
 
@@ -225,7 +228,7 @@ def _in_query(value: object) -> object:
 
 def _answers(schemas: Schema) -> list[str]:
     """The objects of requests and answers, those that stand inside of others behind them."""
-    names = [openapi.item_of(op).__name__ for op in OPERATIONS] + ["NewTask", "PageMeta"]
+    names = [item_of(op).__name__ for op in OPERATIONS] + ["NewTask", "PageMeta"]
     for name in names:
         text = json.dumps(schemas[name])
         names += [

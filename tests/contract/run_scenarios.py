@@ -33,12 +33,15 @@ from app.operations import (
     complete_run,
     complete_task,
     create_artifact,
+    create_bare_task,
     create_channel,
     create_task,
     create_tasks_bulk,
+    delete_bare_task,
     fail_run,
     flag_needs_human,
     force_release_run,
+    get_bare_task,
     get_run,
     heartbeat_run,
     join_channel,
@@ -55,9 +58,9 @@ from app.operations import (
     set_channel_member_role,
     states,
     unlink_tasks,
+    update_bare_task,
     update_task,
 )
-from app.operations.runs import bare
 from app.rpc import Operation
 from tests.conftest import Caller, World
 from tests.operations.claims import expire, placed
@@ -209,7 +212,7 @@ def bare_calls(op: Operation, **fields: object) -> Scenario:
 
     async def scenario(workspace: World) -> None:
         bot = await workspace.agent("bot")
-        run = await bot(bare.create_task, kind="x", title=fields.pop("titled", None))
+        run = await bot(create_bare_task, kind="x", title=fields.pop("titled", None))
         state = await bot(states.create_state, name=fields.pop("named", "x"))
         wanted = op.request.__struct_fields__
         named = {"task_id": run.id, "state_id": state.id, **fields}
@@ -227,7 +230,7 @@ def bare_as_reader(op: Operation, **fields: object) -> Scenario:
         channel = await workspace.channel("builds", author)
         await workspace.join("builds", reader, role="reader")
         await author(create_task, title="x", channel_id=channel)
-        run = await author(bare.create_task, kind="x", work_item_id="T-1")
+        run = await author(create_bare_task, kind="x", work_item_id="T-1")
         await reader(
             op, **({"task_id": run.id} if "task_id" in op.request.__struct_fields__ else {}), **fields
         )
@@ -251,7 +254,7 @@ def on_a_claim(op: Operation, *, by: str = "bot", lost: bool = False, **fields: 
 
 async def deletes_too_much(workspace: World) -> None:
     bot = await workspace.agent("bot")
-    root = await bot(bare.create_task, kind="x")
+    root = await bot(create_bare_task, kind="x")
     await workspace.rows(
         """INSERT INTO runs (workspace_id, id, parent_id, author_id, author_kind)
            SELECT %(workspace)s, gen_random_uuid(), %(root)s::uuid, %(author)s::uuid, 'agent' FROM generate_series(1, 1000)
@@ -259,7 +262,7 @@ async def deletes_too_much(workspace: World) -> None:
         root=root.id,
         author=bot.id,
     )
-    await bot(bare.delete_task, task_id=root.id)
+    await bot(delete_bare_task, task_id=root.id)
 
 
 RUN_SCENARIOS: Final[list[tuple[Operation, type[ApiError], Scenario]]] = [
@@ -295,24 +298,24 @@ RUN_SCENARIOS: Final[list[tuple[Operation, type[ApiError], Scenario]]] = [
     (force_release_run, Contended, forces_what_is_always_changed_first),
     (get_run, RunNotFound, on_two_tasks(get_run, run_id=NOBODY)),
     (list_run_log, RunNotFound, on_two_tasks(list_run_log, run_id=NOBODY)),
-    (bare.create_task, RunNotFound, bare_calls(bare.create_task, kind="x", parent_id=NOBODY)),
-    (bare.create_task, TaskNotFound, bare_calls(bare.create_task, kind="x", work_item_id="T-9")),
-    (bare.create_task, TaskReadOnly, bare_as_reader(bare.create_task, kind="x", work_item_id="T-1")),
-    (bare.update_task, InvalidInput, bare_calls(bare.update_task, parent_id="self")),
-    (bare.update_task, RunNotFound, bare_calls(bare.update_task, task_id=NOBODY)),
-    (bare.update_task, TaskNotFound, bare_calls(bare.update_task, work_item_id="T-9")),
-    (bare.update_task, TaskReadOnly, bare_as_reader(bare.update_task, title="y")),
-    (bare.update_task, EtagMismatch, bare_calls(bare.update_task, if_match='"7"', title="y")),
-    (bare.update_task, RunClaimed, on_a_claim(bare.update_task, status="completed")),
-    (bare.update_task, NotHolder, on_a_claim(bare.update_task, by="other", title="y")),
-    (bare.update_task, LeaseLost, on_a_claim(bare.update_task, lost=True, title="y")),
-    (bare.update_task, Contended, bare_calls(bare.update_task, titled=OVERTAKEN, title="y")),
-    (bare.get_task, RunNotFound, bare_calls(bare.get_task, task_id=NOBODY)),
-    (bare.delete_task, RunNotFound, bare_calls(bare.delete_task, task_id=NOBODY)),
-    (bare.delete_task, EtagMismatch, bare_calls(bare.delete_task, if_match='"7"')),
-    (bare.delete_task, RunClaimed, on_a_claim(bare.delete_task)),
-    (bare.delete_task, TaskReadOnly, bare_as_reader(bare.delete_task)),
-    (bare.delete_task, TooManyParts, deletes_too_much),
+    (create_bare_task, RunNotFound, bare_calls(create_bare_task, kind="x", parent_id=NOBODY)),
+    (create_bare_task, TaskNotFound, bare_calls(create_bare_task, kind="x", work_item_id="T-9")),
+    (create_bare_task, TaskReadOnly, bare_as_reader(create_bare_task, kind="x", work_item_id="T-1")),
+    (update_bare_task, InvalidInput, bare_calls(update_bare_task, parent_id="self")),
+    (update_bare_task, RunNotFound, bare_calls(update_bare_task, task_id=NOBODY)),
+    (update_bare_task, TaskNotFound, bare_calls(update_bare_task, work_item_id="T-9")),
+    (update_bare_task, TaskReadOnly, bare_as_reader(update_bare_task, title="y")),
+    (update_bare_task, EtagMismatch, bare_calls(update_bare_task, if_match='"7"', title="y")),
+    (update_bare_task, RunClaimed, on_a_claim(update_bare_task, status="completed")),
+    (update_bare_task, NotHolder, on_a_claim(update_bare_task, by="other", title="y")),
+    (update_bare_task, LeaseLost, on_a_claim(update_bare_task, lost=True, title="y")),
+    (update_bare_task, Contended, bare_calls(update_bare_task, titled=OVERTAKEN, title="y")),
+    (get_bare_task, RunNotFound, bare_calls(get_bare_task, task_id=NOBODY)),
+    (delete_bare_task, RunNotFound, bare_calls(delete_bare_task, task_id=NOBODY)),
+    (delete_bare_task, EtagMismatch, bare_calls(delete_bare_task, if_match='"7"')),
+    (delete_bare_task, RunClaimed, on_a_claim(delete_bare_task)),
+    (delete_bare_task, TaskReadOnly, bare_as_reader(delete_bare_task)),
+    (delete_bare_task, TooManyParts, deletes_too_much),
     (
         states.create_state,
         InvalidInput,

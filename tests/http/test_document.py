@@ -20,7 +20,8 @@ from app.rpc import AGENT, BARE, Operation
 from app.transports import envelope, reference
 from app.transports.examples import ADA, ERRORS, EXAMPLES, GENERAL, SCOUT, TOKEN, WORKSPACE, answer, refusal
 from app.transports.examples_runs import WAITING
-from app.transports.openapi import document, errors_of
+from app.transports.openapi.document import document
+from app.transports.openapi.failures import errors_of
 from app.types import Scope
 from tests.conftest import World
 from tests.http.judge import Judge

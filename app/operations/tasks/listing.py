@@ -1,4 +1,4 @@
-"""get-task, list-tasks and list-my-tasks: reading tasks.
+"""list-tasks: the tasks a caller sees, newest first, through any filter.
 
 A list starts from the narrowest thing it is asked for. Three statements find candidates by rare words, by
 assignee or by parent and keep those the caller sees. The fourth, `WALK`, serves everything else: it walks, newest
@@ -9,16 +9,16 @@ list costs what the caller sees or asks for, and the same in a workspace of a mi
 import re
 from contextlib import suppress
 from datetime import datetime
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import BatchQuery, Encoded, Query, array
-from app.errors import InvalidInput, TaskNotFound, VersionNotFound
-from app.operations.tasks.history import task_at
+from app.db import Query, array
+from app.errors import InvalidInput, TaskNotFound
+from app.operations.tasks.reading import GET_TASK
+from app.operations.tasks.selection import CountRow, Fields, Statuses, statuses_in, trimmed
 from app.operations.tasks.task import (
-    CLOSED,
     DIGITS_MAX,
     ONE_ASSIGNEE,
     PRIORITIES,
@@ -29,9 +29,8 @@ from app.operations.tasks.task import (
     task_id,
     uuid_or_none,
 )
-from app.rpc import AgentRequest, Context, Page, Step, given, operation
+from app.rpc import AgentRequest, Context, Page, given, operation
 from app.types import (
-    FIELDS_MAX,
     NO_NUL,
     PAGE_ROWS_DEFAULT,
     PAGE_ROWS_MAX,
@@ -39,18 +38,16 @@ from app.types import (
     Cursor,
     Id,
     Limit,
-    StatusFilter,
     TaskPriority,
-    Version,
     When,
 )
 
-
-class FoundRow(msgspec.Struct):
-    """One task."""
-
-    ord: int
-    task: EncodedTask
+LAST_ID: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+TRIGRAM_CHARACTERS: Final = 3  # the index over words knows nothing shorter
+RARE_ROWS_MAX: Final = 5_000  # words in more tasks are common: who sees many tasks soon meets a page of them
+COUNT_ROWS_MAX: Final = (
+    2_000_000  # a total counts up to here; more would take longer than a caller should wait
+)
 
 
 class TaskRow(msgspec.Struct):
@@ -59,36 +56,6 @@ class TaskRow(msgspec.Struct):
     item: EncodedTask
     cursor: str
 
-
-class PageRow(msgspec.Struct):
-    """A page of tasks, and the cursor that continues behind it if there are more."""
-
-    tasks: Encoded[list[Task]]
-    cursor: str | None
-
-
-class CountRow(msgspec.Struct):
-    """How many tasks match."""
-
-    count: int
-
-
-GET_TASK = BatchQuery(
-    FoundRow,
-    f"""
-    WITH i AS MATERIALIZED (
-        SELECT (e->>'ord')::int          AS ord,
-               (e->>'workspaceId')::uuid AS workspace_id,
-               (e->>'actorId')::uuid     AS actor_id,
-               (e->>'taskId')::uuid      AS task_id
-          FROM jsonb_array_elements(%(items)s::jsonb) AS e
-    )
-    SELECT i.ord, {TASK_JSON}
-      FROM i
-      JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = i.task_id
-     WHERE {VISIBLE}
-    """,
-)
 
 # Each statement below says where to start; two things hold the planner to it, whatever it knows of the values. `i` is
 # MATERIALIZED unless they must show in the conditions of an index scan that ends early. And a subquery with OFFSET 0
@@ -247,70 +214,6 @@ _BY_PARENT: Final = f"""
 BY_PARENT = Query(TaskRow, f"""{_BY_PARENT} SELECT {TASK_JSON}, t.id::text FROM page t ORDER BY t.id DESC""")
 COUNT_BY_PARENT = Query(CountRow, f"""{_BY_PARENT} SELECT count(*) FROM page""")
 
-# The queue of one assignee. (urgency, id) is the order of the index, so a page is read straight off it. It comes
-# as one value, for this is the list that agents ask for all the time: taking it row by row costs the service more
-# than making it one costs Postgres.
-LIST_MINE = Query(
-    PageRow,
-    f"""
-    SELECT coalesce(json_agg({TASK_JSON}) FILTER (WHERE t.place <= %(limit)s::int), '[]'),
-           CASE WHEN count(*) > %(limit)s::int
-                THEN max(t.urgency || '-' || t.id) FILTER (WHERE t.place = %(limit)s::int) END
-      FROM (SELECT t.*, row_number() OVER () AS place
-              FROM (SELECT t.*
-                      FROM tasks t
-                     WHERE t.workspace_id = %(workspace_id)s::uuid AND t.assignee_id = %(actor_id)s::uuid
-                       AND (t.urgency, t.id) > (%(after_urgency)s::smallint, %(after_id)s::uuid)
-                       AND t.urgency BETWEEN %(urgency_min)s::smallint AND %(urgency_max)s::smallint
-                       AND (%(statuses)s::text[] IS NULL OR t.status = ANY(%(statuses)s::text[]))
-                     ORDER BY t.urgency, t.id
-                     LIMIT %(limit)s::int + 1) t) t
-    """,
-    pipelined=True,
-)
-
-COUNT_MINE = Query(
-    CountRow,
-    """
-    SELECT count(*)
-      FROM tasks t
-     WHERE t.workspace_id = %(workspace_id)s::uuid AND t.assignee_id = %(actor_id)s::uuid
-       AND t.urgency BETWEEN %(urgency_min)s::smallint AND %(urgency_max)s::smallint
-       AND (%(statuses)s::text[] IS NULL OR t.status = ANY(%(statuses)s::text[]))
-    """,
-)
-
-URGENCY_CLOSED_MIN: Final = 5  # tasks.urgency: open ones are 0 to 4, closed ones 5 to 9
-URGENCY_MAX: Final = 9
-LAST_ID: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
-FIRST_ID: Final = "00000000-0000-0000-0000-000000000000"
-TRIGRAM_CHARACTERS: Final = 3  # the index over words knows nothing shorter
-RARE_ROWS_MAX: Final = 5_000  # words in more tasks are common: who sees many tasks soon meets a page of them
-COUNT_ROWS_MAX: Final = (
-    2_000_000  # a total counts up to here; more would take longer than a caller should wait
-)
-
-TaskField = Literal[
-    "id", "identifier", "workspaceId", "title", "description", "status", "priority", "version", "dueAt",
-    "assigneeUserId", "assigneeAgentId", "createdByUserId", "createdByAgentId", "parentTaskId", "channelId",
-    "originMessageId", "originExtractionId", "startedAt", "completedAt", "cancelledAt", "archivedAt",
-    "createdAt", "updatedAt", "deletedAt",
-]  # fmt: skip
-
-Statuses = StatusFilter | Annotated[list[StatusFilter], Meta(max_length=20)]
-Fields = Annotated[list[TaskField], Meta(min_length=1, max_length=FIELDS_MAX)]
-
-
-class GetTask(AgentRequest):
-    """Which task."""
-
-    task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
-    at_version: Annotated[
-        Version | None | UnsetType,
-        Meta(description="The version to show; the latest unless told."),
-    ] = UNSET
-    fields: Annotated[Fields | UnsetType, Meta(description="Only these keys, to save tokens.")] = UNSET
-
 
 class ListTasks(AgentRequest):
     """What to list. Filters add up: a task must pass all of them."""
@@ -351,53 +254,6 @@ class ListTasks(AgentRequest):
     ] = UNSET
 
 
-class ListMyTasks(AgentRequest):
-    """What to list of your own tasks."""
-
-    status: Annotated[
-        Statuses | UnsetType,
-        Meta(description="One status or several; `open` means neither done nor cancelled."),
-    ] = UNSET
-    fields: Annotated[
-        Fields | UnsetType, Meta(description="Only these keys of each task, to save tokens.")
-    ] = UNSET
-    include_total: Annotated[bool, Meta(description="Also count all that match, which costs time.")] = False
-    limit: Annotated[
-        Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")
-    ] = UNSET
-    cursor: Annotated[
-        Annotated[str, Meta(pattern="^[0-9]-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", max_length=38)]
-        | None
-        | UnsetType,
-        Meta(description="The `pagination.cursor` of the page before."),
-    ] = UNSET
-
-
-@operation(
-    scope="task-read",
-    read_only=True,
-    errors=(TaskNotFound, VersionNotFound),
-    core=Step(40, "Read what you only know from a list, and note its `version`."),
-    resource="task://{taskId}",
-)
-async def get_task(ctx: Context, req: GetTask) -> Encoded[Task]:
-    """Read one task, by its id or as `T-42`.
-
-    Use it before an update, for the `version`.
-
-    With `atVersion` it shows the task as it once was.
-    """
-    id = await task_id(ctx, req.task_id)
-    if version := given(req.at_version):
-        task = await task_at(ctx, id, version)
-    else:
-        row = await ctx.db.ask(GET_TASK, {**ctx.who, "taskId": id})
-        task = row and row.task
-    if task is None:
-        raise TaskNotFound(req.task_id)
-    return task.only(frozenset(req.fields)) if req.fields else task
-
-
 @operation(scope="task-read", read_only=True, errors=(InvalidInput,))
 async def list_tasks(ctx: Context, req: ListTasks) -> Page[Task]:
     """List the tasks you can see, newest first.
@@ -417,31 +273,7 @@ async def list_tasks(ctx: Context, req: ListTasks) -> Page[Task]:
         if req.include_total
         else None
     )
-    return _trimmed(Page[Task].cut(rows, limit, total and total.count), req.fields)
-
-
-@operation(scope="task-read", read_only=True)
-async def list_my_tasks(ctx: Context, req: ListMyTasks) -> Page[Task]:
-    """List the tasks assigned to you: open before closed, most urgent first, then oldest.
-
-    The first one with `status=open` is what to do next. Page with `cursor`.
-    """
-    limit = min(given(req.limit) or PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX)
-    after_urgency, _, after_id = (given(req.cursor) or f"0-{FIRST_ID}").partition("-")
-    statuses, opens = _statuses(req.status)
-    filters = {
-        "workspace_id": ctx.actor.workspace_id,
-        "actor_id": ctx.actor.id,
-        "statuses": statuses,
-        "urgency_min": 0 if True in opens else URGENCY_CLOSED_MIN,
-        "urgency_max": URGENCY_MAX if False in opens else URGENCY_CLOSED_MIN - 1,
-    }
-    page = await ctx.db.one(
-        LIST_MINE, **filters, after_urgency=int(after_urgency), after_id=after_id, limit=limit
-    )
-    assert page is not None, "an aggregate has a row"
-    total = await ctx.db.one(COUNT_MINE, **filters) if req.include_total else None
-    return _trimmed(Page(page.tasks, page.cursor, total and total.count), req.fields)
+    return trimmed(Page[Task].cut(rows, limit, total and total.count), req.fields)
 
 
 class NothingMatches(Exception):
@@ -467,7 +299,7 @@ async def _filters(ctx: Context, req: ListTasks) -> dict[str, object]:
     if req.assignee_agent_id and req.assignee_user_id:
         message = "Filter by assigneeAgentId or assigneeUserId, not by both: a task has one assignee at most."
         raise InvalidInput(message, field="assigneeAgentId")
-    statuses, opens = _statuses(req.status)
+    statuses, opens = statuses_in(req.status)
     numbers = await _numbers(ctx, req.query or "")
     try:
         parent = await task_id(ctx, req.parent_task_id) if req.parent_task_id else None
@@ -499,19 +331,6 @@ def _id(sent: str | UnsetType) -> object:
     return id
 
 
-def _statuses(sent: Statuses | UnsetType) -> tuple[list[str] | None, list[bool]]:
-    """The statuses to match, or None for all of a kind; and whether matching tasks can be open, closed or both."""
-    if sent is UNSET or sent == []:
-        return None, [True, False]
-    asked = {sent} if isinstance(sent, str) else set(sent)
-    if asked == {"open"}:
-        return None, [True]
-    if "open" in asked:
-        asked |= {"triage", "backlog", "todo", "in_progress", "blocked", "in_review"}
-    opens = [is_open for is_open in (True, False) if any((s not in CLOSED) is is_open for s in asked)]
-    return sorted(asked - {"open"}), opens
-
-
 async def _numbers(ctx: Context, query: str) -> list[range]:
     """Which numbers a query means: `T-4` is that task, or if the caller sees none, the start of T-42 and T-400.
 
@@ -534,9 +353,3 @@ async def _numbers(ctx: Context, query: str) -> list[range]:
 def literal(text: str) -> str:
     """Text in which LIKE finds nothing special."""
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-
-
-def _trimmed(page: Page[Task], fields: Fields | UnsetType) -> Page[Task]:
-    if not fields:
-        return page
-    return Page(page.items.only(frozenset(fields)), page.cursor, page.total)

@@ -49,7 +49,7 @@ from app.transports.mcp.call import Call, Exchange, Refused, accepts_stream, bod
 from app.transports.mcp.documents import documents
 from app.transports.mcp.messages import Message
 from app.transports.mcp.tools import Tool, Toolbox, loop
-from app.transports.openapi import version
+from app.transports.openapi.document import version
 
 Json: TypeAlias = dict[str, Any]  # Any: a JSON object of any shape
 Ctx: TypeAlias = ServerRequestContext[Json, Call]

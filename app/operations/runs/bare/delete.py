@@ -1,0 +1,127 @@
+"""deleteTask: a run with all that hangs below it, or nothing of it."""
+
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import UNSET, Meta
+
+from app.db import Query
+from app.errors import EtagMismatch, RunClaimed, RunNotFound, TaskReadOnly, TooManyParts
+from app.operations.runs.bare.task import run_id_of
+from app.operations.runs.bare.writing import MATCHES, MAY_WRITE
+from app.operations.runs.run import RUN_VISIBLE
+from app.rpc import IN_PATH, Answer, BareRequest, Context, IfMatch, etag_of, operation, versions_in
+from app.types import Id
+
+DELETED_RUNS_MAX: Final = (
+    1000  # with all that hangs below it; a call should not hold so many locks for longer
+)
+
+
+class DeletedRow(msgspec.Struct):
+    """What a deletion came to."""
+
+    matches: bool
+    may_delete: bool
+    holds_claim: bool
+    version: int
+    count: int
+    deleted: bool
+
+
+# Everything that hangs below goes along, and the States that were made with it. Nothing is deleted if anything in it
+# is a claim, whose history belongs to its task, or if it is more than one call should delete.
+DELETE_RUN = Query(
+    DeletedRow,
+    f"""
+    WITH RECURSIVE i AS MATERIALIZED (
+        SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id, %(versions)s::jsonb AS versions,
+               '{{}}'::jsonb AS changes
+    ), root AS (
+        SELECT r.*
+          FROM i
+          JOIN runs r ON r.workspace_id = i.workspace_id AND r.id = %(run_id)s::uuid
+         WHERE {RUN_VISIBLE}
+           FOR UPDATE OF r
+    ), tree AS (
+        SELECT root.id FROM root
+         UNION
+        SELECT r.id FROM tree JOIN runs r ON r.workspace_id = %(workspace_id)s::uuid AND r.parent_id = tree.id
+    ), counted AS MATERIALIZED (
+        SELECT id FROM tree LIMIT %(count_max)s + 1
+    ), may AS MATERIALIZED (
+        SELECT {MATCHES} AS matches,
+               NOT EXISTS (SELECT FROM counted
+                             JOIN runs o ON o.workspace_id = i.workspace_id AND o.id = counted.id
+                            WHERE o.holder_id IS NOT NULL OR NOT {MAY_WRITE}) AS may_delete,
+               EXISTS (SELECT FROM counted
+                         JOIN runs c ON c.workspace_id = i.workspace_id AND c.id = counted.id
+                        WHERE c.holder_id IS NOT NULL) AS holds_claim,
+               o.version, (SELECT count(*) FROM counted)::int AS count
+          FROM i CROSS JOIN root o
+    ), gone AS (
+        DELETE FROM runs r
+         USING counted, may
+         WHERE r.workspace_id = %(workspace_id)s::uuid AND r.id = counted.id
+           AND may.matches AND may.may_delete AND may.count <= %(count_max)s
+        RETURNING r.id, r.state_id
+    ), states_gone AS (
+        DELETE FROM states s
+         USING gone
+         WHERE s.workspace_id = %(workspace_id)s::uuid AND s.id = gone.state_id
+    ), log_gone AS (
+        DELETE FROM run_log l
+         USING gone
+         WHERE l.workspace_id = %(workspace_id)s::uuid AND l.run_id = gone.id
+    )
+    SELECT matches, may_delete, holds_claim, version, count, EXISTS (SELECT FROM gone) FROM may
+    """,
+)
+
+
+class DeleteBareTask(BareRequest):
+    """Which task."""
+
+    task_id: Annotated[Id, Meta(description="The task.", extra=IN_PATH)]
+    if_match: IfMatch = UNSET
+
+
+class Deleted(Answer):
+    """What was deleted."""
+
+    id: Annotated[str, Meta(description="Its id.")]
+
+
+@operation(
+    scope="task-write",
+    path="tasks/{taskId}",
+    method="DELETE",
+    errors=(RunNotFound, EtagMismatch, RunClaimed, TaskReadOnly, TooManyParts),
+)
+async def delete_task(ctx: Context, req: DeleteBareTask) -> Deleted:
+    """Delete a task with all its parts, and the States that were created with them.
+
+    A claim of a task cannot be deleted: it is part of that task's history.
+    """
+    run_id = run_id_of(req.task_id)
+    done = await ctx.db.one(
+        DELETE_RUN,
+        workspace_id=ctx.actor.workspace_id,
+        actor_id=ctx.actor.id,
+        run_id=run_id,
+        versions=_json(versions_in(req.if_match)),
+        count_max=DELETED_RUNS_MAX,
+    )
+    if done is None:
+        raise RunNotFound(req.task_id, field="taskId")
+    if not done.matches:
+        raise EtagMismatch(etag_of(done.version))
+    if not done.may_delete:
+        raise RunClaimed if done.holds_claim else TaskReadOnly
+    if done.count > DELETED_RUNS_MAX:
+        raise TooManyParts(DELETED_RUNS_MAX)
+    return Deleted(id=str(run_id))
+
+
+def _json(versions: list[int] | None) -> str | None:
+    return None if versions is None else msgspec.json.encode(versions).decode()

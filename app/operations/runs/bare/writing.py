@@ -1,0 +1,108 @@
+"""What writing to a task takes, whether it is created, changed or deleted: what may be sent, and who may send it."""
+
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from app.db import Query
+from app.errors import ApiError, RunNotFound, TaskNotFound, TaskReadOnly
+from app.operations.runs.run import RUN_VISIBLE
+from app.operations.tasks.task import VISIBLE, WRITABLE, task_id, uuid_or_none
+from app.rpc import BareRequest, Context, changes
+
+WRITE_ERRORS: Final = (RunNotFound, TaskNotFound, TaskReadOnly)
+
+INPUT: Final = """
+    i AS MATERIALIZED (
+        SELECT (e->>'ord')::int           AS ord,
+               (e->>'workspaceId')::uuid  AS workspace_id,
+               (e->>'actorId')::uuid      AS actor_id,
+               e->>'actorKind'            AS actor_kind,
+               (e->>'runId')::uuid        AS run_id,
+               nullif(e->'versions', 'null') AS versions,
+               e->'changes'               AS changes,
+               (e->'changes'->>'parentId')::uuid   AS parent_id,
+               (e->'changes'->>'workItemId')::uuid AS work_item_id
+          FROM jsonb_array_elements(%(items)s::jsonb) AS e
+    )"""
+
+PARENT_VISIBLE: Final = f"""EXISTS (
+        SELECT FROM runs r WHERE r.workspace_id = i.workspace_id AND r.id = i.parent_id AND {RUN_VISIBLE})"""
+
+WORK_ITEM_WRITABLE: Final = f"""EXISTS (
+        SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id AND t.id = i.work_item_id AND {WRITABLE})"""
+
+MATCHES: Final = """(i.versions IS NULL OR i.versions @> to_jsonb(o.version))"""
+
+# Who may write into it: into a claim its holder while it lives, and nothing that is the claim's own; into any
+# other run whoever may write to the work item it belongs to, and everyone if it belongs to none.
+MAY_WRITE: Final = f"""(CASE WHEN o.holder_id IS NULL THEN
+             o.work_item_id IS NULL
+             OR EXISTS (SELECT FROM tasks t WHERE t.workspace_id = o.workspace_id AND t.id = o.work_item_id AND {WRITABLE})
+        ELSE o.holder_id = i.actor_id AND o.ended_at IS NULL AND o.lease_expires_at > now()
+             AND NOT i.changes ?| ARRAY['status', 'startedAt', 'endedAt', 'workItemId'] END)"""
+
+
+def values(
+    req: BareRequest, started_at: datetime | None | UnsetType, ended_at: datetime | None | UnsetType
+) -> dict[str, object]:
+    """What was sent, with times as epoch seconds. An empty link is an absent one (B17), and a status cannot be cleared."""
+    sent = changes(
+        req, "status", "title", "description", "input", "output", "params", "errors", "executor_id"
+    )
+    if sent.get("status") is None:
+        sent.pop("status", None)
+    if sent.get("executorId") == "":
+        del sent["executorId"]
+    for name, at in (("startedAt", started_at), ("endedAt", ended_at)):
+        if at is not UNSET:
+            sent[name] = at and at.timestamp()
+    return sent
+
+
+async def links(
+    ctx: Context, parent_id: str | None | UnsetType, work_item_id: str | None | UnsetType
+) -> dict[str, Any]:  # Any: ids, or null to clear
+    """The links that were sent, as ids."""
+    found: dict[str, Any] = {}
+    if parent_id is None:
+        found["parentId"] = None
+    elif parent_id:
+        if (parent := uuid_or_none(parent_id)) is None:
+            raise RunNotFound(parent_id, field="parentId")
+        found["parentId"] = parent
+    if work_item_id is None:
+        found["workItemId"] = None
+    elif work_item_id:
+        found["workItemId"] = await task_id(ctx, work_item_id, field="workItemId")
+    return found
+
+
+class SeenRow(msgspec.Struct):
+    """A task of the workspace that the caller sees."""
+
+    id: UUID
+
+
+SEES_WORK_ITEM = Query(
+    SeenRow,
+    f"""
+    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
+    SELECT t.id
+      FROM i
+      JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = %(task_id)s::uuid
+     WHERE {VISIBLE}
+    """,
+    pipelined=True,
+)
+
+
+async def work_item_refusal(ctx: Context, id: UUID, sent: str) -> ApiError:
+    """Why a task of the workspace cannot be what a run works on."""
+    seen = await ctx.db.one(
+        SEES_WORK_ITEM, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, task_id=id
+    )
+    return TaskReadOnly() if seen else TaskNotFound(sent, field="workItemId")

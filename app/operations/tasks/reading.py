@@ -1,0 +1,75 @@
+"""get-task: one task, as it is or as it was at some version."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from app.db import BatchQuery, Encoded
+from app.errors import TaskNotFound, VersionNotFound
+from app.operations.tasks.history import task_at
+from app.operations.tasks.selection import Fields
+from app.operations.tasks.task import TASK_JSON, VISIBLE, EncodedTask, Task, task_id
+from app.rpc import AgentRequest, Context, Step, given, operation
+from app.types import Id, Version
+
+
+class FoundRow(msgspec.Struct):
+    """One task."""
+
+    ord: int
+    task: EncodedTask
+
+
+GET_TASK = BatchQuery(
+    FoundRow,
+    f"""
+    WITH i AS MATERIALIZED (
+        SELECT (e->>'ord')::int          AS ord,
+               (e->>'workspaceId')::uuid AS workspace_id,
+               (e->>'actorId')::uuid     AS actor_id,
+               (e->>'taskId')::uuid      AS task_id
+          FROM jsonb_array_elements(%(items)s::jsonb) AS e
+    )
+    SELECT i.ord, {TASK_JSON}
+      FROM i
+      JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = i.task_id
+     WHERE {VISIBLE}
+    """,
+)
+
+
+class GetTask(AgentRequest):
+    """Which task."""
+
+    task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
+    at_version: Annotated[
+        Version | None | UnsetType,
+        Meta(description="The version to show; the latest unless told."),
+    ] = UNSET
+    fields: Annotated[Fields | UnsetType, Meta(description="Only these keys, to save tokens.")] = UNSET
+
+
+@operation(
+    scope="task-read",
+    read_only=True,
+    errors=(TaskNotFound, VersionNotFound),
+    core=Step(40, "Read what you only know from a list, and note its `version`."),
+    resource="task://{taskId}",
+)
+async def get_task(ctx: Context, req: GetTask) -> Encoded[Task]:
+    """Read one task, by its id or as `T-42`.
+
+    Use it before an update, for the `version`.
+
+    With `atVersion` it shows the task as it once was.
+    """
+    id = await task_id(ctx, req.task_id)
+    if version := given(req.at_version):
+        task = await task_at(ctx, id, version)
+    else:
+        row = await ctx.db.ask(GET_TASK, {**ctx.who, "taskId": id})
+        task = row and row.task
+    if task is None:
+        raise TaskNotFound(req.task_id)
+    return task.only(frozenset(req.fields)) if req.fields else task

@@ -1,0 +1,46 @@
+"""What a caller selects when reading tasks: by status, and which keys of each; and how many there are."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from app.operations.tasks.task import CLOSED, Task
+from app.rpc import Page
+from app.types import FIELDS_MAX, StatusFilter
+
+TaskField = Literal[
+    "id", "identifier", "workspaceId", "title", "description", "status", "priority", "version", "dueAt",
+    "assigneeUserId", "assigneeAgentId", "createdByUserId", "createdByAgentId", "parentTaskId", "channelId",
+    "originMessageId", "originExtractionId", "startedAt", "completedAt", "cancelledAt", "archivedAt",
+    "createdAt", "updatedAt", "deletedAt",
+]  # fmt: skip
+
+Statuses = StatusFilter | Annotated[list[StatusFilter], Meta(max_length=20)]
+Fields = Annotated[list[TaskField], Meta(min_length=1, max_length=FIELDS_MAX)]
+
+
+class CountRow(msgspec.Struct):
+    """How many tasks match."""
+
+    count: int
+
+
+def statuses_in(sent: Statuses | UnsetType) -> tuple[list[str] | None, list[bool]]:
+    """The statuses to match, or None for all of a kind; and whether matching tasks can be open, closed or both."""
+    if sent is UNSET or sent == []:
+        return None, [True, False]
+    asked = {sent} if isinstance(sent, str) else set(sent)
+    if asked == {"open"}:
+        return None, [True]
+    if "open" in asked:
+        asked |= {"triage", "backlog", "todo", "in_progress", "blocked", "in_review"}
+    opens = [is_open for is_open in (True, False) if any((s not in CLOSED) is is_open for s in asked)]
+    return sorted(asked - {"open"}), opens
+
+
+def trimmed(page: Page[Task], fields: Fields | UnsetType) -> Page[Task]:
+    """A page with only these keys of each task, or all of them unless told."""
+    if not fields:
+        return page
+    return Page(page.items.only(frozenset(fields)), page.cursor, page.total)

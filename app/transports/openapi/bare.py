@@ -1,0 +1,106 @@
+"""The operations of the second contract: methods, parameters in paths, bare answers and flat errors."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from app.decoding import places
+from app.errors import Unavailable
+from app.rpc import BARE, Operation
+from app.transports import envelope
+from app.transports.examples import ERRORS, EXAMPLES
+from app.transports.openapi.failures import by_status, errors_of, prose
+from app.transports.openapi.headers import HEADERS, HEADERS_503
+from app.transports.openapi.schemas import item_of
+from app.transports.openapi.structs import REF, Schema, schema_of
+
+ETAG_PARAMETER: Final[Schema] = {
+    "name": "If-Match",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+}
+
+ETAG_HEADER: Final[Schema] = {
+    "description": "The state of what is shown: send it as `If-Match` with a change, to be refused if it is not the latest.",
+    "required": True,
+    "schema": {"type": "string", "pattern": '^"[^"]+"$'},
+}
+
+
+def method(op: Operation, common: Schema) -> Schema:
+    """One operation under its method. `common` is what all families say alike."""
+    example = EXAMPLES[op.name]
+    described: Schema = {
+        **common,
+        "parameters": [*common["parameters"], *_parameters(op, example.request)],
+        "responses": {str(op.status): _success(op), **_failures(op)},
+    }
+    if op.method in {"POST", "PUT"}:
+        described["requestBody"] = {
+            "required": "required" in schema_of(op.request),
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": REF.format(name=op.request.__name__)},
+                    "example": {k: v for k, v in example.request.items() if k not in places(op.request)},
+                }
+            },
+        }
+    return described
+
+
+def _parameters(op: Operation, example: dict[str, object]) -> Iterator[Schema]:
+    hints = {field.encode_name: field for field in msgspec.structs.fields(op.request)}
+    for name, place in places(op.request).items():
+        kind = msgspec.inspect.type_info(hints[name].type)
+        about: Schema = getattr(kind, "extra_json_schema", None) or {}
+        description = about.get("description", "")
+        if place == "path":
+            yield {
+                "name": name,
+                "in": "path",
+                "required": True,
+                "description": description,
+                "schema": {"type": "string", "minLength": 1, "maxLength": 500},
+                **({"example": example[name]} if name in example else {}),
+            }
+        else:
+            yield {**ETAG_PARAMETER, "description": description}
+
+
+def _success(op: Operation) -> Schema:
+    schema: Schema = {"$ref": REF.format(name=item_of(op).__name__)}
+    if op.paged:
+        schema = {"type": "array", "items": schema}
+    result = EXAMPLES[op.name].result
+    shown = msgspec.json.decode(envelope.success(result, "", BARE))
+    return {
+        "description": "Done.",
+        "headers": {**HEADERS, "ETag": ETAG_HEADER},
+        "content": {"application/json": {"schema": schema, "example": shown}},
+    }
+
+
+def _failures(op: Operation) -> Schema:
+    responses: Schema = {}
+    for errors in by_status(errors_of(op)):
+        status = errors[0].status
+        responses[str(status)] = {
+            "description": "\n".join(
+                f"- `{envelope.BARE_CODES[status]}`: {prose(error)}" for error in errors
+            ),
+            "headers": HEADERS_503 if issubclass(errors[0], Unavailable) else HEADERS,
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": "#/components/schemas/BareError"},
+                    "examples": {
+                        error.__name__: {
+                            "value": msgspec.json.decode(envelope.failure(ERRORS[error], "", BARE))
+                        }
+                        for error in errors
+                    },
+                }
+            },
+        }
+    return responses

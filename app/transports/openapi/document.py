@@ -1,0 +1,146 @@
+"""The whole document: what it says of the service, its pages, and what operations share."""
+
+import importlib
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from app.rpc import Operation
+from app.transports.examples import refusal
+from app.transports.openapi.failures import by_family, prose, spelled
+from app.transports.openapi.headers import (
+    HEADERS,
+    IDEMPOTENCY_KEY_PARAMETER,
+    MERGED_FROM_HEADER,
+    REPLAYED_HEADER,
+    REQUEST_ID_HEADER,
+    REQUEST_ID_PARAMETER,
+    RETRY_AFTER_HEADER,
+)
+from app.transports.openapi.paths import link, paths, shared_failures, tag_of, takes_task
+from app.transports.openapi.schemas import closed, schemas
+from app.transports.openapi.structs import Schema
+
+PYPROJECT: Final = Path(__file__).parents[3] / "pyproject.toml"
+
+ABOUT: Final = """\
+Tasks that AI agents share. Every operation is a `POST` with a JSON object; those that only read also answer to
+`GET` with query parameters, where a list is written by repeating its parameter.
+
+- **Key**: send `Authorization: Bearer <key>`. A key belongs to one user or agent in one workspace, and its
+  scopes say what it may do.
+- **Answers** are `{success: true, data, meta}`, errors `{success: false, error, meta}`. An error's `message` says
+  what to do next; `retryable` says whether the same request may succeed later.
+- **Conflicts**: `update-task` takes the `version` you read. If someone was faster you get a 409 with the task as
+  it is now in `error.details.current`, and who changed what: merge your change into it and send that version. Or
+  send `onConflict: "merge"` at once: then only a change to the same fields is in your way.
+- **Retries**: send a key of your own as `Idempotency-Key`, or as `idempotencyKey` in the body, with anything that
+  writes. Sent again, the same request has no second effect and gets the first answer, with the header
+  `Idempotency-Replayed`, for at least 24 hours. `get-request-outcome` tells what became of a lost one.
+- **Lists** come in pages: send `meta.pagination.cursor` as `cursor` until `hasMore` is false.
+- **What you may not see does not exist**: it is a 404, never a 403.
+- Unknown keys and parameters are ignored. Text never holds the NUL character (U+0000).
+"""
+
+
+def document(operations: tuple[Operation, ...]) -> Schema:
+    """The whole document."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Baton",
+            "version": version(),
+            "summary": "The task backend that AI agents share.",
+            "description": ABOUT,
+        },
+        "servers": [{"url": "/", "description": "This server."}],
+        "tags": [{"name": name, "description": about} for name, about in _tags(operations)],
+        "security": [{"bearerAuth": []}],
+        "paths": paths(operations) | PAGES,
+        "components": {
+            "securitySchemes": {
+                "bearerAuth": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An API key. The scope an operation needs stands beside it.",
+                }
+            },
+            "schemas": schemas(operations),
+            "responses": shared_failures(operations),
+            "parameters": {"RequestId": REQUEST_ID_PARAMETER, "IdempotencyKey": IDEMPOTENCY_KEY_PARAMETER},
+            "headers": {
+                "RequestId": REQUEST_ID_HEADER,
+                "RetryAfter": RETRY_AFTER_HEADER,
+                "Replayed": REPLAYED_HEADER,
+                "MergedFrom": MERGED_FROM_HEADER,
+            },
+            "links": {op.name: link(op) for op in operations if takes_task(op)},
+            "examples": {
+                spelled(family, error.__name__): {
+                    "summary": prose(error).partition(". ")[0],
+                    "value": refusal(error, family),
+                }
+                for family, errors in by_family(operations)
+                for error in errors
+            },
+        },
+    }
+
+
+def _tags(operations: tuple[Operation, ...]) -> Iterator[tuple[str, str]]:
+    for tag in dict.fromkeys(tag_of(op) for op in operations):
+        about = importlib.import_module(f"app.operations.{tag}").__doc__ or ""
+        yield tag, about.partition("\n")[0]
+    yield "service", "The service itself: neither page needs a key."
+
+
+def version() -> str:
+    """The version of this service, from the one place where it stands."""
+    return tomllib.loads(PYPROJECT.read_text())["project"]["version"]
+
+
+def _page(name: str, summary: str, responses: Schema) -> Schema:
+    return {
+        "get": {
+            "operationId": name,
+            "summary": summary,
+            "tags": ["service"],
+            "security": [],
+            "parameters": [{"$ref": "#/components/parameters/RequestId"}],
+            "responses": responses,
+        }
+    }
+
+
+PAGES: Final[Schema] = {
+    "/healthz": _page(
+        "healthz",
+        "Say whether the service can serve: it runs, and its database answers.",
+        {
+            "200": {
+                "description": "It can.",
+                "headers": HEADERS,
+                "content": {
+                    "application/json": {"schema": closed({"ok": {"const": True}}), "example": {"ok": True}}
+                },
+            },
+            "503": {"$ref": "#/components/responses/Unavailable"},
+        },
+    ),
+    "/openapi.json": _page(
+        "openapi",
+        "Read this document.",
+        {
+            "200": {
+                "description": "This document.",
+                "headers": HEADERS,
+                "content": {
+                    "application/json": {
+                        "schema": {"type": "object", "required": ["openapi", "info", "paths"]}
+                    }
+                },
+            }
+        },
+    ),
+}

@@ -1,0 +1,149 @@
+"""Every schema by name: the structs of requests and answers, and what answers and errors of each family are made of."""
+
+from collections.abc import Sequence
+from typing import get_args, get_origin
+
+from app.errors import ApiError
+from app.rpc import AGENT, BARE, SDK, Family, Operation
+from app.transports import envelope
+from app.transports.openapi.failures import by_family, by_status, schema_name, spelled
+from app.transports.openapi.structs import REF, Schema, schemas_of
+
+
+def schemas(operations: tuple[Operation, ...]) -> Schema:
+    """Every schema by name: structs, then what is made of them, sorted so that a change shows where it is."""
+    structs = schemas_of(
+        (
+            *(op.request for op in operations),
+            *(item_of(op) for op in operations),
+            envelope.Meta,
+            envelope.PageMeta,
+            envelope.ErrorDetails,
+        )
+    )
+    views = {
+        name: view for op in operations if takes_fields(op) for name, view in _views(op, structs).items()
+    }
+    envelopes = {envelope_name(op): _envelope(op) for op in operations if op.family is not BARE}
+    failures = {
+        spelled(family, schema_name(errors[0])): _error_envelope(errors, family)
+        for family, of_family in by_family(operations)
+        for errors in by_status(of_family)
+    }
+    if any(op.family is SDK for op in operations):
+        name = envelope.ErrorDetails.__name__
+        structs = structs | {spelled(SDK, name): _snake_cased(structs[name])}
+    bare = {"BareError": _bare_error()} if any(op.family is BARE for op in operations) else {}
+    return dict(sorted((structs | views | envelopes | failures | bare).items()))
+
+
+def _views(op: Operation, structs: Schema) -> Schema:
+    """What an operation answers with that lets the caller choose `fields`: all of an item, or a part."""
+    whole = item_of(op).__name__
+    part = {
+        key: value for key, value in structs[whole].items() if key not in {"required", "title", "description"}
+    }
+    return {
+        f"{whole}Part": {
+            "title": f"{whole}Part",
+            "description": "The keys that `fields` names.",
+            **part,
+            "minProperties": 1,
+        },
+        f"{whole}View": {
+            "description": "Whole, or with `fields` only the keys it names.",
+            "anyOf": [{"$ref": REF.format(name=whole)}, {"$ref": REF.format(name=f"{whole}Part")}],
+        },
+    }
+
+
+def _envelope(op: Operation) -> Schema:
+    data: Schema = {"$ref": REF.format(name=_data_name(op))}
+    if get_origin(op.result) is list:
+        data = {"type": "array", "items": data}
+    meta = envelope.PageMeta if op.paged else envelope.Meta
+    return closed(
+        {"success": {"const": True}, "data": data, "meta": {"$ref": REF.format(name=meta.__name__)}}
+    )
+
+
+def _error_envelope(errors: Sequence[type[ApiError]], family: Family) -> Schema:
+    properties: Schema = {
+        "code": {
+            "enum": list(dict.fromkeys(envelope.code_of(error, family) for error in errors)),
+            "description": "What kind of error it is.",
+        },
+        "message": {"type": "string", "description": "What is wrong, and what to do next."},
+    }
+    if family is AGENT:
+        properties["retryable"] = {
+            "const": errors[0].retryable,
+            "description": "Whether the same request may succeed later.",
+        }
+    error = closed(properties)
+    error["properties"]["details"] = {
+        "$ref": REF.format(name=spelled(family, envelope.ErrorDetails.__name__))
+    }
+    return closed(
+        {
+            "success": {"const": False},
+            "error": error,
+            "meta": {"$ref": REF.format(name=envelope.Meta.__name__)},
+        }
+    )
+
+
+def _bare_error() -> Schema:
+    """`{code, message}`, and nothing else."""
+    return {
+        "title": "BareError",
+        "description": "What went wrong.",
+        "type": "object",
+        "properties": {
+            "code": {
+                "enum": [envelope.BARE_CODES[status] for status in sorted(envelope.BARE_CODES)],
+                "description": "What kind of error it is.",
+            },
+            "message": {"type": "string", "description": "What is wrong, and what to do next."},
+        },
+        "required": ["code", "message"],
+        "additionalProperties": False,
+    }
+
+
+def _snake_cased(schema: Schema) -> Schema:
+    """The schema of an object whose keys the SDK family writes in snake_case."""
+    return {
+        **schema,
+        "properties": {envelope.snake(name): field for name, field in schema["properties"].items()},
+    }
+
+
+def closed(properties: Schema) -> Schema:
+    """An object with these properties and no others."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def envelope_name(op: Operation) -> str:
+    """The name of what an operation answers with."""
+    many = "" if op.result is item_of(op) else "Page" if op.paged else "List"
+    return f"{_data_name(op)}{many}Envelope"
+
+
+def _data_name(op: Operation) -> str:
+    return f"{item_of(op).__name__}View" if takes_fields(op) else item_of(op).__name__
+
+
+def item_of(op: Operation) -> type:
+    """What an operation answers with, or answers with a list of."""
+    return get_args(op.result)[0] if get_origin(op.result) is list else op.result
+
+
+def takes_fields(op: Operation) -> bool:
+    """Whether the caller may choose which keys to see."""
+    return "fields" in op.request.__struct_fields__
