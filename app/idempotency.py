@@ -92,14 +92,22 @@ NOT_KEPT: Final = """(
             AND (SELECT true FROM idempotency_keys k
                   WHERE k.workspace_id = i.workspace_id AND k.identity_id = i.actor_id AND k.key = i.keep->>'key') IS NULL))"""
 
-KEPT: Final = """
+_KEPT_COLUMNS: Final = """workspace_id, identity_id, key, operation, scope, fingerprint, status, answer, request_id,
+                                      answered_at"""
+_KEPT_VALUES: Final = """workspace_id, actor_id, keep->>'key', keep->>'operation', keep->>'scope',
+               decode(keep->>'fingerprint', 'hex'), (keep->>'status')::int, answer, request_id, keep->>'answeredAt'"""
+
+KEPT: Final = f"""
     kept AS (
-        INSERT INTO idempotency_keys (workspace_id, identity_id, key, operation, scope, fingerprint, status, answer,
-                                      merged_from, request_id, answered_at)
-        SELECT workspace_id, actor_id, keep->>'key', keep->>'operation', keep->>'scope',
-               decode(keep->>'fingerprint', 'hex'), (keep->>'status')::int, answer, merged_from, request_id, keep->>'answeredAt'
-          FROM answered
-         WHERE keep IS NOT NULL
+        INSERT INTO idempotency_keys ({_KEPT_COLUMNS}, merged_from)
+        SELECT {_KEPT_VALUES}, merged_from FROM answered WHERE keep IS NOT NULL
+    )"""
+
+# The same where the answer has an ETag: `answered` has `version` instead of `merged_from`.
+KEPT_WITH_ETAG: Final = f"""
+    kept AS (
+        INSERT INTO idempotency_keys ({_KEPT_COLUMNS}, version)
+        SELECT {_KEPT_VALUES}, version FROM answered WHERE keep IS NOT NULL
     )"""
 
 _COLUMNS: Final = """

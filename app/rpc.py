@@ -196,6 +196,11 @@ class Context(msgspec.Struct, frozen=True):
             who["keep"] = self.keep
         return who
 
+    @property
+    def keep_json(self) -> str | None:
+        """The idempotency key for a statement of one call, which has parameters of its own."""
+        return None if self.keep is None else msgspec.json.encode(self.keep).decode()
+
     async def unless_answered(self) -> None:
         """When a statement that carries the key had no effect: raise Repeated if that is so because it had it before."""
         if self.keep is not None and await idempotency.find(self.db, whose(self.actor), self.keep.key):

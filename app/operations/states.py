@@ -12,11 +12,13 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import BatchQuery, Encoded, Query
 from app.errors import Contended, EtagMismatch, InvalidInput, StateNotFound
+from app.idempotency import KEPT_WITH_ETAG, NOT_KEPT, Repeated
 from app.ids import new_id
 from app.operations.tasks.change import ATTEMPTS_MAX
 from app.operations.tasks.task import uuid_or_none
 from app.rpc import (
     IN_PATH,
+    WHO,
     Answer,
     BareRequest,
     Context,
@@ -114,12 +116,9 @@ STATE_JSON: Final = f"""
        CROSS JOIN LATERAL (SELECT {_LABELS_JSON} AS labels FROM (SELECT s.groups AS labels) l) g
        CROSS JOIN LATERAL (SELECT {_LABELS_JSON} AS labels FROM (SELECT s.tags AS labels) l) k) w))"""
 
-CREATE_STATE = BatchQuery(
-    StateRow,
-    f"""
+_CREATED: Final = f"""
     WITH i AS MATERIALIZED (
-        SELECT (e->>'ord')::int          AS ord,
-               (e->>'workspaceId')::uuid AS workspace_id,
+        SELECT {WHO},
                (e->>'stateId')::uuid     AS state_id,
                (e->>'rootId')::uuid      AS root_id,
                e->>'name'                AS name,
@@ -128,21 +127,15 @@ CREATE_STATE = BatchQuery(
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
     ), s AS (
         INSERT INTO states (workspace_id, id, name, root_id, groups, tags)
-        SELECT workspace_id, state_id, name, root_id, groups, tags FROM i
+        SELECT workspace_id, state_id, name, root_id, groups, tags FROM i WHERE {NOT_KEPT}
         RETURNING *
-    )
-    SELECT i.ord, {STATE_JSON}, s.version FROM s JOIN i ON i.state_id = s.id
-    """,
-)
+    )"""
 
 # Variables are matched by name: one that was there keeps its id and the time it was first written, and what is not
 # named is left alone, unless `replace` says that these are all.
-UPDATE_STATE = BatchQuery(
-    StateRow,
-    f"""
+_UPDATED: Final = f"""
     WITH i AS MATERIALIZED (
-        SELECT (e->>'ord')::int          AS ord,
-               (e->>'workspaceId')::uuid AS workspace_id,
+        SELECT {WHO},
                (e->>'stateId')::uuid     AS state_id,
                nullif(e->'versions', 'null') AS versions,
                e->'variables'            AS variables,
@@ -171,12 +164,25 @@ UPDATE_STATE = BatchQuery(
          WHERE s.workspace_id = i.workspace_id AND s.id = i.state_id AND s.version = o.version
            AND (i.versions IS NULL OR i.versions @> to_jsonb(o.version))
            AND jsonb_array_length(n.variables) <= i.count_max
-        RETURNING s.*, i.ord
-    )
-    SELECT s.ord, {STATE_JSON}, s.version FROM s
-    """,
-    one_per="stateId",
-)
+           AND {NOT_KEPT}
+        RETURNING s.*
+    )"""
+
+_WRITTEN: Final = f"""
+    SELECT i.ord, {STATE_JSON}, s.version FROM s JOIN i ON i.state_id = s.id"""
+
+_WRITTEN_AND_KEPT: Final = f""", answered AS (
+        SELECT i.ord, i.workspace_id, i.actor_id, i.request_id, i.keep, {STATE_JSON} AS answer, s.version
+          FROM s JOIN i ON i.state_id = s.id
+    ), {KEPT_WITH_ETAG}
+    SELECT ord, answer, version FROM answered"""
+
+CREATE_STATE = BatchQuery(StateRow, f"{_CREATED} {_WRITTEN}")
+UPDATE_STATE = BatchQuery(StateRow, f"{_UPDATED} {_WRITTEN}", one_per="stateId")
+
+# The same for calls with an idempotency key. Apart, because a call without one should not pay for it.
+CREATE_STATE_AND_KEEP = BatchQuery(StateRow, f"{_CREATED} {_WRITTEN_AND_KEPT}")
+UPDATE_STATE_AND_KEEP = BatchQuery(StateRow, f"{_UPDATED} {_WRITTEN_AND_KEPT}", one_per="stateId")
 
 GET_STATE = Query(
     StateRow,
@@ -247,14 +253,16 @@ class UpdateState(BareRequest):
     ] = UNSET
 
 
-@operation(scope="task-write", path="states", method="POST", status=201, errors=(InvalidInput,))
+@operation(
+    scope="task-write", path="states", method="POST", status=201, carries_key=True, errors=(InvalidInput,)
+)
 async def create_state(ctx: Context, req: CreateState) -> Outcome[State]:
     """Create a State: variables that outlive a task.
 
     A task that is created with `stateful: true` gets one by itself.
     """
     row = await ctx.db.write(
-        CREATE_STATE,
+        CREATE_STATE if ctx.keep is None else CREATE_STATE_AND_KEEP,
         {
             **ctx.who,
             "stateId": new_id(),
@@ -264,7 +272,8 @@ async def create_state(ctx: Context, req: CreateState) -> Outcome[State]:
             "tags": _labels(given(req.tags) or [], "tags"),
         },
     )
-    assert row is not None, "an insert without a condition has a row"
+    if row is None:  # nothing else stands in the way of an insert
+        raise Repeated
     return Outcome(row.state, version=row.version)
 
 
@@ -279,6 +288,7 @@ async def get_state(ctx: Context, req: GetState) -> Outcome[State]:
     scope="task-write",
     path="states/{stateId}",
     method="PUT",
+    carries_key=True,
     errors=(InvalidInput, StateNotFound, EtagMismatch, Contended),
 )
 async def update_state(ctx: Context, req: UpdateState) -> Outcome[State]:
@@ -303,14 +313,16 @@ async def update_state(ctx: Context, req: UpdateState) -> Outcome[State]:
         "removed": removed,
         "countMax": VARIABLES_MAX,
     }
+    statement = UPDATE_STATE if ctx.keep is None else UPDATE_STATE_AND_KEEP
     for _ in range(ATTEMPTS_MAX):
-        if (variables or removed) and (row := await ctx.db.write(UPDATE_STATE, item)) is not None:
+        if (variables or removed) and (row := await ctx.db.write(statement, item)) is not None:
             return Outcome(row.state, version=row.version)
+        await ctx.unless_answered()
         now = await _state(ctx, id)
         if versions is not None and now.version not in versions:
             raise EtagMismatch(etag_of(now.version))
         if not (variables or removed):
-            return Outcome(now.state, version=now.version)
+            return Outcome(now.state, version=now.version, wrote=False)
         names = {variable.name for variable in now.state.decode(State).variables}
         if len(names | {v.name for v in variables} - set(removed)) > VARIABLES_MAX:
             message = f"A State holds {VARIABLES_MAX} variables at most. Remove some first."

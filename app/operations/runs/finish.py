@@ -175,14 +175,24 @@ END_AND_KEEP = BatchQuery(
 )
 
 # An operator needs neither to be the holder nor to see the task.
-FORCE_END = BatchQuery(
-    EndedRow,
-    f"""
+_FORCED: Final = f"""
     WITH {_INPUT}, held AS MATERIALIZED ({_HELD}
+         WHERE {NOT_KEPT}
            FOR NO KEY UPDATE OF h
-    ), {_ENDED}, {END_CTES}
-    {_SELECT}
-    """,
+    ), {_ENDED}, {END_CTES}"""
+
+FORCE_END = BatchQuery(EndedRow, f"""{_FORCED} {_SELECT}""", one_per="runId")
+
+FORCE_END_AND_KEEP = BatchQuery(
+    EndedRow,
+    f"""{_FORCED}, answered AS (
+        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, i.keep, {RUN_JSON} AS answer,
+               json_build_object('run', {RUN_JSON}, 'task', {TASK_JSON}) AS run_and_task, NULL::int AS merged_from
+          FROM changed t
+          JOIN ended r ON r.ord = t.ord
+          JOIN i ON i.ord = t.ord
+    ), {KEPT}
+    SELECT ord, answer, run_and_task FROM answered""",
     one_per="runId",
 )
 
@@ -306,8 +316,8 @@ async def release_run(ctx: Context, req: ReleaseRun) -> Outcome[RunAndTask]:
     return await _end(ctx, req, "released", "cancelled", "todo", changes(req, "handoff"))
 
 
-@operation(scope="operator", errors=(RunNotFound, RunEnded, Contended))
-async def force_release_run(ctx: Context, req: ForceReleaseRun) -> Encoded[Run]:
+@operation(scope="operator", carries_key=True, errors=(RunNotFound, RunEnded, Contended))
+async def force_release_run(ctx: Context, req: ForceReleaseRun) -> Outcome[Run]:
     """End somebody's claim, as an operator: the task goes back to `todo`, and its holder can write nothing more.
 
     For a holder that is alive but stuck; one that is dead loses its claim by itself. It leaves an event. Forcing
@@ -317,13 +327,16 @@ async def force_release_run(ctx: Context, req: ForceReleaseRun) -> Encoded[Run]:
     said: dict[str, object] = {"handoff": reason} if (reason := given(req.reason)) else {}
     item = _item(ctx, run_id, "force_released", "cancelled", "todo", said)
     for _ in range(ATTEMPTS_MAX):
-        if (row := await ctx.db.write(FORCE_END, item)) is not None:
-            return row.run
+        if (
+            row := await ctx.db.write(FORCE_END if ctx.keep is None else FORCE_END_AND_KEEP, item)
+        ) is not None:
+            return Outcome(row.run)
+        await ctx.unless_answered()
         past = await _past(ctx, run_id, sees_all=True)
         if past is None:
             raise RunNotFound(req.run_id)
         if past.end_reason == "force_released":
-            return past.run
+            return Outcome(past.run, wrote=False)
         if past.end_reason is not None:
             raise RunEnded(past.end_reason)
     raise Contended

@@ -1,11 +1,12 @@
 """createTask: a new run, which nothing runs by itself."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import BatchQuery
 from app.errors import RunNotFound
+from app.idempotency import KEPT_WITH_ETAG, NOT_KEPT
 from app.ids import new_id
 from app.operations.runs.bare.task import BARE_JSON, BareRow, BareTask, Kind, Link, Title
 from app.operations.runs.bare.tree import tree
@@ -24,13 +25,12 @@ from app.rpc import BareRequest, Context, Outcome, changes, given, operation
 from app.types import Markdown, When
 
 # A State that is asked for comes first: the run names it.
-CREATE_RUN = BatchQuery(
-    BareRow,
-    f"""
+_CREATED: Final = f"""
     WITH {INPUT}, usable AS (
         SELECT i.*
           FROM i
          WHERE (i.parent_id IS NULL OR {PARENT_VISIBLE}) AND (i.work_item_id IS NULL OR {WORK_ITEM_WRITABLE})
+           AND {NOT_KEPT}
     ), state AS (
         INSERT INTO states (workspace_id, id, name, root_id)
         SELECT u.workspace_id, (u.changes->>'stateId')::uuid,
@@ -53,11 +53,22 @@ CREATE_RUN = BatchQuery(
           LEFT JOIN state ON state.id = (u.changes->>'stateId')::uuid
          CROSS JOIN LATERAL (SELECT coalesce(u.changes->>'status', 'created') AS status) n
         RETURNING *
-    )
-    SELECT i.ord, {BARE_JSON}, r.version
-      FROM r
-      JOIN i ON i.run_id = r.id
-    """,
+    )"""
+
+CREATE_RUN = BatchQuery(
+    BareRow,
+    f"""{_CREATED}
+    SELECT i.ord, {BARE_JSON}, r.version FROM r JOIN i ON i.run_id = r.id""",
+)
+
+# The same for calls with an idempotency key. Apart, because a call without one should not pay for it.
+CREATE_RUN_AND_KEEP = BatchQuery(
+    BareRow,
+    f"""{_CREATED}, answered AS (
+        SELECT i.ord, i.workspace_id, i.actor_id, i.request_id, i.keep, {BARE_JSON} AS answer, r.version
+          FROM r JOIN i ON i.run_id = r.id
+    ), {KEPT_WITH_ETAG}
+    SELECT ord, answer, version FROM answered""",
 )
 
 
@@ -94,7 +105,7 @@ class CreateBareTask(BareRequest):
     ] = UNSET
 
 
-@operation(scope="task-write", path="tasks", method="POST", status=201, errors=WRITE_ERRORS)
+@operation(scope="task-write", path="tasks", method="POST", status=201, carries_key=True, errors=WRITE_ERRORS)
 async def create_task(ctx: Context, req: CreateBareTask) -> Outcome[BareTask]:
     """Create a task: one attempt to do something.
 
@@ -110,9 +121,11 @@ async def create_task(ctx: Context, req: CreateBareTask) -> Outcome[BareTask]:
     }
     sent = {name: value for name, value in sent.items() if value is not None}  # here null means absent
     item = {**ctx.who, "runId": new_id(), "changes": sent}
+    statement = CREATE_RUN if ctx.keep is None else CREATE_RUN_AND_KEEP
     for _ in range(ATTEMPTS_MAX):
-        if (row := await ctx.db.write(CREATE_RUN, item)) is not None:
+        if (row := await ctx.db.write(statement, item)) is not None:
             return Outcome(row.task, version=row.version)
+        await ctx.unless_answered()
         if given(req.parent_id) and not await tree(ctx, [linked["parentId"]], depth_max=0):
             raise RunNotFound(str(req.parent_id), field="parentId")
         if given(req.work_item_id):

@@ -7,6 +7,7 @@ from msgspec import UNSET, Meta
 
 from app.db import Query
 from app.errors import EtagMismatch, RunClaimed, RunNotFound, TaskReadOnly, TooManyParts
+from app.idempotency import KEPT, NOT_KEPT
 from app.operations.runs.bare.task import run_id_of
 from app.operations.runs.bare.writing import MATCHES, MAY_WRITE
 from app.operations.runs.run import RUN_VISIBLE
@@ -35,13 +36,13 @@ DELETE_RUN = Query(
     DeletedRow,
     f"""
     WITH RECURSIVE i AS MATERIALIZED (
-        SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id, %(versions)s::jsonb AS versions,
-               '{{}}'::jsonb AS changes
+        SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id, %(request_id)s::text AS request_id,
+               %(keep)s::jsonb AS keep, %(run_id)s::uuid AS run_id, %(versions)s::jsonb AS versions, '{{}}'::jsonb AS changes
     ), root AS (
         SELECT r.*
           FROM i
-          JOIN runs r ON r.workspace_id = i.workspace_id AND r.id = %(run_id)s::uuid
-         WHERE {RUN_VISIBLE}
+          JOIN runs r ON r.workspace_id = i.workspace_id AND r.id = i.run_id
+         WHERE {RUN_VISIBLE} AND {NOT_KEPT}
            FOR UPDATE OF r
     ), tree AS (
         SELECT root.id FROM root
@@ -73,7 +74,12 @@ DELETE_RUN = Query(
         DELETE FROM run_log l
          USING gone
          WHERE l.workspace_id = %(workspace_id)s::uuid AND l.run_id = gone.id
-    )
+    ), answered AS (
+        SELECT i.workspace_id, i.actor_id, i.request_id, i.keep, row_to_json((SELECT w FROM (SELECT i.run_id AS id) w)) AS answer,
+               NULL::int AS merged_from
+          FROM i
+         WHERE EXISTS (SELECT FROM gone)
+    ), {KEPT}
     SELECT matches, may_delete, holds_claim, version, count, EXISTS (SELECT FROM gone) FROM may
     """,
 )
@@ -96,6 +102,7 @@ class Deleted(Answer):
     scope="task-write",
     path="tasks/{taskId}",
     method="DELETE",
+    carries_key=True,
     errors=(RunNotFound, EtagMismatch, RunClaimed, TaskReadOnly, TooManyParts),
 )
 async def delete_task(ctx: Context, req: DeleteBareTask) -> Deleted:
@@ -108,11 +115,14 @@ async def delete_task(ctx: Context, req: DeleteBareTask) -> Deleted:
         DELETE_RUN,
         workspace_id=ctx.actor.workspace_id,
         actor_id=ctx.actor.id,
+        request_id=ctx.request_id,
+        keep=ctx.keep_json,
         run_id=run_id,
         versions=_json(versions_in(req.if_match)),
         count_max=DELETED_RUNS_MAX,
     )
     if done is None:
+        await ctx.unless_answered()
         raise RunNotFound(req.task_id, field="taskId")
     if not done.matches:
         raise EtagMismatch(etag_of(done.version))

@@ -61,13 +61,14 @@ class BareTask(Answer):
 
 
 class BareRow(msgspec.Struct):
-    """A run in this face, without children."""
+    """A run in this face."""
 
     ord: int
     task: Encoded[BareTask]
     version: int
 
 
+# A run `r` as it goes out, without children.
 BARE_JSON: Final = """
     row_to_json((SELECT w FROM (SELECT
         r.id, r.kind, r.status, r.title, r.description, r.target_id AS "targetId", r.executor_id AS "executorId",
@@ -78,6 +79,9 @@ BARE_JSON: Final = """
         to_char(r.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt",
         to_char(r.updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "updatedAt",
         r.work_item_id AS "workItemId") w))"""
+
+# The same with those that came along with the call, in `i.children`.
+BARE_JSON_WITH_CHILDREN: Final = BARE_JSON.replace("'[]'::json", "coalesce(i.children, '[]')")
 
 
 def run_id_of(sent: str) -> UUID:

@@ -69,13 +69,16 @@ async def tree(ctx: Context, run_ids: list[UUID], *, depth_max: int = CHILDREN_D
     )
 
 
-async def with_children(ctx: Context, run_id: UUID, task: Encoded[BareTask]) -> Encoded[BareTask]:
-    """A run just written, with what hangs below it."""
+class _Parent(msgspec.Struct):
+    children: msgspec.Raw
+
+
+async def children(ctx: Context, run_id: UUID) -> str | None:
+    """What hangs below a run, as JSON; None if nothing does."""
     nodes = await tree(ctx, [run_id])
-    for node in nodes:
-        if node.depth == 0:
-            node.task = task
-    return nested(nodes).get(run_id, task)
+    if len(nodes) <= 1:
+        return None
+    return bytes(msgspec.json.decode(nested(nodes)[run_id].raw, type=_Parent).children).decode()
 
 
 def nested(nodes: list[NodeRow]) -> dict[UUID, Encoded[BareTask]]:

@@ -17,8 +17,9 @@ from app.errors import (
     RunNotFound,
     TaskReadOnly,
 )
-from app.operations.runs.bare.task import BARE_JSON, BareRow, BareTask, Link, Title, run_id_of
-from app.operations.runs.bare.tree import with_children
+from app.idempotency import KEPT_WITH_ETAG, NOT_KEPT
+from app.operations.runs.bare.task import BARE_JSON_WITH_CHILDREN, BareRow, BareTask, Link, Title, run_id_of
+from app.operations.runs.bare.tree import children
 from app.operations.runs.bare.writing import (
     INPUT,
     MATCHES,
@@ -73,9 +74,7 @@ _PARENT_BELOW: Final = """EXISTS (
         )
         SELECT FROM up WHERE up.id = o.id)"""
 
-UPDATE_RUN = BatchQuery(
-    BareRow,
-    f"""
+_UPDATED: Final = f"""
     WITH {INPUT}, r AS (
         UPDATE runs r
            SET status = n.status, title = n.title, description = n.description, executor_id = n.executor_id,
@@ -95,10 +94,25 @@ UPDATE_RUN = BatchQuery(
            AND (i.parent_id IS NULL OR i.parent_id = o.parent_id OR ({PARENT_VISIBLE} AND NOT {_PARENT_BELOW}))
            AND (i.work_item_id IS NULL OR {WORK_ITEM_WRITABLE})
            AND {_DIFFERS}
+           AND {NOT_KEPT}
         RETURNING r.*, i.ord
-    )
-    SELECT r.ord, {BARE_JSON}, r.version FROM r
-    """,
+    )"""
+
+UPDATE_RUN = BatchQuery(
+    BareRow,
+    f"""{_UPDATED}
+    SELECT i.ord, {BARE_JSON_WITH_CHILDREN}, r.version FROM r JOIN i ON i.ord = r.ord""",
+    one_per="runId",
+)
+
+# The same for calls with an idempotency key. Apart, because a call without one should not pay for it.
+UPDATE_RUN_AND_KEEP = BatchQuery(
+    BareRow,
+    f"""{_UPDATED}, answered AS (
+        SELECT i.ord, i.workspace_id, i.actor_id, i.request_id, i.keep, {BARE_JSON_WITH_CHILDREN} AS answer, r.version
+          FROM r JOIN i ON i.ord = r.ord
+    ), {KEPT_WITH_ETAG}
+    SELECT ord, answer, version FROM answered""",
     one_per="runId",
 )
 
@@ -122,7 +136,7 @@ WHY_RUN = BatchQuery(
     WhyRow,
     f"""
     WITH {INPUT}
-    SELECT i.ord, {BARE_JSON}, r.version, {MATCHES}, {MAY_WRITE}, o.holder_id IS NOT NULL, {_DIFFERS},
+    SELECT i.ord, {BARE_JSON_WITH_CHILDREN}, r.version, {MATCHES}, {MAY_WRITE}, o.holder_id IS NOT NULL, {_DIFFERS},
            i.parent_id IS NULL OR i.parent_id IS NOT DISTINCT FROM o.parent_id OR {PARENT_VISIBLE},
            i.parent_id IS NOT NULL AND {_PARENT_BELOW},
            i.work_item_id IS NULL OR {WORK_ITEM_WRITABLE}
@@ -172,6 +186,7 @@ class UpdateBareTask(BareRequest):
     scope="task-write",
     path="tasks/{taskId}",
     method="PUT",
+    carries_key=True,
     errors=(InvalidInput, *WRITE_ERRORS, EtagMismatch, RunClaimed, NotHolder, LeaseLost, Contended),
 )
 async def update_task(ctx: Context, req: UpdateBareTask) -> Outcome[BareTask]:
@@ -185,10 +200,12 @@ async def update_task(ctx: Context, req: UpdateBareTask) -> Outcome[BareTask]:
     linked = await links(ctx, req.parent_id, req.work_item_id)
     versions = versions_in(req.if_match)
     sent = {**values(req, req.started_at, req.ended_at), **linked}
-    item = {**ctx.who, "runId": run_id, "versions": versions, "changes": sent}
+    below = await children(ctx, run_id)  # a change leaves them as they are, so they can be read before it
+    item = {**ctx.who, "runId": run_id, "versions": versions, "changes": sent, "children": below}
     for _ in range(ATTEMPTS_MAX):
         row = await _write_run(ctx, item, moves=linked.get("parentId") is not None)
         if row is None:
+            await ctx.unless_answered()
             why = await ctx.db.ask(WHY_RUN, item)
             if why is None:
                 raise RunNotFound(req.task_id, field="taskId")
@@ -196,17 +213,18 @@ async def update_task(ctx: Context, req: UpdateBareTask) -> Outcome[BareTask]:
                 raise refusal
             if why.differs:
                 continue  # someone changed it between the two statements
-            row = BareRow(0, why.task, why.version)
-        return Outcome(await with_children(ctx, run_id, row.task), version=row.version)
+            return Outcome(why.task, version=why.version, wrote=False)
+        return Outcome(row.task, version=row.version)
     raise Contended
 
 
 async def _write_run(ctx: Context, item: dict[str, object], *, moves: bool) -> BareRow | None:
+    statement = UPDATE_RUN if ctx.keep is None else UPDATE_RUN_AND_KEEP
     if not moves:
-        return await ctx.db.write(UPDATE_RUN, item)
+        return await ctx.db.write(statement, item)
     async with ctx.db.transaction() as tx:
         await tx.one(MOVE_LOCK, workspace_id=ctx.actor.workspace_id)
-        return await tx.write(UPDATE_RUN, item)
+        return await tx.write(statement, item)
 
 
 async def _refusal(  # noqa: PLR0911 -- a ladder

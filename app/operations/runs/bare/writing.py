@@ -11,17 +11,15 @@ from app.db import Query
 from app.errors import ApiError, RunNotFound, TaskNotFound, TaskReadOnly
 from app.operations.runs.run import RUN_VISIBLE
 from app.operations.tasks.task import VISIBLE, WRITABLE, task_id, uuid_or_none
-from app.rpc import BareRequest, Context, changes
+from app.rpc import WHO, BareRequest, Context, changes
 
 WRITE_ERRORS: Final = (RunNotFound, TaskNotFound, TaskReadOnly)
 
-INPUT: Final = """
+INPUT: Final = f"""
     i AS MATERIALIZED (
-        SELECT (e->>'ord')::int           AS ord,
-               (e->>'workspaceId')::uuid  AS workspace_id,
-               (e->>'actorId')::uuid      AS actor_id,
-               e->>'actorKind'            AS actor_kind,
+        SELECT {WHO},
                (e->>'runId')::uuid        AS run_id,
+               (e->>'children')::json     AS children,
                nullif(e->'versions', 'null') AS versions,
                e->'changes'               AS changes,
                (e->'changes'->>'parentId')::uuid   AS parent_id,
