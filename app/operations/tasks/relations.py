@@ -12,12 +12,13 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Encoded, Query
 from app.errors import InvalidInput, RelationCycle, TaskNotFound, TaskReadOnly, VersionConflict
+from app.idempotency import KEPT, NOT_KEPT
 from app.ids import new_id
 from app.operations.tasks.change import Nothing, version_conflict
 from app.operations.tasks.comment import SEES_TASK
-from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under, why_not_live
+from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, refuse_late, under
 from app.operations.tasks.task import VISIBLE, WRITABLE, task_id
-from app.rpc import AgentRequest, AgentWrite, Answer, Context, given, operation
+from app.rpc import AgentRequest, AgentWrite, Answer, Context, Outcome, given, operation
 from app.types import Id, TaskStatus, Timestamp, Version
 
 RELATIONS_SHOWN_MAX: Final = 500  # of one task; a plan with more edges than this at one task is no plan
@@ -58,6 +59,7 @@ _INPUT: Final = """
                %(actor_id)s::uuid           AS actor_id,
                %(actor_kind)s::text         AS actor_kind,
                %(request_id)s::text         AS request_id,
+               %(keep)s::jsonb              AS keep,
                %(run_id)s::uuid             AS run_id,
                %(kind)s::text               AS kind,
                %(from_task_id)s::uuid       AS from_task_id,
@@ -95,16 +97,55 @@ _EVENTS: Final = """
           FROM edge CROSS JOIN i
          CROSS JOIN LATERAL (VALUES"""
 
+# The relations of `i.task_id` as they go out, from `related`: its rows of task_relations, from either end.
+_SHOWN: Final = f"""
+    shown AS (
+        SELECT CASE WHEN r.from_task_id = i.task_id OR r.kind = 'related' THEN r.kind
+                    WHEN r.kind = 'blocks' THEN 'blocked_by' ELSE 'duplicated_by' END AS kind,
+               r.created_at, r.created_by_id, r.created_by_kind, t.id, t.number, t.title, t.status
+          FROM i
+         CROSS JOIN related r
+          JOIN tasks t ON t.workspace_id = i.workspace_id
+                      AND t.id = CASE WHEN r.from_task_id = i.task_id THEN r.to_task_id ELSE r.from_task_id END
+         WHERE {VISIBLE}
+         ORDER BY r.created_at, t.id
+         LIMIT %(limit)s
+    )"""
+
+_RELATIONS_JSON: Final = """
+    (SELECT coalesce(json_agg(row_to_json((SELECT w FROM (SELECT
+                s.kind,
+                json_build_object('id', s.id, 'identifier', 'T-' || s.number, 'title', s.title, 'status', s.status) AS task,
+                CASE WHEN s.created_by_kind = 'user' THEN s.created_by_id END AS "createdByUserId",
+                CASE WHEN s.created_by_kind = 'agent' THEN s.created_by_id END AS "createdByAgentId",
+                to_char(s.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt") w))
+                ORDER BY s.created_at, s.id), '[]')
+       FROM shown s)"""
+
+_RELATED: Final = """
+        SELECT r.* FROM i JOIN task_relations r ON r.workspace_id = i.workspace_id AND r.from_task_id = i.task_id
+         UNION ALL
+        SELECT r.* FROM i JOIN task_relations r ON r.workspace_id = i.workspace_id AND r.to_task_id = i.task_id"""
+
+_ANSWERED: Final = f"""
+    answered AS (
+        SELECT i.workspace_id, i.actor_id, i.request_id, i.keep, {_RELATIONS_JSON} AS answer, NULL::int AS merged_from
+          FROM edge CROSS JOIN i
+    ), {KEPT}
+    SELECT answer FROM answered"""
+
+# What is written is not seen by the statement that writes it: `related` adds the new edge, or leaves out the old one.
 LINK = Query(
-    Nothing,
+    RelationsRow,
     f"""
     WITH {_INPUT}, {HELD}, edge AS (
         INSERT INTO task_relations (workspace_id, from_task_id, kind, to_task_id, created_by_id, created_by_kind)
         SELECT i.workspace_id, i.from_task_id, i.kind, i.to_task_id, i.actor_id, i.actor_kind
           FROM i
          WHERE {_FROM_WRITABLE} AND {_TO_WRITABLE} AND {_AT_VERSION} AND NOT {_CYCLE} AND {FENCED}
+           AND {NOT_KEPT}
         ON CONFLICT DO NOTHING
-        RETURNING kind
+        RETURNING *
     ), {ALIVE}, event AS (
         {_EVENTS}
                (i.from_task_id, i.from_event_id, 'linked', jsonb_build_object(edge.kind, jsonb_build_array(NULL, i.to_task_id))),
@@ -113,20 +154,23 @@ LINK = Query(
                                                   ELSE edge.kind END, jsonb_build_array(NULL, i.from_task_id)))
                ) AS e (task_id, subject_id, kind, changes)
           JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = e.task_id
-    )
-    SELECT true FROM edge
+    ), related AS ({_RELATED}
+         UNION ALL
+        SELECT * FROM edge
+    ), {_SHOWN}, {_ANSWERED}
     """,
 )
 
 UNLINK = Query(
-    Nothing,
+    RelationsRow,
     f"""
     WITH {_INPUT}, {HELD}, edge AS (
         DELETE FROM task_relations r
          USING i
          WHERE r.workspace_id = i.workspace_id AND r.from_task_id = i.from_task_id AND r.kind = i.kind
            AND r.to_task_id = i.to_task_id AND {_FROM_WRITABLE} AND {_TO_WRITABLE} AND {_AT_VERSION} AND {FENCED}
-        RETURNING r.kind
+           AND {NOT_KEPT}
+        RETURNING r.*
     ), {ALIVE}, event AS (
         {_EVENTS}
                (i.from_task_id, i.from_event_id, 'unlinked',
@@ -136,8 +180,11 @@ UNLINK = Query(
                                                   ELSE edge.kind END, jsonb_build_array(i.from_task_id, NULL)))
                ) AS e (task_id, subject_id, kind, changes)
           JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = e.task_id
-    )
-    SELECT true FROM edge
+    ), related AS (
+        SELECT was.* FROM ({_RELATED}) was
+         WHERE NOT EXISTS (SELECT FROM edge
+                            WHERE (edge.from_task_id, edge.kind, edge.to_task_id) = (was.from_task_id, was.kind, was.to_task_id))
+    ), {_SHOWN}, {_ANSWERED}
     """,
 )
 
@@ -174,29 +221,9 @@ RELATIONS = Query(
     RelationsRow,
     f"""
     WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id, %(task_id)s::uuid AS task_id),
-    edge AS (
-        SELECT r.*, r.to_task_id AS other_id, r.kind AS view
-          FROM i JOIN task_relations r ON r.workspace_id = i.workspace_id AND r.from_task_id = i.task_id
-         UNION ALL
-        SELECT r.*, r.from_task_id,
-               CASE r.kind WHEN 'blocks' THEN 'blocked_by' WHEN 'duplicate' THEN 'duplicated_by' ELSE r.kind END
-          FROM i JOIN task_relations r ON r.workspace_id = i.workspace_id AND r.to_task_id = i.task_id
-    ), shown AS (
-        SELECT edge.view, edge.created_at, edge.created_by_id, edge.created_by_kind, t.id, t.number, t.title, t.status
-          FROM i CROSS JOIN edge
-          JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = edge.other_id
-         WHERE {VISIBLE}
-         ORDER BY edge.created_at, t.id
-         LIMIT %(limit)s
-    )
-    SELECT coalesce(json_agg(row_to_json((SELECT w FROM (SELECT
-               s.view AS kind,
-               json_build_object('id', s.id, 'identifier', 'T-' || s.number, 'title', s.title, 'status', s.status) AS task,
-               CASE WHEN s.created_by_kind = 'user' THEN s.created_by_id END AS "createdByUserId",
-               CASE WHEN s.created_by_kind = 'agent' THEN s.created_by_id END AS "createdByAgentId",
-               to_char(s.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt") w))
-               ORDER BY s.created_at, s.id), '[]')
-      FROM shown s
+    related AS ({_RELATED}
+    ), {_SHOWN}
+    SELECT {_RELATIONS_JSON}
     """,
 )
 
@@ -239,9 +266,10 @@ class ListTaskRelations(AgentRequest):
 
 @operation(
     scope="task-write",
+    carries_key=True,
     errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, RelationCycle, *FENCE_ERRORS),
 )
-async def link_tasks(ctx: Context, req: LinkTasks) -> Encoded[list[Relation]]:
+async def link_tasks(ctx: Context, req: LinkTasks) -> Outcome[list[Relation]]:
     """Relate two tasks, for instance to say that one blocks the other.
 
     A blocked task is not ready: claim-next-task leaves it out until everything that blocks it is done or cancelled.
@@ -251,9 +279,11 @@ async def link_tasks(ctx: Context, req: LinkTasks) -> Encoded[list[Relation]]:
 
 
 @operation(
-    scope="task-write", errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, *FENCE_ERRORS)
+    scope="task-write",
+    carries_key=True,
+    errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, *FENCE_ERRORS),
 )
-async def unlink_tasks(ctx: Context, req: UnlinkTasks) -> Encoded[list[Relation]]:
+async def unlink_tasks(ctx: Context, req: UnlinkTasks) -> Outcome[list[Relation]]:
     """Remove a relation between two tasks.
 
     Removing what is not there is harmless. The answer is the first task's relations.
@@ -279,7 +309,7 @@ async def list_task_relations(ctx: Context, req: ListTaskRelations) -> Encoded[l
     return Encoded(msgspec.json.encode(kept))
 
 
-async def _change(ctx: Context, req: LinkTasks, statement: Query[Nothing]) -> Encoded[list[Relation]]:
+async def _change(ctx: Context, req: LinkTasks, statement: Query[RelationsRow]) -> Outcome[list[Relation]]:
     """Add or remove an edge, and answer with the relations of the task that was named first."""
     first = await task_id(ctx, req.task_id)
     other = await task_id(ctx, req.other_task_id, field="otherTaskId")
@@ -293,7 +323,9 @@ async def _change(ctx: Context, req: LinkTasks, statement: Query[Nothing]) -> En
         "actor_id": ctx.actor.id,
         "actor_kind": ctx.actor.kind,
         "request_id": ctx.request_id,
+        "keep": ctx.keep_json,
         "run_id": run_id,
+        "limit": RELATIONS_SHOWN_MAX,
         "kind": req.kind,
         "from_task_id": from_id,
         "to_task_id": to_id,
@@ -305,23 +337,22 @@ async def _change(ctx: Context, req: LinkTasks, statement: Query[Nothing]) -> En
     async with ctx.db.transaction() as tx:
         await tx.one(LINK_LOCK, workspace_id=ctx.actor.workspace_id)
         changed = await tx.one(statement, **edge)
-    if changed is None:
-        await _refuse(ctx, req, run_id, edge, first, may_be_cycle=statement is LINK)
-    return await _relations(ctx, first)
+    if changed is not None:
+        return Outcome(changed.relations)
+    await refuse_late(ctx, run_id)
+    await _refuse(ctx, req, edge, first, may_be_cycle=statement is LINK)
+    return Outcome(await _relations(ctx, first), wrote=False)
 
 
 async def _refuse(
     ctx: Context,
     req: LinkTasks,
-    run_id: UUID | None,
     edge: dict[str, object],
     first: UUID,
     *,
     may_be_cycle: bool,
 ) -> None:
     """Raise what stood in the way; return if the edge was simply as wanted already."""
-    if run_id is not None and (lost := await why_not_live(ctx, run_id)):
-        raise lost
     may = await ctx.db.one(MAY, **edge)
     assert may is not None, "a SELECT from one row of input has one row"
     first_seen, other_seen = may.from_visible, may.to_visible
