@@ -16,26 +16,23 @@ from app.errors import (
     InvalidInput,
     MessageNotFound,
 )
+from app.idempotency import KEPT, NOT_KEPT
 from app.operations.channels.channel import refuse_posting
 from app.operations.mentions import GivenMention, addressed
 from app.operations.messages.message import IN_WINDOW, MESSAGE_JSON, Message
-from app.operations.messages.say import SEND, SEND_AND_KEEP, MessageRow, say
-from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under, why_not_live
+from app.operations.messages.say import SAID, SEND, SEND_AND_KEEP, MessageRow, say
+from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, refuse_late, under
 from app.operations.tasks.task import uuid_or_none
-from app.rpc import AgentWrite, Answer, Context, given, operation
+from app.rpc import WHO, AgentWrite, Answer, Context, given, operation
 from app.types import MENTIONS_MAX, NO_NUL, Id, Markdown
 
 ATTACHMENTS_MAX: Final = 20
 NAME_CHARACTERS_MAX: Final = 255  # what file systems take
 KIND_CHARACTERS_MAX: Final = 64
 
-FLAG = BatchQuery(
-    MessageRow,
-    f"""
+_FLAGGED: Final = f"""
     WITH i AS MATERIALIZED (
-        SELECT (e->>'ord')::int          AS ord,
-               (e->>'workspaceId')::uuid AS workspace_id,
-               (e->>'actorId')::uuid     AS actor_id,
+        SELECT {WHO},
                (e->>'messageId')::uuid   AS message_id,
                (e->>'runId')::uuid       AS run_id,
                e->>'reason'              AS reason
@@ -52,11 +49,26 @@ FLAG = BatchQuery(
                          JOIN channels c ON c.workspace_id = p.workspace_id AND c.id = p.channel_id AND c.archived_at IS NULL
                         WHERE p.workspace_id = m.workspace_id AND p.identity_id = i.actor_id AND p.channel_id = m.channel_id
                           AND p.role <> 'reader')
-           AND {FENCED}
+           AND {FENCED} AND {NOT_KEPT}
         RETURNING m.*, i.ord
-    ), {ALIVE}
-    SELECT m.ord, {MESSAGE_JSON} FROM flagged m
-    """,
+    ), {ALIVE}"""
+
+FLAG = BatchQuery(
+    MessageRow,
+    f"""{_FLAGGED}
+    SELECT m.ord, {MESSAGE_JSON} FROM flagged m""",
+    one_per="messageId",
+)
+
+# The same for calls with an idempotency key. Apart, because a call without one should not pay for it.
+FLAG_AND_KEEP = BatchQuery(
+    MessageRow,
+    f"""{_FLAGGED}, answered AS (
+        SELECT i.ord, i.workspace_id, i.actor_id, i.request_id, i.keep, {MESSAGE_JSON} AS answer, NULL::int AS merged_from
+          FROM flagged m
+          JOIN i ON i.ord = m.ord
+    ), {KEPT}
+    SELECT ord, answer FROM answered""",
     one_per="messageId",
 )
 
@@ -87,6 +99,36 @@ class ArtifactRef(Answer):
     message_id: Annotated[str, Meta(description="The message that holds it.")]
     name: Annotated[str, Meta(description="Its name.")]
     type: Annotated[str, Meta(description="What it is.")]
+
+
+class ArtifactRow(msgspec.Struct):
+    """An artifact just shared."""
+
+    ord: int
+    artifact: Encoded[ArtifactRef]
+
+
+_ARTIFACT_JSON: Final = """row_to_json((SELECT w FROM (SELECT
+        m.id AS "messageId", m.metadata->'artifact'->>'name' AS name, m.metadata->'artifact'->>'type' AS type) w))"""
+
+SHARE = BatchQuery(
+    ArtifactRow,
+    f"""{SAID}
+    SELECT s.ord, {_ARTIFACT_JSON}
+      FROM posted m
+      JOIN said s ON s.workspace_id = m.workspace_id AND s.id = m.id""",
+)
+
+SHARE_AND_KEEP = BatchQuery(
+    ArtifactRow,
+    f"""{SAID}, answered AS (
+        SELECT i.ord, i.workspace_id, i.actor_id, i.request_id, i.keep, {_ARTIFACT_JSON} AS answer, NULL::int AS merged_from
+          FROM posted m
+          JOIN said s ON s.workspace_id = m.workspace_id AND s.id = m.id
+          JOIN i ON i.ord = s.ord
+    ), {KEPT}
+    SELECT ord, answer FROM answered""",
+)
 
 
 class SendMessage(AgentWrite):
@@ -183,8 +225,12 @@ async def send_message(ctx: Context, req: SendMessage) -> Encoded[Message]:
     return row.message
 
 
-@operation(scope="channel-write", errors=(ChannelNotFound, ChannelNotMember, ChannelArchived, *FENCE_ERRORS))
-async def create_artifact(ctx: Context, req: CreateArtifact) -> ArtifactRef:
+@operation(
+    scope="channel-write",
+    carries_key=True,
+    errors=(ChannelNotFound, ChannelNotMember, ChannelArchived, *FENCE_ERRORS),
+)
+async def create_artifact(ctx: Context, req: CreateArtifact) -> Encoded[ArtifactRef]:
     """Share a text under a name, such as code or a document, as a message in a channel.
 
     Others find the name and type in the message's `metadata`, as `artifact`.
@@ -192,17 +238,21 @@ async def create_artifact(ctx: Context, req: CreateArtifact) -> ArtifactRef:
     metadata = {"artifact": {"name": req.name, "type": req.type}}
     row = await say(
         ctx,
-        SEND,
+        SHARE if ctx.keep is None else SHARE_AND_KEEP,
         req.content,
         channel_id=req.channel_id,
         kind="artifact",
         metadata=metadata,
         under_run=req.run_id,
     )
-    return ArtifactRef(message_id=row.message.decode(Message).id, name=req.name, type=req.type)
+    return row.artifact
 
 
-@operation(scope="channel-write", errors=(MessageNotFound, ChannelNotMember, ChannelArchived, *FENCE_ERRORS))
+@operation(
+    scope="channel-write",
+    carries_key=True,
+    errors=(MessageNotFound, ChannelNotMember, ChannelArchived, *FENCE_ERRORS),
+)
 async def flag_needs_human(ctx: Context, req: FlagNeedsHuman) -> Encoded[Message]:
     """Flag a message as needing a human, and say why.
 
@@ -212,11 +262,13 @@ async def flag_needs_human(ctx: Context, req: FlagNeedsHuman) -> Encoded[Message
     if (id := uuid_or_none(req.message_id)) is None:
         raise MessageNotFound(req.message_id)
     run_id = under(req.run_id)
-    row = await ctx.db.write(FLAG, {**ctx.who, "messageId": id, "runId": run_id, "reason": req.reason})
+    row = await ctx.db.write(
+        FLAG if ctx.keep is None else FLAG_AND_KEEP,
+        {**ctx.who, "messageId": id, "runId": run_id, "reason": req.reason},
+    )
     if row is not None:
         return row.message
-    if run_id is not None and (lost := await why_not_live(ctx, run_id)):
-        raise lost
+    await refuse_late(ctx, run_id)
     place = await ctx.db.one(PLACE, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, message_id=id)
     if place is not None:
         with suppress(ChannelNotFound):  # they left a private channel meanwhile, and with it the message
