@@ -4,15 +4,13 @@ A caller puts a key of its own choice on a call that changes something. The key 
 commit of the effect, so there is never one without the other: not after a crash, not across processes, not when
 two of the same arrive at once. Whoever sends the same request with the same key again gets the first answer.
 
-An operation comes by its key in one of two ways:
+The statement that writes does it: `NOT_KEPT` stands before the effect, `KEPT` after it, and the item carries `keep`.
+So a call with a key is one statement like any other, batched with others, and costs one more insert. If it comes back
+without a row, `ctx.unless_answered()` asks whether it had its effect before.
 
-    carries_key   Its one writing statement stores the key, with `KEPT` after the effect and `NOT_KEPT` before it. The
-                  item carries `keep`. It stays one statement, batched with others, and costs one more insert.
-    otherwise     The pipeline wraps it into a transaction: take the key's lock, look, run it, store the answer.
-
-Two of the same at once: in a transaction the second waits for the lock; in a statement both may get as far as the
-insert, where the unique index makes the second wait for the first. If the first commits, the second is undone
-whole by `Duplicate`; if it fails, the second goes on. Either way it is bounded by the statement time-out.
+Two of the same at once may both get as far as the insert, where the unique index makes the second wait for the first.
+If the first commits, the second is undone whole by `Duplicate`, or finds nothing left to do; if it fails, the second
+goes on. Either way it is bounded by the statement time-out.
 
 An answer without an effect (nothing to change, or a refusal) is stored by a statement of its own, once it is known.
 A refusal of the input (400) and a failure of ours (5xx) are never stored: the same key may be used again.
@@ -27,7 +25,7 @@ import msgspec
 from msgspec import UnsetType
 
 from app.clock import timestamp
-from app.db import Database, Duplicate, Encoded, Query, Transaction
+from app.db import Database, Duplicate, Encoded, Query
 from app.db.encoded import as_json
 from app.errors import (
     ApiError,
@@ -127,24 +125,23 @@ KEEP = Query(
     KeptRow,
     f"""
     INSERT INTO idempotency_keys (workspace_id, identity_id, key, operation, scope, fingerprint, status, error, answer,
-                                  merged_from, version, request_id, answered_at)
+                                  version, request_id, answered_at)
     VALUES (%(workspace_id)s::uuid, %(identity_id)s::uuid, %(key)s::text, %(operation)s::text, %(scope)s::text,
             decode(%(fingerprint)s::text, 'hex'), %(status)s::int, %(error)s::text, %(answer)s::text::json,
-            %(merged_from)s::int, %(version)s::int, %(request_id)s::text, %(answered_at)s::text)
+            %(version)s::int, %(request_id)s::text, %(answered_at)s::text)
     ON CONFLICT DO NOTHING
     RETURNING {_COLUMNS}
     """,
 )
 
-# The lock of NOT_KEPT, for statements of one call.
-_LOCK: Final = """
-    hashtextextended(%(workspace_id)s::text || ' ' || %(identity_id)s::text || ' ' || %(key)s::text, 0)"""
-
-# Held until the transaction ends: of two calls with one key only one runs at a time.
-LOCK = Query(Nothing, f"SELECT true FROM (SELECT pg_advisory_xact_lock({_LOCK})) AS taken")
-
-# Whether nobody holds it. If so it is held for no longer than this statement takes.
-IS_FREE = Query(Nothing, f"SELECT pg_try_advisory_xact_lock({_LOCK})")
+# Whether nobody holds the lock of NOT_KEPT. If so it is held for no longer than this statement takes.
+IS_FREE = Query(
+    Nothing,
+    """
+    SELECT pg_try_advisory_xact_lock(
+               hashtextextended(%(workspace_id)s::text || ' ' || %(identity_id)s::text || ' ' || %(key)s::text, 0))
+    """,
+)
 
 _encode: Final = msgspec.json.Encoder(enc_hook=as_json).encode
 _ERRORS: Final[dict[int, type[ApiError]]] = {403: PermissionDenied, 404: NotFound, 409: Conflict}
@@ -192,31 +189,25 @@ def keep(
     )
 
 
-async def find(db: Database | Transaction, whose: Identity, key: str) -> KeptRow | None:
+async def find(db: Database, whose: Identity, key: str) -> KeptRow | None:
     """What is stored under a key."""
     return await db.one(FIND, **whose._asdict(), key=key)
 
 
-async def lock(tx: Transaction, whose: Identity, key: str) -> None:
-    """Wait for other transactions with this key, and keep them out until this one ends."""
-    await tx.one(LOCK, **whose._asdict(), key=key)
-
-
-async def is_under_way(db: Database | Transaction, whose: Identity, key: str) -> bool:
-    """Whether a statement or transaction with this key is running, in any process."""
+async def is_under_way(db: Database, whose: Identity, key: str) -> bool:
+    """Whether a call with this key is running, in any process."""
     row = await db.one(IS_FREE, **whose._asdict(), key=key)
     return row is not None and not row.done
 
 
 async def store(
-    db: Database | Transaction,
+    db: Database,
     whose: Identity,
     kept: Keep,
     request_id: str,
     answer: object,
     *,
     error: ApiError | None = None,
-    merged_from: int | None = None,
     version: int | None = None,
 ) -> KeptRow | None:
     """Store an answer under its key, unless there is one already: then None."""
@@ -230,7 +221,6 @@ async def store(
         status=kept.status if error is None else error.status,
         error=None if error is None else type(error).__name__,
         answer=_encode(answer).decode(),
-        merged_from=merged_from,
         version=version,
         request_id=request_id,
         answered_at=kept.answered_at,

@@ -176,11 +176,11 @@ WHO: Final = """(e->>'ord')::int          AS ord,
 class Context(msgspec.Struct, frozen=True):
     """What a handler may touch besides its request."""
 
-    db: Database  # or a Transaction, which has the same verbs: see _in_transaction
+    db: Database
     actor: Actor
     request_id: str
     idempotency_key: str | None = None  # from the header; one in the body stands in the request
-    keep: Keep | None = None  # set by the pipeline for a handler whose statement stores the key
+    keep: Keep | None = None  # set by the pipeline where there is a key, for the statement that stores it
 
     @property
     def who(self) -> dict[str, object]:
@@ -202,7 +202,7 @@ class Context(msgspec.Struct, frozen=True):
         return None if self.keep is None else msgspec.json.encode(self.keep).decode()
 
     async def unless_answered(self) -> None:
-        """When a statement that carries the key had no effect: raise Repeated if that is so because it had it before."""
+        """When the statement had no effect: raise Repeated if that is so because it had it before, under this key."""
         if self.keep is not None and await idempotency.find(self.db, whose(self.actor), self.keep.key):
             raise Repeated
 
@@ -304,7 +304,6 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     status: int  # of a success
     scope: Scope | None
     read_only: bool
-    carries_key: bool
     errors: tuple[type[ApiError], ...]
     request: type[msgspec.Struct]
     result: Any  # the documented type of `data`; Any because list[Task] is not a class
@@ -334,7 +333,6 @@ def operation(
     *,
     scope: Scope | None,
     read_only: bool = False,
-    carries_key: bool = False,
     errors: tuple[type[ApiError], ...] = (),
     path: str | None = None,
     method: str | None = None,
@@ -350,9 +348,8 @@ def operation(
 
     It answers under the prefix of its family, at its own name unless `path` says otherwise.
 
-    `carries_key` says that its one writing statement stores the idempotency key: see app/idempotency.py. Any other
-    operation that writes is run in a transaction when it is called with a key. One that waits on purpose has
-    `patience_seconds` more than others before it is given up.
+    One that is not `read_only` stores its idempotency key with the statement that writes: see app/idempotency.py. One
+    that waits on purpose has `patience_seconds` more than others before it is given up.
 
     For agents: `core` puts it into the daily loop; `destructive` says that it overwrites or closes what is there,
     `idempotent` that doing it twice does no more than once. One that answers to GET and yet `uses_up` what it is given
@@ -376,7 +373,6 @@ def operation(
             status=status,
             scope=scope,
             read_only=read_only,
-            carries_key=carries_key,
             errors=errors,
             request=request,
             result=list[result] if origin is Page else result,
@@ -433,11 +429,7 @@ async def _once(
     """Run a call that has an idempotency key, or find out what was answered when it ran before."""
     kept = None
     try:
-        if op.carries_key:
-            result = await op.handler(msgspec.structs.replace(ctx, keep=keep), req)
-        else:
-            result = await _in_transaction(op, ctx, req, keep)
-        outcome = _outcome(result)
+        outcome = _outcome(await op.handler(msgspec.structs.replace(ctx, keep=keep), req))
         if not outcome.wrote:
             kept = await idempotency.store(
                 ctx.db, whose(ctx.actor), keep, ctx.request_id, outcome.result, version=outcome.version
@@ -454,27 +446,6 @@ async def _once(
             e.first = First(ctx.request_id, keep.answered_at, replayed=False)
             raise
     return await _replay(op, ctx, keep)
-
-
-async def _in_transaction(op: Operation, ctx: Context, req: Any, keep: Keep) -> Result:  # Any: as above
-    """Run a handler that knows nothing of keys, and store its answer with its effect."""
-    async with ctx.db.transaction() as tx:
-        await idempotency.lock(tx, whose(ctx.actor), keep.key)
-        known = await idempotency.find(tx, whose(ctx.actor), keep.key)
-        if known is None:
-            result = await op.handler(msgspec.structs.replace(ctx, db=tx), req)
-            outcome = _outcome(result)
-            await idempotency.store(
-                tx,
-                whose(ctx.actor),
-                keep,
-                ctx.request_id,
-                outcome.result,
-                merged_from=outcome.merged_from,
-                version=outcome.version,
-            )
-            return replace(outcome, wrote=True)
-    raise Repeated
 
 
 def _outcome(result: Result) -> Outcome[Any]:  # Any: of whichever operation

@@ -208,15 +208,6 @@ class Transaction:
         """Run one item of a batch statement: its row if it took effect, None if not."""
         return await self.one(batch, items=encode_items([{"ord": 0, **item}]).decode())
 
-    async def ask(self, batch: BatchQuery[R], item: Item) -> R | None:
-        """The same for a batch statement that only reads."""
-        return await self.write(batch, item)
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncGenerator["Transaction"]:
-        """The same transaction: work that needs one of its own is as well off inside another."""
-        yield self
-
 
 async def _fetch(
     connection: psycopg.AsyncConnection, query: Query[R], parameters: Mapping[str, object]

@@ -253,9 +253,7 @@ class UpdateState(BareRequest):
     ] = UNSET
 
 
-@operation(
-    scope="task-write", path="states", method="POST", status=201, carries_key=True, errors=(InvalidInput,)
-)
+@operation(scope="task-write", path="states", method="POST", status=201, errors=(InvalidInput,))
 async def create_state(ctx: Context, req: CreateState) -> Outcome[State]:
     """Create a State: variables that outlive a task.
 
@@ -288,7 +286,6 @@ async def get_state(ctx: Context, req: GetState) -> Outcome[State]:
     scope="task-write",
     path="states/{stateId}",
     method="PUT",
-    carries_key=True,
     errors=(InvalidInput, StateNotFound, EtagMismatch, Contended),
 )
 async def update_state(ctx: Context, req: UpdateState) -> Outcome[State]:

@@ -2,42 +2,34 @@
 
 import asyncio
 import json
-from typing import Annotated, Any
+from typing import Any
 
 import pytest
-from msgspec import Meta
 
 from app.db import Database, Query
 from app.errors import IdempotencyKeyReused, InvalidInput, TaskReadOnly, TimedOut
-from app.idempotency import Nothing, lock
+from app.idempotency import Nothing
 from app.operations import (
     OPERATIONS,
-    append_run_log,
     block_task,
     cancel_task,
     claim_next_task,
-    claim_task,
     comment_on_task,
-    complete_run,
     complete_task,
     create_task,
     create_tasks_bulk,
-    fail_run,
     get_request_outcome,
     get_task,
-    heartbeat_run,
+    leave_channel,
     list_comments,
     list_tasks,
-    post_message,
-    release_run,
     release_task,
-    send_message,
     update_task,
 )
-from app.operations.workspace import ResolvedIdentity
-from app.rpc import AGENT, AgentWrite, Context, Operation, execute, operation, whose
+from app.rpc import AGENT, Context, Operation, execute
 from tests.conftest import Caller, World
 
+# Those of every day; the first things asked of them, tests/http/test_keys.py asks of every operation.
 KEYED: dict[Operation, dict[str, object]] = {
     create_task: {"title": "New"},
     create_tasks_bulk: {"tasks": [{"title": "One"}, {"title": "Two"}]},
@@ -50,19 +42,6 @@ KEYED: dict[Operation, dict[str, object]] = {
     claim_next_task: {},
 }
 ON_TASK = [op for op in KEYED if op not in (create_task, create_tasks_bulk, claim_next_task)]
-
-
-# They carry their keys as well. What is asked of them here, tests/http/test_keys.py asks of every operation.
-BY_HTTP = {
-    claim_task,
-    heartbeat_run,
-    append_run_log,
-    complete_run,
-    fail_run,
-    release_run,
-    send_message,
-    post_message,
-}
 
 
 async def fields_for(op: Operation, bot: Caller, **fields: object) -> dict[str, object]:
@@ -97,7 +76,6 @@ def test_every_operation_that_writes_takes_a_key() -> None:
     writing = {op for op in OPERATIONS if not op.read_only and op.family is AGENT}
     taking = {op for op in OPERATIONS if "idempotency_key" in op.request.__struct_fields__}
     assert taking - {get_request_outcome} == writing
-    assert {op for op in OPERATIONS if op.carries_key} == set(KEYED) | BY_HTTP
 
 
 @pytest.mark.parametrize("op", KEYED, ids=lambda op: op.name)
@@ -299,52 +277,6 @@ async def test_a_mixed_crowd_of_keyed_and_plain_calls_shares_its_batches(workspa
     assert len((await everything(workspace))["keys"]) == 10
 
 
-# An operation whose statements know nothing of keys ------------------------------------------------------
-
-
-class Poke(AgentWrite):
-    """Whom to poke."""
-
-    handle: Annotated[str, Meta(description="The handle.")]
-
-
-POKE = Query(
-    Nothing,
-    """
-    WITH poked AS (
-        INSERT INTO task_participants (workspace_id, identity_id, task_id)
-        VALUES (%(workspace_id)s, %(actor_id)s, gen_random_uuid())
-    )
-    SELECT true
-    """,
-)
-
-
-@operation(scope=None, errors=())
-async def poke(ctx: Context, req: Poke) -> ResolvedIdentity:
-    """Write something, then answer."""
-    await ctx.db.one(POKE, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id)
-    return ResolvedIdentity(id="1", kind="agent", display_name="é", handle=req.handle)
-
-
-async def pokes(workspace: World) -> int:
-    return len(await workspace.rows("SELECT * FROM task_participants WHERE workspace_id = %(workspace)s"))
-
-
-async def test_an_operation_that_knows_nothing_of_keys_is_kept_in_a_transaction(workspace: World) -> None:
-    bot = await workspace.agent("bot")
-    answers = await asyncio.gather(
-        *(bot.answer(poke, f"r{n}", handle="ada", idempotency_key="k-1") for n in range(8))
-    )
-    assert {(status, body) for status, body, _ in answers} == {(200, answers[0][1])}
-    assert sum(not aside for *_, aside in answers) == 1
-    assert await pokes(workspace) == 1
-    with pytest.raises(IdempotencyKeyReused):
-        await bot(poke, handle="bob", idempotency_key="k-1")
-    await bot(poke, handle="bob")
-    assert await pokes(workspace) == 2
-
-
 # What became of it ---------------------------------------------------------------------------------------
 
 
@@ -421,12 +353,16 @@ async def test_a_call_under_way_is_in_progress_until_it_is_done(
     assert (await bot(get_request_outcome, idempotency_key="k-1")).state == "done"
 
 
-async def test_a_call_in_a_transaction_is_in_progress_too(workspace: World, db: Database) -> None:
+async def test_a_call_that_locks_before_it_writes_is_in_progress_too(workspace: World, db: Database) -> None:
     bot = await workspace.agent("bot")
+    room = await workspace.channel("room", bot, await workspace.agent("scout"))
     async with db.transaction() as tx:
-        await lock(tx, whose(bot.context.actor), "k-1")
+        await tx.one(HOLD_CHANNELS, workspace_id=workspace.id)
+        call = asyncio.create_task(bot(leave_channel, channel_id=room, idempotency_key="k-1"))
+        await workspace.seen_waiting()
         assert (await bot(get_request_outcome, idempotency_key="k-1")).state == "in_progress"
-    assert (await bot(get_request_outcome, idempotency_key="k-1")).state == "unknown"
+    await call
+    assert (await bot(get_request_outcome, idempotency_key="k-1")).state == "done"
 
 
 async def test_a_call_that_is_done_within_a_moment_is_waited_for(workspace: World, db: Database) -> None:
@@ -448,6 +384,14 @@ HOLD = Query(
     WITH counter AS (SELECT FROM task_counters WHERE workspace_id = %(workspace_id)s FOR UPDATE),
          task AS (SELECT FROM tasks WHERE workspace_id = %(workspace_id)s FOR UPDATE)
     SELECT true FROM (SELECT count(*) FROM counter) c, (SELECT count(*) FROM task) t
+    """,
+)
+HOLD_CHANNELS = Query(Nothing, "SELECT true FROM channels WHERE workspace_id = %(workspace_id)s FOR UPDATE")
+HOLD_KEY = Query(
+    Nothing,
+    """
+    SELECT true FROM (SELECT pg_advisory_xact_lock(hashtextextended(
+               %(workspace_id)s::text || ' ' || %(identity_id)s::text || ' k-1', 0))) AS taken
     """,
 )
 CLAIM = Query(
@@ -487,26 +431,20 @@ async def test_a_second_caller_waits_for_the_first_and_gets_its_turn_if_that_fai
     assert (await second).title == "A"
 
 
-@pytest.mark.parametrize(
-    "op, body",
-    [(create_task, b'{"title": "A"}'), (poke, b'{"handle": "ada"}')],
-    ids=["statement", "transaction"],
-)
 async def test_a_second_caller_waits_no_longer_than_a_statement_may_take(
-    workspace: World, db: Database, dsn: str, op: Operation, body: bytes
+    workspace: World, db: Database, dsn: str
 ) -> None:
     bot = await workspace.agent("bot")
-    before = await everything(workspace), await pokes(workspace)
+    before = await everything(workspace)
     impatient = Database(dsn, connections_max=2, statement_timeout_seconds=1, pooler=False)
     await impatient.open()
     try:
         async with db.transaction() as first:
-            await lock(first, whose(bot.context.actor), "k-1")
+            await first.one(HOLD_KEY, workspace_id=workspace.id, identity_id=bot.id)
+            ctx = Context(impatient, bot.context.actor, "r", idempotency_key="k-1")
             async with asyncio.timeout(8):
                 with pytest.raises(TimedOut):
-                    await execute(
-                        op, Context(impatient, bot.context.actor, "r", idempotency_key="k-1"), body=body
-                    )
+                    await execute(create_task, ctx, body=b'{"title": "A"}')
     finally:
         await impatient.close()
-    assert (await everything(workspace), await pokes(workspace)) == before
+    assert await everything(workspace) == before

@@ -17,10 +17,7 @@ from tests.soak.record import Attempt, Call, Records
 
 STAMPS = {"startedAt", "completedAt", "cancelledAt"}  # they follow from the status
 ASSIGNEES = {"assigneeAgentId", "assigneeUserId"}
-POSTS = {
-    "send-message",
-    "create-artifact",
-}  # one whose statement carries its key, one that runs in a transaction
+POSTS = {"send-message", "create-artifact"}
 State = dict[str, Any]
 
 

@@ -127,7 +127,7 @@ class ArchiveChannel(AgentWrite):
     run_id: UnderRun = UNSET
 
 
-@operation(scope="channel-write", carries_key=True, errors=(AlreadyExists, *FENCE_ERRORS))
+@operation(scope="channel-write", errors=(AlreadyExists, *FENCE_ERRORS))
 async def create_channel(ctx: Context, req: CreateChannel) -> Encoded[Channel]:
     """Make a channel. You are its first member.
 
@@ -144,7 +144,6 @@ async def create_channel(ctx: Context, req: CreateChannel) -> Encoded[Channel]:
 
 @operation(
     scope="channel-write",
-    carries_key=True,
     errors=(ChannelNotFound, ChannelNotMember, ChannelNotAdmin, AlreadyExists, *FENCE_ERRORS),
 )
 async def rename_channel(ctx: Context, req: RenameChannel) -> Encoded[Channel]:
@@ -161,7 +160,6 @@ async def rename_channel(ctx: Context, req: RenameChannel) -> Encoded[Channel]:
 
 @operation(
     scope="channel-write",
-    carries_key=True,
     errors=(ChannelNotFound, ChannelNotMember, ChannelNotAdmin, *FENCE_ERRORS),
 )
 async def archive_channel(ctx: Context, req: ArchiveChannel) -> Encoded[Channel]:

@@ -253,7 +253,7 @@ class SetChannelMemberRole(AgentWrite):
     run_id: UnderRun = UNSET
 
 
-@operation(scope="channel-write", carries_key=True, errors=(ChannelNotFound, ChannelArchived, *FENCE_ERRORS))
+@operation(scope="channel-write", errors=(ChannelNotFound, ChannelArchived, *FENCE_ERRORS))
 async def join_channel(ctx: Context, req: JoinChannel) -> Encoded[Channel]:
     """Become a poster of a public channel. Joining twice is harmless.
 
@@ -271,7 +271,6 @@ async def join_channel(ctx: Context, req: JoinChannel) -> Encoded[Channel]:
 
 @operation(
     scope="channel-write",
-    carries_key=True,
     errors=(ChannelNotFound, ChannelNotMember, SoleMember, *FENCE_ERRORS),
 )
 async def leave_channel(ctx: Context, req: LeaveChannel) -> Encoded[Departure]:
@@ -288,7 +287,6 @@ async def leave_channel(ctx: Context, req: LeaveChannel) -> Encoded[Departure]:
 
 @operation(
     scope="channel-write",
-    carries_key=True,
     errors=(
         InvalidInput,
         ChannelNotFound,
@@ -327,7 +325,6 @@ async def add_channel_member(ctx: Context, req: AddChannelMember) -> Encoded[Mem
 
 @operation(
     scope="channel-write",
-    carries_key=True,
     errors=(ChannelNotFound, ChannelNotMember, ChannelNotAdmin, MemberNotFound, SoleMember, *FENCE_ERRORS),
 )
 async def remove_channel_member(ctx: Context, req: RemoveChannelMember) -> Encoded[Departure]:
@@ -346,7 +343,6 @@ async def remove_channel_member(ctx: Context, req: RemoveChannelMember) -> Encod
 
 @operation(
     scope="channel-write",
-    carries_key=True,
     errors=(
         InvalidInput,
         ChannelNotFound,

@@ -79,7 +79,6 @@ class PostMessage(SdkRequest):
 
 @operation(
     scope="channel-write",
-    carries_key=True,
     errors=(
         InvalidInput,
         ChannelNotFound,

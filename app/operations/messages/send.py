@@ -192,7 +192,6 @@ class FlagNeedsHuman(AgentWrite):
 
 @operation(
     scope="channel-write",
-    carries_key=True,
     errors=(
         InvalidInput,
         ChannelNotFound,
@@ -227,7 +226,6 @@ async def send_message(ctx: Context, req: SendMessage) -> Encoded[Message]:
 
 @operation(
     scope="channel-write",
-    carries_key=True,
     errors=(ChannelNotFound, ChannelNotMember, ChannelArchived, *FENCE_ERRORS),
 )
 async def create_artifact(ctx: Context, req: CreateArtifact) -> Encoded[ArtifactRef]:
@@ -250,7 +248,6 @@ async def create_artifact(ctx: Context, req: CreateArtifact) -> Encoded[Artifact
 
 @operation(
     scope="channel-write",
-    carries_key=True,
     errors=(MessageNotFound, ChannelNotMember, ChannelArchived, *FENCE_ERRORS),
 )
 async def flag_needs_human(ctx: Context, req: FlagNeedsHuman) -> Encoded[Message]:

@@ -373,7 +373,6 @@ class ClaimNextTask(ReadyFilter):
 
 @operation(
     scope="task-write",
-    carries_key=True,
     errors=(TaskNotFound, TaskReadOnly, NotClaimable, VersionConflict, Contended),
 )
 async def claim_task(ctx: Context, req: ClaimTask) -> Outcome[Claim]:
@@ -416,7 +415,6 @@ async def claim_task(ctx: Context, req: ClaimTask) -> Outcome[Claim]:
 
 @operation(
     scope="task-write",
-    carries_key=True,
     patience_seconds=WAIT_SECONDS_MAX,
     core=Step(20, "Take the most urgent task. The id of its `run` is your `runId`: send it with all writes."),
 )

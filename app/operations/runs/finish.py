@@ -279,7 +279,7 @@ class ForceReleaseRun(AgentWrite):
     ] = UNSET
 
 
-@operation(scope="task-write", carries_key=True, errors=(*FENCE_ERRORS, VersionConflict, Contended))
+@operation(scope="task-write", errors=(*FENCE_ERRORS, VersionConflict, Contended))
 async def complete_run(ctx: Context, req: CompleteRun) -> Outcome[RunAndTask]:
     """End your claim: the work is done.
 
@@ -289,7 +289,7 @@ async def complete_run(ctx: Context, req: CompleteRun) -> Outcome[RunAndTask]:
     return await _end(ctx, req, "completed", "completed", goal, changes(req, "output"))
 
 
-@operation(scope="task-write", carries_key=True, errors=(*FENCE_ERRORS, VersionConflict, Contended))
+@operation(scope="task-write", errors=(*FENCE_ERRORS, VersionConflict, Contended))
 async def fail_run(ctx: Context, req: FailRun) -> Outcome[RunAndTask]:
     """End your claim: it could not be done.
 
@@ -306,7 +306,7 @@ async def fail_run(ctx: Context, req: FailRun) -> Outcome[RunAndTask]:
     )
 
 
-@operation(scope="task-write", carries_key=True, errors=(*FENCE_ERRORS, VersionConflict, Contended))
+@operation(scope="task-write", errors=(*FENCE_ERRORS, VersionConflict, Contended))
 async def release_run(ctx: Context, req: ReleaseRun) -> Outcome[RunAndTask]:
     """End your claim and give the task back, for someone else or for later.
 
@@ -316,7 +316,7 @@ async def release_run(ctx: Context, req: ReleaseRun) -> Outcome[RunAndTask]:
     return await _end(ctx, req, "released", "cancelled", "todo", changes(req, "handoff"))
 
 
-@operation(scope="operator", carries_key=True, errors=(RunNotFound, RunEnded, Contended))
+@operation(scope="operator", errors=(RunNotFound, RunEnded, Contended))
 async def force_release_run(ctx: Context, req: ForceReleaseRun) -> Outcome[Run]:
     """End somebody's claim, as an operator: the task goes back to `todo`, and its holder can write nothing more.
 

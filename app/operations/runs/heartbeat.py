@@ -258,7 +258,6 @@ class ListRunLog(AgentRequest):
 
 @operation(
     scope="task-write",
-    carries_key=True,
     errors=(*FENCE_ERRORS, Contended),
     core=LoopStep(
         30, "While you work, every third of the lease. On `lease_lost` stop: it is not yours any more."
@@ -289,7 +288,7 @@ async def heartbeat_run(ctx: Context, req: HeartbeatRun) -> Encoded[Alive]:
     raise Contended
 
 
-@operation(scope="task-write", carries_key=True, errors=(LogFull, *FENCE_ERRORS, Contended))
+@operation(scope="task-write", errors=(LogFull, *FENCE_ERRORS, Contended))
 async def append_run_log(ctx: Context, req: AppendRunLog) -> Encoded[Appended]:
     """Write down steps of your work, for whoever follows it or takes over.
 

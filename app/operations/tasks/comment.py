@@ -193,7 +193,6 @@ class ListComments(AgentRequest):
 
 @operation(
     scope="task-write",
-    carries_key=True,
     errors=(InvalidInput, TaskNotFound, TaskReadOnly, IdentityNotFound, *FENCE_ERRORS),
     core=Step(60, "Say what you found, or ask @someone. It never conflicts."),
 )

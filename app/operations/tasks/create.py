@@ -244,7 +244,6 @@ class CreateTasksBulk(AgentWrite):
 
 @operation(
     scope="task-write",
-    carries_key=True,
     errors=(
         InvalidInput,
         TaskNotFound,
@@ -269,7 +268,6 @@ async def create_task(ctx: Context, req: CreateTask) -> EncodedTask:
 
 @operation(
     scope="task-write",
-    carries_key=True,
     errors=(
         InvalidInput,
         TaskNotFound,

@@ -63,7 +63,6 @@ class ReleaseTask(OnTask, kw_only=True):
 
 @operation(
     scope="task-write",
-    carries_key=True,
     errors=(TaskNotFound, TaskReadOnly, VersionConflict, *FENCE_ERRORS, Contended),
     core=Step(80, "Finish, which ends your claim. Then take the next task."),
     idempotent=True,
@@ -80,7 +79,6 @@ async def complete_task(ctx: Context, req: CompleteTask) -> Outcome[Task]:
 
 @operation(
     scope="task-write",
-    carries_key=True,
     errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, *FENCE_ERRORS, Contended),
     destructive=True,
 )
@@ -94,7 +92,6 @@ async def cancel_task(ctx: Context, req: CancelTask) -> Outcome[Task]:
 
 @operation(
     scope="task-write",
-    carries_key=True,
     errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, *FENCE_ERRORS, Contended),
 )
 async def block_task(ctx: Context, req: BlockTask) -> Outcome[Task]:
@@ -107,7 +104,6 @@ async def block_task(ctx: Context, req: BlockTask) -> Outcome[Task]:
 
 @operation(
     scope="task-write",
-    carries_key=True,
     errors=(TaskNotFound, TaskReadOnly, VersionConflict, NotAssignee, NotAssigned, *FENCE_ERRORS, Contended),
     idempotent=True,
 )

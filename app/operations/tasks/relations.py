@@ -266,7 +266,6 @@ class ListTaskRelations(AgentRequest):
 
 @operation(
     scope="task-write",
-    carries_key=True,
     errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, RelationCycle, *FENCE_ERRORS),
 )
 async def link_tasks(ctx: Context, req: LinkTasks) -> Outcome[list[Relation]]:
@@ -280,7 +279,6 @@ async def link_tasks(ctx: Context, req: LinkTasks) -> Outcome[list[Relation]]:
 
 @operation(
     scope="task-write",
-    carries_key=True,
     errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, *FENCE_ERRORS),
 )
 async def unlink_tasks(ctx: Context, req: UnlinkTasks) -> Outcome[list[Relation]]:

@@ -80,7 +80,6 @@ class UpdateTask(AgentWrite):
 
 @operation(
     scope="task-write",
-    carries_key=True,
     errors=(
         InvalidInput,
         TaskNotFound,

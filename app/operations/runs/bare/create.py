@@ -105,7 +105,7 @@ class CreateBareTask(BareRequest):
     ] = UNSET
 
 
-@operation(scope="task-write", path="tasks", method="POST", status=201, carries_key=True, errors=WRITE_ERRORS)
+@operation(scope="task-write", path="tasks", method="POST", status=201, errors=WRITE_ERRORS)
 async def create_task(ctx: Context, req: CreateBareTask) -> Outcome[BareTask]:
     """Create a task: one attempt to do something.
 

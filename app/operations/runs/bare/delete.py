@@ -102,7 +102,6 @@ class Deleted(Answer):
     scope="task-write",
     path="tasks/{taskId}",
     method="DELETE",
-    carries_key=True,
     errors=(RunNotFound, EtagMismatch, RunClaimed, TaskReadOnly, TooManyParts),
 )
 async def delete_task(ctx: Context, req: DeleteBareTask) -> Deleted:

@@ -186,7 +186,6 @@ class UpdateBareTask(BareRequest):
     scope="task-write",
     path="tasks/{taskId}",
     method="PUT",
-    carries_key=True,
     errors=(InvalidInput, *WRITE_ERRORS, EtagMismatch, RunClaimed, NotHolder, LeaseLost, Contended),
 )
 async def update_task(ctx: Context, req: UpdateBareTask) -> Outcome[BareTask]:
