@@ -5,7 +5,6 @@ Only where this machine has PgBouncer (Debian and Ubuntu: apt-get install pgboun
 
 import asyncio
 import shutil
-import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -75,7 +74,7 @@ def installation(postgres: EmbeddedPostgres) -> Iterator[Installation]:
         DATABASE_URL=f"host={directory} port=6432 dbname=postgres user=postgres",
         DATABASE_POOLER="true",
     )
-    process.send_signal(signal.SIGQUIT)
+    process.kill()  # politer signals may be ignored, as of whoever was started in the background of a shell
     process.wait()
 
 
