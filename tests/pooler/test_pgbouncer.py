@@ -15,7 +15,8 @@ import httpx
 import psycopg
 import pytest
 
-from app.embedded import EmbeddedPostgres, _in_child
+from app.embedded import EmbeddedPostgres
+from app.embedded.programs import in_child
 from tests.conftest import POSTGRES_BIN_DIR
 from tests.installation import Installation, eventually
 
@@ -54,7 +55,7 @@ def installation(postgres: EmbeddedPostgres) -> Iterator[Installation]:
     """A Baton that knows the database only through the pooler."""
     directory = postgres.data_dir / "pooler"
     directory.mkdir()
-    postgres._give(directory)
+    postgres._programs.give(directory)
     configuration = directory / "pgbouncer.ini"
     configuration.write_text(
         CONFIGURATION.format(
@@ -65,7 +66,7 @@ def installation(postgres: EmbeddedPostgres) -> Iterator[Installation]:
     process = subprocess.Popen(
         [PGBOUNCER, "--quiet", configuration],
         # It refuses to run as root, as Postgres does.
-        preexec_fn=_in_child(postgres._identity, directory),  # noqa: PLW1509 - and in the same way
+        preexec_fn=in_child(postgres._programs.identity, directory),  # noqa: PLW1509 - and in the same way
         stderr=subprocess.DEVNULL,
     )
     eventually((directory / ".s.PGSQL.6432").exists)
