@@ -12,14 +12,21 @@ from app.errors import (
     ChannelArchived,
     ChannelNotFound,
     ChannelNotMember,
-    IdentityNotFound,
-    InvalidInput,
     MessageNotFound,
 )
 from app.operations.channels.channel import refuse_posting
 from app.operations.mentions import GivenMention, addressed
 from app.operations.messages.message import IN_WINDOW, MESSAGE_JSON, Message
-from app.operations.messages.say import SEND, SEND_AND_KEEP, MessageRow, say
+from app.operations.messages.say import (
+    SAY_ERRORS,
+    SEND,
+    SEND_AND_KEEP,
+    MessageRow,
+    ReplyTo,
+    ToChannel,
+    ToSay,
+    say,
+)
 from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under, why_not_live
 from app.operations.tasks.task import uuid_or_none
 from app.rpc import AgentWrite, Answer, Context, given, operation
@@ -92,15 +99,9 @@ class ArtifactRef(Answer):
 class SendMessage(AgentWrite):
     """A message."""
 
-    channel_id: Annotated[Id, Meta(description="The channel to say it in.")]
-    content: Annotated[
-        Markdown,
-        Meta(min_length=1, description="What to say, in markdown. `@handle` outside code addresses someone."),
-    ]
-    thread_id: Annotated[
-        Id | None | UnsetType,
-        Meta(description="The message to reply to; a reply to a reply joins the same thread."),
-    ] = UNSET
+    channel_id: ToChannel
+    content: ToSay
+    thread_id: ReplyTo = UNSET
     mentions: Annotated[
         Annotated[list[GivenMention], Meta(max_length=MENTIONS_MAX)] | None | UnsetType,
         Meta(description="Whom to address besides those the text names. At most 20 in all."),
@@ -151,16 +152,7 @@ class FlagNeedsHuman(AgentWrite):
 @operation(
     scope="channel-write",
     carries_key=True,
-    errors=(
-        InvalidInput,
-        ChannelNotFound,
-        ChannelNotMember,
-        ChannelArchived,
-        MessageNotFound,
-        IdentityNotFound,
-        AttachmentNotFound,
-        *FENCE_ERRORS,
-    ),
+    errors=(*SAY_ERRORS, AttachmentNotFound),
 )
 async def send_message(ctx: Context, req: SendMessage) -> Encoded[Message]:
     """Say something in a channel that you are a member of.
