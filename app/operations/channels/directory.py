@@ -11,7 +11,7 @@ from app.errors import ChannelNotFound, ChannelNotMember, MemberNotFound
 from app.operations.channels.channel import CHANNEL_JSON, HALVING, Channel, ChannelKind, Role, readable
 from app.operations.tasks.task import uuid_or_none
 from app.rpc import AgentRequest, Answer, Context, Excerpt, Page, given, operation
-from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Cursor, Id, Limit, Timestamp
+from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, PageCursor, PageLimit, Timestamp
 
 CHANNELS_MAX: Final = 1000  # in one list, which has no pages in the contract; about 150 kB
 MANIFEST_MEMBERS_MAX: Final = 1000  # the same; get-channel-members pages through all
@@ -202,9 +202,7 @@ class GetChannelMembers(AgentRequest):
     """Which members."""
 
     channel_id: Annotated[Id, Meta(description="The channel.")]
-    limit: Annotated[
-        Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")
-    ] = UNSET
+    limit: PageLimit = UNSET
     after: Annotated[
         Id | None | UnsetType, Meta(description="Only members behind this one: `cursor` of the page before.")
     ] = UNSET
@@ -220,12 +218,8 @@ class ListChannelMembers(AgentRequest):
     """Which members."""
 
     channel_id: Annotated[Id, Meta(description="The channel.")]
-    limit: Annotated[
-        Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")
-    ] = UNSET
-    cursor: Annotated[
-        Cursor | None | UnsetType, Meta(description="The `pagination.cursor` of the page before.")
-    ] = UNSET
+    limit: PageLimit = UNSET
+    cursor: PageCursor = UNSET
 
 
 @operation(scope="channel-read", read_only=True)

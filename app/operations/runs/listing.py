@@ -11,7 +11,7 @@ from app.operations.runs.run import RUN_JSON, RUN_VISIBLE, EncodedRun, Run, RunS
 from app.operations.tasks.fence import under
 from app.operations.tasks.task import task_id
 from app.rpc import AgentRequest, Context, Page, given, operation
-from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Cursor, Id, Limit
+from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, PageCursor, PageLimit
 
 
 class RunRow(msgspec.Struct):
@@ -114,12 +114,8 @@ class ListRuns(AgentRequest):
         bool | UnsetType, Meta(description="Only claims that live, or only runs that are no live claim.")
     ] = UNSET
     status: Annotated[RunStatus | UnsetType, Meta(description="Only runs that stand there.")] = UNSET
-    limit: Annotated[
-        Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")
-    ] = UNSET
-    cursor: Annotated[
-        Cursor | None | UnsetType, Meta(description="The `pagination.cursor` of the page before.")
-    ] = UNSET
+    limit: PageLimit = UNSET
+    cursor: PageCursor = UNSET
 
 
 @operation(scope="task-read", read_only=True, errors=(RunNotFound,))
