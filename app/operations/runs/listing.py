@@ -7,6 +7,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Query, array
 from app.errors import RunNotFound, TaskNotFound
+from app.ids import LAST_ID
 from app.operations.runs.run import RUN_JSON, RUN_VISIBLE, EncodedRun, Run, RunStatus
 from app.operations.tasks.fence import under
 from app.operations.tasks.task import task_id
@@ -93,8 +94,6 @@ ALL = Query(
      WHERE {_MATCHES} {_PAGE}
     """,
 )
-
-LAST_ID: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 
 class GetRun(AgentRequest):

@@ -16,6 +16,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Query, array
 from app.errors import InvalidInput, TaskNotFound
+from app.ids import LAST_ID
 from app.operations.tasks.reading import GET_TASK
 from app.operations.tasks.selection import CountRow, IncludeTotal, OfStatus, OnlyFields, statuses_in, trimmed
 from app.operations.tasks.task import (
@@ -42,7 +43,6 @@ from app.types import (
     When,
 )
 
-LAST_ID: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 TRIGRAM_CHARACTERS: Final = 3  # the index over words knows nothing shorter
 RARE_ROWS_MAX: Final = 5_000  # words in more tasks are common: who sees many tasks soon meets a page of them
 COUNT_ROWS_MAX: Final = (

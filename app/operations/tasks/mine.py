@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Encoded, Query
+from app.ids import FIRST_ID
 from app.operations.tasks.selection import CountRow, IncludeTotal, OfStatus, OnlyFields, statuses_in, trimmed
 from app.operations.tasks.task import TASK_JSON, Task
 from app.rpc import AgentRequest, Context, Page, given, operation
@@ -13,7 +14,6 @@ from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, PageLimit
 
 URGENCY_CLOSED_MIN: Final = 5  # tasks.urgency: open ones are 0 to 4, closed ones 5 to 9
 URGENCY_MAX: Final = 9
-FIRST_ID: Final = "00000000-0000-0000-0000-000000000000"
 
 
 class PageRow(msgspec.Struct):
