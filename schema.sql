@@ -8,7 +8,7 @@
 --   * Nothing that every write changes (version, updated_at) stands in an index: such an update stays
 --     "heap-only" and touches no index at all.
 --
--- app/schema.py applies this file to an empty database and refuses to start on a version it does not know.
+-- app/db/schema.py applies this file to an empty database and refuses to start on a version it does not know.
 
 CREATE EXTENSION IF NOT EXISTS pg_trgm;      -- substring search in task_search
 CREATE EXTENSION IF NOT EXISTS btree_gin;    -- lets that index lead with workspace_id

@@ -70,9 +70,10 @@ class SchemaState(admin.Made):
 @cli.command()
 def serve() -> None:
     """Run the service until Ctrl-C or SIGTERM."""
-    from app import serve as server  # noqa: PLC0415 - all of Baton, which no other command needs: half a second
+    config = from_environment()  # first: a bad setting is named at once
+    from app import serve as server  # noqa: PLC0415 - all of Baton, a second that other commands do without
 
-    server.serve(from_environment())
+    server.serve(config)
 
 
 @cli.command()

@@ -1,8 +1,12 @@
 """New ids: UUIDv7, in order of creation within a process, made here so that they work on every Postgres we support."""
 
+from typing import Final
 from uuid import UUID
 
 import uuid_utils.compat
+
+FIRST_ID: Final = "00000000-0000-0000-0000-000000000000"  # where a walk in the order of ids begins
+LAST_ID: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"  # and where one from the newest to the oldest does
 
 
 def new_id() -> UUID:

@@ -7,7 +7,7 @@ writes it and nobody here reads it. Lengths count Unicode code points.
 from datetime import datetime
 from typing import Annotated, Final, Literal
 
-from msgspec import Meta
+from msgspec import Meta, UnsetType
 
 from app.errors import InvalidInput
 
@@ -73,6 +73,16 @@ Limit = Annotated[int, Meta(ge=1)]
 
 Cursor = Annotated[str, Meta(pattern="^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", max_length=36)]
 """Where a page ends: the id of its last row. The length is there because `$` also matches before a line feed."""
+
+PageLimit = Annotated[
+    Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")
+]
+"""The `limit` of a list whose pages have PAGE_ROWS_DEFAULT rows."""
+
+PageCursor = Annotated[
+    Cursor | None | UnsetType, Meta(description="The `pagination.cursor` of the page before.")
+]
+"""The `cursor` of a list in the order of its ids."""
 
 TaskStatus = Literal["triage", "backlog", "todo", "in_progress", "blocked", "in_review", "done", "cancelled"]
 NewTaskStatus = Literal["triage", "backlog", "todo", "in_progress", "blocked", "in_review"]

@@ -14,8 +14,8 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Encoded, Query
-from app.operations.messages.message import IN_WINDOW, SenderType
-from app.operations.messages.unread import COUNT_WAITING, MENTIONS_COUNTED_MAX, WAITING
+from app.operations.messages.message import SenderType
+from app.operations.messages.unread import COUNT_WAITING, LISTED, MENTIONS_COUNTED_MAX, WHAT_WAITS
 from app.operations.tasks.task import VISIBLE
 from app.rpc import AgentRequest, Answer, Context, Step, given, operation
 from app.types import IdentityKind, TaskPriority, TaskStatus, Timestamp
@@ -218,9 +218,7 @@ FOR_REVIEW = Query(
 MENTIONS = Query(
     MentionRow,
     f"""
-    {WAITING}, listed AS (
-        SELECT m.* FROM i CROSS JOIN waiting m WHERE m.channel_id IS NULL OR {IN_WINDOW} LIMIT %(limit)s::int
-    )
+    {LISTED}
     SELECT row_to_json((SELECT w FROM (SELECT
                u.id, u.place_id AS "placeId", u.channel_id AS "channelId",
                coalesce(c.name, 'T-' || t.number) AS "channelName",
@@ -228,12 +226,7 @@ MENTIONS = Query(
                coalesce(m.sender_id, r.author_id) AS "senderId",
                left(coalesce(m.content, r.body), %(preview)s::int) AS preview,
                to_char(u.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt") w))
-      FROM listed u
-      LEFT JOIN messages m ON m.workspace_id = u.workspace_id AND m.id = u.id AND u.channel_id IS NOT NULL
-      LEFT JOIN channels c ON c.workspace_id = u.workspace_id AND c.id = u.channel_id
-      LEFT JOIN tasks t ON t.workspace_id = u.workspace_id AND t.id = u.place_id AND u.channel_id IS NULL
-      LEFT JOIN task_comments r ON r.workspace_id = u.workspace_id AND r.task_id = u.place_id AND r.id = u.id
-     ORDER BY u.created_at DESC, u.id DESC
+      {WHAT_WAITS}
     """,
     pipelined=True,
 )

@@ -68,16 +68,10 @@ from app.operations.tasks.task import Task
 from app.operations.workspace import Me, MyChannel, ResolvedIdentity, VerifyConnectionResult, WorkspaceInfo
 from app.rpc import AGENT, Excerpt, Family, Page, Result
 from app.transports import envelope
-from app.transports.examples_runs import RUN_ERRORS, RUN_EXAMPLES
+from app.transports.examples_runs import ADA, GENERAL, MOMENT, RUN_ERRORS, RUN_EXAMPLES, SCOUT, WORKSPACE
 from app.types import Scope
 
-MOMENT: Final = "2026-03-02T09:00:00.000Z"
 REQUEST_ID: Final = "3f9c1a7be042-17"
-
-WORKSPACE: Final = "019c2f60-5a00-7000-8000-00000000000a"
-GENERAL: Final = "019c2f60-5a00-7000-8000-00000000000b"
-ADA: Final = "019c2f60-5a00-7000-8000-00000000000c"
-SCOUT: Final = "019c2f60-5a00-7000-8000-00000000000d"
 TOKEN: Final = "verify_Jx3mQv0p7Zk2Yc9Wd5Ub1Tn4"  # noqa: S105  an example, good for nothing
 
 

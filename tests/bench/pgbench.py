@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from app.db import Query
+from app.ids import FIRST_ID
 from app.operations.tasks.change import CHANGE, CHANGE_AND_COMMENT
 from app.operations.tasks.comment import ADD_COMMENT
-from app.operations.tasks.mine import FIRST_ID, LIST_MINE, URGENCY_MAX
+from app.operations.tasks.mine import LIST_MINE, URGENCY_MAX
 from app.operations.tasks.reading import GET_TASK
 from tests.bench.load import Failed, Kind, cpu_seconds_of_children
 from tests.bench.world import LISTED, ONCE, READERS, UPDATED, WORKERS, Pool

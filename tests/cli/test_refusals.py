@@ -1,9 +1,11 @@
 """What a command refuses: one line on stderr that says what to do, exit status 1, and nothing made."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
+from app.cli import main
 from tests.installation import Installation
 
 
@@ -70,7 +72,29 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_a_command_refuses(installation: Installation, what: str) -> None:
+def test_a_command_refuses(
+    installation: Installation,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    what: str,
+) -> None:
+    """Here in this process, which spares forty starts of Python; the arguments are as the system would hand them over."""
+    for name, value in installation.settings.items():
+        monkeypatch.setenv(name, value)
+    arguments, said = REFUSED[what]
+    with pytest.raises(SystemExit) as end:
+        main([os.fsdecode(argument) for argument in arguments])
+    printed = capsys.readouterr()
+    assert (end.value.code, printed.out) == (1, "")
+    [line] = printed.err.splitlines()
+    assert line.startswith("baton: ")
+    assert said in line
+
+
+@pytest.mark.parametrize("what", ["a slug that is taken", "no handle", "bytes that are not UTF-8"])
+def test_a_program_that_refuses_says_so_on_stderr_and_by_its_exit_status(
+    installation: Installation, what: str
+) -> None:
     arguments, said = REFUSED[what]
     assert said in installation.refusal(*arguments)
 

@@ -5,7 +5,6 @@ Only where this machine has PgBouncer (Debian and Ubuntu: apt-get install pgboun
 
 import asyncio
 import shutil
-import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -16,7 +15,8 @@ import httpx
 import psycopg
 import pytest
 
-from app.embedded import EmbeddedPostgres, _in_child
+from app.embedded import EmbeddedPostgres
+from app.embedded.programs import in_child
 from tests.conftest import POSTGRES_BIN_DIR
 from tests.installation import Installation, eventually
 
@@ -55,7 +55,7 @@ def installation(postgres: EmbeddedPostgres) -> Iterator[Installation]:
     """A Baton that knows the database only through the pooler."""
     directory = postgres.data_dir / "pooler"
     directory.mkdir()
-    postgres._give(directory)
+    postgres._programs.give(directory)
     configuration = directory / "pgbouncer.ini"
     configuration.write_text(
         CONFIGURATION.format(
@@ -66,7 +66,7 @@ def installation(postgres: EmbeddedPostgres) -> Iterator[Installation]:
     process = subprocess.Popen(
         [PGBOUNCER, "--quiet", configuration],
         # It refuses to run as root, as Postgres does.
-        preexec_fn=_in_child(postgres._identity, directory),  # noqa: PLW1509 - and in the same way
+        preexec_fn=in_child(postgres._programs.identity, directory),  # noqa: PLW1509 - and in the same way
         stderr=subprocess.DEVNULL,
     )
     eventually((directory / ".s.PGSQL.6432").exists)
@@ -75,7 +75,7 @@ def installation(postgres: EmbeddedPostgres) -> Iterator[Installation]:
         DATABASE_URL=f"host={directory} port=6432 dbname=postgres user=postgres",
         DATABASE_POOLER="true",
     )
-    process.send_signal(signal.SIGQUIT)
+    process.kill()  # politer signals may be ignored, as of whoever was started in the background of a shell
     process.wait()
 
 

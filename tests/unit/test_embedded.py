@@ -19,9 +19,9 @@ import psycopg
 import pytest
 
 from app import embedded
-from app.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from app.embedded import EmbeddedPostgres, EmbeddedPostgresError, programs, server
 
-ROOT = Path(embedded.__file__).parents[1]
+ROOT = Path(embedded.__file__).parents[2]
 SETTINGS = {"shared_buffers": "16MB", "max_connections": "20"}  # a small server; there are many of them here
 WAIT_SECONDS = 20.0  # for what takes milliseconds; a busy machine needs some patience
 
@@ -218,7 +218,7 @@ def test_any_new_directory_works(name: str, new_dir: Path, stack: ExitStack) -> 
 def test_a_long_log_is_put_aside(new_dir: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
     new_dir.mkdir()
     (new_dir / "postgres.log").write_text("old " * 10)
-    monkeypatch.setattr(embedded, "LOG_BYTES_MAX", 10)
+    monkeypatch.setattr(server, "LOG_BYTES_MAX", 10)
     postgres, _ = started(stack, new_dir)
     assert (new_dir / "postgres.log.1").read_text() == "old " * 10
     assert "old" not in postgres.log.read_text()
@@ -370,7 +370,7 @@ def test_nothing_outlives_a_killed_owner(data_dir: Path, stack: ExitStack) -> No
 
 
 def test_a_server_that_outlived_its_owner_is_replaced(data_dir: Path, stack: ExitStack) -> None:
-    deaf = "embedded.PR_SET_PDEATHSIG = 0"  # as on systems without it
+    deaf = "embedded.programs.PR_SET_PDEATHSIG = 0"  # as on systems without it
     owner = spawned(stack, OWNER.format(before=deaf, settings=SETTINGS), data_dir)
     remember(line_of(owner), "kept")
     orphan = postmaster_pid(data_dir)
@@ -424,7 +424,7 @@ def test_children_of_a_killed_server_are_waited_for(data_dir: Path, stack: ExitS
 def test_restarts_are_bounded(
     data_dir: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(embedded, "QUICK_FAILURES_MAX", 1)
+    monkeypatch.setattr(server, "QUICK_FAILURES_MAX", 1)
     _, dsn = started(stack, data_dir)
     first = postmaster_pid(data_dir)
     os.kill(first, signal.SIGKILL)
@@ -452,7 +452,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become 
 def test_root_without_namespaces_becomes_nobody(stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
     home = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/tmp")))
     home.chmod(0o711)  # pytest's own directories let nobody through
-    monkeypatch.setattr(embedded, "CLONE_NEWUSER", 1)  # the kernel refuses this one
+    monkeypatch.setattr(programs, "CLONE_NEWUSER", 1)  # the kernel refuses this one
     try:
         subprocess.run([embedded.find_binaries() / "postgres", "--version"], user="nobody", check=True)
     except PermissionError:
@@ -467,7 +467,7 @@ def test_root_without_namespaces_becomes_nobody(stack: ExitStack, monkeypatch: p
 
 @needs_root
 def test_root_that_can_become_nobody_else_is_told(new_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "CLONE_NEWUSER", 1)
+    monkeypatch.setattr(programs, "CLONE_NEWUSER", 1)
     with pytest.raises(EmbeddedPostgresError, match=r"root in a user namespace.*ordinary user.*DATABASE_URL"):
         EmbeddedPostgres(new_dir).start()
     assert new_dir.stat().st_uid == 0, "and nothing was given away"

@@ -1,22 +1,20 @@
 """Which channels there are, and who is in them: get-channels, get-channel-members and their likes."""
 
 from typing import Annotated, Final, Literal
-from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Encoded, Query
 from app.errors import ChannelNotFound, ChannelNotMember, MemberNotFound
+from app.ids import FIRST_ID
 from app.operations.channels.channel import CHANNEL_JSON, HALVING, Channel, ChannelKind, Role, readable
 from app.operations.tasks.task import uuid_or_none
 from app.rpc import AgentRequest, Answer, Context, Excerpt, Page, given, operation
-from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Cursor, Id, Limit, Timestamp
+from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, PageCursor, PageLimit, Timestamp
 
 CHANNELS_MAX: Final = 1000  # in one list, which has no pages in the contract; about 150 kB
 MANIFEST_MEMBERS_MAX: Final = 1000  # the same; get-channel-members pages through all
-
-FIRST_ID: Final = UUID(int=0)
 
 
 class ChannelMemberHuman(Answer, tag_field="type", tag="human"):
@@ -202,9 +200,7 @@ class GetChannelMembers(AgentRequest):
     """Which members."""
 
     channel_id: Annotated[Id, Meta(description="The channel.")]
-    limit: Annotated[
-        Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")
-    ] = UNSET
+    limit: PageLimit = UNSET
     after: Annotated[
         Id | None | UnsetType, Meta(description="Only members behind this one: `cursor` of the page before.")
     ] = UNSET
@@ -220,12 +216,8 @@ class ListChannelMembers(AgentRequest):
     """Which members."""
 
     channel_id: Annotated[Id, Meta(description="The channel.")]
-    limit: Annotated[
-        Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")
-    ] = UNSET
-    cursor: Annotated[
-        Cursor | None | UnsetType, Meta(description="The `pagination.cursor` of the page before.")
-    ] = UNSET
+    limit: PageLimit = UNSET
+    cursor: PageCursor = UNSET
 
 
 @operation(scope="channel-read", read_only=True)
@@ -303,7 +295,7 @@ async def list_channel_members(ctx: Context, req: ListChannelMembers) -> Page[Me
         workspace_id=ctx.actor.workspace_id,
         actor_id=ctx.actor.id,
         channel_id=channel.id,
-        after=given(req.cursor) or str(FIRST_ID),
+        after=given(req.cursor) or FIRST_ID,
         limit=limit + 1,
     )
     return Page[Membership].cut(rows, limit)

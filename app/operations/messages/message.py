@@ -19,7 +19,22 @@ SYSTEM: Final = UUID(int=0)
 """Who speaks when Baton itself does: the nil id, which nobody has."""
 
 SenderType = Literal["human", "agent", "system"]
-Metadata = dict[str, Any]  # Any: what machines put there is theirs
+
+# What messages have in every shape.
+MessageId = Annotated[str, Meta(description="Its id, for `threadId`, `before` and `after`.")]
+InThread = Annotated[
+    str | None, Meta(description="The message whose thread it belongs to; null if it is no reply.")
+]
+Speaker = Annotated[SenderType, Meta(description="Who spoke; `system` for task cards.")]
+SpeakerId = Annotated[str, Meta(description="Their id; all zeros for `system`.")]
+Content = Annotated[str, Meta(description="What it says, in markdown.")]
+Metadata = Annotated[
+    dict[str, Any],  # Any: what machines put there is theirs
+    Meta(description="What machines are to know of it."),
+]
+Version = Annotated[int, Meta(description="1, and one more each time it is flagged.")]
+ReplyCount = Annotated[int, Meta(description="How many replies its thread has.")]
+SentAt = Annotated[Timestamp, Meta(description="When it was sent.")]
 
 
 class MessageReaction(Answer):
@@ -47,21 +62,19 @@ class MessageAttachment(Answer):
 class Message(Answer):
     """A message. All keys are always there."""
 
-    id: Annotated[str, Meta(description="Its id, for `threadId`, `before` and `after`.")]
+    id: MessageId
     channel_id: Annotated[str, Meta(description="The channel it stands in.")]
-    parent_id: Annotated[
-        str | None, Meta(description="The message whose thread it belongs to; null if it is no reply.")
-    ]
-    sender_type: Annotated[SenderType, Meta(description="Who spoke; `system` for task cards.")]
-    sender_id: Annotated[str, Meta(description="Their id; all zeros for `system`.")]
-    content: Annotated[str, Meta(description="What it says, in markdown.")]
-    metadata: Annotated[Metadata, Meta(description="What machines are to know of it.")]
+    parent_id: InThread
+    sender_type: Speaker
+    sender_id: SpeakerId
+    content: Content
+    metadata: Metadata
     is_edited: Annotated[bool, Meta(description="Always false here: messages are not edited.")]
-    version: Annotated[int, Meta(description="1, and one more each time it is flagged.")]
-    reply_count: Annotated[int, Meta(description="How many replies its thread has.")]
+    version: Version
+    reply_count: ReplyCount
     reactions: Annotated[list[MessageReaction], Meta(description="Always empty here.")]
     attachments: Annotated[list[MessageAttachment], Meta(description="Always empty here.")]
-    created_at: Annotated[Timestamp, Meta(description="When it was sent.")]
+    created_at: SentAt
     updated_at: Annotated[Timestamp, Meta(description="When it was last changed; replies do not count.")]
     deleted_at: Annotated[Timestamp | None, Meta(description="Always null here.")]
 
@@ -69,16 +82,14 @@ class Message(Answer):
 class MessageSummary(Answer):
     """A message in a list."""
 
-    id: Annotated[str, Meta(description="Its id, for `threadId`, `before` and `after`.")]
-    parent_id: Annotated[
-        str | None, Meta(description="The message whose thread it belongs to; null if it is no reply.")
-    ]
-    sender_type: Annotated[SenderType, Meta(description="Who spoke; `system` for task cards.")]
-    sender_id: Annotated[str, Meta(description="Their id; all zeros for `system`.")]
-    content: Annotated[str, Meta(description="What it says, in markdown.")]
-    metadata: Annotated[Metadata, Meta(description="What machines are to know of it.")]
-    reply_count: Annotated[int, Meta(description="How many replies its thread has.")]
-    created_at: Annotated[Timestamp, Meta(description="When it was sent.")]
+    id: MessageId
+    parent_id: InThread
+    sender_type: Speaker
+    sender_id: SpeakerId
+    content: Content
+    metadata: Metadata
+    reply_count: ReplyCount
+    created_at: SentAt
 
 
 class MessageOutput(SdkAnswer):
@@ -86,15 +97,13 @@ class MessageOutput(SdkAnswer):
 
     id: Annotated[str, Meta(description="Its id.")]
     channel_id: Annotated[str, Meta(description="The channel it stands in.")]
-    thread_id: Annotated[
-        str | None, Meta(description="The message whose thread it belongs to; null if it is no reply.")
-    ]
+    thread_id: InThread
     author_identity_id: Annotated[str, Meta(description="Who wrote it.")]
     kind: Annotated[str, Meta(description="What its author calls this kind of message.")]
-    content: Annotated[str, Meta(description="What it says, in markdown.")]
-    metadata: Annotated[Metadata, Meta(description="What machines are to know of it.")]
-    created_at: Annotated[Timestamp, Meta(description="When it was sent.")]
-    version: Annotated[int, Meta(description="1, and one more each time it is flagged.")]
+    content: Content
+    metadata: Metadata
+    created_at: SentAt
+    version: Version
 
 
 # What the workspace's history window lets be seen of messages `m`.

@@ -6,21 +6,14 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Encoded, Query
-from app.errors import (
-    ChannelArchived,
-    ChannelNotFound,
-    ChannelNotMember,
-    IdentityNotFound,
-    InvalidInput,
-    MessageNotFound,
-)
+from app.errors import InvalidInput, MessageNotFound
 from app.operations.mentions import GivenMention, addressed
 from app.operations.messages.message import IN_WINDOW, MessageOutput
-from app.operations.messages.say import POST, POST_AND_KEEP, say
-from app.operations.tasks.fence import FENCE_ERRORS, UnderRun
+from app.operations.messages.say import POST, POST_AND_KEEP, SAY_ERRORS, ReplyTo, ToChannel, ToSay, say
+from app.operations.tasks.fence import UnderRun
 from app.operations.tasks.task import uuid_or_none
 from app.rpc import Context, SdkRequest, given, operation
-from app.types import MENTIONS_MAX, NO_NUL, Id, Markdown
+from app.types import MENTIONS_MAX, NO_NUL, Id
 
 METADATA_BYTES_MAX: Final = 4096  # the contract's number
 KIND_CHARACTERS_MAX: Final = 64
@@ -49,19 +42,13 @@ READABLE = Query(
 class PostMessage(SdkRequest):
     """A message."""
 
-    channel_id: Annotated[Id, Meta(description="The channel to say it in.")]
-    content: Annotated[
-        Markdown,
-        Meta(min_length=1, description="What to say, in markdown. `@handle` outside code addresses someone."),
-    ]
+    channel_id: ToChannel
+    content: ToSay
     kind: Annotated[
         Annotated[str, Meta(min_length=1, max_length=KIND_CHARACTERS_MAX, extra_json_schema=NO_NUL)],
         Meta(description="What you call this kind of message: `text` unless told."),
     ] = "text"
-    parent_message_id: Annotated[
-        Id | None | UnsetType,
-        Meta(description="The message to reply to; a reply to a reply joins the same thread."),
-    ] = UNSET
+    parent_message_id: ReplyTo = UNSET
     mention_identity_ids: Annotated[
         Annotated[list[Id], Meta(max_length=MENTIONS_MAX)] | None | UnsetType,
         Meta(description="Whom to address besides those the text names. At most 20 in all."),
@@ -79,15 +66,7 @@ class PostMessage(SdkRequest):
 
 @operation(
     scope="channel-write",
-    errors=(
-        InvalidInput,
-        ChannelNotFound,
-        ChannelNotMember,
-        ChannelArchived,
-        MessageNotFound,
-        IdentityNotFound,
-        *FENCE_ERRORS,
-    ),
+    errors=SAY_ERRORS,
     path="post",
     status=201,
 )

@@ -1,13 +1,20 @@
 """Saying something in a channel: the one statement behind send-message, create-artifact and post-message."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
-from msgspec import UnsetType
+from msgspec import Meta, UnsetType
 
 from app.db import BatchQuery, Encoded
-from app.errors import ChannelNotFound, MessageNotFound
+from app.errors import (
+    ChannelArchived,
+    ChannelNotFound,
+    ChannelNotMember,
+    IdentityNotFound,
+    InvalidInput,
+    MessageNotFound,
+)
 from app.idempotency import KEPT, NOT_KEPT
 from app.ids import new_id
 from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
@@ -21,11 +28,32 @@ from app.operations.messages.message import (
     Message,
     MessageOutput,
 )
-from app.operations.tasks.fence import ALIVE, FENCED, HELD, under, why_not_live
+from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, under, why_not_live
 from app.operations.tasks.task import uuid_or_none
 from app.rpc import WHO, Context
+from app.types import Id, Markdown
 
 R = TypeVar("R", bound=msgspec.Struct)
+
+# What is sent, whatever the dialect calls it; and what it can be refused with.
+ToChannel = Annotated[Id, Meta(description="The channel to say it in.")]
+ToSay = Annotated[
+    Markdown,
+    Meta(min_length=1, description="What to say, in markdown. `@handle` outside code addresses someone."),
+]
+ReplyTo = Annotated[
+    Id | None | UnsetType,
+    Meta(description="The message to reply to; a reply to a reply joins the same thread."),
+]
+SAY_ERRORS: Final = (
+    InvalidInput,
+    ChannelNotFound,
+    ChannelNotMember,
+    ChannelArchived,
+    MessageNotFound,
+    IdentityNotFound,
+    *FENCE_ERRORS,
+)
 
 
 class MessageRow(msgspec.Struct):

@@ -12,15 +12,23 @@ from app.errors import (
     ChannelArchived,
     ChannelNotFound,
     ChannelNotMember,
-    IdentityNotFound,
-    InvalidInput,
     MessageNotFound,
 )
 from app.idempotency import KEPT, NOT_KEPT
 from app.operations.channels.channel import refuse_posting
 from app.operations.mentions import GivenMention, addressed
 from app.operations.messages.message import IN_WINDOW, MESSAGE_JSON, Message
-from app.operations.messages.say import SAID, SEND, SEND_AND_KEEP, MessageRow, say
+from app.operations.messages.say import (
+    SAID,
+    SAY_ERRORS,
+    SEND,
+    SEND_AND_KEEP,
+    MessageRow,
+    ReplyTo,
+    ToChannel,
+    ToSay,
+    say,
+)
 from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, refuse_late, under
 from app.operations.tasks.task import uuid_or_none
 from app.rpc import WHO, AgentWrite, Answer, Context, given, operation
@@ -134,15 +142,9 @@ SHARE_AND_KEEP = BatchQuery(
 class SendMessage(AgentWrite):
     """A message."""
 
-    channel_id: Annotated[Id, Meta(description="The channel to say it in.")]
-    content: Annotated[
-        Markdown,
-        Meta(min_length=1, description="What to say, in markdown. `@handle` outside code addresses someone."),
-    ]
-    thread_id: Annotated[
-        Id | None | UnsetType,
-        Meta(description="The message to reply to; a reply to a reply joins the same thread."),
-    ] = UNSET
+    channel_id: ToChannel
+    content: ToSay
+    thread_id: ReplyTo = UNSET
     mentions: Annotated[
         Annotated[list[GivenMention], Meta(max_length=MENTIONS_MAX)] | None | UnsetType,
         Meta(description="Whom to address besides those the text names. At most 20 in all."),
@@ -192,16 +194,7 @@ class FlagNeedsHuman(AgentWrite):
 
 @operation(
     scope="channel-write",
-    errors=(
-        InvalidInput,
-        ChannelNotFound,
-        ChannelNotMember,
-        ChannelArchived,
-        MessageNotFound,
-        IdentityNotFound,
-        AttachmentNotFound,
-        *FENCE_ERRORS,
-    ),
+    errors=(*SAY_ERRORS, AttachmentNotFound),
 )
 async def send_message(ctx: Context, req: SendMessage) -> Encoded[Message]:
     """Say something in a channel that you are a member of.

@@ -78,12 +78,22 @@ WAITING: Final = """
          ORDER BY u.created_at DESC, u.id DESC
     )"""
 
+LISTED: Final = f"""{WAITING}, listed AS (
+        SELECT m.* FROM i CROSS JOIN waiting m WHERE m.channel_id IS NULL OR {IN_WINDOW} LIMIT %(limit)s::int
+    )"""
+
+# Each is a message `m` in a channel `c`, or a comment `r` on a task `t`.
+WHAT_WAITS: Final = """FROM listed u
+      LEFT JOIN messages m ON m.workspace_id = u.workspace_id AND m.id = u.id AND u.channel_id IS NOT NULL
+      LEFT JOIN channels c ON c.workspace_id = u.workspace_id AND c.id = u.channel_id
+      LEFT JOIN tasks t ON t.workspace_id = u.workspace_id AND t.id = u.place_id AND u.channel_id IS NULL
+      LEFT JOIN task_comments r ON r.workspace_id = u.workspace_id AND r.task_id = u.place_id AND r.id = u.id
+     ORDER BY u.created_at DESC, u.id DESC"""
+
 LIST_WAITING = Query(
     MentionRow,
     f"""
-    {WAITING}, listed AS (
-        SELECT m.* FROM i CROSS JOIN waiting m WHERE m.channel_id IS NULL OR {IN_WINDOW} LIMIT %(limit)s::int
-    )
+    {LISTED}
     SELECT row_to_json((SELECT w FROM (SELECT
                u.id,
                coalesce(c.id, t.id) AS "channelId",
@@ -93,12 +103,7 @@ LIST_WAITING = Query(
                coalesce(m.sender_id, r.author_id) AS "senderId",
                coalesce(m.content, r.body) AS content,
                to_char(u.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt") w))
-      FROM listed u
-      LEFT JOIN messages m ON m.workspace_id = u.workspace_id AND m.id = u.id AND u.channel_id IS NOT NULL
-      LEFT JOIN channels c ON c.workspace_id = u.workspace_id AND c.id = u.channel_id
-      LEFT JOIN tasks t ON t.workspace_id = u.workspace_id AND t.id = u.place_id AND u.channel_id IS NULL
-      LEFT JOIN task_comments r ON r.workspace_id = u.workspace_id AND r.task_id = u.place_id AND r.id = u.id
-     ORDER BY u.created_at DESC, u.id DESC
+      {WHAT_WAITS}
     """,
     pipelined=True,
 )

@@ -17,7 +17,7 @@ from app.operations.tasks.change import ATTEMPTS_MAX
 from app.operations.tasks.fence import FENCE_ERRORS, under, why_not_live
 from app.rpc import WHO, AgentRequest, AgentWrite, Answer, Context, Page, changes, given, operation
 from app.rpc import Step as LoopStep
-from app.types import NO_NUL, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, Limit, Timestamp
+from app.types import NO_NUL, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, PageLimit, Timestamp
 
 STEPS_MAX: Final = 100  # per call
 STEPS_LOGGED_MAX: Final = 100_000  # per run; one that says more is in a loop
@@ -247,9 +247,7 @@ class ListRunLog(AgentRequest):
     """Whose log, and from where."""
 
     run_id: Annotated[Id, Meta(description="The run.")]
-    limit: Annotated[
-        Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")
-    ] = UNSET
+    limit: PageLimit = UNSET
     cursor: Annotated[
         Annotated[str, Meta(pattern="^[0-9]{1,9}$(?!\\n)")] | None | UnsetType,
         Meta(description="The number of the last step you know; the `pagination.cursor` of the page before."),

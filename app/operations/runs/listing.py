@@ -7,11 +7,12 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Query, array
 from app.errors import RunNotFound, TaskNotFound
+from app.ids import LAST_ID
 from app.operations.runs.run import RUN_JSON, RUN_VISIBLE, EncodedRun, Run, RunStatus
 from app.operations.tasks.fence import under
 from app.operations.tasks.task import task_id
 from app.rpc import AgentRequest, Context, Page, given, operation
-from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Cursor, Id, Limit
+from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, PageCursor, PageLimit
 
 
 class RunRow(msgspec.Struct):
@@ -94,8 +95,6 @@ ALL = Query(
     """,
 )
 
-LAST_ID: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
-
 
 class GetRun(AgentRequest):
     """Which run."""
@@ -114,12 +113,8 @@ class ListRuns(AgentRequest):
         bool | UnsetType, Meta(description="Only claims that live, or only runs that are no live claim.")
     ] = UNSET
     status: Annotated[RunStatus | UnsetType, Meta(description="Only runs that stand there.")] = UNSET
-    limit: Annotated[
-        Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")
-    ] = UNSET
-    cursor: Annotated[
-        Cursor | None | UnsetType, Meta(description="The `pagination.cursor` of the page before.")
-    ] = UNSET
+    limit: PageLimit = UNSET
+    cursor: PageCursor = UNSET
 
 
 @operation(scope="task-read", read_only=True, errors=(RunNotFound,))

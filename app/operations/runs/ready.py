@@ -25,7 +25,15 @@ from app.db import Query, array
 from app.operations.tasks.listing import literal
 from app.operations.tasks.task import PRIORITIES, TASK_JSON, EncodedTask, Task, uuid_or_none
 from app.rpc import AgentRequest, Context, Page, given, operation
-from app.types import NO_NUL, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, QUERY_CHARACTERS_MAX, Id, Limit, TaskPriority
+from app.types import (
+    NO_NUL,
+    PAGE_ROWS_DEFAULT,
+    PAGE_ROWS_MAX,
+    QUERY_CHARACTERS_MAX,
+    Id,
+    PageLimit,
+    TaskPriority,
+)
 
 # Whether everything that blocks `t` is closed. Derived and never kept: what is not stored cannot be wrong.
 UNBLOCKED: Final = """NOT EXISTS (
@@ -145,9 +153,7 @@ class ReadyFilter(AgentRequest):
 class ListReadyTasks(ReadyFilter):
     """What to list."""
 
-    limit: Annotated[
-        Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")
-    ] = UNSET
+    limit: PageLimit = UNSET
     cursor: Annotated[
         Annotated[
             str, Meta(pattern="^[01]\\.-?[0-9]{1,18}\\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$(?!\\n)")

@@ -19,10 +19,10 @@ from app.types import (
     MENTIONS_MAX,
     PAGE_ROWS_DEFAULT,
     PAGE_ROWS_MAX,
-    Cursor,
     Id,
-    Limit,
     Markdown,
+    PageCursor,
+    PageLimit,
     Timestamp,
 )
 
@@ -182,13 +182,8 @@ class ListComments(AgentRequest):
     """Which comments."""
 
     task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
-    limit: Annotated[
-        Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")
-    ] = UNSET
-    cursor: Annotated[
-        Cursor | None | UnsetType,
-        Meta(description="The `pagination.cursor` of the page before."),
-    ] = UNSET
+    limit: PageLimit = UNSET
+    cursor: PageCursor = UNSET
 
 
 @operation(

@@ -242,17 +242,20 @@ class CreateTasksBulk(AgentWrite):
     run_id: UnderRun = UNSET
 
 
+CREATE_ERRORS: Final = (
+    InvalidInput,
+    TaskNotFound,
+    IdentityNotFound,
+    ChannelNotFound,
+    ChannelNotMember,
+    ChannelArchived,
+    *FENCE_ERRORS,
+)
+
+
 @operation(
     scope="task-write",
-    errors=(
-        InvalidInput,
-        TaskNotFound,
-        IdentityNotFound,
-        ChannelNotFound,
-        ChannelNotMember,
-        ChannelArchived,
-        *FENCE_ERRORS,
-    ),
+    errors=CREATE_ERRORS,
     core=Step(70, "Work for later or for others, in a channel that they share."),
 )
 async def create_task(ctx: Context, req: CreateTask) -> EncodedTask:
@@ -268,15 +271,7 @@ async def create_task(ctx: Context, req: CreateTask) -> EncodedTask:
 
 @operation(
     scope="task-write",
-    errors=(
-        InvalidInput,
-        TaskNotFound,
-        IdentityNotFound,
-        ChannelNotFound,
-        ChannelNotMember,
-        ChannelArchived,
-        *FENCE_ERRORS,
-    ),
+    errors=CREATE_ERRORS,
 )
 async def create_tasks_bulk(ctx: Context, req: CreateTasksBulk) -> Encoded[list[Task]]:
     """Create up to 50 tasks at once: all of them, or none if one is not in order.

@@ -17,7 +17,7 @@ from app.operations.tasks.comment import SEES_TASK
 from app.operations.tasks.conflict import Author
 from app.operations.tasks.task import TASK_JSON, VISIBLE, EncodedTask, task_id
 from app.rpc import AgentRequest, Answer, Context, Page, given, operation
-from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, VERSION_MAX, Id, Limit, Timestamp
+from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, VERSION_MAX, Id, PageLimit, Timestamp
 
 
 class FieldChange(Answer):
@@ -179,9 +179,7 @@ class ListTaskHistory(AgentRequest):
         Literal["newest", "oldest"] | UnsetType,
         Meta(description="Which entries come first: `newest` unless told."),
     ] = UNSET
-    limit: Annotated[
-        Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")
-    ] = UNSET
+    limit: PageLimit = UNSET
     cursor: Annotated[
         Annotated[str, Meta(pattern="^[0-9]{1,9}-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", max_length=46)]
         | None
@@ -193,9 +191,7 @@ class ListTaskHistory(AgentRequest):
 class ListMyActivity(AgentRequest):
     """How much of it."""
 
-    limit: Annotated[
-        Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")
-    ] = UNSET
+    limit: PageLimit = UNSET
     cursor: Annotated[
         Annotated[str, Meta(pattern="^[0-9]{1,18}$", max_length=18)] | None | UnsetType,
         Meta(description="The `pagination.cursor` of the page before."),

@@ -16,8 +16,9 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Query, array
 from app.errors import InvalidInput, TaskNotFound
+from app.ids import LAST_ID
 from app.operations.tasks.reading import GET_TASK
-from app.operations.tasks.selection import CountRow, Fields, Statuses, statuses_in, trimmed
+from app.operations.tasks.selection import CountRow, IncludeTotal, OfStatus, OnlyFields, statuses_in, trimmed
 from app.operations.tasks.task import (
     DIGITS_MAX,
     ONE_ASSIGNEE,
@@ -35,14 +36,13 @@ from app.types import (
     PAGE_ROWS_DEFAULT,
     PAGE_ROWS_MAX,
     QUERY_CHARACTERS_MAX,
-    Cursor,
     Id,
-    Limit,
+    PageCursor,
+    PageLimit,
     TaskPriority,
     When,
 )
 
-LAST_ID: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 TRIGRAM_CHARACTERS: Final = 3  # the index over words knows nothing shorter
 RARE_ROWS_MAX: Final = 5_000  # words in more tasks are common: who sees many tasks soon meets a page of them
 COUNT_ROWS_MAX: Final = (
@@ -220,10 +220,7 @@ class ListTasks(AgentRequest):
 
     rules: ClassVar = ONE_ASSIGNEE
 
-    status: Annotated[
-        Statuses | UnsetType,
-        Meta(description="One status or several; `open` means neither done nor cancelled."),
-    ] = UNSET
+    status: OfStatus = UNSET
     priority: Annotated[TaskPriority | UnsetType, Meta(description="Only this priority.")] = UNSET
     assignee_agent_id: Annotated[Id | UnsetType, Meta(description="Only tasks of this agent.")] = UNSET
     assignee_user_id: Annotated[Id | UnsetType, Meta(description="Only tasks of this user.")] = UNSET
@@ -241,17 +238,10 @@ class ListTasks(AgentRequest):
             description="Words to find in title or description, in any case, or an identifier such as `T-42`."
         ),
     ] = UNSET
-    fields: Annotated[
-        Fields | UnsetType, Meta(description="Only these keys of each task, to save tokens.")
-    ] = UNSET
-    include_total: Annotated[bool, Meta(description="Also count all that match, which costs time.")] = False
-    limit: Annotated[
-        Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")
-    ] = UNSET
-    cursor: Annotated[
-        Cursor | None | UnsetType,
-        Meta(description="The `pagination.cursor` of the page before."),
-    ] = UNSET
+    fields: OnlyFields = UNSET
+    include_total: IncludeTotal = False
+    limit: PageLimit = UNSET
+    cursor: PageCursor = UNSET
 
 
 @operation(scope="task-read", read_only=True, errors=(InvalidInput,))

@@ -6,14 +6,14 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Encoded, Query
-from app.operations.tasks.selection import CountRow, Fields, Statuses, statuses_in, trimmed
+from app.ids import FIRST_ID
+from app.operations.tasks.selection import CountRow, IncludeTotal, OfStatus, OnlyFields, statuses_in, trimmed
 from app.operations.tasks.task import TASK_JSON, Task
 from app.rpc import AgentRequest, Context, Page, given, operation
-from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Limit
+from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, PageLimit
 
 URGENCY_CLOSED_MIN: Final = 5  # tasks.urgency: open ones are 0 to 4, closed ones 5 to 9
 URGENCY_MAX: Final = 9
-FIRST_ID: Final = "00000000-0000-0000-0000-000000000000"
 
 
 class PageRow(msgspec.Struct):
@@ -60,17 +60,10 @@ COUNT_MINE = Query(
 class ListMyTasks(AgentRequest):
     """What to list of your own tasks."""
 
-    status: Annotated[
-        Statuses | UnsetType,
-        Meta(description="One status or several; `open` means neither done nor cancelled."),
-    ] = UNSET
-    fields: Annotated[
-        Fields | UnsetType, Meta(description="Only these keys of each task, to save tokens.")
-    ] = UNSET
-    include_total: Annotated[bool, Meta(description="Also count all that match, which costs time.")] = False
-    limit: Annotated[
-        Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")
-    ] = UNSET
+    status: OfStatus = UNSET
+    fields: OnlyFields = UNSET
+    include_total: IncludeTotal = False
+    limit: PageLimit = UNSET
     cursor: Annotated[
         Annotated[str, Meta(pattern="^[0-9]-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", max_length=38)]
         | None

@@ -19,6 +19,13 @@ TaskField = Literal[
 Statuses = StatusFilter | Annotated[list[StatusFilter], Meta(max_length=20)]
 Fields = Annotated[list[TaskField], Meta(min_length=1, max_length=FIELDS_MAX)]
 
+OfStatus = Annotated[
+    Statuses | UnsetType,
+    Meta(description="One status or several; `open` means neither done nor cancelled."),
+]
+OnlyFields = Annotated[Fields | UnsetType, Meta(description="Only these keys of each task, to save tokens.")]
+IncludeTotal = Annotated[bool, Meta(description="Also count all that match, which costs time.")]
+
 
 class CountRow(msgspec.Struct):
     """How many tasks match."""

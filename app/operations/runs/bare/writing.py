@@ -4,13 +4,12 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
-from app.db import Query
 from app.errors import ApiError, RunNotFound, TaskNotFound, TaskReadOnly
 from app.operations.runs.run import RUN_VISIBLE
-from app.operations.tasks.task import VISIBLE, WRITABLE, task_id, uuid_or_none
+from app.operations.tasks.comment import SEES_TASK
+from app.operations.tasks.task import WRITABLE, task_id, uuid_or_none
 from app.rpc import WHO, BareRequest, Context, changes
 
 WRITE_ERRORS: Final = (RunNotFound, TaskNotFound, TaskReadOnly)
@@ -79,28 +78,7 @@ async def links(
     return found
 
 
-class SeenRow(msgspec.Struct):
-    """A task of the workspace that the caller sees."""
-
-    id: UUID
-
-
-SEES_WORK_ITEM = Query(
-    SeenRow,
-    f"""
-    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
-    SELECT t.id
-      FROM i
-      JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = %(task_id)s::uuid
-     WHERE {VISIBLE}
-    """,
-    pipelined=True,
-)
-
-
 async def work_item_refusal(ctx: Context, id: UUID, sent: str) -> ApiError:
     """Why a task of the workspace cannot be what a run works on."""
-    seen = await ctx.db.one(
-        SEES_WORK_ITEM, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, task_id=id
-    )
+    seen = await ctx.db.one(SEES_TASK, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, task_id=id)
     return TaskReadOnly() if seen else TaskNotFound(sent, field="workItemId")

@@ -1,0 +1,24 @@
+"""The default Postgres: a private server that Baton starts, watches and stops when no DATABASE_URL is given.
+
+Only the binaries come from elsewhere. Everything else lies in one directory:
+
+    DATA_DIR/postgres        the cluster, mode 0700, with the Unix socket in it; there is no TCP port
+    DATA_DIR/postgres.log    what the server says
+    DATA_DIR/owner.lock      held by the one process whose server runs; the file names it
+    DATA_DIR/users.lock      shared by the processes that borrow that server
+
+The service owns the server from `start()` to `stop()`. A command calls `use()`: it borrows the running
+server, or owns one for as long as it takes. Nothing has to be tidied up after a kill -9: both locks are
+flocks, which the kernel releases, and Linux tells the server when its owner is gone. Elsewhere the next
+owner stops what it finds.
+
+`server` owns it from its start to its end. `cluster` makes its files, `postmaster` looks at it from outside,
+`programs` finds the binaries and somebody who can run them, and `locks` says who owns what.
+
+Nothing here imports anything else of ours, and all of it blocks: call it from a thread where that matters.
+"""
+
+from app.embedded.programs import EmbeddedPostgresError, find_binaries
+from app.embedded.server import DEFAULT_SETTINGS, EmbeddedPostgres
+
+__all__ = ["DEFAULT_SETTINGS", "EmbeddedPostgres", "EmbeddedPostgresError", "find_binaries"]

@@ -1,0 +1,276 @@
+"""One server from its start to its end: who owns it, who borrows it, and the thread that watches it."""
+
+import fcntl
+import io
+import logging
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Generator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final, final
+
+from app.embedded.cluster import ensure_cluster
+from app.embedded.locks import POLL_SECONDS, lock, open_private
+from app.embedded.postmaster import PORT, answers, command_line, dsn, read_postmaster, socket_path
+from app.embedded.programs import FAST_SHUTDOWN, EmbeddedPostgresError, Identity, Programs, usable_programs
+
+logger = logging.getLogger("baton.postgres")
+
+# What was answered is on disk: fsync, full_page_writes and synchronous_commit stay as they come, on.
+DEFAULT_SETTINGS: Final[Mapping[str, str]] = {
+    "max_connections": "100",  # several workers with their pools, commands, and psql beside them
+    "shared_buffers": "256MB",  # the hot tasks of a small machine; the usual 128MB evicts them
+    "max_wal_size": "2GB",  # checkpoints go by the clock: a burst of writes brings none on itself
+    "checkpoint_timeout": "15min",  # fewer whole pages in the WAL; recovery replays about 2GB at most
+    "random_page_cost": "1.1",  # on solid state disks an index is nearly always right
+    "jit": "off",  # statements take milliseconds, compiling one takes tenths of a second
+    "max_parallel_workers_per_gather": "0",  # one request, one core; a container has little /dev/shm
+    "idle_in_transaction_session_timeout": "60s",  # a stuck client doesn't keep its row locks for ever
+    "timezone": "UTC",  # the host's time zone shows in no answer
+    "log_timezone": "UTC",  # the log lines up with ours
+}
+
+SOCKET_BYTES_MAX: Final = 100  # the kernel takes a path of 103 bytes on macOS, of 107 on Linux
+PLAIN_PATH: Final = re.compile(r"[\w./+~-]+", re.ASCII)  # a comma or blank is syntax to libpq and to `-k`
+LOG_BYTES_MAX: Final = 10_000_000  # a start puts a longer log aside, and forgets the one before
+
+START_WAIT_SECONDS: Final = 30.0  # a start takes 1 s; the rest is for a command in the way, or recovery
+RESTART_WAIT_SECONDS: Final = 120.0  # replaying 2GB of WAL from a slow disk
+SHUTDOWN_SECONDS: Final = 30.0  # writing 256MB of buffers to a slow disk
+QUIT_SECONDS: Final = 10.0  # after SIGQUIT Postgres itself kills its children within 5 s
+BACKOFF_SECONDS: Final = 0.1  # the children of a killed server need a moment; doubled with each failure
+STABLE_SECONDS: Final = 60.0  # a server that lived this long had started well: forget earlier failures
+QUICK_FAILURES_MAX: Final = 5  # after that it isn't bad luck, and somebody must read the log
+
+
+@final
+class EmbeddedPostgres:
+    """A private Postgres in one data directory, which one process at a time may own."""
+
+    def __init__(
+        self, data_dir: Path, bin_dir: Path | None = None, settings: Mapping[str, str] = DEFAULT_SETTINGS
+    ) -> None:
+        self.data_dir = data_dir.expanduser().resolve()
+        self.cluster = self.data_dir / "postgres"
+        self.log = self.data_dir / "postgres.log"
+        self._configured_bin_dir = bin_dir
+        self._settings = settings
+        self._owner: io.BufferedWriter | None = None
+        self._stopping = threading.Event()
+        self._thread = threading.Thread()
+        # What the thread finds out in _prepare() and _launch().
+        self._programs = Programs(Path(), Identity(os.geteuid(), os.getegid()), self.data_dir.parent)
+        self._socket_dir = self.cluster
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def start(self, *, wait_seconds: float = START_WAIT_SECONDS) -> str:
+        """Own a running server until `stop()` and return its DSN; the first start creates the cluster."""
+        deadline = time.monotonic() + wait_seconds
+        if not self._own():
+            logger.info("waiting for %s, which owns the Postgres in %s", self._owner_name(), self.data_dir)
+            if not self._own(deadline):
+                raise EmbeddedPostgresError(
+                    f"Another Baton server is already running on {self.data_dir} ({self._owner_name()}). "
+                    "Stop it, give this one another DATA_DIR, or set DATABASE_URL to share a Postgres."
+                )
+        return self._run(deadline)
+
+    def stop(self, *, users_wait_seconds: float = 1.0) -> None:
+        """Shut our server down, after a moment for the commands that borrow it; without one do nothing."""
+        if self._owner is None:
+            return
+        # While we hold this nobody begins to borrow. Who takes too long is cut off: a stop is bounded.
+        users = lock(self.data_dir / "users.lock", fcntl.LOCK_EX, time.monotonic() + users_wait_seconds)
+        self._stopping.set()
+        if self._server is not None:
+            self._server.send_signal(FAST_SHUTDOWN)
+        self._thread.join(SHUTDOWN_SECONDS)
+        if self._thread.is_alive() and self._server is not None:
+            logger.error("Postgres took longer than %.0f s to shut down, forcing it", SHUTDOWN_SECONDS)
+            _force_down(self._server)
+            self._thread.join(QUIT_SECONDS)
+        if self._socket_dir != self.cluster:
+            shutil.rmtree(self._socket_dir, ignore_errors=True)
+        if users is not None:
+            users.close()
+        self._owner.close()
+        self._owner = None
+
+    @contextmanager
+    def use(
+        self, *, wait_seconds: float = START_WAIT_SECONDS, users_wait_seconds: float = 10.0
+    ) -> Generator[str]:
+        """Borrow the running server, or own one for the block, which others may borrow; yield its DSN."""
+        deadline = time.monotonic() + wait_seconds
+        while not self._own():
+            users = lock(self.data_dir / "users.lock", fcntl.LOCK_SH)
+            if users is not None:  # else the owner is about to stop
+                with users:
+                    running = read_postmaster(self.cluster)
+                    if running is not None and running.status == "ready" and answers(running.socket_dir):
+                        yield dsn(running.socket_dir)
+                        return
+            if time.monotonic() > deadline:
+                raise EmbeddedPostgresError(
+                    f"The Postgres in {self.data_dir} does not answer; its owner is {self._owner_name()}. "
+                    f"Read {self.log}, or stop that process and try again."
+                )
+            time.sleep(POLL_SECONDS)
+        try:
+            yield self._run(deadline)
+        finally:
+            self.stop(users_wait_seconds=users_wait_seconds)
+
+    def _own(self, deadline: float = 0.0) -> bool:
+        """Try to become the one owner, at least once and until the deadline."""
+        try:
+            self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            owner = lock(self.data_dir / "owner.lock", fcntl.LOCK_EX, deadline)
+        except OSError as error:
+            raise self._unusable(error) from error
+        if owner is None:
+            return False
+        owner.truncate(0)
+        owner.write(b"process %d" % os.getpid())
+        owner.flush()
+        self._owner = owner
+        return True
+
+    def _owner_name(self) -> str:
+        return (self.data_dir / "owner.lock").read_text() or "another process"
+
+    def _unusable(self, error: Exception) -> EmbeddedPostgresError:
+        return EmbeddedPostgresError(
+            f"Baton cannot keep a Postgres in {self.data_dir}: {error}. "
+            "Set DATA_DIR to a directory that it may write, or DATABASE_URL to a Postgres that you run."
+        )
+
+    def _run(self, deadline: float) -> str:
+        """Start the server from a thread that stays to watch it.
+
+        Linux sends the parent-death signal when the *thread* that forked ends, so that one must live as long.
+        """
+        started: Future[str] = Future()
+        self._stopping.clear()
+        self._server = None
+        self._socket_dir = self.cluster
+        self._thread = threading.Thread(
+            target=self._supervise, args=(started, deadline), name="postgres", daemon=True
+        )
+        self._thread.start()
+        try:
+            return started.result()
+        except BaseException:  # also Ctrl-C while we wait: leave no server that nobody knows of
+            self.stop()
+            raise
+
+    def _supervise(self, started: Future[str], deadline: float) -> None:
+        """The thread: start the server, and start it again whenever it ends unasked."""
+        try:
+            self._prepare(deadline)
+            server = self._launch(deadline)
+        except EmbeddedPostgresError as error:
+            started.set_exception(error)
+            return
+        except Exception as error:  # noqa: BLE001 - whatever it is, _run() waits for it
+            started.set_exception(self._unusable(error))
+            return
+        started.set_result(dsn(str(self._socket_dir)))
+        quick_failures = 0
+        while True:
+            began = time.monotonic()
+            status = server.wait()
+            lived_seconds = time.monotonic() - began
+            if self._stopping.is_set():
+                return
+            quick_failures = 1 if lived_seconds > STABLE_SECONDS else quick_failures + 1
+            if quick_failures > QUICK_FAILURES_MAX:
+                logger.critical("Postgres failed %d times in a row, giving up: %s", quick_failures, self.log)
+                return
+            logger.error("Postgres ended (status %d) after %.1f s, restarting it", status, lived_seconds)
+            if self._stopping.wait(BACKOFF_SECONDS * 2.0 ** (quick_failures - 1)):
+                return
+            try:
+                server = self._launch(time.monotonic() + RESTART_WAIT_SECONDS)
+            except (EmbeddedPostgresError, OSError, subprocess.SubprocessError) as error:
+                logger.error("%s", error)  # noqa: TRY400 - the next round sees the old server, ended again
+
+    def _prepare(self, deadline: float) -> None:
+        """Find the binaries, somebody who can run them, and a cluster that fits them."""
+        self._programs, major = usable_programs(self._configured_bin_dir, self.cluster, deadline)
+        ensure_cluster(self.cluster, self._programs, major, deadline)
+        path = socket_path(str(self.cluster))
+        if len(os.fsencode(path)) > SOCKET_BYTES_MAX or not PLAIN_PATH.fullmatch(path):
+            # Borrowers read in postmaster.pid where it is. Not in $TMPDIR, which may be long itself.
+            self._socket_dir = Path(tempfile.mkdtemp(prefix="baton-", dir="/tmp"))
+            self._programs.give(self._socket_dir)
+
+    def _launch(self, deadline: float) -> subprocess.Popen[bytes]:
+        """Start the server and return when it takes queries."""
+        while True:
+            self._end_orphan(deadline)
+            if self.log.exists() and self.log.stat().st_size > LOG_BYTES_MAX:
+                self.log.rename(f"{self.log}.1")
+            with open_private(self.log) as log:
+                log_bytes = log.tell()
+                server = self._server = self._fork(log)
+            while server.poll() is None:
+                running = read_postmaster(self.cluster)
+                if running is not None and running.pid == server.pid and running.status == "ready":
+                    logger.info("Postgres is ready (process %d) in %s", server.pid, self.cluster)
+                    return server
+                if self._stopping.is_set() or time.monotonic() > deadline:
+                    _force_down(server)
+                    raise EmbeddedPostgresError(f"Postgres was not ready in time. Read {self.log}.")
+                time.sleep(POLL_SECONDS)
+            said = self.log.read_bytes()[log_bytes:].decode(errors="replace").strip()
+            # Children of a server that was killed leave at the latest when their statement ends: wait for it.
+            if "pre-existing shared memory block" not in said or time.monotonic() > deadline:
+                status = server.returncode
+                raise EmbeddedPostgresError(
+                    f"Postgres did not start (status {status}), {self.log} says: {said}"
+                )
+            self._stopping.wait(BACKOFF_SECONDS)
+
+    def _fork(self, log: io.BufferedWriter) -> subprocess.Popen[bytes]:
+        settings = {**self._settings, "unix_socket_permissions": "0700"}
+        where = ["-D", self.cluster, "-k", self._socket_dir, "-p", str(PORT), "-h", ""]
+        return self._programs.start(
+            log, "postgres", *where, *(f"--{name}={value}" for name, value in settings.items())
+        )
+
+    def _end_orphan(self, deadline: float) -> None:
+        """Stop a server of this cluster that outlived its owner, and clear away what a killed one left."""
+        left = read_postmaster(self.cluster)
+        if left is None:
+            return
+        ours = f"postgres -D {self.cluster} "
+        if ours in command_line(left.pid):
+            logger.warning("stopping Postgres (process %d), which outlived its owner", left.pid)
+            with suppress(ProcessLookupError):
+                os.kill(left.pid, FAST_SHUTDOWN)
+        while ours in command_line(left.pid):
+            if time.monotonic() > deadline:
+                raise EmbeddedPostgresError(f"An old Postgres, process {left.pid}, goes on. Stop it.")
+            time.sleep(POLL_SECONDS)
+        # Another process may have that number by now (in a container after each restart), and for its sake
+        # Postgres would not start. It finds living children of the old server by their memory, not by this.
+        (self.cluster / "postmaster.pid").unlink(missing_ok=True)
+        Path(socket_path(left.socket_dir) + ".lock").unlink(missing_ok=True)
+
+
+def _force_down(server: subprocess.Popen[bytes]) -> None:
+    """End a server without a checkpoint: nothing committed is lost, the next start recovers it."""
+    server.send_signal(signal.SIGQUIT)
+    try:
+        server.wait(QUIT_SECONDS)
+    except subprocess.TimeoutExpired:
+        server.kill()
