@@ -40,9 +40,8 @@ from app.operations.messages.message import POSTED
 from app.operations.tasks.card import CHANGE_CARDS
 from app.operations.tasks.comment import COMMENT_CTES
 from app.operations.tasks.conflict import (
-    CHANGED_SINCE,
     MERGEABLE,
-    OVERLAPPING,
+    SINCE,
     ChangedField,
     OverlappingField,
     touches,
@@ -319,13 +318,12 @@ WHY = BatchQuery(
            {MAY_BIND},
            {MAY_PUT_UNDER},
            i.parent_task_id IS NOT NULL AND {PARENT_BELOW},
-           coalesce({MERGEABLE}, false),
-           CASE WHEN i.version <> o.version THEN {CHANGED_SINCE} END,
-           CASE WHEN i.version <> o.version THEN {OVERLAPPING} END
+           coalesce(since.mergeable, false), since.changed, since.overlapping
       FROM i
       JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
      CROSS JOIN LATERAL (SELECT o.*) t                    -- the same row, under the name the shared fragments use
      {NEXT}
+      LEFT JOIN LATERAL {SINCE} since ON i.version <> o.version
      WHERE {VISIBLE}
     """,
 )

@@ -76,35 +76,30 @@ MERGEABLE: Final = """(
              WHERE v.workspace_id = i.workspace_id AND v.task_id = i.task_id AND v.version > i.version
                AND v.changes ?| i.merge))"""
 
-# What has changed since the caller's version, each field once: from the value it had then to the value it has now.
-_SINCE: Final = """(
-                SELECT DISTINCT ON (f.field)
+# What has changed since the caller's version, each field once: from the value it had then to the value it has now; and,
+# of those, what the caller writes too. `d.changes` says what it would change of the task as it is; a field that is not
+# in it has the wanted value already. Both are null where the version has not passed.
+SINCE: Final = """(
+        SELECT coalesce(json_agg(json_build_object(
+                   'field', c.field, 'from', c.was, 'to', c.becomes, 'version', c.version,
+                   'by', json_build_object('id', a.id, 'kind', a.kind, 'handle', a.handle),
+                   'at', to_char(c.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
+                   ORDER BY c.version, c.field), '[]') AS changed,
+               coalesce(json_agg(json_build_object(
+                   'field', c.field, 'theirs', c.becomes,
+                   'yours', CASE WHEN d.changes ? c.field THEN d.changes->c.field->1 ELSE c.becomes END)
+                   ORDER BY c.field) FILTER (WHERE c.field = ANY(i.merge)), '[]') AS overlapping,
+               i.version < o.version AND i.version >= o.version - 1000
+                   AND count(*) FILTER (WHERE c.field = ANY(i.merge)) = 0 AS mergeable
+          FROM (SELECT DISTINCT ON (f.field)
                        f.field, v.version, v.actor_id, v.created_at, f.change->1 AS becomes,
                        first_value(f.change->0) OVER (PARTITION BY f.field ORDER BY v.version) AS was
                   FROM task_events v
                  CROSS JOIN LATERAL jsonb_each(v.changes) AS f (field, change)
                  WHERE v.workspace_id = i.workspace_id AND v.task_id = i.task_id
                    AND v.version > i.version AND v.version > o.version - 1000
-                 ORDER BY f.field, v.version DESC) c"""
-
-CHANGED_SINCE: Final = f"""(
-        SELECT coalesce(json_agg(json_build_object(
-                   'field', c.field, 'from', c.was, 'to', c.becomes, 'version', c.version,
-                   'by', json_build_object('id', a.id, 'kind', a.kind, 'handle', a.handle),
-                   'at', to_char(c.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
-                   ORDER BY c.version, c.field), '[]')
-          FROM {_SINCE}
+                 ORDER BY f.field, v.version DESC) c
           JOIN identities a ON a.workspace_id = i.workspace_id AND a.id = c.actor_id)"""
-
-# Those of them that the caller writes too. `d.changes` says what it would change of the task as it is; a field that
-# is not in it has the wanted value already.
-OVERLAPPING: Final = f"""(
-        SELECT coalesce(json_agg(json_build_object(
-                   'field', c.field, 'theirs', c.becomes,
-                   'yours', CASE WHEN d.changes ? c.field THEN d.changes->c.field->1 ELSE c.becomes END)
-                   ORDER BY c.field), '[]')
-          FROM {_SINCE}
-         WHERE c.field = ANY(i.merge))"""
 
 _PAIR: Final = (
     "assigneeUserId",
