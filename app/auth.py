@@ -123,9 +123,13 @@ class Keys:
 
     async def actor(self, authorization: bytes | None) -> Actor:
         """Who sent this `Authorization` header; an Unauthenticated error says why nobody did."""
-        if authorization is None or authorization[:7].lower() != b"bearer " or not authorization[7:].strip():
+        if (
+            authorization is None
+            or authorization[:7].lower() != b"bearer "
+            or not (key := authorization[7:].strip())
+        ):
             raise KeyMissing
-        digest = hashlib.sha256(authorization[7:].strip()).digest()
+        digest = hashlib.sha256(key).digest()
         now = time.monotonic()
         known = self._remembered.get(digest)
         if known is None or now >= known.until or now - self._heard_at > TRUST_SECONDS:

@@ -2,14 +2,17 @@
 
 import time
 
-_second: tuple[int, bytes] = (0, b"")
+_latest: tuple[int, bytes] = (0, b"")
 
 
 def timestamp() -> bytes:
-    """Now, as RFC 3339 in UTC with milliseconds; the part down to the second is made once a second."""
-    global _second  # noqa: PLW0603 - the one thing this module remembers, for one thread
-    now = time.time()
-    whole = int(now)
-    if whole != _second[0]:
-        _second = (whole, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)).encode())
-    return b"%b.%03dZ" % (_second[1], (now - whole) * 1000)
+    """Now, as RFC 3339 in UTC with milliseconds; made once a millisecond."""
+    global _latest  # noqa: PLW0603 - the one thing this module remembers, for one thread
+    now_ms = time.time_ns() // 1_000_000
+    if now_ms != _latest[0]:
+        second, ms = divmod(now_ms, 1000)
+        _latest = (
+            now_ms,
+            b"%b.%03dZ" % (time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode(), ms),
+        )
+    return _latest[1]

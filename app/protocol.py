@@ -14,7 +14,13 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 import httptools
-from uvicorn._types import ASGI3Application, ASGISendEvent, HTTPResponseStartEvent
+from uvicorn._types import (
+    ASGI3Application,
+    ASGIReceiveEvent,
+    ASGISendEvent,
+    HTTPResponseStartEvent,
+    HTTPScope,
+)
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
@@ -36,7 +42,41 @@ def _parsed(url: bytes) -> _Url:
 class Exchange(RequestResponseCycle):
     """One request and its answer, whose head is held back until its body is there, as ASGI has it."""
 
+    # What every request begins with stands here once. What differs is set below, in place of uvicorn's own __init__.
+    disconnected = False
+    body: bytes | bytearray = b""
+    more_body = True
+    response_started = False
+    response_complete = False
+    chunked_encoding = None
+    expected_content_length = 0
+    access_log = False
     _start: HTTPResponseStartEvent | None = None
+
+    def __init__(self, connection: "HttpProtocol", scope: HTTPScope, *, keep_alive: bool) -> None:  # pyright: ignore[reportMissingSuperCall]
+        self.scope = scope
+        self.transport = connection.transport
+        self.flow = connection.flow
+        self.logger = connection.logger
+        self.default_headers = connection.server_state.default_headers
+        self.message_event = asyncio.Event()
+        self.on_response = connection.on_response_complete
+        self.keep_alive = keep_alive
+        self.waiting_for_100_continue = connection.expect_100_continue
+
+    async def receive(self) -> ASGIReceiveEvent:
+        """The body in one piece if it is there whole; else as uvicorn does."""
+        if (
+            self.more_body
+            or self.waiting_for_100_continue
+            or self.disconnected
+            or not self.message_event.is_set()
+        ):
+            return await super().receive()
+        self.message_event.clear()
+        self.flow.resume_reading()
+        body, self.body = self.body, b""
+        return {"type": "http.request", "body": bytes(body), "more_body": False}
 
     async def send(self, message: ASGISendEvent) -> None:
         """Send the answer in one piece if it comes in one; else as uvicorn does."""
@@ -63,16 +103,20 @@ class Exchange(RequestResponseCycle):
             return False
         body = message.get("body", b"")
         length = None
-        lines = [STATUS_LINE[start["status"]]]
+        parts = [STATUS_LINE[start["status"]]]
         for name, value in (*self.default_headers, *start.get("headers", ())):
             if name == b"content-length":
                 length = value
-            lines.append(b"%b: %b\r\n" % (name, value))
-        head = b"".join(lines)
+            parts += (name, b": ", value, b"\r\n")
+        head = b"".join(parts)
         # No header may smuggle in another line, and what is said of the connection itself uvicorn must understand.
-        if length != b"%d" % len(body) or head.count(b"\n") != len(lines) or b"\r\nconnection:" in head:
+        if (
+            length != b"%d" % len(body)
+            or head.count(b"\n") != len(parts) // 4 + 1
+            or b"\r\nconnection:" in head
+        ):
             return False
-        self.transport.write(b"%b\r\n%b" % (head, body))
+        self.transport.write(b"".join((head, b"\r\n", body)))
         self.response_started = self.response_complete = True
         self.message_event.set()
         self.on_response()
@@ -84,6 +128,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     app: ASGI3Application
     parser: httptools.HttpRequestParser
+    _quiet_since: float | None = None  # by the loop's clock; None while a request is under way
 
     def on_message_begin(self) -> None:
         """A request starts."""
@@ -112,23 +157,50 @@ class HttpProtocol(HttpToolsProtocol):
         }
         before: RequestResponseCycle | None = self.cycle
         self.cycle = Exchange(
-            scope=self.scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=self.access_log,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue,
-            keep_alive=http_version != "1.0" and self.parser.should_keep_alive(),
-            on_response=self.on_response_complete,
+            self, self.scope, keep_alive=http_version != "1.0" and self.parser.should_keep_alive()
         )
         if before is None or before.response_complete:  # pyright: ignore[reportUnnecessaryComparison] -- None at first
             self._start_asgi_task(self.cycle, self.app)
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))
+
+    def on_response_complete(self) -> None:
+        """An answer is out: go on with the request behind it, or wait for one."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._quiet_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._look_again(self.timeout_keep_alive)
+
+    def _unset_keepalive_if_required(self) -> None:
+        """Something has come, so the connection is in use. Its timer goes on, and will see that."""
+        self._quiet_since = None
+
+    def _look_again(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection on which nothing has come for too long. One timer serves it for all its requests."""
+        self.timeout_keep_alive_task = None
+        if self.transport.is_closing():
+            return
+        quiet_seconds = 0.0 if self._quiet_since is None else self.loop.time() - self._quiet_since
+        if quiet_seconds >= self.timeout_keep_alive:
+            self.transport.close()
+        else:
+            self._look_again(self.timeout_keep_alive - quiet_seconds)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone, and with it its timer."""
+        super().connection_lost(exc)
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
 
     def on_body(self, body: bytes) -> None:
         """A piece of the request's body is there."""

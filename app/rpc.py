@@ -18,6 +18,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import (
     Annotated,
     Any,
@@ -473,11 +474,13 @@ def whose(actor: Actor) -> Identity:
 
 def changes(req: msgspec.Struct, *fields: str) -> dict[str, object]:
     """The fields a caller sent, by wire name: an absent one is left out, null stays null."""
-    return {
-        encoded: value
-        for name, encoded in zip(req.__struct_fields__, req.__struct_encode_fields__, strict=True)
-        if name in fields and (value := getattr(req, name)) is not UNSET
-    }
+    wire_name = _wire_names(type(req))
+    return {wire_name[name]: value for name in fields if (value := getattr(req, name, UNSET)) is not UNSET}
+
+
+@cache
+def _wire_names(request: type[msgspec.Struct]) -> dict[str, str]:
+    return dict(zip(request.__struct_fields__, request.__struct_encode_fields__, strict=True))
 
 
 def given(value: T | UnsetType | None) -> T | None:

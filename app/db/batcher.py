@@ -25,6 +25,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
+from uuid import UUID
 
 import msgspec
 import psycopg
@@ -248,5 +249,9 @@ class Batcher:
             self._sweeper = asyncio.get_running_loop().call_later(SWEEP_INTERVAL_SECONDS, self._sweep)
 
 
-def _row_locked(waiting: _Waiting) -> tuple[str, str]:
-    return str(waiting.item["workspaceId"]), str(waiting.item.get("taskId", ""))
+def _row_locked(waiting: _Waiting) -> tuple[int, int, int]:
+    """What the row that an item locks is sorted by: the numbers of its ids, which compare faster than the ids."""
+    item = waiting.item
+    task_id: UUID | None = item.get("taskId")
+    run_id: UUID | None = item.get("runId")
+    return item["workspaceId"].int, task_id.int if task_id else 0, run_id.int if run_id else 0

@@ -29,6 +29,7 @@ DEFAULT_SETTINGS: Final[Mapping[str, str]] = {
     "max_connections": "100",  # several workers with their pools, commands, and psql beside them
     "shared_buffers": "256MB",  # the hot tasks of a small machine; the usual 128MB evicts them
     "max_wal_size": "2GB",  # checkpoints go by the clock: a burst of writes brings none on itself
+    "min_wal_size": "1GB",  # what was written once is kept to be written again: 16MB anew hold up commits for 50 ms
     "checkpoint_timeout": "15min",  # fewer whole pages in the WAL; recovery replays about 2GB at most
     "random_page_cost": "1.1",  # on solid state disks an index is nearly always right
     "jit": "off",  # statements take milliseconds, compiling one takes tenths of a second

@@ -17,7 +17,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
-from app.embedded import EmbeddedPostgres, find_binaries
+from app.embedded import DEFAULT_SETTINGS, EmbeddedPostgres, find_binaries
 from tests.bench import load, pgbench, processes
 from tests.bench.figures import Measurement
 from tests.bench.load import Failed, Kind
@@ -78,6 +78,7 @@ WRITES: Final[frozenset[Kind]] = frozenset(
     {"update", "bound", "keyed", "priority", "complete", "block", "comment", "race", "claim", "mcp"}
 )
 WARM_UP_SECONDS: Final = 1
+WAL_SEGMENT_MEGABYTES: Final = 16
 TASK_KEYS: Final = 24
 
 
@@ -95,10 +96,28 @@ def laboratory() -> Generator["Laboratory"]:
     with ExitStack() as stack:
         # Not in /tmp: that may be memory, where a commit costs nothing.
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="run-", dir=INSTALLED)))
+        _work_a_while(directory / "data")
         postgres = EmbeddedPostgres(directory / "data")
         dsn = postgres.start()
         stack.callback(postgres.stop)
         yield Laboratory(directory, postgres, dsn, pgbench_program, stack)
+
+
+def _work_a_while(data_dir: Path) -> None:
+    """Make a cluster with as much WAL as one has that has been at work for hours, and writes its segments over again.
+
+    A fresh one makes each of its first segments, 16 MB, inside a commit: nobody else commits for about 50 ms then.
+    """
+    kept = int(DEFAULT_SETTINGS["max_wal_size"].removesuffix("GB"))
+    settings = {**DEFAULT_SETTINGS, "max_wal_size": f"{4 * kept}GB"}  # no checkpoint before all are there
+    with (
+        EmbeddedPostgres(data_dir, settings=settings).use() as dsn,
+        psycopg.connect(dsn, autocommit=True) as connection,
+    ):
+        for _ in range(kept * 1024 // WAL_SEGMENT_MEGABYTES):
+            connection.execute("SELECT pg_logical_emit_message(false, 'bench', '')")
+            connection.execute("SELECT pg_switch_wal()")
+        connection.execute("CHECKPOINT")
 
 
 class Laboratory:

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -65,7 +66,7 @@ def item(bot: Caller, task: Any, **changes: object) -> dict[str, object]:
     """An item of CHANGE, as `change()` would make it."""
     return {
         **bot.context.who,
-        "taskId": task.id,
+        "taskId": UUID(task.id),
         "version": task.version,
         "kind": "updated",
         "changes": changes,
@@ -178,7 +179,7 @@ async def test_terminated_backends_fail_what_is_under_way_and_lose_nothing_ackno
             while not stop.is_set():
                 n += 1
                 change = {
-                    "taskId": id,
+                    "taskId": UUID(id),
                     "version": None,
                     "kind": "updated",
                     "changes": {"title": f"{n}"},

@@ -159,8 +159,8 @@ async def task_id(ctx: Context, sent: str, *, field: str = "taskId") -> UUID:
 def uuid_or_none(sent: str) -> UUID | None:
     """The UUID a caller sent, or None where it is not one: then no such thing can exist."""
     try:
-        return UUID(sent)
-    except ValueError:
+        return msgspec.convert(sent, UUID)  # a third of what UUID() takes
+    except msgspec.ValidationError:
         return None
 
 
