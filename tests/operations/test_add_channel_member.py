@@ -1,9 +1,12 @@
 """add-channel-member."""
 
+import asyncio
 from uuid import uuid4
 
+import msgspec
 import pytest
 
+from app.db import Database
 from app.errors import (
     ChannelNotAdmin,
     ChannelNotMember,
@@ -50,3 +53,19 @@ async def test_a_private_agent_is_added_by_its_owner_only(workspace: World) -> N
     await ada(add_channel_member, channel_id=channel.id, member_id=shy.id)
     await ada(remove_channel_member, channel_id=channel.id, member_id=shy.id)
     assert set(await roles(eve, channel.id)) == {"ada", "eve"}
+
+
+async def test_of_many_who_add_somebody_at_once_all_hear_of_the_same_membership(
+    workspace: World, dsn: str
+) -> None:
+    ada, bot, eve = await workspace.user("ada"), await workspace.agent("bot"), await workspace.user("eve")
+    elsewhere = Database(dsn, connections_max=4, statement_timeout_seconds=10, pooler=True)
+    await elsewhere.open()
+    bot.context = msgspec.structs.replace(bot.context, db=elsewhere)
+    for n in range(20):
+        channel = await workspace.channel(f"c{n}", ada, bot)
+        added = await asyncio.gather(
+            *(caller(add_channel_member, channel_id=channel, member_id=eve.id) for caller in (ada, bot) * 4)
+        )
+        assert {(m.handle, m.joined_at) for m in added} == {("eve", added[0].joined_at)}
+    await elsewhere.close()

@@ -31,3 +31,13 @@ async def test_who_is_removed_sees_nothing_more_from_the_next_call_on(workspace:
                 await bot(op, channel_id=channel, **fields)
         with pytest.raises(MemberNotFound):
             await ada(remove_channel_member, channel_id=channel, member_id=bot.id)
+
+
+async def test_an_owner_takes_no_agent_out_of_a_channel_that_is_hidden_from_them(workspace: World) -> None:
+    ada, eve = await workspace.user("ada"), await workspace.user("eve")
+    bot = await workspace.agent("bot", owner="ada")
+    channel = await eve(create_channel, name="secret", type="private")
+    await eve(add_channel_member, channel_id=channel.id, member_id=bot.id)
+    with pytest.raises(ChannelNotFound):
+        await ada(remove_channel_member, channel_id=channel.id, member_id=bot.id)
+    assert {m.handle for m in await eve(list_channel_members, channel_id=channel.id)} == {"eve", "bot"}
