@@ -139,9 +139,10 @@ async def test_what_comes_while_a_batch_is_under_way_leaves_together(own_dsn: st
 
 async def test_a_deadlock_with_a_stranger_costs_a_retry_and_nothing_else(own_dsn: str) -> None:
     # The stranger holds our identity and then wants the counter of task numbers; creating holds the counter and
-    # wants (by its foreign key) the identity. Postgres undoes one of the two, and we were first to wait.
+    # wants (by its foreign key) the identity. Postgres undoes the one that looks first, and the stranger is patient.
     async with opened(own_dsn) as db, await psycopg.AsyncConnection.connect(own_dsn) as stranger:
         bot = await an_agent(db)
+        await stranger.execute("SET deadlock_timeout = '5s'")
         await stranger.execute("SELECT FROM identities WHERE id = %s FOR UPDATE", (bot.id,))
         creating = asyncio.ensure_future(bot(create_tasks_bulk, tasks=[{"title": "caught"}]))
         await until_waiting(own_dsn, 1)
