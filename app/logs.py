@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import sys
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -15,6 +16,7 @@ import msgspec
 from app.clock import timestamp
 
 WRITE_INTERVAL_SECONDS: Final = 0.05  # lines wait this long for company
+PATHS_REMEMBERED_MAX: Final = 256  # more than there are operations
 
 
 class RequestLog:
@@ -65,20 +67,24 @@ class RequestLog:
             text = f"{status} {method} {shown} {ms:.1f}ms by={actor or '-'} request={request_id}"
             line = f"{timestamp().decode()} {text}{f' error={code}' if code else ''}"
             return line.encode("utf-8", "backslashreplace") + b"\n"
-        quoted = b'"%b"' % path.encode() if _plain(path) else msgspec.json.encode(path)
         return (
             b'{"time":"%b","status":%d,"method":"%b","path":%b,"ms":%.2f,"actor":%b,"request":"%b"%b}\n'
             % (
                 timestamp(),
                 status,
                 method.encode(),
-                quoted,
+                _quoted(path),
                 ms,
                 b'"%b"' % actor.encode() if actor else b"null",
                 request_id.encode(),
                 b',"error":"%b"' % code.encode() if code else b"",
             )
         )
+
+
+@lru_cache(PATHS_REMEMBERED_MAX)
+def _quoted(path: str) -> bytes:
+    return b'"%b"' % path.encode() if _plain(path) else msgspec.json.encode(path)
 
 
 def _plain(text: str) -> bool:

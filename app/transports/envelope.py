@@ -130,7 +130,7 @@ def _enveloped(result: Result, request_id: str) -> bytes:
             request_id, moment = result.first.request_id, result.first.timestamp.encode()
         result = result.result
     meta = b'"meta":{"requestId":"%b","timestamp":"%b"' % (request_id.encode(), moment)
-    if isinstance(result, Page | Excerpt):
+    if isinstance(result, (Page, Excerpt)):  # `Page | Excerpt` would be made anew for each answer
         return b'{"success":true,"data":%b,%b,"pagination":%b}}' % (
             data(result),
             meta,
@@ -222,10 +222,12 @@ def pagination(page: Page[Any] | Excerpt[Any]) -> Pagination:  # Any: of what do
 
 def headers(said: Result | ApiError) -> list[tuple[bytes, bytes]]:
     """What there is to say beside the body, as HTTP headers."""
+    if isinstance(said, Encoded):
+        return []  # the most frequent result says nothing
     headers: list[tuple[bytes, bytes]] = []
     if isinstance(said, Outcome) and said.merged_from is not None:
         headers.append((b"baton-merged-from", b"%d" % said.merged_from))
-    if isinstance(said, Outcome | ApiError) and said.first is not None and said.first.replayed:
+    if isinstance(said, (Outcome, ApiError)) and said.first is not None and said.first.replayed:
         headers.append((b"idempotency-replayed", b"true"))
     if isinstance(said, ApiError) and said.retry_after_seconds is not None:
         headers.append((b"retry-after", b"%d" % said.retry_after_seconds))
