@@ -1,7 +1,7 @@
 """Saying something in a channel: the one statement behind send-message, create-artifact and post-message."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, LiteralString, TypeVar
 
 import msgspec
 from msgspec import Meta, UnsetType
@@ -93,45 +93,30 @@ SAID: Final = f"""
          WHERE {CHANNEL_OPEN} AND (i.thread_id IS NULL OR m.id IS NOT NULL) AND {FENCED} AND {NOT_KEPT}
     ), {ALIVE}, {POSTED}, {SPOKEN}"""
 
-SEND = BatchQuery(
-    MessageRow,
-    f"""{SAID}
-    SELECT s.ord, {MESSAGE_JSON}
+
+def answering(answer: LiteralString) -> LiteralString:
+    """The statement that says it, and answers with this JSON of the message `s`, posted at `m`."""
+    return f"""{SAID}
+    SELECT s.ord, {answer}
       FROM posted m
-      JOIN said s ON s.workspace_id = m.workspace_id AND s.id = m.id""",
-)
-
-POST = BatchQuery(
-    OutputRow,
-    f"""{SAID}
-    SELECT s.ord, {OUTPUT_JSON}
-      FROM posted m
-      JOIN said s ON s.workspace_id = m.workspace_id AND s.id = m.id""",
-)
+      JOIN said s ON s.workspace_id = m.workspace_id AND s.id = m.id"""
 
 
-# The same for calls with an idempotency key. Apart, because a call without one should not pay for it.
-SEND_AND_KEEP = BatchQuery(
-    MessageRow,
-    f"""{SAID}, answered AS (
-        SELECT i.ord, i.workspace_id, i.actor_id, i.request_id, i.keep, {MESSAGE_JSON} AS answer, NULL::int AS merged_from
+def answering_and_keeping(answer: LiteralString) -> LiteralString:
+    """The same for calls with an idempotency key. Apart, because a call without one should not pay for it."""
+    return f"""{SAID}, answered AS (
+        SELECT i.ord, i.workspace_id, i.actor_id, i.request_id, i.keep, {answer} AS answer, NULL::int AS merged_from
           FROM posted m
           JOIN said s ON s.workspace_id = m.workspace_id AND s.id = m.id
           JOIN i ON i.ord = s.ord
     ), {KEPT}
-    SELECT ord, answer FROM answered""",
-)
+    SELECT ord, answer FROM answered"""
 
-POST_AND_KEEP = BatchQuery(
-    OutputRow,
-    f"""{SAID}, answered AS (
-        SELECT i.ord, i.workspace_id, i.actor_id, i.request_id, i.keep, {OUTPUT_JSON} AS answer, NULL::int AS merged_from
-          FROM posted m
-          JOIN said s ON s.workspace_id = m.workspace_id AND s.id = m.id
-          JOIN i ON i.ord = s.ord
-    ), {KEPT}
-    SELECT ord, answer FROM answered""",
-)
+
+SEND = BatchQuery(MessageRow, answering(MESSAGE_JSON))
+SEND_AND_KEEP = BatchQuery(MessageRow, answering_and_keeping(MESSAGE_JSON))
+POST = BatchQuery(OutputRow, answering(OUTPUT_JSON))
+POST_AND_KEEP = BatchQuery(OutputRow, answering_and_keeping(OUTPUT_JSON))
 
 
 async def say(

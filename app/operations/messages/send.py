@@ -19,7 +19,6 @@ from app.operations.channels.channel import refuse_posting
 from app.operations.mentions import GivenMention, addressed
 from app.operations.messages.message import IN_WINDOW, MESSAGE_JSON, Message
 from app.operations.messages.say import (
-    SAID,
     SAY_ERRORS,
     SEND,
     SEND_AND_KEEP,
@@ -27,6 +26,8 @@ from app.operations.messages.say import (
     ReplyTo,
     ToChannel,
     ToSay,
+    answering,
+    answering_and_keeping,
     say,
 )
 from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, refuse_late, under
@@ -119,24 +120,8 @@ class ArtifactRow(msgspec.Struct):
 _ARTIFACT_JSON: Final = """row_to_json((SELECT w FROM (SELECT
         m.id AS "messageId", m.metadata->'artifact'->>'name' AS name, m.metadata->'artifact'->>'type' AS type) w))"""
 
-SHARE = BatchQuery(
-    ArtifactRow,
-    f"""{SAID}
-    SELECT s.ord, {_ARTIFACT_JSON}
-      FROM posted m
-      JOIN said s ON s.workspace_id = m.workspace_id AND s.id = m.id""",
-)
-
-SHARE_AND_KEEP = BatchQuery(
-    ArtifactRow,
-    f"""{SAID}, answered AS (
-        SELECT i.ord, i.workspace_id, i.actor_id, i.request_id, i.keep, {_ARTIFACT_JSON} AS answer, NULL::int AS merged_from
-          FROM posted m
-          JOIN said s ON s.workspace_id = m.workspace_id AND s.id = m.id
-          JOIN i ON i.ord = s.ord
-    ), {KEPT}
-    SELECT ord, answer FROM answered""",
-)
+SHARE = BatchQuery(ArtifactRow, answering(_ARTIFACT_JSON))
+SHARE_AND_KEEP = BatchQuery(ArtifactRow, answering_and_keeping(_ARTIFACT_JSON))
 
 
 class SendMessage(AgentWrite):
