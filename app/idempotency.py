@@ -79,14 +79,18 @@ class Repeated(Exception):
 # For statements that carry the key. `i` has `keep`, `workspace_id` and `actor_id`; `answered` is a CTE with a row per
 # call that took effect: workspace_id, actor_id, request_id, keep, answer (json), merged_from.
 
-# Whether a call may take effect: it has no key, or one that is not stored. The lock is held from here to the commit,
-# so that get-request-outcome can tell that the call is under way. It is shared: it keeps no statement waiting, and so
-# cannot bring two batches into each other's way. The key is looked up by a scalar subquery: for a few rows Postgres may
-# answer EXISTS by reading all keys there are into a hash table.
-NOT_KEPT: Final = """(
+# True, and from here to the commit get-request-outcome can tell that the call is under way. The lock is shared: it
+# keeps no statement waiting, and so cannot bring two batches into each other's way.
+UNDER_WAY: Final = """(
         i.keep IS NULL
-        OR (pg_advisory_xact_lock_shared(
-                hashtextextended(i.workspace_id || ' ' || i.actor_id || ' ' || (i.keep->>'key'), 0)) IS NOT NULL
+        OR pg_advisory_xact_lock_shared(
+               hashtextextended(i.workspace_id || ' ' || i.actor_id || ' ' || (i.keep->>'key'), 0)) IS NOT NULL)"""
+
+# Whether a call may take effect: it has no key, or one that is not stored. The key is looked up by a scalar subquery:
+# for a few rows Postgres may answer EXISTS by reading all keys there are into a hash table.
+NOT_KEPT: Final = f"""(
+        i.keep IS NULL
+        OR ({UNDER_WAY}
             AND (SELECT true FROM idempotency_keys k
                   WHERE k.workspace_id = i.workspace_id AND k.identity_id = i.actor_id AND k.key = i.keep->>'key') IS NULL))"""
 
@@ -134,7 +138,7 @@ KEEP = Query(
     """,
 )
 
-# Whether nobody holds the lock of NOT_KEPT. If so it is held for no longer than this statement takes.
+# Whether nobody holds the lock of UNDER_WAY. If so it is held for no longer than this statement takes.
 IS_FREE = Query(
     Nothing,
     """

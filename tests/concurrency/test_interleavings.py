@@ -29,7 +29,8 @@ from app.operations import (
     set_channel_member_role,
     update_task,
 )
-from app.operations.tasks.change import CHANGE, MOVE_LOCK
+from app.operations.tasks.change import CHANGE
+from app.operations.turns import take_turn
 from app.rpc import Operation
 from tests.concurrency.history import whole_history
 from tests.conftest import Caller, World
@@ -223,7 +224,7 @@ async def test_of_two_moves_that_would_make_a_circle_the_second_is_refused(works
     a = await workspace.agent("a")
     one, two = [await a(create_task, title=title) for title in ("One", "Two")]
     async with transaction(a) as held:
-        await held.tx.one(MOVE_LOCK, workspace_id=a.context.actor.workspace_id)
+        await take_turn(a.context, held.tx, "move")
         await held.changes(one, parentTaskId=two.id)
         waiting = await held.makes_wait(a(update_task, task_id=two.id, version=1, parent_task_id=one.id))
     with pytest.raises(ParentCycle):

@@ -21,7 +21,7 @@ from uuid import UUID
 
 import msgspec
 
-from app.db import BatchQuery, Encoded, Query
+from app.db import BatchQuery, Encoded
 from app.errors import (
     ApiError,
     Contended,
@@ -48,6 +48,7 @@ from app.operations.tasks.conflict import (
 )
 from app.operations.tasks.fence import FENCED, HELD, LIVE, why_not_live
 from app.operations.tasks.task import KNOWN_IDENTITY, TASK_JSON, VISIBLE, WRITABLE, EncodedTask, Task
+from app.operations.turns import take_turn
 from app.rpc import WHO, Context, Outcome
 
 ATTEMPTS_MAX: Final = 30  # where no version decides, losing this often means the task is changed all the time
@@ -168,7 +169,7 @@ PARENT_VISIBLE: Final = f"""EXISTS (
         SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id AND t.id = i.parent_task_id AND {VISIBLE})"""
 
 # Whether the new parent is the task itself or stands below it. Two moves at once could each look harmless, so
-# callers that set a parent take MOVE_LOCK first.
+# callers that set a parent take their turn first.
 PARENT_BELOW: Final = """EXISTS (
         WITH RECURSIVE up AS (
             SELECT p.id, p.parent_task_id FROM tasks p WHERE p.workspace_id = i.workspace_id AND p.id = i.parent_task_id
@@ -329,20 +330,6 @@ WHY = BatchQuery(
 )
 
 
-class Nothing(msgspec.Struct):
-    """A row that says only that the statement ran."""
-
-    done: bool
-
-
-MOVE_LOCK = Query(
-    Nothing,
-    """
-    SELECT true FROM (SELECT pg_advisory_xact_lock(hashtextextended('move ' || %(workspace_id)s::text, 0))) AS taken
-    """,
-)
-
-
 async def change(
     ctx: Context,
     *,
@@ -401,7 +388,7 @@ async def _attempt(ctx: Context, item: Mapping[str, Any]) -> ChangedRow | None:
     if item["changes"].get("parentTaskId") is None:
         return await ctx.db.write(statement, item)
     async with ctx.db.transaction() as tx:
-        await tx.one(MOVE_LOCK, workspace_id=ctx.actor.workspace_id)
+        await take_turn(ctx, tx, "move")
         return await tx.write(statement, item)
 
 

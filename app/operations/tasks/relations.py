@@ -14,10 +14,11 @@ from app.db import Encoded, Query
 from app.errors import InvalidInput, RelationCycle, TaskNotFound, TaskReadOnly, VersionConflict
 from app.idempotency import KEPT, NOT_KEPT
 from app.ids import new_id
-from app.operations.tasks.change import Nothing, version_conflict
+from app.operations.tasks.change import version_conflict
 from app.operations.tasks.comment import SEES_TASK
 from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, refuse_late, under
 from app.operations.tasks.task import VISIBLE, WRITABLE, task_id
+from app.operations.turns import take_turn
 from app.rpc import AgentRequest, AgentWrite, Answer, Context, Outcome, given, operation
 from app.types import Id, TaskStatus, Timestamp, Version
 
@@ -80,7 +81,7 @@ _AT_VERSION: Final = """(i.version IS NULL OR EXISTS (
         SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id AND t.id = i.task_id AND t.version = i.version))"""
 
 # Whether the one that is to wait blocks, directly or through others, the one it is to wait for. Two links at once
-# could each look harmless, so they take LINK_LOCK first.
+# could each look harmless, so they take turns.
 _CYCLE: Final = """(i.kind = 'blocks' AND EXISTS (
         WITH RECURSIVE down AS (
             SELECT i.to_task_id AS id
@@ -185,13 +186,6 @@ UNLINK = Query(
          WHERE NOT EXISTS (SELECT FROM edge
                             WHERE (edge.from_task_id, edge.kind, edge.to_task_id) = (was.from_task_id, was.kind, was.to_task_id))
     ), {_SHOWN}, {_ANSWERED}
-    """,
-)
-
-LINK_LOCK = Query(
-    Nothing,
-    """
-    SELECT true FROM (SELECT pg_advisory_xact_lock(hashtextextended('link ' || %(workspace_id)s::text, 0))) AS taken
     """,
 )
 
@@ -333,7 +327,7 @@ async def _change(ctx: Context, req: LinkTasks, statement: Query[RelationsRow]) 
         "to_event_id": new_id(),
     }
     async with ctx.db.transaction() as tx:
-        await tx.one(LINK_LOCK, workspace_id=ctx.actor.workspace_id)
+        await take_turn(ctx, tx, "link")
         changed = await tx.one(statement, **edge)
     if changed is not None:
         return Outcome(changed.relations)
