@@ -5,8 +5,9 @@ commit of the effect, so there is never one without the other: not after a crash
 two of the same arrive at once. Whoever sends the same request with the same key again gets the first answer.
 
 The statement that writes does it: `NOT_KEPT` stands before the effect, `KEPT` after it, and the item carries `keep`.
-So a call with a key is one statement like any other, batched with others, and costs one more insert. If it comes back
-without a row, `ctx.unless_answered()` asks whether it had its effect before.
+So a call with a key is one statement like any other, batched with others, and costs one more insert; `Keyed` makes the
+form without that, for calls that have none. If it comes back without a row, `ctx.unless_answered()` asks whether it
+had its effect before.
 
 Two of the same at once may both get as far as the insert, where the unique index makes the second wait for the first.
 If the first commits, the second is undone whole by `Duplicate`, or finds nothing left to do; if it fails, the second
@@ -18,7 +19,7 @@ A refusal of the input (400) and a failure of ours (5xx) are never stored: the s
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -37,6 +38,8 @@ from app.errors import (
 )
 
 KEY_CHARACTERS_MAX: Final = 255
+Q = TypeVar("Q", bound=Query[Any])  # Any: of whatever rows
+
 CONSTRAINT: Final = "idempotency_keys_pkey"
 
 
@@ -111,6 +114,19 @@ KEPT_WITH_ETAG: Final = f"""
         INSERT INTO idempotency_keys ({_KEPT_COLUMNS}, version)
         SELECT {_KEPT_VALUES}, version FROM answered WHERE keep IS NOT NULL
     )"""
+
+
+class Keyed(Generic[Q]):
+    """A statement in two forms: as it is written, with `KEPT`, and without, so that a call that has no key pays for none."""
+
+    def __init__(self, statement: Q) -> None:
+        self.keeping = statement
+        self.plain = statement.without(f", {KEPT_WITH_ETAG if KEPT_WITH_ETAG in statement.sql else KEPT}")
+
+    def form(self, keep: Keep | None) -> Q:
+        """The one for a call with this key."""
+        return self.plain if keep is None else self.keeping
+
 
 _COLUMNS: Final = """
     operation, scope, encode(fingerprint, 'hex'), status, error, answer, merged_from, version, request_id, answered_at"""

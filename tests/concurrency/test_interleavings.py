@@ -75,7 +75,7 @@ class Held:
     async def changes(self, task: Any, **changes: object) -> None:
         """A changes a task, with the statement that every change is made with."""
         item = {"version": None, "kind": "updated", "comment": None, **self._caller.context.who}
-        assert await self.tx.write(CHANGE, {**item, "taskId": task.id, "changes": changes}) is not None
+        assert await self.tx.write(CHANGE.plain, {**item, "taskId": task.id, "changes": changes}) is not None
 
     async def makes_wait(self, call: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """B: start a call, and return once it is seen to wait for A."""

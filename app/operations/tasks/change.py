@@ -33,7 +33,7 @@ from app.errors import (
     TaskReadOnly,
     VersionConflict,
 )
-from app.idempotency import KEPT, NOT_KEPT
+from app.idempotency import KEPT, NOT_KEPT, Keyed
 from app.ids import new_id
 from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
 from app.operations.messages.message import POSTED
@@ -262,26 +262,22 @@ _CHANGE_UNDER_RUN: Final = f"""
            AND NOT EXISTS (SELECT FROM changed c WHERE c.ended_run_id = r.id)  -- a row is changed once in a statement
     )"""
 
-_KEPT: Final = f"""
+_ANSWERED: Final = f"""
     answered AS (
         SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, {TASK_JSON} AS answer, t.merged_from FROM changed t
     ), {KEPT}
     SELECT ord, answer, merged_from FROM answered"""
 
-CHANGE = BatchQuery(
-    ChangedRow, f"""{_CHANGE} SELECT t.ord, {TASK_JSON}, t.merged_from FROM changed t""", one_per="taskId"
-)
+CHANGE = Keyed(BatchQuery(ChangedRow, f"""{_CHANGE}, {_ANSWERED}""", one_per="taskId"))
 
-# The same for calls with an idempotency key. Apart, because a call without one should not pay for it.
-CHANGE_AND_KEEP = BatchQuery(ChangedRow, f"""{_CHANGE}, {_KEPT}""", one_per="taskId")
-
-CHANGE_UNDER_RUN = BatchQuery(ChangedRow, f"""{_CHANGE_UNDER_RUN}, {_KEPT}""", one_per="taskId")
+CHANGE_UNDER_RUN = Keyed(BatchQuery(ChangedRow, f"""{_CHANGE_UNDER_RUN}, {_ANSWERED}""", one_per="taskId"))
 
 # The same with a comment that says why. Apart, because a plain update should not pay for it. A task that stands
 # where the caller wants it keeps its version, but the comment is written all the same.
-CHANGE_AND_COMMENT = BatchQuery(
-    ChangedRow,
-    f"""{_CHANGE_UNDER_RUN}, unchanged AS (
+CHANGE_AND_COMMENT = Keyed(
+    BatchQuery(
+        ChangedRow,
+        f"""{_CHANGE_UNDER_RUN}, unchanged AS (
         SELECT o.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.comment, i.keep
           FROM i
           JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
@@ -302,7 +298,8 @@ CHANGE_AND_COMMENT = BatchQuery(
         SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, {TASK_JSON}, NULL FROM unchanged t
     ), {KEPT}
     SELECT ord, answer, merged_from FROM answered""",
-    one_per="taskId",
+        one_per="taskId",
+    )
 )
 
 WHY = BatchQuery(
@@ -384,12 +381,12 @@ async def _attempt(ctx: Context, item: Mapping[str, Any]) -> ChangedRow | None:
     elif item["runId"]:
         statement = CHANGE_UNDER_RUN
     else:
-        statement = CHANGE if ctx.keep is None else CHANGE_AND_KEEP
+        statement = CHANGE
     if item["changes"].get("parentTaskId") is None:
-        return await ctx.db.write(statement, item)
+        return await ctx.db.write(statement.form(ctx.keep), item)
     async with ctx.db.transaction() as tx:
         await take_turn(ctx, tx, "move")
-        return await tx.write(statement, item)
+        return await tx.write(statement.form(ctx.keep), item)
 
 
 async def _refusal(  # noqa: PLR0911 - a ladder

@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Encoded, Query
 from app.errors import InvalidInput, RelationCycle, TaskNotFound, TaskReadOnly, VersionConflict
-from app.idempotency import KEPT, NOT_KEPT
+from app.idempotency import KEPT, NOT_KEPT, Keyed
 from app.ids import new_id
 from app.operations.tasks.change import version_conflict
 from app.operations.tasks.comment import SEES_TASK
@@ -136,9 +136,10 @@ _ANSWERED: Final = f"""
     SELECT answer FROM answered"""
 
 # What is written is not seen by the statement that writes it: `related` adds the new edge, or leaves out the old one.
-LINK = Query(
-    RelationsRow,
-    f"""
+LINK = Keyed(
+    Query(
+        RelationsRow,
+        f"""
     WITH {_INPUT}, {HELD}, edge AS (
         INSERT INTO task_relations (workspace_id, from_task_id, kind, to_task_id, created_by_id, created_by_kind)
         SELECT i.workspace_id, i.from_task_id, i.kind, i.to_task_id, i.actor_id, i.actor_kind
@@ -160,11 +161,13 @@ LINK = Query(
         SELECT * FROM edge
     ), {_SHOWN}, {_ANSWERED}
     """,
+    )
 )
 
-UNLINK = Query(
-    RelationsRow,
-    f"""
+UNLINK = Keyed(
+    Query(
+        RelationsRow,
+        f"""
     WITH {_INPUT}, {HELD}, edge AS (
         DELETE FROM task_relations r
          USING i
@@ -187,6 +190,7 @@ UNLINK = Query(
                             WHERE (edge.from_task_id, edge.kind, edge.to_task_id) = (was.from_task_id, was.kind, was.to_task_id))
     ), {_SHOWN}, {_ANSWERED}
     """,
+    )
 )
 
 
@@ -301,7 +305,9 @@ async def list_task_relations(ctx: Context, req: ListTaskRelations) -> Encoded[l
     return Encoded(msgspec.json.encode(kept))
 
 
-async def _change(ctx: Context, req: LinkTasks, statement: Query[RelationsRow]) -> Outcome[list[Relation]]:
+async def _change(
+    ctx: Context, req: LinkTasks, statement: Keyed[Query[RelationsRow]]
+) -> Outcome[list[Relation]]:
     """Add or remove an edge, and answer with the relations of the task that was named first."""
     first = await task_id(ctx, req.task_id)
     other = await task_id(ctx, req.other_task_id, field="otherTaskId")
@@ -328,7 +334,7 @@ async def _change(ctx: Context, req: LinkTasks, statement: Query[RelationsRow]) 
     }
     async with ctx.db.transaction() as tx:
         await take_turn(ctx, tx, "link")
-        changed = await tx.one(statement, **edge)
+        changed = await tx.one(statement.form(ctx.keep), **edge)
     if changed is not None:
         return Outcome(changed.relations)
     await refuse_late(ctx, run_id)
