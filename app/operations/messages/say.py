@@ -70,7 +70,9 @@ class OutputRow(msgspec.Struct):
     message: Encoded[MessageOutput]
 
 
-SAID: Final = f"""
+def answering(answer: LiteralString) -> LiteralString:
+    """The statement that says it, and answers with this JSON of the message `s`, posted at `m`."""
+    return f"""
     WITH i AS MATERIALIZED (
         SELECT {WHO},
                (e->>'channelId')::uuid   AS channel_id,
@@ -91,12 +93,7 @@ SAID: Final = f"""
           LEFT JOIN messages m
             ON m.workspace_id = i.workspace_id AND m.id = i.thread_id AND m.channel_id = i.channel_id AND {IN_WINDOW}
          WHERE {CHANNEL_OPEN} AND (i.thread_id IS NULL OR m.id IS NOT NULL) AND {FENCED} AND {NOT_KEPT}
-    ), {ALIVE}, {POSTED}, {SPOKEN}"""
-
-
-def answering(answer: LiteralString) -> LiteralString:
-    """The statement that says it, and answers with this JSON of the message `s`, posted at `m`."""
-    return f"""{SAID}, answered AS (
+    ), {ALIVE}, {POSTED}, {SPOKEN}, answered AS (
         SELECT s.ord, s.workspace_id, s.sender_id AS actor_id, s.request_id, s.keep, {answer} AS answer, NULL::int AS merged_from
           FROM posted m
           JOIN said s ON s.workspace_id = m.workspace_id AND s.id = m.id

@@ -37,7 +37,10 @@ ATTACHMENTS_MAX: Final = 20
 NAME_CHARACTERS_MAX: Final = 255  # what file systems take
 KIND_CHARACTERS_MAX: Final = 64
 
-_FLAGGED: Final = f"""
+FLAG = Keyed(
+    BatchQuery(
+        MessageRow,
+        f"""
     WITH i AS MATERIALIZED (
         SELECT {WHO},
                (e->>'messageId')::uuid   AS message_id,
@@ -58,12 +61,7 @@ _FLAGGED: Final = f"""
                           AND p.role <> 'reader')
            AND {FENCED} AND {NOT_KEPT}
         RETURNING m.*, i.ord, i.actor_id, i.request_id, i.keep
-    ), {ALIVE}"""
-
-FLAG = Keyed(
-    BatchQuery(
-        MessageRow,
-        f"""{_FLAGGED}, answered AS (
+    ), {ALIVE}, answered AS (
         SELECT m.ord, m.workspace_id, m.actor_id, m.request_id, m.keep, {MESSAGE_JSON} AS answer, NULL::int AS merged_from
           FROM flagged m
     ), {KEPT}

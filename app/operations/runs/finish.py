@@ -145,18 +145,16 @@ END_CTES: Final = f"""
          WHERE c.parked
     ), {COMMENT_CTES}, {CHANGE_CARDS}, {POSTED}"""
 
-_END: Final = f"""
+END = Keyed(
+    BatchQuery(
+        EndedRow,
+        f"""
     WITH {_INPUT}, held AS MATERIALIZED ({_HELD}
          WHERE r.holder_id = i.actor_id AND r.lease_expires_at > now()
            AND (i.version IS NULL OR i.version = h.version)
            AND {NOT_KEPT}
            FOR NO KEY UPDATE OF h
-    ), {_ENDED}, {END_CTES}"""
-
-END = Keyed(
-    BatchQuery(
-        EndedRow,
-        f"""{_END}, answered AS (
+    ), {_ENDED}, {END_CTES}, answered AS (
         SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, r.keep, {RUN_JSON} AS run,
                json_build_object('run', {RUN_JSON}, 'task', {TASK_JSON}) AS answer, NULL::int AS merged_from
           FROM changed t
@@ -168,16 +166,14 @@ END = Keyed(
 )
 
 # An operator needs neither to be the holder nor to see the task.
-_FORCED: Final = f"""
-    WITH {_INPUT}, held AS MATERIALIZED ({_HELD}
-         WHERE {NOT_KEPT}
-           FOR NO KEY UPDATE OF h
-    ), {_ENDED}, {END_CTES}"""
-
 FORCE_END = Keyed(
     BatchQuery(
         EndedRow,
-        f"""{_FORCED}, answered AS (
+        f"""
+    WITH {_INPUT}, held AS MATERIALIZED ({_HELD}
+         WHERE {NOT_KEPT}
+           FOR NO KEY UPDATE OF h
+    ), {_ENDED}, {END_CTES}, answered AS (
         SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, r.keep, {RUN_JSON} AS answer,
                json_build_object('run', {RUN_JSON}, 'task', {TASK_JSON}) AS run_and_task, NULL::int AS merged_from
           FROM changed t

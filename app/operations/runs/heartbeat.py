@@ -92,8 +92,15 @@ class SeenRow(msgspec.Struct):
     id: str
 
 
+_ALIVE_JSON: Final = """row_to_json((SELECT w FROM (SELECT
+               r.id AS "runId", r.work_item_id AS "taskId", r.lease_seconds AS "leaseSeconds",
+               to_char(r.lease_expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "leaseExpiresAt") w))"""
+
 # A new length of the lease counts from now, also a shorter one: then the expiry job is told to look earlier.
-_HEARTBEAT: Final = f"""
+HEARTBEAT = Keyed(
+    BatchQuery(
+        AliveRow,
+        f"""
     WITH i AS MATERIALIZED (
         SELECT {WHO},
                (e->>'runId')::uuid       AS run_id,
@@ -116,16 +123,7 @@ _HEARTBEAT: Final = f"""
            AND r.holder_id = i.actor_id AND r.ended_at IS NULL AND r.lease_expires_at > now()
            AND {NOT_KEPT}
         RETURNING r.*, i.ord, i.actor_id, i.request_id, i.keep
-    )"""
-
-_ALIVE_JSON: Final = """row_to_json((SELECT w FROM (SELECT
-               r.id AS "runId", r.work_item_id AS "taskId", r.lease_seconds AS "leaseSeconds",
-               to_char(r.lease_expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "leaseExpiresAt") w))"""
-
-HEARTBEAT = Keyed(
-    BatchQuery(
-        AliveRow,
-        f"""{_HEARTBEAT}, answered AS (
+    ), answered AS (
         SELECT r.ord, r.workspace_id, r.actor_id, r.request_id, r.keep, {_ALIVE_JSON} AS answer, NULL::int AS merged_from
           FROM alive r
     ), {KEPT}

@@ -246,10 +246,6 @@ _CONSEQUENCES: Final = f"""
          WHERE x.workspace_id = c.workspace_id AND x.task_id = c.id AND c.difference ?| ARRAY['title', 'description']
     ), {CHANGE_CARDS}, {POSTED}"""
 
-_CHANGE: Final = f"""
-    WITH {INPUT}, changed AS ({_CHANGED} {_RETURNED}
-    ), {_CONSEQUENCES}"""
-
 # The same under a claim: it must live, and lives on. Apart, because a plain update should not pay for it.
 _CHANGE_UNDER_RUN: Final = f"""
     WITH {INPUT}, {HELD}, changed AS ({_CHANGED}
@@ -268,7 +264,15 @@ _ANSWERED: Final = f"""
     ), {KEPT}
     SELECT ord, answer, merged_from FROM answered"""
 
-CHANGE = Keyed(BatchQuery(ChangedRow, f"""{_CHANGE}, {_ANSWERED}""", one_per="taskId"))
+CHANGE = Keyed(
+    BatchQuery(
+        ChangedRow,
+        f"""
+    WITH {INPUT}, changed AS ({_CHANGED} {_RETURNED}
+    ), {_CONSEQUENCES}, {_ANSWERED}""",
+        one_per="taskId",
+    )
+)
 
 CHANGE_UNDER_RUN = Keyed(BatchQuery(ChangedRow, f"""{_CHANGE_UNDER_RUN}, {_ANSWERED}""", one_per="taskId"))
 
