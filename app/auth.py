@@ -119,7 +119,7 @@ class Keys:
         self._db = db
         self._remembered: dict[bytes, _Remembered] = {}
         self._heard_at = 0.0  # when the last good poll began
-        self._used: dict[UUID, UUID] = {}  # key id to workspace id, since they were last written down
+        self._used: dict[bytes, Actor] = {}  # by the hash of their key, since that was last written down
 
     async def actor(self, authorization: bytes | None) -> Actor:
         """Who sent this `Authorization` header; an Unauthenticated error says why nobody did."""
@@ -134,7 +134,7 @@ class Keys:
         known = self._remembered.get(digest)
         if known is None or now >= known.until or now - self._heard_at > TRUST_SECONDS:
             known = await self._look_up(digest, now)
-        self._used[known.actor.key_id] = known.actor.workspace_id
+        self._used[digest] = known.actor
         return known.actor
 
     async def watch(self) -> None:
@@ -157,10 +157,8 @@ class Keys:
         """Write down the keys used since the last time."""
         used, self._used = self._used, {}
         if used:
-            items = [
-                {"workspaceId": workspace_id, "keyId": key_id}
-                for key_id, workspace_id in sorted(used.items())
-            ]
+            actors = sorted(used.values(), key=lambda actor: actor.key_id)
+            items = [{"workspaceId": actor.workspace_id, "keyId": actor.key_id} for actor in actors]
             await self._db.one(MARK_USED, used=msgspec.json.encode(items).decode())
 
     async def _look_up(self, digest: bytes, now: float) -> _Remembered:

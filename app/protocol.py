@@ -102,21 +102,16 @@ class Exchange(RequestResponseCycle):
         ):
             return False
         body = message.get("body", b"")
-        length = None
-        parts = [STATUS_LINE[start["status"]]]
-        for name, value in (*self.default_headers, *start.get("headers", ())):
-            if name == b"content-length":
-                length = value
-            parts += (name, b": ", value, b"\r\n")
-        head = b"".join(parts)
+        headers = [*self.default_headers, *start.get("headers", ())]
+        head = STATUS_LINE[start["status"]] + b"\r\n".join(map(b": ".join, headers))
         # No header may smuggle in another line, and what is said of the connection itself uvicorn must understand.
         if (
-            length != b"%d" % len(body)
-            or head.count(b"\n") != len(parts) // 4 + 1
+            (b"content-length", b"%d" % len(body)) not in headers
+            or head.count(b"\n") != len(headers)
             or b"\r\nconnection:" in head
         ):
             return False
-        self.transport.write(b"".join((head, b"\r\n", body)))
+        self.transport.write(b"".join((head, b"\r\n\r\n", body)))
         self.response_started = self.response_complete = True
         self.message_event.set()
         self.on_response()

@@ -65,15 +65,17 @@ encode_items: Final = msgspec.json.Encoder(enc_hook=as_json).encode
 class _Waiting:
     """An item in line."""
 
-    __slots__ = ("future", "item", "only_one", "since")
+    __slots__ = ("future", "item", "only_one", "since", "workspace")
 
     def __init__(self, query: AnyBatchQuery, item: Item, future: AnyFuture) -> None:
         self.item = item
         self.future = future
         self.since = time.monotonic()
+        self.workspace: int = item["workspaceId"].int  # a number is looked up faster than the id
         # What no two items under way may share: where a version decides, the statement itself picks the winner.
-        decided = item.get("version") is not None and not item.get("merge")
-        self.only_one = item.get(query.one_per) if query.one_per and not decided else None
+        self.only_one: object = None
+        if query.one_per is not None and (item.get("version") is None or item.get("merge")):
+            self.only_one = item.get(query.one_per)
 
     def answer(self, row: AnyRow) -> None:
         """Give the caller its row, unless it has one or has gone away."""
@@ -90,12 +92,12 @@ class _Line:
     """The items that wait for one statement, by workspace."""
 
     def __init__(self) -> None:
-        self.workspaces: OrderedDict[object, deque[_Waiting]] = OrderedDict()
+        self.workspaces: OrderedDict[int, deque[_Waiting]] = OrderedDict()
         self.length = 0
 
     def add(self, waiting: _Waiting) -> None:
         """Join the line, unless it is full or holds too many of this workspace."""
-        line = self.workspaces.get(workspace := waiting.item["workspaceId"])
+        line = self.workspaces.get(workspace := waiting.workspace)
         if line is None:
             line = self.workspaces[workspace] = deque()
         if self.length >= LINE_ITEMS_MAX or len(line) >= WORKSPACE_ITEMS_MAX:
@@ -125,7 +127,7 @@ class _Line:
                 under_way.add(waiting.only_one)
             batch.append(waiting)
         for waiting in reversed(aside):
-            self.workspaces.setdefault(waiting.item["workspaceId"], deque()).appendleft(waiting)
+            self.workspaces.setdefault(waiting.workspace, deque()).appendleft(waiting)
             self.length += 1
         return batch
 
@@ -154,10 +156,11 @@ class Batcher:
         self._late: asyncio.TimerHandle | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._alone: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None  # asked for once: that is a call into the kernel
 
     def submit(self, query: AnyBatchQuery, item: Item) -> AnyFuture:
         """Put an item in line. The future gets its row, or None if it had no effect."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop = self._loop or asyncio.get_running_loop()
         future: AnyFuture = loop.create_future()
         line = self._lines.get(query)
         if line is None:
@@ -230,8 +233,9 @@ class Batcher:
             for row in rows:
                 ord: int = row[0]
                 batch[ord].answer(query.make(row))
-            for waiting in batch:
-                waiting.answer(None)
+            if len(rows) < len(batch):
+                for waiting in batch:
+                    waiting.answer(None)
         self.pump()
 
     async def _run_one(self, query: AnyBatchQuery, waiting: _Waiting) -> None:
@@ -258,4 +262,4 @@ def _row_locked(waiting: _Waiting) -> tuple[int, int, int]:
     item = waiting.item
     task_id: UUID | None = item.get("taskId")
     run_id: UUID | None = item.get("runId")
-    return item["workspaceId"].int, task_id.int if task_id else 0, run_id.int if run_id else 0
+    return waiting.workspace, task_id.int if task_id else 0, run_id.int if run_id else 0

@@ -20,11 +20,11 @@ class Deadline:
 
     __slots__ = ("_cancelling", "_deadlines", "_task", "at", "passed")
 
-    def __init__(self, deadlines: "Deadlines", seconds: float) -> None:
+    def __init__(self, deadlines: "Deadlines", seconds: float, loop: asyncio.AbstractEventLoop) -> None:
         self.at = time.monotonic() + seconds
         self.passed = False
         self._deadlines = deadlines
-        task = asyncio.current_task()
+        task = asyncio.current_task(loop)
         assert task is not None, "calls are answered in tasks"
         self._task: asyncio.Task[Any] = task  # Any: of whatever the task ends with
         self._cancelling = task.cancelling()
@@ -56,12 +56,15 @@ class Deadlines:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
+        self._loop: asyncio.AbstractEventLoop | None = None  # asked for once: that is a call into the kernel
         self._under_way: dict[Deadline, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def within(self, more_seconds: float = 0) -> Deadline:
         """The usual time for a call that starts now, or more."""
-        return Deadline(self, self._seconds + more_seconds)
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return Deadline(self, self._seconds + more_seconds, self._loop)
 
     def add(self, deadline: Deadline) -> None:
         """Watch over a call."""

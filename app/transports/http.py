@@ -169,23 +169,25 @@ async def _hung_up(receive: Receive) -> None:
 
 async def _read(headers: dict[bytes, bytes], receive: Receive) -> bytes:
     """The body of a POST, whole, or an InvalidInput."""
-    chunks: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size <= BODY_BYTES_MAX:
-            chunks.append(chunk)
-        if not message.get("more_body", False) or size > BODY_BYTES_DRAINED_MAX:
-            break
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    size = len(body)
+    if message.get("more_body", False):
+        chunks = [body]
+        while message.get("more_body", False) and size <= BODY_BYTES_DRAINED_MAX:
+            message = await receive()
+            chunk: bytes = message.get("body", b"")
+            size += len(chunk)
+            if size <= BODY_BYTES_MAX:
+                chunks.append(chunk)
+        body = b"".join(chunks)
     if size > BODY_BYTES_MAX:
         text = f"The body is larger than {BODY_BYTES_MAX} bytes. Send less at once."
         raise InvalidInput(text, bytesMax=BODY_BYTES_MAX)
     if size and not _is_json(headers.get(b"content-type", b"application/json")):
         text = "Send JSON, with the header `Content-Type: application/json`."
         raise InvalidInput(text)
-    return b"".join(chunks)
+    return body
 
 
 @lru_cache(MEDIA_TYPES_REMEMBERED_MAX)
