@@ -46,7 +46,7 @@ from app.operations import (
 )
 from app.rpc import Operation
 from tests.conftest import World
-from tests.operations.claims import MANAGING, everything, placed, superseded
+from tests.operations.claims import MANAGING, everything, expire, placed, superseded
 
 WRITES = [
     (update_task, {"version": 2, "title": "late"}),
@@ -139,6 +139,26 @@ async def test_a_write_under_a_live_claim_is_a_sign_of_life(
         run=claim.run.id,
     )
     assert row["agree"]
+
+
+@pytest.mark.parametrize("operation, fields", WRITES, ids=[op.name for op, _ in WRITES])
+async def test_a_repetition_gets_the_first_answer_also_when_the_claim_has_ended_since(
+    workspace: World, operation: Operation, fields: dict[str, Any]
+) -> None:
+    bot = await (workspace.user if operation in MANAGING else workspace.agent)()
+    task = await bot(create_task, title="a")
+    await bot(create_task, title="another")
+    claim = await bot(claim_task, task_id=task.id)
+    if operation.request.__struct_fields__.count("task_id"):
+        fields = {**fields, "task_id": task.id}
+    fields = {**await placed(workspace, bot, operation, fields), "run_id": claim.run.id}
+    first = await bot.answer(operation, "first", key="k-1", **fields)
+    assert first[0] == operation.status
+    await expire(workspace, claim.run.id, seen=False)
+    left = await everything(workspace)
+    again = await bot.answer(operation, "second", key="k-1", **fields)
+    assert (again[:2], again[2]["idempotency-replayed"]) == (first[:2], "true")
+    assert await everything(workspace) == left
 
 
 async def test_lease_lost_says_who_holds_the_task_now(workspace: World) -> None:
