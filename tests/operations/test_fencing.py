@@ -141,6 +141,17 @@ async def test_a_write_under_a_live_claim_is_a_sign_of_life(
     assert row["agree"]
 
 
+async def test_a_claim_can_be_written_under_itself(workspace: World) -> None:
+    bot = await workspace.agent()
+    claim = await bot(claim_task, task_id=(await bot(create_task, title="a")).id, lease_seconds=1000)
+    await workspace.rows(
+        "UPDATE runs SET lease_expires_at = now() + interval '5 seconds' WHERE workspace_id = %(workspace)s RETURNING id"
+    )
+    written = await bot(update_bare_task, task_id=claim.run.id, run_id=claim.run.id, output={"half": True})
+    assert written.output == {"half": True}
+    assert (await bot(get_run, run_id=claim.run.id)).lease_expires_at >= claim.run.lease_expires_at
+
+
 @pytest.mark.parametrize("operation, fields", WRITES, ids=[op.name for op, _ in WRITES])
 async def test_a_repetition_gets_the_first_answer_also_when_the_claim_has_ended_since(
     workspace: World, operation: Operation, fields: dict[str, Any]

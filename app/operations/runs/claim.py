@@ -228,6 +228,7 @@ CLAIM_NEXT = BatchQuery(
     """,
 )
 
+# The same behind the guard, which also keeps the answer if there is a key.
 CLAIM_NEXT_GUARDED = BatchQuery(
     ClaimsRow,
     f"""{_claim_next_sql(_GUARD, "acting")}, answered AS (
@@ -295,6 +296,7 @@ CLAIM_TASK = BatchQuery(
     one_per="taskId",
 )
 
+# The same behind the guard, which also keeps the answer if there is a key.
 CLAIM_TASK_GUARDED = BatchQuery(
     ClaimRow,
     f"""{_claim_task_sql(_GUARD, "acting")}, answered AS (
