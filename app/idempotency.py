@@ -5,8 +5,9 @@ commit of the effect, so there is never one without the other: not after a crash
 two of the same arrive at once. Whoever sends the same request with the same key again gets the first answer.
 
 The statement that writes does it: `NOT_KEPT` stands before the effect, `KEPT` after it, and the item carries `keep`.
-So a call with a key is one statement like any other, batched with others, and costs one more insert. If it comes back
-without a row, `ctx.unless_answered()` asks whether it had its effect before.
+So a call with a key is one statement like any other, batched with others, and costs one more insert; `Keyed` makes the
+form without that, for calls that have none. If it comes back without a row, `ctx.unless_answered()` asks whether it
+had its effect before.
 
 Two of the same at once may both get as far as the insert, where the unique index makes the second wait for the first.
 If the first commits, the second is undone whole by `Duplicate`, or finds nothing left to do; if it fails, the second
@@ -18,7 +19,7 @@ A refusal of the input (400) and a failure of ours (5xx) are never stored: the s
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -37,6 +38,8 @@ from app.errors import (
 )
 
 KEY_CHARACTERS_MAX: Final = 255
+Q = TypeVar("Q", bound=Query[Any])  # Any: of whatever rows
+
 CONSTRAINT: Final = "idempotency_keys_pkey"
 
 
@@ -79,14 +82,18 @@ class Repeated(Exception):
 # For statements that carry the key. `i` has `keep`, `workspace_id` and `actor_id`; `answered` is a CTE with a row per
 # call that took effect: workspace_id, actor_id, request_id, keep, answer (json), merged_from.
 
-# Whether a call may take effect: it has no key, or one that is not stored. The lock is held from here to the commit,
-# so that get-request-outcome can tell that the call is under way. It is shared: it keeps no statement waiting, and so
-# cannot bring two batches into each other's way. The key is looked up by a scalar subquery: for a few rows Postgres may
-# answer EXISTS by reading all keys there are into a hash table.
-NOT_KEPT: Final = """(
+# True, and from here to the commit get-request-outcome can tell that the call is under way. The lock is shared: it
+# keeps no statement waiting, and so cannot bring two batches into each other's way.
+UNDER_WAY: Final = """(
         i.keep IS NULL
-        OR (pg_advisory_xact_lock_shared(
-                hashtextextended(i.workspace_id || ' ' || i.actor_id || ' ' || (i.keep->>'key'), 0)) IS NOT NULL
+        OR pg_advisory_xact_lock_shared(
+               hashtextextended(i.workspace_id || ' ' || i.actor_id || ' ' || (i.keep->>'key'), 0)) IS NOT NULL)"""
+
+# Whether a call may take effect: it has no key, or one that is not stored. The key is looked up by a scalar subquery:
+# for a few rows Postgres may answer EXISTS by reading all keys there are into a hash table.
+NOT_KEPT: Final = f"""(
+        i.keep IS NULL
+        OR ({UNDER_WAY}
             AND (SELECT true FROM idempotency_keys k
                   WHERE k.workspace_id = i.workspace_id AND k.identity_id = i.actor_id AND k.key = i.keep->>'key') IS NULL))"""
 
@@ -107,6 +114,19 @@ KEPT_WITH_ETAG: Final = f"""
         INSERT INTO idempotency_keys ({_KEPT_COLUMNS}, version)
         SELECT {_KEPT_VALUES}, version FROM answered WHERE keep IS NOT NULL
     )"""
+
+
+class Keyed(Generic[Q]):
+    """A statement in two forms: as it is written, with `KEPT`, and without, so that a call that has no key pays for none."""
+
+    def __init__(self, statement: Q) -> None:
+        self.keeping = statement
+        self.plain = statement.without(f", {KEPT_WITH_ETAG if KEPT_WITH_ETAG in statement.sql else KEPT}")
+
+    def form(self, keep: Keep | None) -> Q:
+        """The one for a call with this key."""
+        return self.plain if keep is None else self.keeping
+
 
 _COLUMNS: Final = """
     operation, scope, encode(fingerprint, 'hex'), status, error, answer, merged_from, version, request_id, answered_at"""
@@ -134,7 +154,7 @@ KEEP = Query(
     """,
 )
 
-# Whether nobody holds the lock of NOT_KEPT. If so it is held for no longer than this statement takes.
+# Whether nobody holds the lock of UNDER_WAY. If so it is held for no longer than this statement takes.
 IS_FREE = Query(
     Nothing,
     """

@@ -1,7 +1,7 @@
 """Statements as values: static text, the shape of a row, and nothing assembled at run time."""
 
 import re
-from typing import Any, Final, Generic, LiteralString, TypeVar, get_type_hints
+from typing import Any, Final, Generic, LiteralString, Self, TypeVar, get_type_hints
 
 import msgspec
 
@@ -29,11 +29,22 @@ class Query(Generic[R]):
         self.pipelined = pipelined
         self.writes = _WRITES.search(re.sub(r"FOR (NO KEY )?UPDATE|DO UPDATE", "", sql)) is not None
 
+    def without(self, part: LiteralString) -> Self:
+        """The same without this part of its text."""
+        return type(self)(self.row, self._text_without(part), pipelined=self.pipelined)
+
     def make(
         self, values: tuple[Any, ...]
     ) -> R:  # Any: what the database sent, which the test over all queries checks
         """One row."""
         return self.row(*values)
+
+    def _text_without(self, part: LiteralString) -> LiteralString:
+        text = self.sql.replace(part, "")
+        if text == self.sql:
+            message = f"{self!r} does not have this part: {part}"
+            raise TypeError(message)
+        return text
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.row.__name__}, {' '.join(self.sql.split())[:60]!r}…)"
@@ -56,3 +67,7 @@ class BatchQuery(Query[R]):
         if self.parameters != ("items",) or "ord" not in get_type_hints(row):
             message = f"{self!r}: a batch statement has the one parameter %(items)s and a row with `ord`"
             raise TypeError(message)
+
+    def without(self, part: LiteralString) -> Self:
+        """The same without this part of its text."""
+        return type(self)(self.row, self._text_without(part), one_per=self.one_per)

@@ -70,16 +70,16 @@ def script(kind: Kind, clients: int = CLIENTS) -> str:
         case "update":
             changes = {"status": "<status>", "priority": 3}
             item = {**CHANGED, "kind": "updated", "version": "<version>", "changes": changes}
-            return _again_and_again(UPDATED, clients) + _statement(CHANGE, items=_json(item))
+            return _again_and_again(UPDATED, clients) + _statement(CHANGE.plain, items=_json(item))
         case "complete":
             item = {**CHANGED, "kind": "completed", "changes": {"status": "done"}}
-            return _once_each(ONCE, clients) + _statement(CHANGE, items=_json(item))
+            return _once_each(ONCE, clients) + _statement(CHANGE.plain, items=_json(item))
         case "block":
             item = {**CHANGED, "kind": "blocked", "changes": {"status": "blocked"}, "comment": COMMENT}
-            return _once_each(ONCE, clients) + _statement(CHANGE_AND_COMMENT, items=_json(item))
+            return _once_each(ONCE, clients) + _statement(CHANGE_AND_COMMENT.plain, items=_json(item))
         case "comment":
             item = {**WHO, "taskId": TASK, "comment": COMMENT}
-            return _again_and_again(UPDATED, clients) + _statement(ADD_COMMENT, items=_json(item))
+            return _again_and_again(UPDATED, clients) + _statement(ADD_COMMENT.plain, items=_json(item))
         case "get":
             return _again_and_again(LISTED, clients) + _statement(
                 GET_TASK, items=_json({**WHO, "taskId": TASK})

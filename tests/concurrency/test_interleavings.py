@@ -30,7 +30,8 @@ from app.operations import (
     release_task,
     update_task,
 )
-from app.operations.tasks.change import CHANGE, MOVE_LOCK
+from app.operations.tasks.change import CHANGE
+from app.operations.turns import take_turn
 from app.rpc import Operation
 from tests.concurrency.history import whole_history
 from tests.conftest import Caller, World
@@ -82,7 +83,7 @@ class Held:
             "messageId": new_id(),
             **self._caller.context.who,
         }
-        assert await self.tx.write(CHANGE, {**item, "taskId": task.id, "changes": changes}) is not None
+        assert await self.tx.write(CHANGE.plain, {**item, "taskId": task.id, "changes": changes}) is not None
 
     async def makes_wait(self, call: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """B: start a call, and return once it is seen to wait for A."""
@@ -231,7 +232,7 @@ async def test_of_two_moves_that_would_make_a_circle_the_second_is_refused(works
     a = await workspace.agent("a")
     one, two = [await a(create_task, title=title) for title in ("One", "Two")]
     async with transaction(a) as held:
-        await held.tx.one(MOVE_LOCK, workspace_id=a.context.actor.workspace_id)
+        await take_turn(a.context, held.tx, "move")
         await held.changes(one, parentTaskId=two.id)
         waiting = await held.makes_wait(a(update_task, task_id=two.id, version=1, parent_task_id=one.id))
     with pytest.raises(ParentCycle):

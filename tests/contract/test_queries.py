@@ -26,6 +26,7 @@ import app
 from app import administration as admin
 from app.db import BatchQuery, Database, Encoded, Query, schema
 from app.db.encoded import as_json
+from app.idempotency import Keyed
 from app.operations import (
     block_task,
     cancel_task,
@@ -59,8 +60,12 @@ def statements() -> dict[str, Query[Any]]:
         if module.name == "app.__main__":  # runs the command line
             continue
         for name, value in vars(importlib.import_module(module.name)).items():
-            if isinstance(value, Query):
-                found.setdefault(id(value), (f"{module.name.removeprefix('app.')}.{name}", value))
+            forms: dict[str, object] = {name: value}
+            if isinstance(value, Keyed):
+                forms = {f"{name}.{form}": query for form, query in vars(value).items()}
+            for form, query in forms.items():
+                if isinstance(query, Query):
+                    found.setdefault(id(query), (f"{module.name.removeprefix('app.')}.{form}", query))
     return dict(found.values())
 
 

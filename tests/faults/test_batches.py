@@ -86,7 +86,7 @@ async def test_a_bad_item_fails_alone_and_its_neighbours_take_effect_once(own_ds
         tasks = await tasks_of(bot, BATCH_ITEMS_MAX)
         # 9 is no priority: the check constraint refuses it, and with it the whole statement.
         items = [item(bot, task, priority=9 if n == 20 else 3) for n, task in enumerate(tasks)]
-        results = await asyncio.gather(*(db.write(CHANGE, i) for i in items), return_exceptions=True)
+        results = await asyncio.gather(*(db.write(CHANGE.plain, i) for i in items), return_exceptions=True)
         assert isinstance(results[20], CheckViolation)
         assert all(
             row is not None and not isinstance(row, BaseException) for n, row in enumerate(results) if n != 20
@@ -100,7 +100,7 @@ async def test_a_batch_that_waits_for_a_locked_row_lets_the_others_go_first(own_
         bot = await an_agent(db)
         tasks = await tasks_of(bot, 10)
         await stranger.execute("SELECT FROM tasks WHERE id = %s FOR UPDATE", (tasks[4].id,))
-        calls = [asyncio.ensure_future(db.write(CHANGE, item(bot, task, priority=3))) for task in tasks]
+        calls = [asyncio.ensure_future(db.write(CHANGE.plain, item(bot, task, priority=3))) for task in tasks]
         done, waiting = await asyncio.wait(
             [c for n, c in enumerate(calls) if n != 4], timeout=RECOVERY_SECONDS_MAX
         )
@@ -116,9 +116,9 @@ async def test_what_comes_while_a_batch_waits_for_a_lock_leaves_beside_it(own_ds
         bot = await an_agent(db)
         stuck, free = await tasks_of(bot, 2)
         await stranger.execute("SELECT FROM tasks WHERE id = %s FOR UPDATE", (stuck.id,))
-        first = asyncio.ensure_future(db.write(CHANGE, item(bot, stuck, priority=3)))
+        first = asyncio.ensure_future(db.write(CHANGE.plain, item(bot, stuck, priority=3)))
         await a_batch_leaves(db)
-        assert await db.write(CHANGE, item(bot, free, priority=3)) is not None
+        assert await db.write(CHANGE.plain, item(bot, free, priority=3)) is not None
         assert not first.done()
         await stranger.rollback()
         assert await first is not None
@@ -128,9 +128,11 @@ async def test_what_comes_while_a_batch_is_under_way_leaves_together(own_dsn: st
     async with opened(own_dsn) as db:
         bot = await an_agent(db)
         first, *others = await tasks_of(bot, 20)
-        calls = [asyncio.ensure_future(db.write(CHANGE, item(bot, first, priority=3)))]
+        calls = [asyncio.ensure_future(db.write(CHANGE.plain, item(bot, first, priority=3)))]
         await a_batch_leaves(db)
-        calls += [asyncio.ensure_future(db.write(CHANGE, item(bot, task, priority=3))) for task in others]
+        calls += [
+            asyncio.ensure_future(db.write(CHANGE.plain, item(bot, task, priority=3))) for task in others
+        ]
         rows = await asyncio.gather(*calls)
         assert all(row is not None for row in rows)
         after = [await bot(get_task, task_id=task.id) for task in others]
@@ -187,7 +189,7 @@ async def test_terminated_backends_fail_what_is_under_way_and_lose_nothing_ackno
                     "comment": None,
                 }
                 try:
-                    row = await db.write(CHANGE, {**bot.context.who, **change})
+                    row = await db.write(CHANGE.plain, {**bot.context.who, **change})
                     acknowledged[id] += row is not None
                 except DatabaseUnavailable:
                     unknown[id] += 1
@@ -234,7 +236,7 @@ async def test_without_versions_calls_on_one_task_all_take_effect_one_after_the_
         bot = await an_agent(db)
         [task] = await tasks_of(bot, 1)
         items = [{**item(bot, task, title=f"title {n}"), "version": None} for n in range(100)]
-        rows = await asyncio.gather(*(db.write(CHANGE, i) for i in items))
+        rows = await asyncio.gather(*(db.write(CHANGE.plain, i) for i in items))
         # Not one lost to another: every call saw what the one before it did.
         assert [row and row.task.decode(Task).version for row in rows] == list(range(2, 102))
 
@@ -246,7 +248,7 @@ async def test_a_busy_workspace_cannot_shut_another_out(own_dsn: str) -> None:
         finished: list[str] = []
 
         async def call(bot: Caller, task: Any, n: int, name: str) -> None:
-            await db.write(CHANGE, {**item(bot, task, title=f"{n}"), "version": None})
+            await db.write(CHANGE.plain, {**item(bot, task, title=f"{n}"), "version": None})
             finished.append(name)
 
         # Without versions, one task takes one batch per change: the busy line is 100 batches long.
@@ -273,7 +275,7 @@ async def test_with_postgres_gone_the_line_is_bounded_and_after_a_restart_all_is
         [task] = await tasks_of(bot, 1)
         await asyncio.to_thread(own_postgres.stop)
         items = ({**item(bot, task, title=f"{n}"), "version": None} for n in range(WORKSPACE_ITEMS_MAX + 100))
-        results = await asyncio.gather(*(db.write(CHANGE, i) for i in items), return_exceptions=True)
+        results = await asyncio.gather(*(db.write(CHANGE.plain, i) for i in items), return_exceptions=True)
         assert all(isinstance(r, Overloaded | DatabaseUnavailable) for r in results)
         await asyncio.to_thread(own_postgres.start)
         async with asyncio.timeout(RECOVERY_SECONDS_MAX):
@@ -305,7 +307,7 @@ async def test_a_paused_postgres_is_answered_within_bounds_and_serves_again_when
         try:
             async with asyncio.timeout(RECOVERY_SECONDS_MAX):
                 with pytest.raises((DatabaseUnavailable, TimedOut)):
-                    await db.write(CHANGE, item(bot, task, title="lost?"))
+                    await db.write(CHANGE.plain, item(bot, task, title="lost?"))
         finally:
             for pid in backends:
                 os.kill(pid, signal.SIGCONT)

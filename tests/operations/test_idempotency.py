@@ -21,11 +21,14 @@ from app.operations import (
     get_request_outcome,
     get_task,
     leave_channel,
+    link_tasks,
     list_comments,
     list_tasks,
     release_task,
+    unlink_tasks,
     update_task,
 )
+from app.operations.turns import Turn, take_turn
 from app.rpc import AGENT, Context, Operation, execute
 from tests.conftest import Caller, World
 
@@ -363,6 +366,25 @@ async def test_a_call_that_locks_before_it_writes_is_in_progress_too(workspace: 
         assert (await bot(get_request_outcome, idempotency_key="k-1")).state == "in_progress"
     await call
     assert (await bot(get_request_outcome, idempotency_key="k-1")).state == "done"
+
+
+async def test_a_call_that_waits_for_its_turn_is_in_progress_too(workspace: World, db: Database) -> None:
+    bot = await workspace.agent("bot")
+    first, other = await bot(create_task, title="A"), await bot(create_task, title="B")
+    calls: tuple[tuple[Turn, Operation, dict[str, object]], ...] = (
+        ("link", link_tasks, {"task_id": first.id, "kind": "blocks", "other_task_id": other.id}),
+        ("link", unlink_tasks, {"task_id": first.id, "kind": "blocks", "other_task_id": other.id}),
+        ("move", update_task, {"task_id": first.id, "version": 1, "parent_task_id": other.id}),
+    )
+    for turn, op, fields in calls:
+        key = f"k-{op.name}"
+        async with db.transaction() as tx:
+            await take_turn(bot.context, tx, turn)
+            call = asyncio.create_task(bot(op, **fields, idempotency_key=key))
+            await workspace.seen_waiting()
+            assert (await bot(get_request_outcome, idempotency_key=key)).state == "in_progress"
+        await call
+        assert (await bot(get_request_outcome, idempotency_key=key)).state == "done"
 
 
 async def test_a_call_that_is_done_within_a_moment_is_waited_for(workspace: World, db: Database) -> None:

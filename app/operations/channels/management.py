@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import BatchQuery, Duplicate, Encoded
 from app.errors import AlreadyExists, ChannelNotAdmin, ChannelNotFound, ChannelNotMember
-from app.idempotency import KEPT
+from app.idempotency import KEPT, Keyed
 from app.ids import new_id
 from app.operations.channels.channel import ACTING, CHANNEL_JSON, CHANNEL_MANAGED, Channel, managed
 from app.operations.tasks.fence import FENCE_ERRORS, UnderRun, refuse_late, under
@@ -42,9 +42,10 @@ CHANNEL_ANSWERED: Final = f"""
     ), {KEPT}
     SELECT ord, answer FROM answered"""
 
-CREATE = BatchQuery(
-    ChannelRow,
-    f"""{ACTING}, created AS (
+CREATE = Keyed(
+    BatchQuery(
+        ChannelRow,
+        f"""{ACTING}, created AS (
         INSERT INTO channels (workspace_id, id, name, kind, purpose)
         SELECT i.workspace_id, i.channel_id, i.changes->>'name', i.changes->>'kind', i.changes->>'purpose' FROM acting i
         ON CONFLICT ON CONSTRAINT channels_name_key DO NOTHING
@@ -63,11 +64,13 @@ CREATE = BatchQuery(
                (a.id, CASE a.kind WHEN 'user' THEN 'admin' ELSE 'poster' END), (a.owner_id, 'admin')) AS p (id, role)
          WHERE p.id IS NOT NULL
     ), {CHANNEL_ANSWERED}""",
+    )
 )
 
-RENAME = BatchQuery(
-    ChannelRow,
-    f"""{ACTING}, c AS (
+RENAME = Keyed(
+    BatchQuery(
+        ChannelRow,
+        f"""{ACTING}, c AS (
         UPDATE channels c
            SET name = i.changes->>'name',
                purpose = CASE WHEN i.changes ? 'purpose' THEN nullif(i.changes->>'purpose', '') ELSE c.purpose END
@@ -77,19 +80,22 @@ RENAME = BatchQuery(
                             WHERE x.workspace_id = i.workspace_id AND x.name = i.changes->>'name' AND x.id <> c.id)
         RETURNING c.*, i.ord
     ), {CHANNEL_ANSWERED}""",
-    one_per="channelId",
+        one_per="channelId",
+    )
 )
 
-ARCHIVE = BatchQuery(
-    ChannelRow,
-    f"""{ACTING}, c AS (
+ARCHIVE = Keyed(
+    BatchQuery(
+        ChannelRow,
+        f"""{ACTING}, c AS (
         UPDATE channels c
            SET archived_at = CASE WHEN (i.changes->>'archived')::boolean THEN coalesce(c.archived_at, now()) END
           FROM acting i
          WHERE c.workspace_id = i.workspace_id AND c.id = i.channel_id AND {CHANNEL_MANAGED}
         RETURNING c.*, i.ord
     ), {CHANNEL_ANSWERED}""",
-    one_per="channelId",
+        one_per="channelId",
+    )
 )
 
 
@@ -135,7 +141,9 @@ async def create_channel(ctx: Context, req: CreateChannel) -> Encoded[Channel]:
     """
     name, run_id = req.name.removeprefix("#"), under(req.run_id)
     made = {"name": name, "kind": req.type, "purpose": req.purpose or None}
-    row = await ctx.db.write(CREATE, {**ctx.who, "runId": run_id, "channelId": new_id(), "changes": made})
+    row = await ctx.db.write(
+        CREATE.form(ctx.keep), {**ctx.who, "runId": run_id, "channelId": new_id(), "changes": made}
+    )
     if row is not None:
         return row.channel
     await refuse_late(ctx, run_id)
@@ -175,13 +183,15 @@ async def archive_channel(ctx: Context, req: ArchiveChannel) -> Encoded[Channel]
 
 async def _change(
     ctx: Context,
-    statement: BatchQuery[ChannelRow],
+    statement: Keyed[BatchQuery[ChannelRow]],
     req: RenameChannel | ArchiveChannel,
     said: dict[str, object],
 ) -> ChannelRow | None:
     """Change a channel that the caller manages. None if something else than that stands in the way."""
     id, run_id = uuid_or_none(req.channel_id), under(req.run_id)
-    row = await ctx.db.write(statement, {**ctx.who, "runId": run_id, "channelId": id, "changes": said})
+    row = await ctx.db.write(
+        statement.form(ctx.keep), {**ctx.who, "runId": run_id, "channelId": id, "changes": said}
+    )
     if row is None:
         await refuse_late(ctx, run_id)
         await managed(ctx, req.channel_id)

@@ -21,7 +21,7 @@ from app.errors import (
     MemberNotFound,
     SoleMember,
 )
-from app.idempotency import KEPT
+from app.idempotency import KEPT, Keyed
 from app.operations.channels.channel import (
     ACTING,
     CHANNEL_KNOWN,
@@ -76,9 +76,10 @@ class Locked(msgspec.Struct):
     ord: int
 
 
-JOIN = BatchQuery(
-    ChannelRow,
-    f"""{ACTING}, joined AS (
+JOIN = Keyed(
+    BatchQuery(
+        ChannelRow,
+        f"""{ACTING}, joined AS (
         INSERT INTO channel_members (workspace_id, channel_id, identity_id)
         SELECT i.workspace_id, i.channel_id, i.actor_id
           FROM acting i
@@ -91,6 +92,7 @@ JOIN = BatchQuery(
           JOIN channels c ON c.workspace_id = i.workspace_id AND c.id = i.channel_id
          WHERE c.archived_at IS NULL AND {CHANNEL_KNOWN}
     ), {CHANNEL_ANSWERED}""",
+    )
 )
 
 # The end of every statement that leaves a membership `m` with the `ord` of its item.
@@ -104,9 +106,10 @@ _MEMBER_ANSWERED: Final = f"""
     SELECT ord, answer FROM answered"""
 
 # `m` sees the membership as it was before: an old one stays as it is, a new one comes from `added`.
-ADD = BatchQuery(
-    MembershipRow,
-    f"""{ACTING}, may AS MATERIALIZED (
+ADD = Keyed(
+    BatchQuery(
+        MembershipRow,
+        f"""{ACTING}, may AS MATERIALIZED (
         SELECT i.*, i.changes->>'role' AS role
           FROM acting i
          WHERE {CHANNEL_OPEN} AND (i.changes->>'role' <> 'admin' OR {CHANNEL_MANAGED})
@@ -129,12 +132,14 @@ ADD = BatchQuery(
           JOIN channel_members m ON m.workspace_id = i.workspace_id AND m.channel_id = i.channel_id
                                 AND m.identity_id = i.member_id
     ), {_MEMBER_ANSWERED}""",
-    one_per="channelId",
+        one_per="channelId",
+    )
 )
 
-SET_ROLE = BatchQuery(
-    MembershipRow,
-    f"""{ACTING}, m AS (
+SET_ROLE = Keyed(
+    BatchQuery(
+        MembershipRow,
+        f"""{ACTING}, m AS (
         UPDATE channel_members m
            SET role = i.changes->>'role'
           FROM acting i
@@ -143,7 +148,8 @@ SET_ROLE = BatchQuery(
            AND (a.kind = 'user' OR i.changes->>'role' <> 'admin') AND {CHANNEL_MANAGED}
         RETURNING m.*, i.ord
     ), {_MEMBER_ANSWERED}""",
-    one_per="channelId",
+        one_per="channelId",
+    )
 )
 
 LOCK_CHANNEL = BatchQuery(
@@ -156,9 +162,10 @@ LOCK_CHANNEL = BatchQuery(
 )
 
 # Admins take anyone out, owners their agents, everyone themselves; but never the last one.
-REMOVE = BatchQuery(
-    DepartureRow,
-    f"""{ACTING}, gone AS (
+REMOVE = Keyed(
+    BatchQuery(
+        DepartureRow,
+        f"""{ACTING}, gone AS (
         DELETE FROM channel_members m
          USING acting i
          WHERE m.workspace_id = i.workspace_id AND m.channel_id = i.channel_id AND m.identity_id = i.member_id
@@ -175,6 +182,7 @@ REMOVE = BatchQuery(
           FROM gone i
     ), {KEPT}
     SELECT ord, answer FROM answered""",
+    )
 )
 
 FIND_MEMBER = Query(
@@ -260,7 +268,7 @@ async def join_channel(ctx: Context, req: JoinChannel) -> Encoded[Channel]:
     Into a private channel someone who is in it has to add you.
     """
     item = _item(ctx, req)
-    if (row := await ctx.db.write(JOIN, item)) is not None:
+    if (row := await ctx.db.write(JOIN.form(ctx.keep), item)) is not None:
         return row.channel
     await refuse_late(ctx, item["runId"])
     channel = await look(ctx, req.channel_id)
@@ -303,7 +311,7 @@ async def add_channel_member(ctx: Context, req: AddChannelMember) -> Encoded[Mem
     Someone who is in it already keeps their role; set-channel-member-role changes it.
     """
     item = _item(ctx, req, member := uuid_or_none(req.member_id), role=req.role)
-    if (row := await ctx.db.write(ADD, item)) is not None:
+    if (row := await ctx.db.write(ADD.form(ctx.keep), item)) is not None:
         return row.membership
     await refuse_late(ctx, item["runId"])
     if req.role == "admin":
@@ -318,7 +326,7 @@ async def add_channel_member(ctx: Context, req: AddChannelMember) -> Encoded[Mem
     ):
         raise _no_admin()
     # Somebody else may have added them at the same moment.
-    if member is not None and (row := await ctx.db.write(ADD, item)) is not None:
+    if member is not None and (row := await ctx.db.write(ADD.form(ctx.keep), item)) is not None:
         return row.membership
     raise IdentityNotFound(req.member_id, field="memberId")
 
@@ -355,7 +363,7 @@ async def remove_channel_member(ctx: Context, req: RemoveChannelMember) -> Encod
 async def set_channel_member_role(ctx: Context, req: SetChannelMemberRole) -> Encoded[Membership]:
     """Say what a member may do in a channel: read, also write, or also manage. For its admins."""
     item = _item(ctx, req, member := uuid_or_none(req.member_id), role=req.role)
-    if (row := await ctx.db.write(SET_ROLE, item)) is not None:
+    if (row := await ctx.db.write(SET_ROLE.form(ctx.keep), item)) is not None:
         return row.membership
     await refuse_late(ctx, item["runId"])
     channel = await managed(ctx, req.channel_id)
@@ -383,7 +391,7 @@ async def _remove(ctx: Context, item: dict[str, Any]) -> DepartureRow | None:  #
     """Take someone out of a channel, if the caller may and someone is left."""
     async with ctx.db.transaction() as tx:
         locked = await tx.write(LOCK_CHANNEL, item)
-        row = await tx.write(REMOVE, item) if locked else None
+        row = await tx.write(REMOVE.form(ctx.keep), item) if locked else None
     if row is None:
         await refuse_late(ctx, item["runId"])
     return row

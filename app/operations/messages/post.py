@@ -9,7 +9,7 @@ from app.db import Encoded, Query
 from app.errors import InvalidInput, MessageNotFound
 from app.operations.mentions import GivenMention, addressed
 from app.operations.messages.message import IN_WINDOW, MessageOutput
-from app.operations.messages.say import POST, POST_AND_KEEP, SAY_ERRORS, ReplyTo, ToChannel, ToSay, say
+from app.operations.messages.say import POST, SAY_ERRORS, ReplyTo, ToChannel, ToSay, say
 from app.operations.tasks.fence import UnderRun
 from app.operations.tasks.task import uuid_or_none
 from app.rpc import Context, SdkRequest, given, operation
@@ -84,7 +84,7 @@ async def post_message(ctx: Context, req: PostMessage) -> Encoded[MessageOutput]
     mentions = [GivenMention(id=id) for id in given(req.mention_identity_ids) or ()]
     row = await say(
         ctx,
-        POST if ctx.keep is None else POST_AND_KEEP,
+        POST,
         req.content,
         channel_id=req.channel_id,
         thread_id=given(req.parent_message_id),

@@ -15,7 +15,7 @@ from app.errors import (
     InvalidInput,
     MessageNotFound,
 )
-from app.idempotency import KEPT, NOT_KEPT
+from app.idempotency import KEPT, NOT_KEPT, Keyed
 from app.ids import new_id
 from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
 from app.operations.mentions import Addressed
@@ -70,7 +70,9 @@ class OutputRow(msgspec.Struct):
     message: Encoded[MessageOutput]
 
 
-SAID: Final = f"""
+def answering(answer: LiteralString) -> LiteralString:
+    """The statement that says it, and answers with this JSON of the message `s`, posted at `m`."""
+    return f"""
     WITH i AS MATERIALIZED (
         SELECT {WHO},
                (e->>'channelId')::uuid   AS channel_id,
@@ -86,42 +88,26 @@ SAID: Final = f"""
         SELECT i.ord, i.workspace_id, i.channel_id, i.id,
                coalesce(m.parent_id, m.id) AS parent_id,  -- a reply to a reply belongs to the same thread
                i.actor_id AS sender_id, CASE i.actor_kind WHEN 'user' THEN 'human' ELSE 'agent' END AS sender_type,
-               i.kind, i.content, i.metadata, i.mentions
+               i.kind, i.content, i.metadata, i.mentions, i.request_id, i.keep
           FROM i
           LEFT JOIN messages m
             ON m.workspace_id = i.workspace_id AND m.id = i.thread_id AND m.channel_id = i.channel_id AND {IN_WINDOW}
          WHERE {CHANNEL_OPEN} AND (i.thread_id IS NULL OR m.id IS NOT NULL) AND {FENCED} AND {NOT_KEPT}
-    ), {ALIVE}, {POSTED}, {SPOKEN}"""
-
-
-def answering(answer: LiteralString) -> LiteralString:
-    """The statement that says it, and answers with this JSON of the message `s`, posted at `m`."""
-    return f"""{SAID}
-    SELECT s.ord, {answer}
-      FROM posted m
-      JOIN said s ON s.workspace_id = m.workspace_id AND s.id = m.id"""
-
-
-def answering_and_keeping(answer: LiteralString) -> LiteralString:
-    """The same for calls with an idempotency key. Apart, because a call without one should not pay for it."""
-    return f"""{SAID}, answered AS (
-        SELECT i.ord, i.workspace_id, i.actor_id, i.request_id, i.keep, {answer} AS answer, NULL::int AS merged_from
+    ), {ALIVE}, {POSTED}, {SPOKEN}, answered AS (
+        SELECT s.ord, s.workspace_id, s.sender_id AS actor_id, s.request_id, s.keep, {answer} AS answer, NULL::int AS merged_from
           FROM posted m
           JOIN said s ON s.workspace_id = m.workspace_id AND s.id = m.id
-          JOIN i ON i.ord = s.ord
     ), {KEPT}
     SELECT ord, answer FROM answered"""
 
 
-SEND = BatchQuery(MessageRow, answering(MESSAGE_JSON))
-SEND_AND_KEEP = BatchQuery(MessageRow, answering_and_keeping(MESSAGE_JSON))
-POST = BatchQuery(OutputRow, answering(OUTPUT_JSON))
-POST_AND_KEEP = BatchQuery(OutputRow, answering_and_keeping(OUTPUT_JSON))
+SEND = Keyed(BatchQuery(MessageRow, answering(MESSAGE_JSON)))
+POST = Keyed(BatchQuery(OutputRow, answering(OUTPUT_JSON)))
 
 
 async def say(
     ctx: Context,
-    statement: BatchQuery[R],
+    statement: Keyed[BatchQuery[R]],
     content: str,
     *,
     channel_id: str,
@@ -153,7 +139,7 @@ async def say(
         "metadata": metadata or {},
         "mentions": [someone.id for someone in mentions],
     }
-    if (row := await ctx.db.write(statement, item)) is not None:
+    if (row := await ctx.db.write(statement.form(ctx.keep), item)) is not None:
         return row
     await ctx.unless_answered()
     if run_id is not None and (lost := await why_not_live(ctx, run_id, field=run_field)):

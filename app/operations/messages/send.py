@@ -14,20 +14,18 @@ from app.errors import (
     ChannelNotMember,
     MessageNotFound,
 )
-from app.idempotency import KEPT, NOT_KEPT
+from app.idempotency import KEPT, NOT_KEPT, Keyed
 from app.operations.channels.channel import refuse_posting
 from app.operations.mentions import GivenMention, addressed
 from app.operations.messages.message import IN_WINDOW, MESSAGE_JSON, Message
 from app.operations.messages.say import (
     SAY_ERRORS,
     SEND,
-    SEND_AND_KEEP,
     MessageRow,
     ReplyTo,
     ToChannel,
     ToSay,
     answering,
-    answering_and_keeping,
     say,
 )
 from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, refuse_late, under
@@ -39,7 +37,10 @@ ATTACHMENTS_MAX: Final = 20
 NAME_CHARACTERS_MAX: Final = 255  # what file systems take
 KIND_CHARACTERS_MAX: Final = 64
 
-_FLAGGED: Final = f"""
+FLAG = Keyed(
+    BatchQuery(
+        MessageRow,
+        f"""
     WITH i AS MATERIALIZED (
         SELECT {WHO},
                (e->>'messageId')::uuid   AS message_id,
@@ -59,26 +60,14 @@ _FLAGGED: Final = f"""
                         WHERE p.workspace_id = m.workspace_id AND p.identity_id = i.actor_id AND p.channel_id = m.channel_id
                           AND p.role <> 'reader')
            AND {FENCED} AND {NOT_KEPT}
-        RETURNING m.*, i.ord
-    ), {ALIVE}"""
-
-FLAG = BatchQuery(
-    MessageRow,
-    f"""{_FLAGGED}
-    SELECT m.ord, {MESSAGE_JSON} FROM flagged m""",
-    one_per="messageId",
-)
-
-# The same for calls with an idempotency key. Apart, because a call without one should not pay for it.
-FLAG_AND_KEEP = BatchQuery(
-    MessageRow,
-    f"""{_FLAGGED}, answered AS (
-        SELECT i.ord, i.workspace_id, i.actor_id, i.request_id, i.keep, {MESSAGE_JSON} AS answer, NULL::int AS merged_from
+        RETURNING m.*, i.ord, i.actor_id, i.request_id, i.keep
+    ), {ALIVE}, answered AS (
+        SELECT m.ord, m.workspace_id, m.actor_id, m.request_id, m.keep, {MESSAGE_JSON} AS answer, NULL::int AS merged_from
           FROM flagged m
-          JOIN i ON i.ord = m.ord
     ), {KEPT}
     SELECT ord, answer FROM answered""",
-    one_per="messageId",
+        one_per="messageId",
+    )
 )
 
 
@@ -120,8 +109,7 @@ class ArtifactRow(msgspec.Struct):
 _ARTIFACT_JSON: Final = """row_to_json((SELECT w FROM (SELECT
         m.id AS "messageId", m.metadata->'artifact'->>'name' AS name, m.metadata->'artifact'->>'type' AS type) w))"""
 
-SHARE = BatchQuery(ArtifactRow, answering(_ARTIFACT_JSON))
-SHARE_AND_KEEP = BatchQuery(ArtifactRow, answering_and_keeping(_ARTIFACT_JSON))
+SHARE = Keyed(BatchQuery(ArtifactRow, answering(_ARTIFACT_JSON)))
 
 
 class SendMessage(AgentWrite):
@@ -192,7 +180,7 @@ async def send_message(ctx: Context, req: SendMessage) -> Encoded[Message]:
     mentions = await addressed(ctx, req.content, given(req.mentions) or (), field="mentions")
     row = await say(
         ctx,
-        SEND if ctx.keep is None else SEND_AND_KEEP,
+        SEND,
         req.content,
         channel_id=req.channel_id,
         thread_id=given(req.thread_id),
@@ -214,7 +202,7 @@ async def create_artifact(ctx: Context, req: CreateArtifact) -> Encoded[Artifact
     metadata = {"artifact": {"name": req.name, "type": req.type}}
     row = await say(
         ctx,
-        SHARE if ctx.keep is None else SHARE_AND_KEEP,
+        SHARE,
         req.content,
         channel_id=req.channel_id,
         kind="artifact",
@@ -238,7 +226,7 @@ async def flag_needs_human(ctx: Context, req: FlagNeedsHuman) -> Encoded[Message
         raise MessageNotFound(req.message_id)
     run_id = under(req.run_id)
     row = await ctx.db.write(
-        FLAG if ctx.keep is None else FLAG_AND_KEEP,
+        FLAG.form(ctx.keep),
         {**ctx.who, "messageId": id, "runId": run_id, "reason": req.reason},
     )
     if row is not None:

@@ -18,7 +18,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import BatchQuery, Encoded, Query
 from app.errors import Contended, RunEnded, RunNotFound, VersionConflict
-from app.idempotency import KEPT, NOT_KEPT
+from app.idempotency import KEPT, NOT_KEPT, Keyed
 from app.ids import new_id
 from app.operations.messages.message import POSTED
 from app.operations.runs.run import (
@@ -82,9 +82,9 @@ _ENDED: Final = """
                handoff = CASE WHEN held.said ? 'handoff' THEN held.said->>'handoff' ELSE r.handoff END
           FROM held
          WHERE r.workspace_id = held.workspace_id AND r.id = held.held_run_id AND r.ended_at IS NULL
-        RETURNING r.*, held.ord, held.actor_id, held.actor_kind, held.request_id, held.goal, held.failures_max, held.comment_id,
-                  held.message_id, held.old_status, held.old_assignee_id, held.old_assignee_kind, held.old_failures,
-                  held.old_completed_at
+        RETURNING r.*, held.ord, held.actor_id, held.actor_kind, held.request_id, held.keep, held.goal,
+                  held.failures_max, held.comment_id, held.message_id, held.old_status, held.old_assignee_id,
+                  held.old_assignee_kind, held.old_failures, held.old_completed_at
     )"""
 
 # What becomes of the task. `goal` is `done`; `keep`, which leaves it in progress with its assignee; `todo`, which
@@ -145,55 +145,43 @@ END_CTES: Final = f"""
          WHERE c.parked
     ), {COMMENT_CTES}, {CHANGE_CARDS}, {POSTED}"""
 
-_SELECT: Final = f"""
-    SELECT t.ord, {RUN_JSON}, json_build_object('run', {RUN_JSON}, 'task', {TASK_JSON})
-      FROM changed t
-      JOIN ended r ON r.ord = t.ord"""
-
-_END: Final = f"""
+END = Keyed(
+    BatchQuery(
+        EndedRow,
+        f"""
     WITH {_INPUT}, held AS MATERIALIZED ({_HELD}
          WHERE r.holder_id = i.actor_id AND r.lease_expires_at > now()
            AND (i.version IS NULL OR i.version = h.version)
            AND {NOT_KEPT}
            FOR NO KEY UPDATE OF h
-    ), {_ENDED}, {END_CTES}"""
-
-END = BatchQuery(EndedRow, f"""{_END} {_SELECT}""", one_per="runId")
-
-# The same for calls with an idempotency key. Apart, because a call without one should not pay for it.
-END_AND_KEEP = BatchQuery(
-    EndedRow,
-    f"""{_END}, answered AS (
-        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, i.keep, {RUN_JSON} AS run,
+    ), {_ENDED}, {END_CTES}, answered AS (
+        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, r.keep, {RUN_JSON} AS run,
                json_build_object('run', {RUN_JSON}, 'task', {TASK_JSON}) AS answer, NULL::int AS merged_from
           FROM changed t
           JOIN ended r ON r.ord = t.ord
-          JOIN i ON i.ord = t.ord
     ), {KEPT}
     SELECT ord, run, answer FROM answered""",
-    one_per="runId",
+        one_per="runId",
+    )
 )
 
 # An operator needs neither to be the holder nor to see the task.
-_FORCED: Final = f"""
+FORCE_END = Keyed(
+    BatchQuery(
+        EndedRow,
+        f"""
     WITH {_INPUT}, held AS MATERIALIZED ({_HELD}
          WHERE {NOT_KEPT}
            FOR NO KEY UPDATE OF h
-    ), {_ENDED}, {END_CTES}"""
-
-FORCE_END = BatchQuery(EndedRow, f"""{_FORCED} {_SELECT}""", one_per="runId")
-
-FORCE_END_AND_KEEP = BatchQuery(
-    EndedRow,
-    f"""{_FORCED}, answered AS (
-        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, i.keep, {RUN_JSON} AS answer,
+    ), {_ENDED}, {END_CTES}, answered AS (
+        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, r.keep, {RUN_JSON} AS answer,
                json_build_object('run', {RUN_JSON}, 'task', {TASK_JSON}) AS run_and_task, NULL::int AS merged_from
           FROM changed t
           JOIN ended r ON r.ord = t.ord
-          JOIN i ON i.ord = t.ord
     ), {KEPT}
     SELECT ord, answer, run_and_task FROM answered""",
-    one_per="runId",
+        one_per="runId",
+    )
 )
 
 
@@ -327,9 +315,7 @@ async def force_release_run(ctx: Context, req: ForceReleaseRun) -> Outcome[Run]:
     said: dict[str, object] = {"handoff": reason} if (reason := given(req.reason)) else {}
     item = _item(ctx, run_id, "force_released", "cancelled", "todo", said)
     for _ in range(ATTEMPTS_MAX):
-        if (
-            row := await ctx.db.write(FORCE_END if ctx.keep is None else FORCE_END_AND_KEEP, item)
-        ) is not None:
+        if (row := await ctx.db.write(FORCE_END.form(ctx.keep), item)) is not None:
             return Outcome(row.run)
         await ctx.unless_answered()
         past = await _past(ctx, run_id, sees_all=True)
@@ -345,7 +331,7 @@ async def force_release_run(ctx: Context, req: ForceReleaseRun) -> Outcome[Run]:
 async def give_back(ctx: Context, run_ids: list[UUID]) -> None:
     """Release claims whose holder went away before it heard of them. What was not claimed after all is left alone."""
     for run_id in run_ids:
-        await ctx.db.write(END, _item(ctx, run_id, "released", "cancelled", "todo", {}))
+        await ctx.db.write(END.plain, _item(ctx, run_id, "released", "cancelled", "todo", {}))
 
 
 async def _end(  # each a fact of its own
@@ -359,7 +345,7 @@ async def _end(  # each a fact of its own
     run_id, version = _id(req.run_id), given(req.version)
     item = {**_item(ctx, run_id, end_reason, status, goal, said), "version": version}
     for _ in range(ATTEMPTS_MAX):
-        if (row := await ctx.db.write(END if ctx.keep is None else END_AND_KEEP, item)) is not None:
+        if (row := await ctx.db.write(END.form(ctx.keep), item)) is not None:
             return Outcome(row.both)
         await ctx.unless_answered()
         past = await _past(ctx, run_id)

@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import BatchQuery, Encoded, Query
 from app.errors import Contended, LogFull, RunNotFound
-from app.idempotency import KEPT, NOT_KEPT
+from app.idempotency import KEPT, NOT_KEPT, Keyed
 from app.operations.runs.run import RUN_VISIBLE, LeaseSeconds, Note, Progress
 from app.operations.tasks.change import ATTEMPTS_MAX
 from app.operations.tasks.fence import FENCE_ERRORS, under, why_not_live
@@ -92,8 +92,15 @@ class SeenRow(msgspec.Struct):
     id: str
 
 
+_ALIVE_JSON: Final = """row_to_json((SELECT w FROM (SELECT
+               r.id AS "runId", r.work_item_id AS "taskId", r.lease_seconds AS "leaseSeconds",
+               to_char(r.lease_expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "leaseExpiresAt") w))"""
+
 # A new length of the lease counts from now, also a shorter one: then the expiry job is told to look earlier.
-_HEARTBEAT: Final = f"""
+HEARTBEAT = Keyed(
+    BatchQuery(
+        AliveRow,
+        f"""
     WITH i AS MATERIALIZED (
         SELECT {WHO},
                (e->>'runId')::uuid       AS run_id,
@@ -116,31 +123,20 @@ _HEARTBEAT: Final = f"""
            AND r.holder_id = i.actor_id AND r.ended_at IS NULL AND r.lease_expires_at > now()
            AND {NOT_KEPT}
         RETURNING r.*, i.ord, i.actor_id, i.request_id, i.keep
-    )"""
-
-_ALIVE_JSON: Final = """row_to_json((SELECT w FROM (SELECT
-               r.id AS "runId", r.work_item_id AS "taskId", r.lease_seconds AS "leaseSeconds",
-               to_char(r.lease_expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "leaseExpiresAt") w))"""
-
-HEARTBEAT = BatchQuery(
-    AliveRow, f"""{_HEARTBEAT} SELECT r.ord, {_ALIVE_JSON} FROM alive r""", one_per="runId"
-)
-
-# The same for calls with an idempotency key. Apart, because a call without one should not pay for it.
-HEARTBEAT_AND_KEEP = BatchQuery(
-    AliveRow,
-    f"""{_HEARTBEAT}, answered AS (
+    ), answered AS (
         SELECT r.ord, r.workspace_id, r.actor_id, r.request_id, r.keep, {_ALIVE_JSON} AS answer, NULL::int AS merged_from
           FROM alive r
     ), {KEPT}
     SELECT ord, answer FROM answered""",
-    one_per="runId",
+        one_per="runId",
+    )
 )
 
 # The row of the run gives out the numbers, and is locked until they are committed: they follow each other without gaps.
-APPEND = BatchQuery(
-    AppendedRow,
-    f"""
+APPEND = Keyed(
+    BatchQuery(
+        AppendedRow,
+        f"""
     WITH i AS MATERIALIZED (
         SELECT {WHO},
                (e->>'runId')::uuid       AS run_id,
@@ -171,7 +167,8 @@ APPEND = BatchQuery(
     ), {KEPT}
     SELECT ord, answer FROM answered
     """,
-    one_per="runId",
+        one_per="runId",
+    )
 )
 
 SEES_RUN = Query(
@@ -276,7 +273,7 @@ async def heartbeat_run(ctx: Context, req: HeartbeatRun) -> Encoded[Alive]:
         "said": changes(req, "progress", "note"),
     }
     for _ in range(ATTEMPTS_MAX):
-        row = await ctx.db.write(HEARTBEAT if ctx.keep is None else HEARTBEAT_AND_KEEP, item)
+        row = await ctx.db.write(HEARTBEAT.form(ctx.keep), item)
         if row is not None:
             return row.alive
         await ctx.unless_answered()
@@ -296,7 +293,8 @@ async def append_run_log(ctx: Context, req: AppendRunLog) -> Encoded[Appended]:
     assert run_id is not None, "a run id was sent"
     for _ in range(ATTEMPTS_MAX):
         row = await ctx.db.write(
-            APPEND, {**ctx.who, "runId": run_id, "steps": req.steps, "lengthMax": STEPS_LOGGED_MAX}
+            APPEND.form(ctx.keep),
+            {**ctx.who, "runId": run_id, "steps": req.steps, "lengthMax": STEPS_LOGGED_MAX},
         )
         if row is not None:
             return row.appended

@@ -21,7 +21,7 @@ from uuid import UUID
 
 import msgspec
 
-from app.db import BatchQuery, Encoded, Query
+from app.db import BatchQuery, Encoded
 from app.errors import (
     ApiError,
     Contended,
@@ -33,7 +33,7 @@ from app.errors import (
     TaskReadOnly,
     VersionConflict,
 )
-from app.idempotency import KEPT, NOT_KEPT
+from app.idempotency import KEPT, NOT_KEPT, Keyed
 from app.ids import new_id
 from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
 from app.operations.messages.message import POSTED
@@ -48,6 +48,7 @@ from app.operations.tasks.conflict import (
 )
 from app.operations.tasks.fence import FENCED, HELD, LIVE, why_not_live
 from app.operations.tasks.task import KNOWN_IDENTITY, TASK_JSON, VISIBLE, WRITABLE, EncodedTask, Task
+from app.operations.turns import take_turn
 from app.rpc import WHO, Context, Outcome
 
 ATTEMPTS_MAX: Final = 30  # where no version decides, losing this often means the task is changed all the time
@@ -168,7 +169,7 @@ PARENT_VISIBLE: Final = f"""EXISTS (
         SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id AND t.id = i.parent_task_id AND {VISIBLE})"""
 
 # Whether the new parent is the task itself or stands below it. Two moves at once could each look harmless, so
-# callers that set a parent take MOVE_LOCK first.
+# callers that set a parent take their turn first.
 PARENT_BELOW: Final = """EXISTS (
         WITH RECURSIVE up AS (
             SELECT p.id, p.parent_task_id FROM tasks p WHERE p.workspace_id = i.workspace_id AND p.id = i.parent_task_id
@@ -245,10 +246,6 @@ _CONSEQUENCES: Final = f"""
          WHERE x.workspace_id = c.workspace_id AND x.task_id = c.id AND c.difference ?| ARRAY['title', 'description']
     ), {CHANGE_CARDS}, {POSTED}"""
 
-_CHANGE: Final = f"""
-    WITH {INPUT}, changed AS ({_CHANGED} {_RETURNED}
-    ), {_CONSEQUENCES}"""
-
 # The same under a claim: it must live, and lives on. Apart, because a plain update should not pay for it.
 _CHANGE_UNDER_RUN: Final = f"""
     WITH {INPUT}, {HELD}, changed AS ({_CHANGED}
@@ -261,26 +258,30 @@ _CHANGE_UNDER_RUN: Final = f"""
            AND NOT EXISTS (SELECT FROM changed c WHERE c.ended_run_id = r.id)  -- a row is changed once in a statement
     )"""
 
-_KEPT: Final = f"""
+_ANSWERED: Final = f"""
     answered AS (
         SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, {TASK_JSON} AS answer, t.merged_from FROM changed t
     ), {KEPT}
     SELECT ord, answer, merged_from FROM answered"""
 
-CHANGE = BatchQuery(
-    ChangedRow, f"""{_CHANGE} SELECT t.ord, {TASK_JSON}, t.merged_from FROM changed t""", one_per="taskId"
+CHANGE = Keyed(
+    BatchQuery(
+        ChangedRow,
+        f"""
+    WITH {INPUT}, changed AS ({_CHANGED} {_RETURNED}
+    ), {_CONSEQUENCES}, {_ANSWERED}""",
+        one_per="taskId",
+    )
 )
 
-# The same for calls with an idempotency key. Apart, because a call without one should not pay for it.
-CHANGE_AND_KEEP = BatchQuery(ChangedRow, f"""{_CHANGE}, {_KEPT}""", one_per="taskId")
-
-CHANGE_UNDER_RUN = BatchQuery(ChangedRow, f"""{_CHANGE_UNDER_RUN}, {_KEPT}""", one_per="taskId")
+CHANGE_UNDER_RUN = Keyed(BatchQuery(ChangedRow, f"""{_CHANGE_UNDER_RUN}, {_ANSWERED}""", one_per="taskId"))
 
 # The same with a comment that says why. Apart, because a plain update should not pay for it. A task that stands
 # where the caller wants it keeps its version, but the comment is written all the same.
-CHANGE_AND_COMMENT = BatchQuery(
-    ChangedRow,
-    f"""{_CHANGE_UNDER_RUN}, unchanged AS (
+CHANGE_AND_COMMENT = Keyed(
+    BatchQuery(
+        ChangedRow,
+        f"""{_CHANGE_UNDER_RUN}, unchanged AS (
         SELECT o.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.comment, i.keep
           FROM i
           JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
@@ -301,7 +302,8 @@ CHANGE_AND_COMMENT = BatchQuery(
         SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, {TASK_JSON}, NULL FROM unchanged t
     ), {KEPT}
     SELECT ord, answer, merged_from FROM answered""",
-    one_per="taskId",
+        one_per="taskId",
+    )
 )
 
 WHY = BatchQuery(
@@ -325,20 +327,6 @@ WHY = BatchQuery(
      {NEXT}
       LEFT JOIN LATERAL {SINCE} since ON i.version <> o.version
      WHERE {VISIBLE}
-    """,
-)
-
-
-class Nothing(msgspec.Struct):
-    """A row that says only that the statement ran."""
-
-    done: bool
-
-
-MOVE_LOCK = Query(
-    Nothing,
-    """
-    SELECT true FROM (SELECT pg_advisory_xact_lock(hashtextextended('move ' || %(workspace_id)s::text, 0))) AS taken
     """,
 )
 
@@ -397,12 +385,12 @@ async def _attempt(ctx: Context, item: Mapping[str, Any]) -> ChangedRow | None:
     elif item["runId"]:
         statement = CHANGE_UNDER_RUN
     else:
-        statement = CHANGE if ctx.keep is None else CHANGE_AND_KEEP
+        statement = CHANGE
     if item["changes"].get("parentTaskId") is None:
-        return await ctx.db.write(statement, item)
+        return await ctx.db.write(statement.form(ctx.keep), item)
     async with ctx.db.transaction() as tx:
-        await tx.one(MOVE_LOCK, workspace_id=ctx.actor.workspace_id)
-        return await tx.write(statement, item)
+        await take_turn(ctx, tx, "move")
+        return await tx.write(statement.form(ctx.keep), item)
 
 
 async def _refusal(  # noqa: PLR0911 - a ladder

@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import BatchQuery, Encoded, Query
 from app.errors import IdentityNotFound, InvalidInput, TaskNotFound, TaskReadOnly
-from app.idempotency import KEPT, NOT_KEPT
+from app.idempotency import KEPT, NOT_KEPT, Keyed
 from app.ids import new_id
 from app.operations.mentions import GivenMention, Mention, addressed
 from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under, why_not_live
@@ -113,9 +113,10 @@ COMMENT_CTES: Final = """
          WHERE (m->>'id')::uuid <> r.actor_id
     )"""
 
-ADD_COMMENT = BatchQuery(
-    CommentRow,
-    f"""
+ADD_COMMENT = Keyed(
+    BatchQuery(
+        CommentRow,
+        f"""
     WITH i AS MATERIALIZED (
         SELECT {WHO},
                (e->>'taskId')::uuid      AS task_id,
@@ -134,6 +135,7 @@ ADD_COMMENT = BatchQuery(
     ), {KEPT}
     SELECT ord, answer FROM answered
     """,
+    )
 )
 
 SEES_TASK = Query(
@@ -201,7 +203,9 @@ async def comment_on_task(ctx: Context, req: CommentOnTask) -> Encoded[TaskComme
     """
     id, run_id = await task_id(ctx, req.task_id), under(req.run_id)
     comment = await new_comment(ctx, req.body, given(req.mentions) or ())
-    row = await ctx.db.write(ADD_COMMENT, {**ctx.who, "taskId": id, "runId": run_id, "comment": comment})
+    row = await ctx.db.write(
+        ADD_COMMENT.form(ctx.keep), {**ctx.who, "taskId": id, "runId": run_id, "comment": comment}
+    )
     if row is not None:
         return row.comment
     await ctx.unless_answered()

@@ -18,7 +18,7 @@ from app.errors import (
     InvalidInput,
     TaskNotFound,
 )
-from app.idempotency import KEPT, NOT_KEPT
+from app.idempotency import KEPT, NOT_KEPT, Keyed
 from app.ids import new_id
 from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
 from app.operations.mentions import addressed
@@ -123,22 +123,25 @@ _CREATED: Final = f"""
                %(keep)s::jsonb AS keep, NULL::int AS merged_from,
                (CASE WHEN %(bulk)s THEN '[' || told.tasks || ']' ELSE told.tasks END)::json AS answer
           FROM (SELECT string_agg({TASK_JSON}::text, ',' ORDER BY t.number) AS tasks FROM created t) told
-         WHERE told.tasks IS NOT NULL AND %(keep)s::jsonb IS NOT NULL
+         WHERE told.tasks IS NOT NULL
     ), {KEPT}"""
 
-CREATE = Query(
-    CreatedRow,
-    f"""
+CREATE = Keyed(
+    Query(
+        CreatedRow,
+        f"""
     {_CREATED}, said AS ({CREATE_CARDS}
     ), {POSTED}
     SELECT {TASK_JSON} FROM created t ORDER BY t.number
     """,
+    )
 )
 
 # The same with a summary: what the caller says in one channel about all the tasks, instead of the cards there.
-CREATE_AND_TELL = Query(
-    CreatedRow,
-    f"""
+CREATE_AND_TELL = Keyed(
+    Query(
+        CreatedRow,
+        f"""
     {_CREATED}, summary AS (
         SELECT i.*, told.tasks, told.assignees
           FROM (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id,
@@ -160,6 +163,7 @@ CREATE_AND_TELL = Query(
     ), {POSTED}, {SPOKEN}
     SELECT {TASK_JSON} FROM created t ORDER BY t.number
     """,
+    )
 )
 
 FIND_UNUSABLE = Query(
@@ -353,9 +357,9 @@ async def _create(
     for _ in range(ATTEMPTS_MAX):
         if summary:
             told = msgspec.json.encode(summary).decode()
-            created = await ctx.db.all(CREATE_AND_TELL, **parameters, **counted, summary=told)
+            created = await ctx.db.all(CREATE_AND_TELL.form(ctx.keep), **parameters, **counted, summary=told)
         else:
-            created = await ctx.db.all(CREATE, **parameters, **counted)
+            created = await ctx.db.all(CREATE.form(ctx.keep), **parameters, **counted)
         if created:
             return [row.task for row in created]
         await ctx.unless_answered()

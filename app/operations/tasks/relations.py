@@ -12,12 +12,13 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Encoded, Query
 from app.errors import InvalidInput, RelationCycle, TaskNotFound, TaskReadOnly, VersionConflict
-from app.idempotency import KEPT, NOT_KEPT
+from app.idempotency import KEPT, NOT_KEPT, Keyed
 from app.ids import new_id
-from app.operations.tasks.change import Nothing, version_conflict
+from app.operations.tasks.change import version_conflict
 from app.operations.tasks.comment import SEES_TASK
 from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, refuse_late, under
 from app.operations.tasks.task import VISIBLE, WRITABLE, task_id
+from app.operations.turns import take_turn
 from app.rpc import AgentRequest, AgentWrite, Answer, Context, Outcome, given, operation
 from app.types import Id, TaskStatus, Timestamp, Version
 
@@ -80,7 +81,7 @@ _AT_VERSION: Final = """(i.version IS NULL OR EXISTS (
         SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id AND t.id = i.task_id AND t.version = i.version))"""
 
 # Whether the one that is to wait blocks, directly or through others, the one it is to wait for. Two links at once
-# could each look harmless, so they take LINK_LOCK first.
+# could each look harmless, so they take turns.
 _CYCLE: Final = """(i.kind = 'blocks' AND EXISTS (
         WITH RECURSIVE down AS (
             SELECT i.to_task_id AS id
@@ -135,9 +136,10 @@ _ANSWERED: Final = f"""
     SELECT answer FROM answered"""
 
 # What is written is not seen by the statement that writes it: `related` adds the new edge, or leaves out the old one.
-LINK = Query(
-    RelationsRow,
-    f"""
+LINK = Keyed(
+    Query(
+        RelationsRow,
+        f"""
     WITH {_INPUT}, {HELD}, edge AS (
         INSERT INTO task_relations (workspace_id, from_task_id, kind, to_task_id, created_by_id, created_by_kind)
         SELECT i.workspace_id, i.from_task_id, i.kind, i.to_task_id, i.actor_id, i.actor_kind
@@ -159,11 +161,13 @@ LINK = Query(
         SELECT * FROM edge
     ), {_SHOWN}, {_ANSWERED}
     """,
+    )
 )
 
-UNLINK = Query(
-    RelationsRow,
-    f"""
+UNLINK = Keyed(
+    Query(
+        RelationsRow,
+        f"""
     WITH {_INPUT}, {HELD}, edge AS (
         DELETE FROM task_relations r
          USING i
@@ -186,13 +190,7 @@ UNLINK = Query(
                             WHERE (edge.from_task_id, edge.kind, edge.to_task_id) = (was.from_task_id, was.kind, was.to_task_id))
     ), {_SHOWN}, {_ANSWERED}
     """,
-)
-
-LINK_LOCK = Query(
-    Nothing,
-    """
-    SELECT true FROM (SELECT pg_advisory_xact_lock(hashtextextended('link ' || %(workspace_id)s::text, 0))) AS taken
-    """,
+    )
 )
 
 
@@ -307,7 +305,9 @@ async def list_task_relations(ctx: Context, req: ListTaskRelations) -> Encoded[l
     return Encoded(msgspec.json.encode(kept))
 
 
-async def _change(ctx: Context, req: LinkTasks, statement: Query[RelationsRow]) -> Outcome[list[Relation]]:
+async def _change(
+    ctx: Context, req: LinkTasks, statement: Keyed[Query[RelationsRow]]
+) -> Outcome[list[Relation]]:
     """Add or remove an edge, and answer with the relations of the task that was named first."""
     first = await task_id(ctx, req.task_id)
     other = await task_id(ctx, req.other_task_id, field="otherTaskId")
@@ -333,8 +333,8 @@ async def _change(ctx: Context, req: LinkTasks, statement: Query[RelationsRow]) 
         "to_event_id": new_id(),
     }
     async with ctx.db.transaction() as tx:
-        await tx.one(LINK_LOCK, workspace_id=ctx.actor.workspace_id)
-        changed = await tx.one(statement, **edge)
+        await take_turn(ctx, tx, "link")
+        changed = await tx.one(statement.form(ctx.keep), **edge)
     if changed is not None:
         return Outcome(changed.relations)
     await refuse_late(ctx, run_id)

@@ -31,8 +31,9 @@ from app.operations.runs.bare.writing import (
     work_item_refusal,
 )
 from app.operations.runs.run import ERRORS_MAX, RUN_VISIBLE, NewRunProblem, RunStatus
-from app.operations.tasks.change import ATTEMPTS_MAX, MOVE_LOCK
+from app.operations.tasks.change import ATTEMPTS_MAX
 from app.operations.tasks.fence import UnderRun, refuse_late, under, why_not_live
+from app.operations.turns import take_turn
 from app.rpc import IN_PATH, BareRequest, Context, IfMatch, Outcome, etag_of, operation, versions_in
 from app.types import Id, Markdown, When
 
@@ -64,7 +65,7 @@ _DIFFERS: Final = """
     (o.status, o.title, o.description, o.executor_id, o.input, o.output, o.params, o.errors, o.parent_id, o.work_item_id,
      o.started_at, o.ended_at)"""
 
-# Whether the new parent is the run itself or stands below it. Callers that set a parent take MOVE_LOCK first.
+# Whether the new parent is the run itself or stands below it. Callers that set a parent take their turn first.
 _PARENT_BELOW: Final = """EXISTS (
         WITH RECURSIVE up AS (
             SELECT p.id, p.parent_id FROM runs p WHERE p.workspace_id = i.workspace_id AND p.id = i.parent_id
@@ -230,7 +231,7 @@ async def _write_run(ctx: Context, item: dict[str, object], *, moves: bool) -> B
     if not moves:
         return await ctx.db.write(statement, item)
     async with ctx.db.transaction() as tx:
-        await tx.one(MOVE_LOCK, workspace_id=ctx.actor.workspace_id)
+        await take_turn(ctx, tx, "move")
         return await tx.write(statement, item)
 
 
