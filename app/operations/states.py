@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import BatchQuery, Encoded, Query
 from app.errors import Contended, EtagMismatch, InvalidInput, StateNotFound
-from app.idempotency import KEPT_WITH_ETAG
+from app.idempotency import KEPT_WITH_ETAG, Keyed
 from app.ids import new_id
 from app.operations.tasks.change import ATTEMPTS_MAX
 from app.operations.tasks.fence import FENCE_ERRORS, UnderRun, acting, refuse_late, under
@@ -170,21 +170,14 @@ _UPDATED: Final = f"""
         RETURNING s.*
     )"""
 
-_WRITTEN: Final = f"""
-    SELECT i.ord, {STATE_JSON}, s.version FROM s JOIN i ON i.state_id = s.id"""
-
-_WRITTEN_AND_KEPT: Final = f""", answered AS (
+_WRITTEN: Final = f""", answered AS (
         SELECT i.ord, i.workspace_id, i.actor_id, i.request_id, i.keep, {STATE_JSON} AS answer, s.version
           FROM s JOIN i ON i.state_id = s.id
     ), {KEPT_WITH_ETAG}
     SELECT ord, answer, version FROM answered"""
 
-CREATE_STATE = BatchQuery(StateRow, f"{_CREATED} {_WRITTEN}")
-UPDATE_STATE = BatchQuery(StateRow, f"{_UPDATED} {_WRITTEN}", one_per="stateId")
-
-# The same for calls with an idempotency key. Apart, because a call without one should not pay for it.
-CREATE_STATE_AND_KEEP = BatchQuery(StateRow, f"{_CREATED} {_WRITTEN_AND_KEPT}")
-UPDATE_STATE_AND_KEEP = BatchQuery(StateRow, f"{_UPDATED} {_WRITTEN_AND_KEPT}", one_per="stateId")
+CREATE_STATE = Keyed(BatchQuery(StateRow, f"{_CREATED}{_WRITTEN}"))
+UPDATE_STATE = Keyed(BatchQuery(StateRow, f"{_UPDATED}{_WRITTEN}", one_per="stateId"))
 
 GET_STATE = Query(
     StateRow,
@@ -279,7 +272,7 @@ async def create_state(ctx: Context, req: CreateState) -> Outcome[State]:
         "groups": _labels(given(req.groups) or [], "groups"),
         "tags": _labels(given(req.tags) or [], "tags"),
     }
-    statement = CREATE_STATE if ctx.keep is None else CREATE_STATE_AND_KEEP
+    statement = CREATE_STATE.form(ctx.keep)
     for _ in range(ATTEMPTS_MAX):
         if (row := await ctx.db.write(statement, item)) is not None:
             return Outcome(row.state, version=row.version)
@@ -323,7 +316,7 @@ async def update_state(ctx: Context, req: UpdateState) -> Outcome[State]:
         "removed": removed,
         "countMax": VARIABLES_MAX,
     }
-    statement = UPDATE_STATE if ctx.keep is None else UPDATE_STATE_AND_KEEP
+    statement = UPDATE_STATE.form(ctx.keep)
     for _ in range(ATTEMPTS_MAX):
         if (variables or removed) and (row := await ctx.db.write(statement, item)) is not None:
             return Outcome(row.state, version=row.version)

@@ -22,7 +22,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import BatchQuery, Encoded
 from app.errors import Contended, NotClaimable, TaskNotFound, TaskReadOnly, VersionConflict
-from app.idempotency import KEPT
+from app.idempotency import KEPT, NOT_KEPT, Keyed
 from app.ids import new_id
 from app.operations.messages.message import POSTED
 from app.operations.runs.bell import bell_of
@@ -116,19 +116,23 @@ _RUN_VALUES: Final = """
                g.claim_key, g.place, g.lease_seconds,
                now() + make_interval(secs => g.lease_seconds), now() + make_interval(secs => g.lease_seconds)"""
 
-# What stands before a claim with an idempotency key or under another claim, and what comes out of it. A call that has
-# neither does without: of all statements that many agents send at once the claims are the dearest.
-_GUARD: Final = f"""{acting("i.ord")},"""
+# Which inputs may claim. Under a claim there is a fence before them, and a statement of its own: of all that many agents
+# send at once claims are the dearest, and they should not wait for a lock that only others need.
+_UNKEPT: Final = f"""(SELECT i.* FROM i WHERE {NOT_KEPT}) i"""
+_FENCE: Final = f"""{acting("i.ord")},"""
+_ACTING: Final = "acting i"
 
 
-def _claim_next_sql(guard: LiteralString, inputs: LiteralString) -> LiteralString:
-    """From the inputs to the tasks that were claimed.
+def _claiming_next(fence: LiteralString, inputs: LiteralString) -> BatchQuery[ClaimsRow]:
+    """The statement that claims what is next.
 
     The first run of an item is inserted only if its claim key was not used before: two calls with one key cannot both
     claim, even side by side. What else the item picked follows its first run. Rows that were locked for nothing are
     free again when the statement ends.
     """
-    return f"""
+    return BatchQuery(
+        ClaimsRow,
+        f"""
     WITH RECURSIVE i AS MATERIALIZED (
         SELECT {WHO},
                (e->>'runId')::uuid         AS run_id,
@@ -142,7 +146,7 @@ def _claim_next_sql(guard: LiteralString, inputs: LiteralString) -> LiteralStrin
                ARRAY(SELECT jsonb_array_elements_text(e->'messageIds')::uuid) AS message_ids,
                jsonb_array_length(e->'runIds') AS count
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
-    ), {guard} turn AS MATERIALIZED (                     -- those who look at the same stand together
+    ), {fence} turn AS MATERIALIZED (                     -- those who look at the same stand together
         SELECT v.*, row_number() OVER (ORDER BY v.view, v.ord) AS nth
           FROM (SELECT i.*,
                        (i.workspace_id, i.queue_max, i.priority_min, i.words, i.channel_id, ARRAY(
@@ -150,7 +154,7 @@ def _claim_next_sql(guard: LiteralString, inputs: LiteralString) -> LiteralStrin
                              FROM channel_members m
                             WHERE m.workspace_id = i.workspace_id AND m.identity_id = i.actor_id AND m.role <> 'reader'
                             ORDER BY 1))::text AS view
-                  FROM {inputs} i) v
+                  FROM {inputs}) v
     ), pick AS (
         SELECT 0::bigint AS nth, ''::text AS view, ARRAY[]::uuid[] AS taken,
                ARRAY[]::uuid[] AS ids, ARRAY[]::smallint[] AS queues, ARRAY[]::uuid[] AS assignees,
@@ -174,12 +178,12 @@ def _claim_next_sql(guard: LiteralString, inputs: LiteralString) -> LiteralStrin
                       (array_agg(best.id ORDER BY best.place DESC) FILTER (WHERE best.is_shared))[1] AS last_id
                  FROM (SELECT ready.*, row_number() OVER (ORDER BY ready.queue, ready.claim_rank, ready.id) AS place
                          FROM ({
-        ready_walks(
-            "AND t.id <> ALL (pick.taken)",
-            "AND (t.queue, t.claim_rank, t.id) > (from_.queue, from_.rank, from_.id) AND t.id <> ALL (pick.taken)",
-            "LIMIT i.count FOR NO KEY UPDATE OF t SKIP LOCKED",
-        )
-    }) AS ready
+            ready_walks(
+                "AND t.id <> ALL (pick.taken)",
+                "AND (t.queue, t.claim_rank, t.id) > (from_.queue, from_.rank, from_.id) AND t.id <> ALL (pick.taken)",
+                "LIMIT i.count FOR NO KEY UPDATE OF t SKIP LOCKED",
+            )
+        }) AS ready
                         ORDER BY place
                         LIMIT i.count) AS best) found
     ), granted AS MATERIALIZED (
@@ -215,24 +219,10 @@ def _claim_next_sql(guard: LiteralString, inputs: LiteralString) -> LiteralStrin
         RETURNING t.*, g.ord, g.place, g.actor_id, g.actor_kind, g.request_id, g.message_id, g.keep,
                   g.assignee_id AS old_assignee_id,
                   CASE g.queue WHEN 0 THEN 'todo' ELSE 'backlog' END AS old_status
-    ), {_CHANGED}, {_CONSEQUENCES}"""
-
-
-CLAIM_NEXT = BatchQuery(
-    ClaimsRow,
-    f"""{_claim_next_sql("", "i")}
-    SELECT t.ord, json_agg({_CLAIM_JSON} ORDER BY t.place)
-      FROM changed t
-      JOIN opened r ON r.id = t.run_id
-     GROUP BY t.ord
-    """,
-)
-
-# The same behind the guard, which also keeps the answer if there is a key.
-CLAIM_NEXT_GUARDED = BatchQuery(
-    ClaimsRow,
-    f"""{_claim_next_sql(_GUARD, "acting")}, answered AS (
-        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, json_agg({_CLAIM_JSON} ORDER BY t.place) AS answer,
+    ), {_CHANGED}, {_CONSEQUENCES}, answered AS (
+        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, json_agg({
+            _CLAIM_JSON
+        } ORDER BY t.place) AS answer,
                NULL::int AS merged_from
           FROM changed t
           JOIN opened r ON r.id = t.run_id
@@ -240,15 +230,21 @@ CLAIM_NEXT_GUARDED = BatchQuery(
     ), {KEPT}
     SELECT ord, answer FROM answered
     """,
-)
+    )
 
 
-def _claim_task_sql(guard: LiteralString, inputs: LiteralString) -> LiteralString:
-    """From the inputs to the tasks that were claimed by name.
+CLAIM_NEXT = Keyed(_claiming_next("", _UNKEPT))
+CLAIM_NEXT_UNDER_RUN = Keyed(_claiming_next(_FENCE, _ACTING))
+
+
+def _claiming(fence: LiteralString, inputs: LiteralString) -> BatchQuery[ClaimRow]:
+    """The statement that claims by name.
 
     It also takes a task in progress that nobody holds: to go on where a claim ended without a result.
     """
-    return f"""
+    return BatchQuery(
+        ClaimRow,
+        f"""
     WITH i AS MATERIALIZED (
         SELECT {WHO},
                (e->>'taskId')::uuid      AS task_id,
@@ -258,11 +254,11 @@ def _claim_task_sql(guard: LiteralString, inputs: LiteralString) -> LiteralStrin
                (e->>'messageId')::uuid   AS message_id,
                (e->>'leaseSeconds')::int AS lease_seconds
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
-    ), {guard} moved AS (
+    ), {fence} moved AS (
         UPDATE tasks t
            SET status = 'in_progress', assignee_id = i.actor_id, assignee_kind = i.actor_kind, run_id = i.new_run_id,
                started_at = coalesce(o.started_at, now()), version = o.version + 1, updated_at = now()
-          FROM {inputs} i
+          FROM {inputs}
           JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
          WHERE t.workspace_id = i.workspace_id AND t.id = i.task_id
            AND t.version = o.version                      -- nobody came in between
@@ -283,31 +279,19 @@ def _claim_task_sql(guard: LiteralString, inputs: LiteralString) -> LiteralStrin
         SELECT {_RUN_VALUES}
           FROM granted g
         RETURNING *
-    ), {_CONSEQUENCES}"""
-
-
-CLAIM_TASK = BatchQuery(
-    ClaimRow,
-    f"""{_claim_task_sql("", "i")}
-    SELECT t.ord, {_CLAIM_JSON}
-      FROM changed t
-      JOIN opened r ON r.id = t.run_id
-    """,
-    one_per="taskId",
-)
-
-# The same behind the guard, which also keeps the answer if there is a key.
-CLAIM_TASK_GUARDED = BatchQuery(
-    ClaimRow,
-    f"""{_claim_task_sql(_GUARD, "acting")}, answered AS (
+    ), {_CONSEQUENCES}, answered AS (
         SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, {_CLAIM_JSON} AS answer, NULL::int AS merged_from
           FROM changed t
           JOIN opened r ON r.id = t.run_id
     ), {KEPT}
     SELECT ord, answer FROM answered
     """,
-    one_per="taskId",
-)
+        one_per="taskId",
+    )
+
+
+CLAIM_TASK = Keyed(_claiming("", _UNKEPT))
+CLAIM_TASK_UNDER_RUN = Keyed(_claiming(_FENCE, _ACTING))
 
 
 # The claims that a key got before, as they are now, with their leases renewed where they still live.
@@ -423,7 +407,7 @@ async def claim_task(ctx: Context, req: ClaimTask) -> Outcome[Claim]:
         "version": version,
         "leaseSeconds": given(req.lease_seconds) or LEASE_SECONDS_DEFAULT,
     }
-    statement = CLAIM_TASK if ctx.keep is None and run_id is None else CLAIM_TASK_GUARDED
+    statement = (CLAIM_TASK if run_id is None else CLAIM_TASK_UNDER_RUN).form(ctx.keep)
     changes = {"status": "in_progress", "assigneeId": ctx.actor.id, "assigneeKind": ctx.actor.kind}
     for _ in range(ATTEMPTS_MAX):
         row = await ctx.db.write(statement, {**item, "newRunId": new_id(), "messageId": new_id()})
@@ -495,7 +479,7 @@ async def _claim_next(ctx: Context, item: Mapping[str, Any]) -> Outcome[list[Cla
     What a claim key got stays the caller's also when the claim it was asked under has ended: it comes before the refusal.
     """
     run_id: UUID | None = item["runId"]
-    statement = CLAIM_NEXT if ctx.keep is None and run_id is None else CLAIM_NEXT_GUARDED
+    statement = (CLAIM_NEXT if run_id is None else CLAIM_NEXT_UNDER_RUN).form(ctx.keep)
     writing = asyncio.ensure_future(ctx.db.write(statement, item))
     try:
         row = await asyncio.shield(writing)

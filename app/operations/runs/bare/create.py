@@ -6,7 +6,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import BatchQuery
 from app.errors import RunNotFound
-from app.idempotency import KEPT_WITH_ETAG
+from app.idempotency import KEPT_WITH_ETAG, Keyed
 from app.ids import new_id
 from app.operations.runs.bare.task import BARE_JSON, BareRow, BareTask, Kind, Link, Title
 from app.operations.runs.bare.tree import tree
@@ -55,20 +55,15 @@ _CREATED: Final = f"""
         RETURNING *
     )"""
 
-CREATE_RUN = BatchQuery(
-    BareRow,
-    f"""{_CREATED}
-    SELECT i.ord, {BARE_JSON}, r.version FROM r JOIN i ON i.id = r.id""",
-)
-
-# The same for calls with an idempotency key. Apart, because a call without one should not pay for it.
-CREATE_RUN_AND_KEEP = BatchQuery(
-    BareRow,
-    f"""{_CREATED}, answered AS (
+CREATE_RUN = Keyed(
+    BatchQuery(
+        BareRow,
+        f"""{_CREATED}, answered AS (
         SELECT i.ord, i.workspace_id, i.actor_id, i.request_id, i.keep, {BARE_JSON} AS answer, r.version
           FROM r JOIN i ON i.id = r.id
     ), {KEPT_WITH_ETAG}
     SELECT ord, answer, version FROM answered""",
+    )
 )
 
 
@@ -123,9 +118,8 @@ async def create_task(ctx: Context, req: CreateBareTask) -> Outcome[BareTask]:
     sent = {name: value for name, value in sent.items() if value is not None}  # here null means absent
     run_id = under(req.run_id)
     item = {**ctx.who, "id": new_id(), "runId": run_id, "changes": sent}
-    statement = CREATE_RUN if ctx.keep is None else CREATE_RUN_AND_KEEP
     for _ in range(ATTEMPTS_MAX):
-        if (row := await ctx.db.write(statement, item)) is not None:
+        if (row := await ctx.db.write(CREATE_RUN.form(ctx.keep), item)) is not None:
             return Outcome(row.task, version=row.version)
         await refuse_late(ctx, run_id)
         if given(req.parent_id) and not await tree(ctx, [linked["parentId"]], depth_max=0):

@@ -15,7 +15,7 @@ from app.errors import (
     RunNotFound,
     TaskReadOnly,
 )
-from app.idempotency import KEPT_WITH_ETAG
+from app.idempotency import KEPT_WITH_ETAG, Keyed
 from app.operations.runs.bare.task import BARE_JSON_WITH_CHILDREN, BareRow, BareTask, Link, Title, run_id_of
 from app.operations.runs.bare.tree import children
 from app.operations.runs.bare.writing import (
@@ -99,22 +99,16 @@ _UPDATED: Final = f"""
         RETURNING r.*, i.ord
     )"""
 
-UPDATE_RUN = BatchQuery(
-    BareRow,
-    f"""{_UPDATED}
-    SELECT i.ord, {BARE_JSON_WITH_CHILDREN}, r.version FROM r JOIN i ON i.ord = r.ord""",
-    one_per="id",
-)
-
-# The same for calls with an idempotency key. Apart, because a call without one should not pay for it.
-UPDATE_RUN_AND_KEEP = BatchQuery(
-    BareRow,
-    f"""{_UPDATED}, answered AS (
+UPDATE_RUN = Keyed(
+    BatchQuery(
+        BareRow,
+        f"""{_UPDATED}, answered AS (
         SELECT i.ord, i.workspace_id, i.actor_id, i.request_id, i.keep, {BARE_JSON_WITH_CHILDREN} AS answer, r.version
           FROM r JOIN i ON i.ord = r.ord
     ), {KEPT_WITH_ETAG}
     SELECT ord, answer, version FROM answered""",
-    one_per="id",
+        one_per="id",
+    )
 )
 
 
@@ -227,7 +221,7 @@ async def update_task(ctx: Context, req: UpdateBareTask) -> Outcome[BareTask]:
 
 
 async def _write_run(ctx: Context, item: dict[str, object], *, moves: bool) -> BareRow | None:
-    statement = UPDATE_RUN if ctx.keep is None else UPDATE_RUN_AND_KEEP
+    statement = UPDATE_RUN.form(ctx.keep)
     if not moves:
         return await ctx.db.write(statement, item)
     async with ctx.db.transaction() as tx:
