@@ -29,7 +29,7 @@ class Decoder(Generic[S]):
         self._json = msgspec.json.Decoder(request)
         kinds = {f.encode_name: msgspec.inspect.type_info(f.type) for f in msgspec.structs.fields(request)}
         self._known = frozenset(kinds)
-        self._elsewhere = frozenset(places(request))
+        self._elsewhere = frozenset(name for name, place in places(request).items() if place != "query")
         self._lists = frozenset(
             name for name, kind in kinds.items() if _takes(msgspec.inspect.ListType, kind)
         )

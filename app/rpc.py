@@ -132,7 +132,7 @@ IN_PATH: Final = {"place": "path"}
 """For the `Meta` of a field that stands in the path."""
 
 IN_QUERY: Final = {"place": "query"}
-"""For the `Meta` of a field of a request that has no body."""
+"""For the `Meta` of a field of a request that need not have a body; in one that is sent it counts all the same."""
 
 IfMatch = Annotated[
     str | UnsetType,

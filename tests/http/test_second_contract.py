@@ -444,6 +444,7 @@ async def test_every_write_can_say_under_which_claim_and_is_refused_once_that_is
     for method, path, fields in late:
         refused_late(await http.request(method, path, json={**fields, **under}), claim)
     refused_late(await http.delete(f"/v1/tasks/{task['id']}", params=under), claim)
+    refused_late(await http.request("DELETE", f"/v1/tasks/{task['id']}", json=under), claim)
     assert await everything(workspace) == left
     for strange in ("nonsense", task["id"]):
         refused(await http.delete(f"/v1/tasks/{task['id']}", params={"runId": strange}), 404, "not_found")
