@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -22,6 +23,7 @@ from app.operations import (
     claim_task,
     comment_on_task,
     complete_task,
+    create_bare_task,
     create_task,
     create_tasks_bulk,
     get_task,
@@ -30,6 +32,7 @@ from app.operations import (
     release_task,
     update_task,
 )
+from app.operations.runs.bare.update import UPDATE_RUN
 from app.operations.tasks.change import CHANGE
 from app.operations.turns import take_turn
 from app.rpc import Operation
@@ -273,6 +276,27 @@ async def test_a_write_under_a_claim_locks_nothing_before_its_task(
             await held.tx.all(rows, workspace_id=workspace.info.id)
     with suppress(VersionConflict):  # where a version was sent, that of before
         await waiting
+
+
+async def test_writes_that_share_a_statement_lock_nothing_before_the_tasks_of_their_claims(
+    workspace: World,
+) -> None:
+    a = await workspace.user("a")
+    task, claim = await held_task(a)
+    runs = [await a(create_bare_task, kind="x") for _ in range(2)]
+    said = {**a.context.who, "versions": None, "changes": {"title": "new"}, "children": None}
+
+    async def together() -> list[Any]:
+        under = zip(runs, (None, claim.run.id), strict=True)
+        items = [{**said, "id": UUID(run.id), "runId": claimed and UUID(claimed)} for run, claimed in under]
+        return await asyncio.gather(*(workspace.db.write(UPDATE_RUN.plain, item) for item in items))
+
+    async with transaction(a) as held:
+        await held.changes(task, priority=4)
+        waiting = await held.makes_wait(together())
+        for rows in ALL_ELSE:
+            await held.tx.all(rows, workspace_id=workspace.info.id)
+    assert all(await waiting)
 
 
 @pytest.mark.parametrize("op, fields", UNDER_A_CLAIM, ids=[op.name for op, _ in UNDER_A_CLAIM])
