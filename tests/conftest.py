@@ -107,10 +107,10 @@ class Caller:
         return await self.post(op, fields)
 
     async def answer(
-        self, op: Operation, request_id: str, /, *, key: str | None = None, **fields: object
+        self, op: Operation, request_id: str, /, **fields: object
     ) -> tuple[int, bytes, dict[str, str]]:
         """Status, body and headers, as a door would send them: for tests that compare whole answers."""
-        context = msgspec.structs.replace(self.context, request_id=request_id, idempotency_key=key)
+        context = msgspec.structs.replace(self.context, request_id=request_id)
         body = json.dumps({spelled(op, name): value for name, value in fields.items()}).encode()
         try:
             said = await execute(op, context, body=body)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from app.errors import LeaseLost, NotHolder, RunNotFound, TaskNotFound
@@ -163,11 +164,12 @@ async def test_a_repetition_gets_the_first_answer_also_when_the_claim_has_ended_
     if operation.request.__struct_fields__.count("task_id"):
         fields = {**fields, "task_id": task.id}
     fields = {**await placed(workspace, bot, operation, fields), "run_id": claim.run.id}
-    first = await bot.answer(operation, "first", key="k-1", **fields)
+    bot.context = msgspec.structs.replace(bot.context, idempotency_key="k-1")
+    first = await bot.answer(operation, "first", **fields)
     assert first[0] == operation.status
     await expire(workspace, claim.run.id, seen=False)
     left = await everything(workspace)
-    again = await bot.answer(operation, "second", key="k-1", **fields)
+    again = await bot.answer(operation, "second", **fields)
     assert (again[:2], again[2]["idempotency-replayed"]) == (first[:2], "true")
     assert await everything(workspace) == left
 
