@@ -29,7 +29,7 @@ class Decoder(Generic[S]):
         self._json = msgspec.json.Decoder(request)
         kinds = {f.encode_name: msgspec.inspect.type_info(f.type) for f in msgspec.structs.fields(request)}
         self._known = frozenset(kinds)
-        self._elsewhere = frozenset(places(request))
+        self._elsewhere = frozenset(name for name, place in places(request).items() if place != "query")
         self._lists = frozenset(
             name for name, kind in kinds.items() if _takes(msgspec.inspect.ListType, kind)
         )
@@ -71,20 +71,8 @@ class Decoder(Generic[S]):
 
     def from_query(self, query: bytes) -> S:
         """Decode a query string; a list is written by repeating its parameter."""
-        try:
-            pairs = parse_qsl(
-                query.decode("ascii"),
-                keep_blank_values=True,
-                errors="strict",
-                max_num_fields=QUERY_PARAMETERS_MAX,
-            )
-        except ValueError:  # UnicodeDecodeError is one
-            message = (
-                "The query string is not valid: percent-encode it as UTF-8, with at most 100 parameters."
-            )
-            raise InvalidInput(message) from None
         values: dict[str, str | list[str]] = {}
-        for name, value in pairs:
+        for name, value in parameters(query):
             if name not in self._known:
                 continue
             if name in self._moments and ":" not in value:  # msgspec would take a bare number for an epoch
@@ -94,8 +82,7 @@ class Decoder(Generic[S]):
             elif isinstance(earlier := values[name], list):
                 earlier.append(value)
             else:
-                message = f"The parameter `{name[:80]}` is given twice."
-                raise InvalidInput(message, field=name[:80])
+                raise given_twice(name)
         try:
             req = msgspec.convert(values, self._request, strict=False)
         except msgspec.ValidationError as e:
@@ -107,8 +94,27 @@ class Decoder(Generic[S]):
         return req
 
 
+def parameters(query: bytes) -> list[tuple[str, str]]:
+    """The names and values in a query string."""
+    try:
+        return parse_qsl(
+            query.decode("ascii"),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=QUERY_PARAMETERS_MAX,
+        )
+    except ValueError:  # UnicodeDecodeError is one
+        message = "The query string is not valid: percent-encode it as UTF-8, with at most 100 parameters."
+        raise InvalidInput(message) from None
+
+
+def given_twice(name: str) -> InvalidInput:
+    """The refusal of a parameter that can have one value only."""
+    return InvalidInput(f"The parameter `{name[:80]}` is given twice.", field=name[:80])
+
+
 def places(request: type[msgspec.Struct]) -> dict[str, str]:
-    """Which fields of a request stand outside of its body over HTTP: by wire name, `path` or the name of a header."""
+    """Which fields of a request stand outside of its body over HTTP: by wire name, `path`, `query` or the name of a header."""
     found: dict[str, str] = {}
     for field in msgspec.structs.fields(request):
         kind = msgspec.inspect.type_info(field.type)

@@ -446,7 +446,7 @@ class LeaseLost(Conflict):
         now = f"@{holder['handle']} holds it now" if holder else "nobody holds it now"
         super().__init__(
             f"Your claim of {identifier} is over ({end_reason}), and {now}. Nothing was written. "
-            "Stop this work; claim-task or claim-next-task begins anew.",
+            "Stop this work; claim-task or claim-next-task without this `runId` begins anew.",
             {
                 "reason": "lease_lost",
                 "runId": run_id,

@@ -131,6 +131,9 @@ class BareRequest(Request, kw_only=True, rename="camel"):
 IN_PATH: Final = {"place": "path"}
 """For the `Meta` of a field that stands in the path."""
 
+IN_QUERY: Final = {"place": "query"}
+"""For the `Meta` of a field of a request that need not have a body; in one that is sent it counts all the same."""
+
 IfMatch = Annotated[
     str | UnsetType,
     Meta(

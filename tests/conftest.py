@@ -111,7 +111,7 @@ class Caller:
     ) -> tuple[int, bytes, dict[str, str]]:
         """Status, body and headers, as a door would send them: for tests that compare whole answers."""
         context = msgspec.structs.replace(self.context, request_id=request_id)
-        body = json.dumps({camel(name): value for name, value in fields.items()}).encode()
+        body = json.dumps({spelled(op, name): value for name, value in fields.items()}).encode()
         try:
             said = await execute(op, context, body=body)
             status, sent = op.status, envelope.success(said, request_id, op.family)

@@ -12,9 +12,10 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import BatchQuery, Encoded, Query
 from app.errors import Contended, EtagMismatch, InvalidInput, StateNotFound
-from app.idempotency import KEPT_WITH_ETAG, NOT_KEPT, Repeated
+from app.idempotency import KEPT_WITH_ETAG, Keyed
 from app.ids import new_id
 from app.operations.tasks.change import ATTEMPTS_MAX
+from app.operations.tasks.fence import FENCE_ERRORS, UnderRun, acting, refuse_late, under
 from app.operations.tasks.task import uuid_or_none
 from app.rpc import (
     IN_PATH,
@@ -119,15 +120,16 @@ STATE_JSON: Final = f"""
 _CREATED: Final = f"""
     WITH i AS MATERIALIZED (
         SELECT {WHO},
+               (e->>'runId')::uuid       AS run_id,
                (e->>'stateId')::uuid     AS state_id,
                (e->>'rootId')::uuid      AS root_id,
                e->>'name'                AS name,
                e->'groups'               AS groups,
                e->'tags'                 AS tags
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
-    ), s AS (
+    ), {acting("i.state_id")}, s AS (
         INSERT INTO states (workspace_id, id, name, root_id, groups, tags)
-        SELECT workspace_id, state_id, name, root_id, groups, tags FROM i WHERE {NOT_KEPT}
+        SELECT workspace_id, state_id, name, root_id, groups, tags FROM acting
         RETURNING *
     )"""
 
@@ -136,16 +138,17 @@ _CREATED: Final = f"""
 _UPDATED: Final = f"""
     WITH i AS MATERIALIZED (
         SELECT {WHO},
+               (e->>'runId')::uuid       AS run_id,
                (e->>'stateId')::uuid     AS state_id,
                nullif(e->'versions', 'null') AS versions,
                e->'variables'            AS variables,
                e->'removed'              AS removed,
                (e->>'countMax')::int     AS count_max
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
-    ), s AS (
+    ), {acting("i.state_id")}, s AS (
         UPDATE states s
            SET variables = n.variables, version = s.version + 1, updated_at = now()
-          FROM i
+          FROM acting i
           JOIN states o ON o.workspace_id = i.workspace_id AND o.id = i.state_id
          CROSS JOIN LATERAL (SELECT to_jsonb(to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) AS at) t
          CROSS JOIN LATERAL (
@@ -164,25 +167,17 @@ _UPDATED: Final = f"""
          WHERE s.workspace_id = i.workspace_id AND s.id = i.state_id AND s.version = o.version
            AND (i.versions IS NULL OR i.versions @> to_jsonb(o.version))
            AND jsonb_array_length(n.variables) <= i.count_max
-           AND {NOT_KEPT}
         RETURNING s.*
     )"""
 
-_WRITTEN: Final = f"""
-    SELECT i.ord, {STATE_JSON}, s.version FROM s JOIN i ON i.state_id = s.id"""
-
-_WRITTEN_AND_KEPT: Final = f""", answered AS (
+_WRITTEN: Final = f""", answered AS (
         SELECT i.ord, i.workspace_id, i.actor_id, i.request_id, i.keep, {STATE_JSON} AS answer, s.version
           FROM s JOIN i ON i.state_id = s.id
     ), {KEPT_WITH_ETAG}
     SELECT ord, answer, version FROM answered"""
 
-CREATE_STATE = BatchQuery(StateRow, f"{_CREATED} {_WRITTEN}")
-UPDATE_STATE = BatchQuery(StateRow, f"{_UPDATED} {_WRITTEN}", one_per="stateId")
-
-# The same for calls with an idempotency key. Apart, because a call without one should not pay for it.
-CREATE_STATE_AND_KEEP = BatchQuery(StateRow, f"{_CREATED} {_WRITTEN_AND_KEPT}")
-UPDATE_STATE_AND_KEEP = BatchQuery(StateRow, f"{_UPDATED} {_WRITTEN_AND_KEPT}", one_per="stateId")
+CREATE_STATE = Keyed(BatchQuery(StateRow, f"{_CREATED}{_WRITTEN}"))
+UPDATE_STATE = Keyed(BatchQuery(StateRow, f"{_UPDATED}{_WRITTEN}", one_per="stateId"))
 
 GET_STATE = Query(
     StateRow,
@@ -230,6 +225,7 @@ class CreateState(BareRequest):
     name: Annotated[Name, Meta(description="Its name.")]
     groups: Annotated[Labels | None | UnsetType, Meta(description="Its groups; at most 200.")] = UNSET
     tags: Annotated[Labels | None | UnsetType, Meta(description="Its tags; at most 200.")] = UNSET
+    run_id: UnderRun = UNSET
 
 
 class GetState(BareRequest):
@@ -251,28 +247,37 @@ class UpdateState(BareRequest):
         Annotated[list[Name], Meta(max_length=VARIABLES_MAX)] | None | UnsetType,
         Meta(description="Names of variables to remove."),
     ] = UNSET
+    run_id: UnderRun = UNSET
 
 
-@operation(scope="task-write", path="states", method="POST", status=201, errors=(InvalidInput,))
+@operation(
+    scope="task-write",
+    path="states",
+    method="POST",
+    status=201,
+    errors=(InvalidInput, *FENCE_ERRORS, Contended),
+)
 async def create_state(ctx: Context, req: CreateState) -> Outcome[State]:
     """Create a State: variables that outlive a task.
 
     A task that is created with `stateful: true` gets one by itself.
     """
-    row = await ctx.db.write(
-        CREATE_STATE if ctx.keep is None else CREATE_STATE_AND_KEEP,
-        {
-            **ctx.who,
-            "stateId": new_id(),
-            "rootId": new_id(),
-            "name": req.name,
-            "groups": _labels(given(req.groups) or [], "groups"),
-            "tags": _labels(given(req.tags) or [], "tags"),
-        },
-    )
-    if row is None:  # nothing else stands in the way of an insert
-        raise Repeated
-    return Outcome(row.state, version=row.version)
+    run_id = under(req.run_id)
+    item = {
+        **ctx.who,
+        "runId": run_id,
+        "stateId": new_id(),
+        "rootId": new_id(),
+        "name": req.name,
+        "groups": _labels(given(req.groups) or [], "groups"),
+        "tags": _labels(given(req.tags) or [], "tags"),
+    }
+    statement = CREATE_STATE.form(ctx.keep)
+    for _ in range(ATTEMPTS_MAX):
+        if (row := await ctx.db.write(statement, item)) is not None:
+            return Outcome(row.state, version=row.version)
+        await refuse_late(ctx, run_id)
+    raise Contended
 
 
 @operation(scope="task-read", path="states/{stateId}", method="GET", read_only=True, errors=(StateNotFound,))
@@ -286,7 +291,7 @@ async def get_state(ctx: Context, req: GetState) -> Outcome[State]:
     scope="task-write",
     path="states/{stateId}",
     method="PUT",
-    errors=(InvalidInput, StateNotFound, EtagMismatch, Contended),
+    errors=(InvalidInput, StateNotFound, EtagMismatch, *FENCE_ERRORS, Contended),
 )
 async def update_state(ctx: Context, req: UpdateState) -> Outcome[State]:
     """Add, change and remove variables of a State.
@@ -294,7 +299,7 @@ async def update_state(ctx: Context, req: UpdateState) -> Outcome[State]:
     Send the ETag you read as `If-Match`: if the State was changed since, nothing is written and you get a 409. Without
     it the last write wins, variable by variable.
     """
-    id = _state_id(req.state_id)
+    id, run_id = _state_id(req.state_id), under(req.run_id)
     variables = given(req.variables) or []
     _refuse_twice([variable.name for variable in variables], "variables")
     removed = sorted(set(given(req.removed) or ()))
@@ -304,17 +309,18 @@ async def update_state(ctx: Context, req: UpdateState) -> Outcome[State]:
     versions = versions_in(req.if_match)
     item = {
         **ctx.who,
+        "runId": run_id,
         "stateId": id,
         "versions": versions,
         "variables": [_variable(variable) for variable in variables],
         "removed": removed,
         "countMax": VARIABLES_MAX,
     }
-    statement = UPDATE_STATE if ctx.keep is None else UPDATE_STATE_AND_KEEP
+    statement = UPDATE_STATE.form(ctx.keep)
     for _ in range(ATTEMPTS_MAX):
         if (variables or removed) and (row := await ctx.db.write(statement, item)) is not None:
             return Outcome(row.state, version=row.version)
-        await ctx.unless_answered()
+        await refuse_late(ctx, run_id)
         now = await _state(ctx, id)
         if versions is not None and now.version not in versions:
             raise EtagMismatch(etag_of(now.version))

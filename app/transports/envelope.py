@@ -15,7 +15,7 @@ from msgspec import UNSET, UnsetType
 from app.clock import timestamp
 from app.db import Encoded
 from app.db.encoded import as_json
-from app.errors import AlreadyExists, ApiError, ChannelNotMember, VersionConflict
+from app.errors import AlreadyExists, ApiError, ChannelNotMember, LeaseLost, VersionConflict
 from app.operations.runs.explain import HolderNow, Obstacle
 from app.operations.runs.run import EndReason
 from app.operations.tasks.conflict import ChangedField, OverlappingField
@@ -253,8 +253,12 @@ BARE_CODES: Final = {
 
 
 def _bare_failure(error: ApiError, request_id: str) -> bytes:
-    """`{code, message}`: this dialect has no place for more (contract section 19)."""
-    return _encode({"code": BARE_CODES[error.status], "message": error.message})
+    """`{code, message}`: this dialect has no place for more (contract section 19).
+
+    Only who acts under a claim, which the contract does not know, must be able to tell by machine that it is over.
+    """
+    facts = error.details if isinstance(error, LeaseLost) else None
+    return _encode({"code": BARE_CODES[error.status], "message": error.message, **(facts or {})})
 
 
 def etag(result: Result, body: bytes) -> bytes:

@@ -102,7 +102,7 @@ class RpcEndpoint:
         # Who asks comes before what they ask for: to a stranger every path looks the same.
         actor = await self._keys.actor(headers.get(b"authorization"))
         call.actor = actor.handle
-        op, placed = self._find(call, headers)
+        op, placed = self._find(call, scope["query_string"], headers)
         # In a path with parameters all that a GET says stands there.
         body = await _read(headers, receive) if call.method != "GET" else None if placed is None else b""
         key = headers.get(b"idempotency-key")
@@ -113,11 +113,13 @@ class RpcEndpoint:
             work = _while_connected(work, receive)
         return op, await work
 
-    def _find(self, call: "_Call", headers: dict[bytes, bytes]) -> tuple[Operation, dict[str, str] | None]:
-        """The operation that a call means, and the fields it has in its path and headers; or an UnknownPath."""
+    def _find(
+        self, call: "_Call", query: bytes, headers: dict[bytes, bytes]
+    ) -> tuple[Operation, dict[str, str] | None]:
+        """The operation that a call means, and the fields it has outside of its body; or an UnknownPath."""
         op = self._operations.get(call.path)
         if op is None:
-            return self._paths.find(call.method, call.path, headers)
+            return self._paths.find(call.method, call.path, query, headers)
         if call.method == "POST" or (call.method == "GET" and op.read_only):
             return op, None
         verbs = "GET or POST" if op.read_only else "POST"

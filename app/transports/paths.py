@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from app.decoding import places
+from app.decoding import given_twice, parameters, places
 from app.errors import UnknownPath
 from app.rpc import Operation
 
@@ -23,23 +23,33 @@ class Paths:
             (
                 op,
                 op.path.split("/"),
-                {f: header.lower().encode() for f, header in places(op.request).items() if header != "path"},
+                {f for f, place in places(op.request).items() if place == "query"},
+                {
+                    f: place.lower().encode()
+                    for f, place in places(op.request).items()
+                    if place not in {"path", "query"}
+                },
             )
             for op in operations
             if op.method is not None
         ]
 
-    def find(self, method: str, path: str, headers: Mapping[bytes, bytes]) -> Match:
+    def find(self, method: str, path: str, query: bytes, headers: Mapping[bytes, bytes]) -> Match:
         """What answers there, or an UnknownPath that says what would."""
         segments = path.split("/")
         others: list[str] = []
-        for op, pattern, header_fields in self._routes:
+        for op, pattern, query_fields, header_fields in self._routes:
             placed = _matched(pattern, segments)
             if placed is None:
                 continue
             if op.method != method:
                 others.append(str(op.method))
                 continue
+            for name, value in parameters(query) if query_fields else ():
+                if name in query_fields:
+                    if name in placed:
+                        raise given_twice(name)
+                    placed[name] = value
             for field, header in header_fields.items():
                 if (value := headers.get(header)) is not None:
                     placed[field] = value.decode("latin-1")

@@ -209,8 +209,12 @@ def _curl_bare(op: Operation, sent: dict[str, object], key: str) -> Iterator[str
     path = op.path
     for name, value in sent.items():
         path = path.replace(f"{{{name}}}", str(value))
+    if query := urlencode(
+        {name: sent[name] for name, place in elsewhere.items() if place == "query" and name in sent}
+    ):
+        path += f"?{query}"
     for name, place in elsewhere.items():
-        if place != "path" and name in sent:
+        if place not in {"path", "query"} and name in sent:
             key += f" -H {shlex.quote(f'{place}: {sent[name]}')}"
     verb = "" if op.method in {"GET", "POST"} else f"-X {op.method} "
     together = f'curl -s {verb}"$BATON{path}" {key}'

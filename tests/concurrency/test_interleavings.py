@@ -8,33 +8,38 @@ import time
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
 
 from app.db import Query, Transaction
 from app.errors import LeaseLost, NotAssignee, ParentCycle, TaskNotFound, VersionConflict
+from app.ids import new_id
 from app.operations import (
+    append_run_log,
     block_task,
     cancel_task,
+    claim_task,
     comment_on_task,
     complete_task,
-    create_channel,
+    create_bare_task,
     create_task,
     create_tasks_bulk,
     get_task,
+    heartbeat_run,
     list_comments,
     release_task,
-    rename_channel,
-    set_channel_member_role,
     update_task,
 )
+from app.operations.runs.bare.update import UPDATE_RUN
 from app.operations.tasks.change import CHANGE
 from app.operations.turns import take_turn
 from app.rpc import Operation
 from tests.concurrency.history import whole_history
 from tests.conftest import Caller, World
-from tests.operations.claims import ABOUT_CHANNELS, placed
+from tests.contract.run_scenarios import UNDER_A_CLAIM
+from tests.operations.claims import everything, placed
 from tests.operations.claims import held as held_task
 
 WAIT_SECONDS = 20.0
@@ -74,7 +79,13 @@ class Held:
 
     async def changes(self, task: Any, **changes: object) -> None:
         """A changes a task, with the statement that every change is made with."""
-        item = {"version": None, "kind": "updated", "comment": None, **self._caller.context.who}
+        item = {
+            "version": None,
+            "kind": "updated",
+            "comment": None,
+            "messageId": new_id(),
+            **self._caller.context.who,
+        }
         assert await self.tx.write(CHANGE.plain, {**item, "taskId": task.id, "changes": changes}) is not None
 
     async def makes_wait(self, call: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -233,49 +244,75 @@ async def test_of_two_moves_that_would_make_a_circle_the_second_is_refused(works
     assert (await a(get_task, task_id=two.id)).parent_task_id is None
 
 
-IS_FREE = Query(Backend, "SELECT 1 FROM channels WHERE workspace_id = %(workspace_id)s FOR UPDATE NOWAIT")
+# What a write can lock besides the task of the claim it acts under, which is T-1.
+ALL_ELSE = [
+    Query(Backend, f"SELECT 1 FROM {rows} FOR UPDATE NOWAIT")
+    for rows in (
+        "channels WHERE workspace_id = %(workspace_id)s",
+        "tasks WHERE workspace_id = %(workspace_id)s AND number > 1",
+        "runs WHERE workspace_id = %(workspace_id)s",
+        "states WHERE workspace_id = %(workspace_id)s",
+    )
+]
 
 
-@pytest.mark.parametrize("op", ABOUT_CHANNELS, ids=lambda op: op.name)
-async def test_a_channel_is_changed_under_a_claim_only_once_its_task_is_free(
-    workspace: World, op: Operation
+# A sign of life and a step of the log are written to the run, and lock nothing else.
+BESIDES_THE_RUN = [call for call in UNDER_A_CLAIM if call[0] not in (heartbeat_run, append_run_log)]
+
+
+@pytest.mark.parametrize("op, fields", BESIDES_THE_RUN, ids=[op.name for op, _ in BESIDES_THE_RUN])
+async def test_a_write_under_a_claim_locks_nothing_before_its_task(
+    workspace: World, op: Operation, fields: dict[str, Any]
 ) -> None:
     a = await workspace.user("a")
     task, claim = await held_task(a)
-    fields = await placed(workspace, a, op, SAID.get(op, {}))
+    await a(create_task, title="another")
+    fields = await placed(workspace, a, op, fields)
     async with transaction(a) as held:
-        await held.changes(task, title="A was here")
+        await held.changes(task, priority=4)
         waiting = await held.makes_wait(a(op, run_id=claim.run.id, **fields))
-        # Whoever has a task may want its channel next, for a card: B has locked none while it waits for the task.
-        assert await held.tx.all(IS_FREE, workspace_id=a.context.actor.workspace_id)
-    await waiting
+        # Whoever has a task may want the rest next: B has locked none of it while it waits for the task.
+        for rows in ALL_ELSE:
+            await held.tx.all(rows, workspace_id=workspace.info.id)
+    with suppress(VersionConflict):  # where a version was sent, that of before
+        await waiting
 
 
-@pytest.mark.parametrize("op", ABOUT_CHANNELS, ids=lambda op: op.name)
-async def test_a_channel_is_left_alone_if_the_claim_ends_while_its_change_waits(
-    workspace: World, op: Operation
+async def test_writes_that_share_a_statement_lock_nothing_before_the_tasks_of_their_claims(
+    workspace: World,
 ) -> None:
     a = await workspace.user("a")
     task, claim = await held_task(a)
-    fields = await placed(workspace, a, op, SAID.get(op, {}))
-    before = await channels_of(workspace)
+    runs = [await a(create_bare_task, kind="x") for _ in range(2)]
+    said = {**a.context.who, "versions": None, "changes": {"title": "new"}, "children": None}
+
+    async def together() -> list[Any]:
+        under = zip(runs, (None, claim.run.id), strict=True)
+        items = [{**said, "id": UUID(run.id), "runId": claimed and UUID(claimed)} for run, claimed in under]
+        return await asyncio.gather(*(workspace.db.write(UPDATE_RUN.plain, item) for item in items))
+
     async with transaction(a) as held:
+        await held.changes(task, priority=4)
+        waiting = await held.makes_wait(together())
+        for rows in ALL_ELSE:
+            await held.tx.all(rows, workspace_id=workspace.info.id)
+    assert all(await waiting)
+
+
+@pytest.mark.parametrize("op, fields", UNDER_A_CLAIM, ids=[op.name for op, _ in UNDER_A_CLAIM])
+async def test_nothing_is_written_if_the_claim_ends_while_the_write_waits(
+    workspace: World, op: Operation, fields: dict[str, Any]
+) -> None:
+    a, boss = await workspace.user("a"), await workspace.user("boss")
+    channel = await workspace.channel("work", a, boss)
+    task = await a(create_task, title="a", channel_id=channel)
+    await a(create_task, title="another", channel_id=channel)
+    claim = await a(claim_task, task_id=task.id)
+    fields = await placed(workspace, a, op, fields)
+    async with transaction(boss) as held:
         await held.changes(task, status="todo")
         waiting = await held.makes_wait(a(op, run_id=claim.run.id, **fields))
+        left = await everything(workspace, held.tx)
     with pytest.raises(LeaseLost):
         await waiting
-    assert await channels_of(workspace) == before
-
-
-SAID: dict[Operation, dict[str, Any]] = {
-    create_channel: {"name": "new"},
-    rename_channel: {"name": "new"},
-    set_channel_member_role: {"role": "reader"},
-}
-
-
-async def channels_of(workspace: World) -> list[dict[str, Any]]:
-    return await workspace.rows(
-        """SELECT c.*, (SELECT jsonb_agg(m ORDER BY m.identity_id) FROM channel_members m WHERE m.channel_id = c.id) AS members
-             FROM channels c WHERE c.workspace_id = %(workspace)s ORDER BY c.id"""
-    )
+    assert await everything(workspace) == left

@@ -28,6 +28,7 @@ from app.operations import (
     archive_channel,
     block_task,
     cancel_task,
+    claim_next_task,
     claim_task,
     comment_on_task,
     complete_run,
@@ -68,6 +69,7 @@ from tests.operations.claims import expire, placed
 Scenario = Callable[[World], Awaitable[object]]
 
 OVERTAKEN: Final = "somebody else always changes this one first"
+NEVER_MADE: Final = "a State that is never made"
 NOBODY: Final = "019cadf1-2e40-7000-8000-0000000000ff"
 ERRORS: Final = [{"code": "x", "message": "y"}]
 EDGE: Final[dict[str, Any]] = {"kind": "blocks", "other_task_id": "T-2"}
@@ -95,6 +97,13 @@ UNDER_A_CLAIM: Final[list[tuple[Operation, dict[str, Any]]]] = [
     (add_channel_member, {}),
     (set_channel_member_role, {"role": "reader"}),
     (remove_channel_member, {}),
+    (claim_task, {}),
+    (claim_next_task, {}),
+    (create_bare_task, {"kind": "x"}),
+    (update_bare_task, {"title": "y"}),
+    (delete_bare_task, {}),
+    (states.create_state, {"name": "x"}),
+    (states.update_state, {"removed": ["a"]}),
     (heartbeat_run, {}),
     (append_run_log, {"steps": [{"text": "x"}]}),
     (complete_run, {}),
@@ -321,6 +330,7 @@ RUN_SCENARIOS: Final[list[tuple[Operation, type[ApiError], Scenario]]] = [
         InvalidInput,
         bare_calls(states.create_state, name="x", tags=[{"id": "a", "title": "a"}] * 2),
     ),
+    (states.create_state, Contended, bare_calls(states.create_state, name=NEVER_MADE)),
     (states.get_state, StateNotFound, bare_calls(states.get_state, state_id=NOBODY)),
     (states.update_state, InvalidInput, bare_calls(states.update_state, variables=[{"name": "a"}] * 2)),
     (states.update_state, StateNotFound, bare_calls(states.update_state, state_id=NOBODY)),

@@ -126,6 +126,7 @@ def test_the_example_of_a_request_is_what_the_operation_takes(op: Operation, by_
 
 def test_every_object_in_an_answer_is_closed_and_complete() -> None:
     optional = {
+        "BareError": {"reason", "runId", "taskId", "endReason", "endedAt", "holder"},  # where a claim is over
         "TaskPart": set(SCHEMAS["TaskPart"]["properties"]),  # the caller chooses
         "ErrorDetails": set(SCHEMAS["ErrorDetails"]["properties"]),  # facts where there are some
         "SdkErrorDetails": set(SCHEMAS["SdkErrorDetails"]["properties"]),
@@ -265,15 +266,19 @@ async def sent(
 ) -> httpx.Response:
     """A request to an operation, with each field where it belongs."""
     elsewhere = places(op.request)
-    path = op.path
+    path, query = op.path, dict[str, Any]()
     for name, place in elsewhere.items():
         if place == "path":
             path = path.replace(f"{{{name}}}", request[name])
+        elif place == "query":
+            query = {name: request[name]} if name in request else {}
         elif name in request:
             headers = {**headers, place: request[name]}
     body = {name: value for name, value in request.items() if name not in elsewhere}
     bodiless = op.method in {"GET", "DELETE"}
-    return await http.request(op.method or "POST", path, json=None if bodiless else body, headers=headers)
+    return await http.request(
+        op.method or "POST", path, params=query, json=None if bodiless else body, headers=headers
+    )
 
 
 def reachable_from_answers() -> set[str]:

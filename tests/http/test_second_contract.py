@@ -13,6 +13,7 @@ from app.operations import claim_task, complete_run
 from app.operations import create_task as create_work_item
 from tests.conftest import Caller, Server, World
 from tests.http.judge import Judge
+from tests.operations.claims import everything
 
 KEYS = [
     "id", "kind", "status", "title", "description", "targetId", "executorId", "input", "output", "params", "errors",
@@ -418,8 +419,54 @@ async def test_both_faces_show_the_same_row(http: httpx.AsyncClient, bot: Caller
     refused(await http.delete(f"/v1/tasks/{claim.run.id}"), 409, "conflict")
     done = await bot(complete_run, run_id=claim.run.id, complete_task=True)
     assert done.run.output == {"half": True}
-    refused(await http.put(f"/v1/tasks/{claim.run.id}", json={"output": 1}), 409, "conflict")
+    refused_late(await http.put(f"/v1/tasks/{claim.run.id}", json={"output": 1}), claim)
     assert (await http.get(f"/v1/tasks/{claim.run.id}")).json()["status"] == "completed"
+
+
+async def test_every_write_can_say_under_which_claim_and_is_refused_once_that_is_over(
+    http: httpx.AsyncClient, bot: Caller, workspace: World
+) -> None:
+    await bot(create_work_item, title="a")
+    claim = await bot(claim_task, task_id="T-1")
+    run_id = claim.run.id
+    under: dict[str, Any] = {"runId": run_id}
+    task = (await http.post("/v1/tasks", json={"kind": "x", **under})).json()
+    state = (await http.post("/v1/states", json={"name": "x", **under})).json()
+    assert (await put(http, task["id"], title="live", **under))["title"] == "live"
+    late = (
+        ("POST", "/v1/tasks", {"kind": "x"}),
+        ("PUT", f"/v1/tasks/{task['id']}", {"title": "late"}),
+        ("POST", "/v1/states", {"name": "x"}),
+        ("PUT", f"/v1/states/{state['id']}", {"variables": [{"name": "late"}]}),
+    )
+    await bot(complete_run, run_id=run_id)
+    left = await everything(workspace)
+    for method, path, fields in late:
+        refused_late(await http.request(method, path, json={**fields, **under}), claim)
+    refused_late(await http.delete(f"/v1/tasks/{task['id']}", params=under), claim)
+    refused_late(await http.request("DELETE", f"/v1/tasks/{task['id']}", json=under), claim)
+    assert await everything(workspace) == left
+    for strange in ("nonsense", task["id"]):
+        refused(await http.delete(f"/v1/tasks/{task['id']}", params={"runId": strange}), 404, "not_found")
+    for bad in ("runId=", f"runId={run_id}&runId={run_id}", "runId=%00", "runId=%ff"):
+        refused(await http.delete(f"/v1/tasks/{task['id']}?{bad}"), 400, "invalid_argument")
+    again = await bot(claim_task, task_id="T-1")
+    assert (await http.delete(f"/v1/tasks/{task['id']}", params={"runId": again.run.id})).status_code == 200
+
+
+def refused_late(response: httpx.Response, claim: Any) -> None:
+    """Refused in words, and so that a machine can tell that the claim is over."""
+    assert response.status_code == 409
+    sent = response.json()
+    assert "begins anew" in sent.pop("message") and MOMENT.fullmatch(sent.pop("endedAt"))
+    assert sent == {
+        "code": "conflict",
+        "reason": "lease_lost",
+        "runId": claim.run.id,
+        "taskId": claim.task.id,
+        "endReason": "completed",
+        "holder": None,
+    }
 
 
 async def test_a_run_of_a_work_item_is_seen_by_whoever_sees_that(

@@ -5,12 +5,15 @@ from typing import Any, Final
 
 import msgspec
 
+from app.db import Database, Query, Transaction
 from app.operations import (
     add_channel_member,
     archive_channel,
     claim_task,
+    create_bare_task,
     create_channel,
     create_task,
+    delete_bare_task,
     get_channels,
     join_channel,
     leave_channel,
@@ -19,10 +22,12 @@ from app.operations import (
     rename_channel,
     send_message,
     set_channel_member_role,
+    states,
+    update_bare_task,
 )
 from app.operations.runs.bell import bell_of
 from app.rpc import Operation
-from tests.conftest import Caller, World
+from tests.conftest import Caller, Row, World
 
 
 async def held(bot: Caller, **fields: Any) -> tuple[Any, Any]:
@@ -52,6 +57,32 @@ async def superseded(workspace: World, *, human: bool = False) -> tuple[Caller, 
     return late, now, task, claim
 
 
+EVERYTHING = Query(
+    Row,
+    """
+    SELECT jsonb_build_object(
+        'tasks', (SELECT jsonb_agg(t ORDER BY t.id) FROM tasks t WHERE t.workspace_id = w.id),
+        'runs', (SELECT jsonb_agg(r ORDER BY r.id) FROM runs r WHERE r.workspace_id = w.id),
+        'states', (SELECT jsonb_agg(s ORDER BY s.id) FROM states s WHERE s.workspace_id = w.id),
+        'messages', (SELECT jsonb_agg(m ORDER BY m.id) FROM messages m WHERE m.workspace_id = w.id),
+        'channels', (SELECT jsonb_agg(c ORDER BY c.id) FROM channels c WHERE c.workspace_id = w.id),
+        'members', (SELECT jsonb_agg(m ORDER BY m.channel_id, m.identity_id) FROM channel_members m WHERE m.workspace_id = w.id),
+        'comments', (SELECT count(*) FROM task_comments c WHERE c.workspace_id = w.id),
+        'relations', (SELECT count(*) FROM task_relations x WHERE x.workspace_id = w.id),
+        'steps', (SELECT count(*) FROM run_log l WHERE l.workspace_id = w.id),
+        'events', (SELECT count(*) FROM task_events e WHERE e.workspace_id = w.id))
+      FROM workspaces w
+     WHERE w.id = %(workspace_id)s
+    """,
+)
+
+
+async def everything(workspace: World, db: Database | Transaction | None = None) -> dict[str, Any]:
+    """All that a late write could have left behind, as a transaction sees it."""
+    [row] = await (db or workspace.db).all(EVERYTHING, workspace_id=workspace.info.id)
+    return row.columns
+
+
 MANAGING: Final = (rename_channel, archive_channel, set_channel_member_role, remove_channel_member)
 """What only an admin of a channel may do, which an agent never is."""
 
@@ -59,10 +90,16 @@ ABOUT_CHANNELS: Final = (*MANAGING, create_channel, join_channel, leave_channel,
 
 
 async def placed(workspace: World, caller: Caller, op: Operation, fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a call, and the channel, message or member that it needs besides."""
+    """The fields of a call, and the channel, message, member, run or State that it needs besides, or a task to claim."""
     needs = {field.name for field in msgspec.structs.fields(op.request) if field.required}
     found: dict[str, str] = {}
-    if op in ABOUT_CHANNELS:
+    if op is claim_task:
+        found = {"task_id": "T-2"}
+    elif op in (update_bare_task, delete_bare_task):
+        found = {"task_id": (await caller(create_bare_task, kind="x", stateful=True)).id}
+    elif op is states.update_state:
+        found = {"state_id": (await caller(states.create_state, name="x")).id}
+    elif op in ABOUT_CHANNELS:
         other = await workspace.agent("roommate")
         found = {"channel_id": await workspace.channel("room", other), "member_id": other.id}
         if op is not join_channel:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from app.errors import IdempotencyKeyReused, NotClaimable, TaskReadOnly
+from app.errors import IdempotencyKeyReused, LeaseLost, NotClaimable, NotHolder, TaskReadOnly
 from app.operations import (
     cancel_task,
     claim_next_task,
@@ -13,6 +13,7 @@ from app.operations import (
     complete_task,
     create_task,
     create_tasks_bulk,
+    force_release_run,
     get_request_outcome,
     get_task,
     link_tasks,
@@ -20,7 +21,8 @@ from app.operations import (
     list_runs,
 )
 from tests.conftest import World
-from tests.operations.claims import until_waiting
+from tests.operations.claims import expire, until_waiting
+from tests.operations.claims import held as held_task
 
 
 async def test_claim_next_gives_the_most_urgent_and_of_equals_the_oldest(workspace: World) -> None:
@@ -280,3 +282,69 @@ async def test_a_caller_that_goes_away_while_it_is_given_something_gives_it_back
         while (await bot(get_task, task_id=task.id)).version < 3:  # noqa: ASYNC110 - only the database knows
             await asyncio.sleep(0.01)
     assert (await bot(get_task, task_id=task.id)).status == "todo"
+
+
+async def test_a_live_holder_claims_more_under_its_claim_and_a_late_one_nothing(workspace: World) -> None:
+    lead, late, other = [await workspace.agent(handle) for handle in ("lead", "late", "other")]
+    channel = await workspace.channel("work", lead, late, other)
+    for n in range(8):
+        await lead(create_task, title=str(n), channel_id=channel)
+    mine, lost = await lead(claim_task, task_id="T-1"), await late(claim_task, task_id="T-2")
+    await expire(workspace, lost.run.id, seen=False)
+    # Together, so that they share statements.
+    answers = await asyncio.gather(
+        lead(claim_next_task, run_id=mine.run.id, limit=2),
+        late(claim_next_task, run_id=lost.run.id),
+        other(claim_next_task, run_id=mine.run.id),
+        late(claim_next_task, run_id=lost.run.id, limit=3),
+        other(claim_next_task),
+        return_exceptions=True,
+    )
+    assert [len(answer) if isinstance(answer, list) else type(answer) for answer in answers] == [
+        2,
+        LeaseLost,
+        NotHolder,
+        LeaseLost,
+        1,
+    ]
+    taken = await workspace.rows(
+        "SELECT number FROM tasks WHERE workspace_id = %(workspace)s AND run_id IS NOT NULL ORDER BY number"
+    )
+    assert [row["number"] for row in taken] == [1, 2, 3, 4, 5]
+
+
+async def test_a_late_holder_hears_so_also_where_there_is_nothing_to_claim(workspace: World) -> None:
+    bot = await workspace.agent()
+    _, claim = await held_task(bot)
+    assert await bot(claim_next_task, run_id=claim.run.id) == []
+    await expire(workspace, claim.run.id, seen=False)
+    for fields in ({}, {"channel_id": "nowhere"}, {"wait_seconds": 20}, {"claim_key": "a"}):
+        with pytest.raises(LeaseLost):
+            await bot(claim_next_task, run_id=claim.run.id, **fields)
+
+
+async def test_whoever_loses_its_claim_while_it_waits_for_another_hears_so_at_once(workspace: World) -> None:
+    bot, boss = await workspace.agent(), await workspace.user("boss", scopes="all,operator")
+    _, claim = await held_task(bot)
+    waiting = asyncio.create_task(bot(claim_next_task, run_id=claim.run.id, wait_seconds=30))
+    await until_waiting(workspace, 1)
+    async with asyncio.timeout(10):
+        await boss(force_release_run, run_id=claim.run.id)
+        with pytest.raises(LeaseLost):
+            await waiting
+    assert [task.identifier for task in await bot(list_ready_tasks)] == ["T-1"]
+
+
+async def test_what_a_claim_key_got_can_be_asked_for_again_when_the_claim_it_was_got_under_has_ended(
+    workspace: World,
+) -> None:
+    bot = await workspace.agent()
+    _, claim = await held_task(bot)
+    await bot(create_task, title="more")
+    [more] = await bot(claim_next_task, run_id=claim.run.id, claim_key="a")
+    await bot(create_task, title="still more")
+    await bot(complete_run, run_id=claim.run.id, complete_task=True)
+    [again] = await bot(claim_next_task, run_id=claim.run.id, claim_key="a")
+    assert again.run.id == more.run.id
+    with pytest.raises(LeaseLost):
+        await bot(claim_next_task, run_id=claim.run.id, claim_key="b")

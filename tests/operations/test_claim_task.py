@@ -4,9 +4,11 @@ import asyncio
 
 import pytest
 
-from app.errors import NotClaimable
+from app.errors import LeaseLost, NotClaimable
 from app.operations import claim_next_task, claim_task, comment_on_task, create_task, explain_task
 from tests.conftest import World
+from tests.operations.claims import everything, expire
+from tests.operations.claims import held as held_task
 
 
 async def test_a_claim_makes_the_caller_the_assignee_and_the_task_in_progress(workspace: World) -> None:
@@ -75,3 +77,19 @@ async def test_a_task_in_anothers_channel_can_be_claimed_by_name_but_is_not_offe
     assert (explanation.claimable, explanation.offered) == (True, False)
     assert await bot(claim_next_task) == []
     assert (await bot(claim_task, task_id=task.id)).task.id == task.id
+
+
+async def test_what_a_late_holder_holds_besides_is_not_claimed_again_under_the_claim_that_is_over(
+    workspace: World,
+) -> None:
+    bot = await workspace.agent()
+    _, claim = await held_task(bot)
+    await bot(create_task, title="more")
+    more = await bot(claim_task, task_id="T-2", run_id=claim.run.id)
+    assert (await bot(claim_task, task_id="T-2", run_id=claim.run.id)).run.id == more.run.id
+    await expire(workspace, claim.run.id, seen=False)
+    left = await everything(workspace)
+    with pytest.raises(LeaseLost):
+        await bot(claim_task, task_id="T-2", run_id=claim.run.id)
+    assert await everything(workspace) == left
+    assert (await bot(claim_task, task_id="T-2")).run.id == more.run.id

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from app.errors import LeaseLost, NotHolder, RunNotFound, TaskNotFound
@@ -12,16 +13,20 @@ from app.operations import (
     archive_channel,
     block_task,
     cancel_task,
+    claim_next_task,
     claim_task,
     comment_on_task,
     complete_run,
     complete_task,
     create_artifact,
+    create_bare_task,
     create_channel,
     create_task,
     create_tasks_bulk,
+    delete_bare_task,
     fail_run,
     flag_needs_human,
+    force_release_run,
     get_run,
     get_task,
     heartbeat_run,
@@ -35,12 +40,14 @@ from app.operations import (
     rename_channel,
     send_message,
     set_channel_member_role,
+    states,
     unlink_tasks,
+    update_bare_task,
     update_task,
 )
 from app.rpc import Operation
 from tests.conftest import World
-from tests.operations.claims import MANAGING, placed, superseded
+from tests.operations.claims import MANAGING, everything, expire, placed, superseded
 
 WRITES = [
     (update_task, {"version": 2, "title": "late"}),
@@ -65,6 +72,13 @@ WRITES = [
     (add_channel_member, {}),
     (set_channel_member_role, {"role": "reader"}),
     (remove_channel_member, {}),
+    (claim_task, {}),
+    (claim_next_task, {}),
+    (create_bare_task, {"kind": "late", "stateful": True}),
+    (update_bare_task, {"title": "late"}),
+    (delete_bare_task, {}),
+    (states.create_state, {"name": "late"}),
+    (states.update_state, {"variables": [{"name": "late"}]}),
     (heartbeat_run, {}),
     (append_run_log, {"steps": [{"text": "late"}]}),
     (complete_run, {}),
@@ -73,25 +87,11 @@ WRITES = [
 ]
 
 
-def test_every_operation_that_takes_a_run_is_tried_here() -> None:
-    takes_one = [op for op in OPERATIONS if not op.read_only and "run_id" in op.request.__struct_fields__]
-    assert {op.name for op, _ in WRITES} == {op.name for op in takes_one} - {"force-release-run"}
-
-
-async def everything(workspace: World) -> list[dict[str, Any]]:
-    """All that a late write could have left behind."""
-    return await workspace.rows(
-        """SELECT (SELECT jsonb_agg(t ORDER BY t.id) FROM tasks t WHERE t.workspace_id = %(workspace)s) AS tasks,
-                  (SELECT jsonb_agg(r ORDER BY r.id) FROM runs r WHERE r.workspace_id = %(workspace)s) AS runs,
-                  (SELECT jsonb_agg(m ORDER BY m.id) FROM messages m WHERE m.workspace_id = %(workspace)s) AS messages,
-                  (SELECT jsonb_agg(c ORDER BY c.id) FROM channels c WHERE c.workspace_id = %(workspace)s) AS channels,
-                  (SELECT jsonb_agg(m ORDER BY m.channel_id, m.identity_id) FROM channel_members m
-                    WHERE m.workspace_id = %(workspace)s) AS members,
-                  (SELECT count(*) FROM task_comments c WHERE c.workspace_id = %(workspace)s) AS comments,
-                  (SELECT count(*) FROM task_relations x WHERE x.workspace_id = %(workspace)s) AS relations,
-                  (SELECT count(*) FROM run_log l WHERE l.workspace_id = %(workspace)s) AS steps,
-                  (SELECT count(*) FROM task_events e WHERE e.workspace_id = %(workspace)s) AS events"""
-    )
+def test_every_operation_that_writes_takes_a_run_and_is_tried_here() -> None:
+    writes = [op for op in OPERATIONS if not op.read_only]
+    assert [op.name for op in writes if "run_id" not in op.request.__struct_fields__] == []
+    # An operator ends the claim of somebody else, whose run it names.
+    assert {op.name for op, _ in WRITES} == {op.name for op in writes} - {force_release_run.name}
 
 
 @pytest.mark.parametrize("operation, fields", WRITES, ids=[op.name for op, _ in WRITES])
@@ -140,6 +140,38 @@ async def test_a_write_under_a_live_claim_is_a_sign_of_life(
         run=claim.run.id,
     )
     assert row["agree"]
+
+
+async def test_a_claim_can_be_written_under_itself(workspace: World) -> None:
+    bot = await workspace.agent()
+    claim = await bot(claim_task, task_id=(await bot(create_task, title="a")).id, lease_seconds=1000)
+    await workspace.rows(
+        "UPDATE runs SET lease_expires_at = now() + interval '5 seconds' WHERE workspace_id = %(workspace)s RETURNING id"
+    )
+    written = await bot(update_bare_task, task_id=claim.run.id, run_id=claim.run.id, output={"half": True})
+    assert written.output == {"half": True}
+    assert (await bot(get_run, run_id=claim.run.id)).lease_expires_at >= claim.run.lease_expires_at
+
+
+@pytest.mark.parametrize("operation, fields", WRITES, ids=[op.name for op, _ in WRITES])
+async def test_a_repetition_gets_the_first_answer_also_when_the_claim_has_ended_since(
+    workspace: World, operation: Operation, fields: dict[str, Any]
+) -> None:
+    bot = await (workspace.user if operation in MANAGING else workspace.agent)()
+    task = await bot(create_task, title="a")
+    await bot(create_task, title="another")
+    claim = await bot(claim_task, task_id=task.id)
+    if operation.request.__struct_fields__.count("task_id"):
+        fields = {**fields, "task_id": task.id}
+    fields = {**await placed(workspace, bot, operation, fields), "run_id": claim.run.id}
+    bot.context = msgspec.structs.replace(bot.context, idempotency_key="k-1")
+    first = await bot.answer(operation, "first", **fields)
+    assert first[0] == operation.status
+    await expire(workspace, claim.run.id, seen=False)
+    left = await everything(workspace)
+    again = await bot.answer(operation, "second", **fields)
+    assert (again[:2], again[2]["idempotency-replayed"]) == (first[:2], "true")
+    assert await everything(workspace) == left
 
 
 async def test_lease_lost_says_who_holds_the_task_now(workspace: World) -> None:

@@ -12,8 +12,7 @@ from msgspec import Meta
 
 from app.db import Query
 from app.errors import ChannelArchived, ChannelNotAdmin, ChannelNotFound, ChannelNotMember
-from app.idempotency import NOT_KEPT
-from app.operations.tasks.fence import ALIVE, FENCED, HELD
+from app.operations.tasks.fence import acting
 from app.operations.tasks.task import uuid_or_none
 from app.rpc import WHO, Answer, Context, HistoryCutoff
 
@@ -66,9 +65,7 @@ ACTING: Final = f"""
                (e->>'memberId')::uuid    AS member_id,
                e->'changes'              AS changes
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
-    ), {HELD}, {ALIVE}, acting AS MATERIALIZED (
-        SELECT i.* FROM i WHERE {FENCED} AND {NOT_KEPT} ORDER BY i.channel_id
-    )"""
+    ), {acting("i.channel_id")}"""
 
 
 class Look(msgspec.Struct):

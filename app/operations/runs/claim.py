@@ -14,14 +14,15 @@ import asyncio
 import time
 from collections.abc import Mapping
 from itertools import count
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, LiteralString
+from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import BatchQuery, Encoded
 from app.errors import Contended, NotClaimable, TaskNotFound, TaskReadOnly, VersionConflict
-from app.idempotency import KEPT, NOT_KEPT
+from app.idempotency import KEPT, NOT_KEPT, Keyed
 from app.ids import new_id
 from app.operations.messages.message import POSTED
 from app.operations.runs.bell import bell_of
@@ -38,6 +39,7 @@ from app.operations.runs.run import (
 from app.operations.tasks.card import CHANGE_CARDS
 from app.operations.tasks.change import ATTEMPTS_MAX, version_conflict
 from app.operations.tasks.conflict import AsRead
+from app.operations.tasks.fence import FENCE_ERRORS, acting, refuse_late, under, why_not_live
 from app.operations.tasks.task import TASK_JSON, WRITABLE, task_id, uuid_or_none
 from app.rpc import WHO, AgentWrite, Context, IdempotencyKey, Outcome, Step, given, operation
 from app.types import NO_NUL, Id
@@ -114,12 +116,26 @@ _RUN_VALUES: Final = """
                g.claim_key, g.place, g.lease_seconds,
                now() + make_interval(secs => g.lease_seconds), now() + make_interval(secs => g.lease_seconds)"""
 
-# The first run of an item is inserted only if its key was not used before: two calls with one key cannot both
-# claim, even side by side. What else the item picked follows its first run. Rows that were locked for nothing are
-# free again when the statement ends.
-_CLAIM_NEXT: Final = f"""
-    WITH RECURSIVE asked AS MATERIALIZED (
+# Which inputs may claim. Under a claim there is a fence before them, and a statement of its own: of all that many agents
+# send at once claims are the dearest, and they should not wait for a lock that only others need.
+_UNKEPT: Final = f"""(SELECT i.* FROM i WHERE {NOT_KEPT}) i"""
+_FENCE: Final = f"""{acting("i.ord")},"""
+_ACTING: Final = "acting i"
+
+
+def _claiming_next(fence: LiteralString, inputs: LiteralString) -> BatchQuery[ClaimsRow]:
+    """The statement that claims what is next.
+
+    The first run of an item is inserted only if its claim key was not used before: two calls with one key cannot both
+    claim, even side by side. What else the item picked follows its first run. Rows that were locked for nothing are
+    free again when the statement ends.
+    """
+    return BatchQuery(
+        ClaimsRow,
+        f"""
+    WITH RECURSIVE i AS MATERIALIZED (
         SELECT {WHO},
+               (e->>'runId')::uuid         AS run_id,
                (e->>'leaseSeconds')::int   AS lease_seconds,
                (e->>'queueMax')::smallint  AS queue_max,
                (e->>'priorityMin')::smallint AS priority_min,
@@ -130,7 +146,7 @@ _CLAIM_NEXT: Final = f"""
                ARRAY(SELECT jsonb_array_elements_text(e->'messageIds')::uuid) AS message_ids,
                jsonb_array_length(e->'runIds') AS count
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
-    ), i AS MATERIALIZED (                                -- those who look at the same stand together
+    ), {fence} turn AS MATERIALIZED (                     -- those who look at the same stand together
         SELECT v.*, row_number() OVER (ORDER BY v.view, v.ord) AS nth
           FROM (SELECT i.*,
                        (i.workspace_id, i.queue_max, i.priority_min, i.words, i.channel_id, ARRAY(
@@ -138,8 +154,7 @@ _CLAIM_NEXT: Final = f"""
                              FROM channel_members m
                             WHERE m.workspace_id = i.workspace_id AND m.identity_id = i.actor_id AND m.role <> 'reader'
                             ORDER BY 1))::text AS view
-                  FROM asked i
-                 WHERE {NOT_KEPT}) v
+                  FROM {inputs}) v
     ), pick AS (
         SELECT 0::bigint AS nth, ''::text AS view, ARRAY[]::uuid[] AS taken,
                ARRAY[]::uuid[] AS ids, ARRAY[]::smallint[] AS queues, ARRAY[]::uuid[] AS assignees,
@@ -148,7 +163,7 @@ _CLAIM_NEXT: Final = f"""
         SELECT i.nth, i.view, pick.taken || found.ids, found.ids, found.queues, found.assignees,
                coalesce(found.last_queue, from_.queue), coalesce(found.last_rank, from_.rank), coalesce(found.last_id, from_.id)
           FROM pick
-          JOIN i ON i.nth = pick.nth + 1
+          JOIN turn i ON i.nth = pick.nth + 1
          CROSS JOIN LATERAL (                             -- where the one before, who looked at the same, left off
                SELECT CASE WHEN pick.view = i.view THEN pick.last_queue ELSE (-1)::smallint END AS queue,
                       CASE WHEN pick.view = i.view THEN pick.last_rank ELSE 0 END AS rank,
@@ -163,12 +178,12 @@ _CLAIM_NEXT: Final = f"""
                       (array_agg(best.id ORDER BY best.place DESC) FILTER (WHERE best.is_shared))[1] AS last_id
                  FROM (SELECT ready.*, row_number() OVER (ORDER BY ready.queue, ready.claim_rank, ready.id) AS place
                          FROM ({
-    ready_walks(
-        "AND t.id <> ALL (pick.taken)",
-        "AND (t.queue, t.claim_rank, t.id) > (from_.queue, from_.rank, from_.id) AND t.id <> ALL (pick.taken)",
-        "LIMIT i.count FOR NO KEY UPDATE OF t SKIP LOCKED",
-    )
-}) AS ready
+            ready_walks(
+                "AND t.id <> ALL (pick.taken)",
+                "AND (t.queue, t.claim_rank, t.id) > (from_.queue, from_.rank, from_.id) AND t.id <> ALL (pick.taken)",
+                "LIMIT i.count FOR NO KEY UPDATE OF t SKIP LOCKED",
+            )
+        }) AS ready
                         ORDER BY place
                         LIMIT i.count) AS best) found
     ), granted AS MATERIALIZED (
@@ -176,7 +191,7 @@ _CLAIM_NEXT: Final = f"""
                x.task_id, x.queue, x.assignee_id, x.place::smallint AS place, i.run_ids[x.place] AS run_id,
                i.message_ids[x.place] AS message_id
           FROM pick
-          JOIN i ON i.nth = pick.nth
+          JOIN turn i ON i.nth = pick.nth
          CROSS JOIN LATERAL unnest(pick.ids, pick.queues, pick.assignees)
                WITH ORDINALITY AS x (task_id, queue, assignee_id, place)
     ), first AS (
@@ -204,23 +219,10 @@ _CLAIM_NEXT: Final = f"""
         RETURNING t.*, g.ord, g.place, g.actor_id, g.actor_kind, g.request_id, g.message_id, g.keep,
                   g.assignee_id AS old_assignee_id,
                   CASE g.queue WHEN 0 THEN 'todo' ELSE 'backlog' END AS old_status
-    ), {_CHANGED}, {_CONSEQUENCES}"""
-
-CLAIM_NEXT = BatchQuery(
-    ClaimsRow,
-    f"""{_CLAIM_NEXT}
-    SELECT t.ord, json_agg({_CLAIM_JSON} ORDER BY t.place)
-      FROM changed t
-      JOIN opened r ON r.id = t.run_id
-     GROUP BY t.ord
-    """,
-)
-
-# The same for calls with an idempotency key. Apart, because a call without one should not pay for it.
-CLAIM_NEXT_AND_KEEP = BatchQuery(
-    ClaimsRow,
-    f"""{_CLAIM_NEXT}, answered AS (
-        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, json_agg({_CLAIM_JSON} ORDER BY t.place) AS answer,
+    ), {_CHANGED}, {_CONSEQUENCES}, answered AS (
+        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, json_agg({
+            _CLAIM_JSON
+        } ORDER BY t.place) AS answer,
                NULL::int AS merged_from
           FROM changed t
           JOIN opened r ON r.id = t.run_id
@@ -228,23 +230,35 @@ CLAIM_NEXT_AND_KEEP = BatchQuery(
     ), {KEPT}
     SELECT ord, answer FROM answered
     """,
-)
+    )
 
-# A claim by name. It also takes a task in progress that nobody holds: to go on where a claim ended without a result.
-_CLAIM_TASK: Final = f"""
+
+CLAIM_NEXT = Keyed(_claiming_next("", _UNKEPT))
+CLAIM_NEXT_UNDER_RUN = Keyed(_claiming_next(_FENCE, _ACTING))
+
+
+def _claiming(fence: LiteralString, inputs: LiteralString) -> BatchQuery[ClaimRow]:
+    """The statement that claims by name.
+
+    It also takes a task in progress that nobody holds: to go on where a claim ended without a result.
+    """
+    return BatchQuery(
+        ClaimRow,
+        f"""
     WITH i AS MATERIALIZED (
         SELECT {WHO},
                (e->>'taskId')::uuid      AS task_id,
                (e->>'version')::int      AS version,
+               (e->>'newRunId')::uuid    AS new_run_id,
                (e->>'runId')::uuid       AS run_id,
                (e->>'messageId')::uuid   AS message_id,
                (e->>'leaseSeconds')::int AS lease_seconds
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
-    ), moved AS (
+    ), {fence} moved AS (
         UPDATE tasks t
-           SET status = 'in_progress', assignee_id = i.actor_id, assignee_kind = i.actor_kind, run_id = i.run_id,
+           SET status = 'in_progress', assignee_id = i.actor_id, assignee_kind = i.actor_kind, run_id = i.new_run_id,
                started_at = coalesce(o.started_at, now()), version = o.version + 1, updated_at = now()
-          FROM i
+          FROM {inputs}
           JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
          WHERE t.workspace_id = i.workspace_id AND t.id = i.task_id
            AND t.version = o.version                      -- nobody came in between
@@ -254,7 +268,6 @@ _CLAIM_TASK: Final = f"""
            AND (o.assignee_id IS NULL OR o.assignee_id = i.actor_id)
            AND {WRITABLE}
            AND {UNBLOCKED}
-           AND {NOT_KEPT}
         RETURNING t.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.lease_seconds, i.message_id, i.keep,
                   o.assignee_id AS old_assignee_id, o.status AS old_status
     ), {_CHANGED}, granted AS (
@@ -266,29 +279,19 @@ _CLAIM_TASK: Final = f"""
         SELECT {_RUN_VALUES}
           FROM granted g
         RETURNING *
-    ), {_CONSEQUENCES}"""
-
-CLAIM_TASK = BatchQuery(
-    ClaimRow,
-    f"""{_CLAIM_TASK}
-    SELECT t.ord, {_CLAIM_JSON}
-      FROM changed t
-      JOIN opened r ON r.id = t.run_id
-    """,
-    one_per="taskId",
-)
-
-CLAIM_TASK_AND_KEEP = BatchQuery(
-    ClaimRow,
-    f"""{_CLAIM_TASK}, answered AS (
+    ), {_CONSEQUENCES}, answered AS (
         SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, {_CLAIM_JSON} AS answer, NULL::int AS merged_from
           FROM changed t
           JOIN opened r ON r.id = t.run_id
     ), {KEPT}
     SELECT ord, answer FROM answered
     """,
-    one_per="taskId",
-)
+        one_per="taskId",
+    )
+
+
+CLAIM_TASK = Keyed(_claiming("", _UNKEPT))
+CLAIM_TASK_UNDER_RUN = Keyed(_claiming(_FENCE, _ACTING))
 
 
 # The claims that a key got before, as they are now, with their leases renewed where they still live.
@@ -333,6 +336,15 @@ AGAIN = BatchQuery(
 )
 
 
+# Not in the words of UnderRun: whoever has just ended a claim should not send its run again to get the next task.
+UnderAnother = Annotated[
+    Id | None | UnsetType,
+    Meta(
+        description="Only to claim more under a claim you hold: the id of its `run`. Refused with `lease_lost` once it is over."
+    ),
+]
+
+
 class ClaimTask(AgentWrite):
     """The task to claim, and for how long at a time."""
 
@@ -342,6 +354,7 @@ class ClaimTask(AgentWrite):
         LeaseSeconds | None | UnsetType,
         Meta(description="Seconds a sign of life keeps the claim: 300 unless told. 1 to 86,400."),
     ] = UNSET
+    run_id: UnderAnother = UNSET
 
 
 class ClaimNextTask(ReadyFilter):
@@ -368,12 +381,13 @@ class ClaimNextTask(ReadyFilter):
             "request again with the same key: you get the same claims, not others."
         ),
     ] = UNSET
+    run_id: UnderAnother = UNSET
     idempotency_key: IdempotencyKey = UNSET
 
 
 @operation(
     scope="task-write",
-    errors=(TaskNotFound, TaskReadOnly, NotClaimable, VersionConflict, Contended),
+    errors=(TaskNotFound, TaskReadOnly, NotClaimable, VersionConflict, *FENCE_ERRORS, Contended),
 )
 async def claim_task(ctx: Context, req: ClaimTask) -> Outcome[Claim]:
     """Claim a task: become its assignee, set it in progress, and open a run that only you can write under.
@@ -384,21 +398,22 @@ async def claim_task(ctx: Context, req: ClaimTask) -> Outcome[Claim]:
     Claiming what you hold already answers with the same run, whatever its version. If it cannot be claimed you get a
     409 that says why; explain-task says so at any time.
     """
-    id = await task_id(ctx, req.task_id)
+    id, run_id = await task_id(ctx, req.task_id), under(req.run_id)
     version = given(req.version)
     item = {
         **ctx.who,
         "taskId": id,
+        "runId": run_id,
         "version": version,
         "leaseSeconds": given(req.lease_seconds) or LEASE_SECONDS_DEFAULT,
     }
-    statement = CLAIM_TASK if ctx.keep is None else CLAIM_TASK_AND_KEEP
+    statement = (CLAIM_TASK if run_id is None else CLAIM_TASK_UNDER_RUN).form(ctx.keep)
     changes = {"status": "in_progress", "assigneeId": ctx.actor.id, "assigneeKind": ctx.actor.kind}
     for _ in range(ATTEMPTS_MAX):
-        row = await ctx.db.write(statement, {**item, "runId": new_id(), "messageId": new_id()})
+        row = await ctx.db.write(statement, {**item, "newRunId": new_id(), "messageId": new_id()})
         if row is not None:
             return Outcome(row.claim)
-        await ctx.unless_answered()
+        await refuse_late(ctx, run_id)
         facts = await facts_of(ctx, id)
         if facts is None:
             raise TaskNotFound(req.task_id)
@@ -415,6 +430,7 @@ async def claim_task(ctx: Context, req: ClaimTask) -> Outcome[Claim]:
 
 @operation(
     scope="task-write",
+    errors=FENCE_ERRORS,
     patience_seconds=WAIT_SECONDS_MAX,
     core=Step(20, "Take the most urgent task. The id of its `run` is your `runId`: send it with all writes."),
 )
@@ -427,8 +443,10 @@ async def claim_next_task(ctx: Context, req: ClaimNextTask) -> Outcome[list[Clai
     list-ready-tasks shows. Show a sign of life before the lease ends, and end each claim with complete-run, fail-run
     or release-run.
     """
+    run_id = under(req.run_id)
     item = {
         **ctx.who,
+        "runId": run_id,
         "leaseSeconds": given(req.lease_seconds) or LEASE_SECONDS_DEFAULT,
         "runIds": [new_id() for _ in range(given(req.limit) or 1)],
         "messageIds": [new_id() for _ in range(given(req.limit) or 1)],
@@ -436,6 +454,7 @@ async def claim_next_task(ctx: Context, req: ClaimNextTask) -> Outcome[list[Clai
         **wanted(req),
     }
     if (channel := given(req.channel_id)) is not None and uuid_or_none(channel) is None:
+        await refuse_late(ctx, run_id)
         return Outcome(NOTHING, wrote=False)
     bell, deadline = bell_of(ctx.db), time.monotonic() + (given(req.wait_seconds) or 0)
     for attempt in count(1):
@@ -456,8 +475,11 @@ async def _claim_next(ctx: Context, item: Mapping[str, Any]) -> Outcome[list[Cla
 
     If the caller goes away in the middle, what it was just given is given back at once. With a key of either sort it
     is kept: the caller can ask for it again.
+
+    What a claim key got stays the caller's also when the claim it was asked under has ended: it comes before the refusal.
     """
-    statement = CLAIM_NEXT if ctx.keep is None else CLAIM_NEXT_AND_KEEP
+    run_id: UUID | None = item["runId"]
+    statement = (CLAIM_NEXT if run_id is None else CLAIM_NEXT_UNDER_RUN).form(ctx.keep)
     writing = asyncio.ensure_future(ctx.db.write(statement, item))
     try:
         row = await asyncio.shield(writing)
@@ -470,4 +492,6 @@ async def _claim_next(ctx: Context, item: Mapping[str, Any]) -> Outcome[list[Cla
     await ctx.unless_answered()
     if item["claimKey"] is not None and (again := await ctx.db.write(AGAIN, item)) is not None:
         return Outcome(again.claims, wrote=False)
+    if run_id is not None and (lost := await why_not_live(ctx, run_id)):
+        raise lost
     return None

@@ -6,6 +6,7 @@ in the statement that writes, so there is no moment between the check and the wr
 
     held    locks the tasks whose live claims the items act under; everything that ends a claim changes that row
     alive   renews the leases of those claims
+    acting  the items that may take effect at all, for statements that lock something else than a task first
 
 Locks are taken in one order everywhere, first the task's row and then the run's, so that holders, rivals and the
 expiry job wait for each other in a line and never in a circle.
@@ -14,7 +15,7 @@ Fragments speak of `i`, the items: `i.ord`, `i.workspace_id`, `i.actor_id`, and 
 under no claim.
 """
 
-from typing import Annotated, Final
+from typing import Annotated, Final, LiteralString
 from uuid import UUID
 
 import msgspec
@@ -22,6 +23,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Query
 from app.errors import ApiError, LeaseLost, NotHolder, RunNotFound
+from app.idempotency import NOT_KEPT
 from app.operations.tasks.task import VISIBLE, uuid_or_none
 from app.rpc import Context
 from app.types import Id, IdentityKind
@@ -56,6 +58,18 @@ ALIVE: Final = """
           FROM held
          WHERE r.workspace_id = held.workspace_id AND r.id = held.run_id AND r.ended_at IS NULL
     )"""
+
+
+def acting(lock_order: LiteralString) -> LiteralString:
+    """Held, alive, and the items that may act, in the order in which the statement shall lock what they write.
+
+    They are sorted to the last before the first comes out: so all the tasks of their claims are locked before any
+    row that is written.
+    """
+    return f"""{HELD}, {ALIVE}, acting AS MATERIALIZED (
+        SELECT i.* FROM i WHERE {FENCED} AND {NOT_KEPT} ORDER BY {lock_order}
+    )"""
+
 
 # The same question without locks, for finding out why a write had no effect.
 LIVE: Final = """(i.run_id IS NULL OR EXISTS (

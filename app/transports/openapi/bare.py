@@ -14,6 +14,7 @@ from app.transports.openapi.failures import by_status, errors_of, prose
 from app.transports.openapi.headers import HEADERS, HEADERS_503
 from app.transports.openapi.schemas import item_of
 from app.transports.openapi.structs import REF, Schema, schema_of
+from app.types import NAME_CHARACTERS_MAX, NO_NUL
 
 ETAG_PARAMETER: Final[Schema] = {
     "name": "If-Match",
@@ -62,8 +63,17 @@ def _parameters(op: Operation, example: dict[str, object]) -> Iterator[Schema]:
                 "in": "path",
                 "required": True,
                 "description": description,
-                "schema": {"type": "string", "minLength": 1, "maxLength": 500},
+                "schema": {"type": "string", "minLength": 1, "maxLength": NAME_CHARACTERS_MAX},
                 **({"example": example[name]} if name in example else {}),
+            }
+        elif place == "query":
+            schema = {"type": "string", "minLength": 1, "maxLength": NAME_CHARACTERS_MAX, **NO_NUL}
+            yield {
+                "name": name,
+                "in": "query",
+                "required": False,
+                "description": description,
+                "schema": schema,
             }
         else:
             yield {**ETAG_PARAMETER, "description": description}

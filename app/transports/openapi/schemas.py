@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import get_args, get_origin
 
-from app.errors import ApiError
+from app.errors import ApiError, LeaseLost
 from app.rpc import AGENT, BARE, SDK, Family, Operation
 from app.transports import envelope
+from app.transports.examples import ERRORS
 from app.transports.openapi.failures import by_family, by_status, schema_name, spelled
 from app.transports.openapi.structs import REF, Schema, schemas_of
 
@@ -33,7 +34,11 @@ def schemas(operations: tuple[Operation, ...]) -> Schema:
     if any(op.family is SDK for op in operations):
         name = envelope.ErrorDetails.__name__
         structs = structs | {spelled(SDK, name): _snake_cased(structs[name])}
-    bare = {"BareError": _bare_error()} if any(op.family is BARE for op in operations) else {}
+    bare = (
+        {"BareError": _bare_error(structs[envelope.ErrorDetails.__name__]["properties"])}
+        if any(op.family is BARE for op in operations)
+        else {}
+    )
     return dict(sorted((structs | views | envelopes | failures | bare).items()))
 
 
@@ -93,8 +98,8 @@ def _error_envelope(errors: Sequence[type[ApiError]], family: Family) -> Schema:
     )
 
 
-def _bare_error() -> Schema:
-    """`{code, message}`, and nothing else."""
+def _bare_error(details: Schema) -> Schema:
+    """`{code, message}`, and beside them the facts of one error."""
     return {
         "title": "BareError",
         "description": "What went wrong.",
@@ -105,6 +110,7 @@ def _bare_error() -> Schema:
                 "description": "What kind of error it is.",
             },
             "message": {"type": "string", "description": "What is wrong, and what to do next."},
+            **{name: details[name] for name in ERRORS[LeaseLost].details or ()},
         },
         "required": ["code", "message"],
         "additionalProperties": False,

@@ -6,12 +6,12 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import BatchQuery
 from app.errors import RunNotFound
-from app.idempotency import KEPT_WITH_ETAG, NOT_KEPT
+from app.idempotency import KEPT_WITH_ETAG, Keyed
 from app.ids import new_id
 from app.operations.runs.bare.task import BARE_JSON, BareRow, BareTask, Kind, Link, Title
 from app.operations.runs.bare.tree import tree
 from app.operations.runs.bare.writing import (
-    INPUT,
+    ACTING,
     PARENT_VISIBLE,
     WORK_ITEM_WRITABLE,
     WRITE_ERRORS,
@@ -21,27 +21,27 @@ from app.operations.runs.bare.writing import (
 )
 from app.operations.runs.run import RunStatus
 from app.operations.tasks.change import ATTEMPTS_MAX
+from app.operations.tasks.fence import UnderRun, refuse_late, under
 from app.rpc import BareRequest, Context, Outcome, changes, given, operation
 from app.types import Markdown, When
 
 # A State that is asked for comes first: the run names it.
 _CREATED: Final = f"""
-    WITH {INPUT}, usable AS (
+    WITH {ACTING}, usable AS (
         SELECT i.*
-          FROM i
+          FROM acting i
          WHERE (i.parent_id IS NULL OR {PARENT_VISIBLE}) AND (i.work_item_id IS NULL OR {WORK_ITEM_WRITABLE})
-           AND {NOT_KEPT}
     ), state AS (
         INSERT INTO states (workspace_id, id, name, root_id)
         SELECT u.workspace_id, (u.changes->>'stateId')::uuid,
-               left(coalesce(nullif(u.changes->>'title', ''), u.run_id::text), 500), (u.changes->>'rootId')::uuid
+               left(coalesce(nullif(u.changes->>'title', ''), u.id::text), 500), (u.changes->>'rootId')::uuid
           FROM usable u
          WHERE u.changes ? 'stateId'
         RETURNING id
     ), r AS (
         INSERT INTO runs (workspace_id, id, kind, status, title, description, target_id, executor_id, input, output, params,
                           parent_id, state_id, app_id, work_item_id, author_id, author_kind, started_at, ended_at)
-        SELECT u.workspace_id, u.run_id, u.changes->>'kind', n.status, u.changes->>'title', u.changes->>'description',
+        SELECT u.workspace_id, u.id, u.changes->>'kind', n.status, u.changes->>'title', u.changes->>'description',
                u.changes->>'targetId', u.changes->>'executorId', nullif(u.changes->'input', 'null'),
                nullif(u.changes->'output', 'null'), coalesce(u.changes->'params', '{{}}'), u.parent_id, state.id,
                u.changes->>'appId', u.work_item_id, u.actor_id, u.actor_kind,
@@ -55,20 +55,15 @@ _CREATED: Final = f"""
         RETURNING *
     )"""
 
-CREATE_RUN = BatchQuery(
-    BareRow,
-    f"""{_CREATED}
-    SELECT i.ord, {BARE_JSON}, r.version FROM r JOIN i ON i.run_id = r.id""",
-)
-
-# The same for calls with an idempotency key. Apart, because a call without one should not pay for it.
-CREATE_RUN_AND_KEEP = BatchQuery(
-    BareRow,
-    f"""{_CREATED}, answered AS (
+CREATE_RUN = Keyed(
+    BatchQuery(
+        BareRow,
+        f"""{_CREATED}, answered AS (
         SELECT i.ord, i.workspace_id, i.actor_id, i.request_id, i.keep, {BARE_JSON} AS answer, r.version
-          FROM r JOIN i ON i.run_id = r.id
+          FROM r JOIN i ON i.id = r.id
     ), {KEPT_WITH_ETAG}
     SELECT ord, answer, version FROM answered""",
+    )
 )
 
 
@@ -103,6 +98,7 @@ class CreateBareTask(BareRequest):
         Link | None | UnsetType,
         Meta(description="The task of the workspace it works on, by id or as `T-42`."),
     ] = UNSET
+    run_id: UnderRun = UNSET
 
 
 @operation(scope="task-write", path="tasks", method="POST", status=201, errors=WRITE_ERRORS)
@@ -120,12 +116,12 @@ async def create_task(ctx: Context, req: CreateBareTask) -> Outcome[BareTask]:
         **linked,
     }
     sent = {name: value for name, value in sent.items() if value is not None}  # here null means absent
-    item = {**ctx.who, "runId": new_id(), "changes": sent}
-    statement = CREATE_RUN if ctx.keep is None else CREATE_RUN_AND_KEEP
+    run_id = under(req.run_id)
+    item = {**ctx.who, "id": new_id(), "runId": run_id, "changes": sent}
     for _ in range(ATTEMPTS_MAX):
-        if (row := await ctx.db.write(statement, item)) is not None:
+        if (row := await ctx.db.write(CREATE_RUN.form(ctx.keep), item)) is not None:
             return Outcome(row.task, version=row.version)
-        await ctx.unless_answered()
+        await refuse_late(ctx, run_id)
         if given(req.parent_id) and not await tree(ctx, [linked["parentId"]], depth_max=0):
             raise RunNotFound(str(req.parent_id), field="parentId")
         if given(req.work_item_id):

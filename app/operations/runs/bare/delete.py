@@ -11,7 +11,8 @@ from app.idempotency import KEPT, NOT_KEPT
 from app.operations.runs.bare.task import run_id_of
 from app.operations.runs.bare.writing import MATCHES, MAY_WRITE
 from app.operations.runs.run import RUN_VISIBLE
-from app.rpc import IN_PATH, Answer, BareRequest, Context, IfMatch, etag_of, operation, versions_in
+from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, refuse_late, under
+from app.rpc import IN_PATH, IN_QUERY, Answer, BareRequest, Context, IfMatch, etag_of, operation, versions_in
 from app.types import Id
 
 DELETED_RUNS_MAX: Final = (
@@ -36,13 +37,14 @@ DELETE_RUN = Query(
     DeletedRow,
     f"""
     WITH RECURSIVE i AS MATERIALIZED (
-        SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id, %(request_id)s::text AS request_id,
-               %(keep)s::jsonb AS keep, %(run_id)s::uuid AS run_id, %(versions)s::jsonb AS versions, '{{}}'::jsonb AS changes
-    ), root AS (
+        SELECT 0 AS ord, %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id,
+               %(request_id)s::text AS request_id, %(keep)s::jsonb AS keep, %(id)s::uuid AS id, %(run_id)s::uuid AS run_id,
+               %(versions)s::jsonb AS versions, '{{}}'::jsonb AS changes
+    ), {HELD}, {ALIVE}, root AS (
         SELECT r.*
           FROM i
-          JOIN runs r ON r.workspace_id = i.workspace_id AND r.id = i.run_id
-         WHERE {RUN_VISIBLE} AND {NOT_KEPT}
+          JOIN runs r ON r.workspace_id = i.workspace_id AND r.id = i.id
+         WHERE {FENCED} AND {RUN_VISIBLE} AND {NOT_KEPT}
            FOR UPDATE OF r
     ), tree AS (
         SELECT root.id FROM root
@@ -75,7 +77,7 @@ DELETE_RUN = Query(
          USING gone
          WHERE l.workspace_id = %(workspace_id)s::uuid AND l.run_id = gone.id
     ), answered AS (
-        SELECT i.workspace_id, i.actor_id, i.request_id, i.keep, row_to_json((SELECT w FROM (SELECT i.run_id AS id) w)) AS answer,
+        SELECT i.workspace_id, i.actor_id, i.request_id, i.keep, row_to_json((SELECT w FROM (SELECT i.id) w)) AS answer,
                NULL::int AS merged_from
           FROM i
          WHERE EXISTS (SELECT FROM gone)
@@ -90,6 +92,7 @@ class DeleteBareTask(BareRequest):
 
     task_id: Annotated[Id, Meta(description="The task.", extra=IN_PATH)]
     if_match: IfMatch = UNSET
+    run_id: Annotated[UnderRun, Meta(extra=IN_QUERY)] = UNSET
 
 
 class Deleted(Answer):
@@ -102,26 +105,27 @@ class Deleted(Answer):
     scope="task-write",
     path="tasks/{taskId}",
     method="DELETE",
-    errors=(RunNotFound, EtagMismatch, RunClaimed, TaskReadOnly, TooManyParts),
+    errors=(EtagMismatch, RunClaimed, TaskReadOnly, TooManyParts, *FENCE_ERRORS),
 )
 async def delete_task(ctx: Context, req: DeleteBareTask) -> Deleted:
     """Delete a task with all its parts, and the States that were created with them.
 
     A claim of a task cannot be deleted: it is part of that task's history.
     """
-    run_id = run_id_of(req.task_id)
+    id, run_id = run_id_of(req.task_id), under(req.run_id)
     done = await ctx.db.one(
         DELETE_RUN,
         workspace_id=ctx.actor.workspace_id,
         actor_id=ctx.actor.id,
         request_id=ctx.request_id,
         keep=ctx.keep_json,
+        id=id,
         run_id=run_id,
         versions=_json(versions_in(req.if_match)),
         count_max=DELETED_RUNS_MAX,
     )
     if done is None:
-        await ctx.unless_answered()
+        await refuse_late(ctx, run_id)
         raise RunNotFound(req.task_id, field="taskId")
     if not done.matches:
         raise EtagMismatch(etag_of(done.version))
@@ -129,7 +133,7 @@ async def delete_task(ctx: Context, req: DeleteBareTask) -> Deleted:
         raise RunClaimed if done.holds_claim else TaskReadOnly
     if done.count > DELETED_RUNS_MAX:
         raise TooManyParts(DELETED_RUNS_MAX)
-    return Deleted(id=str(run_id))
+    return Deleted(id=str(id))
 
 
 def _json(versions: list[int] | None) -> str | None:

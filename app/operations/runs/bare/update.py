@@ -11,16 +11,15 @@ from app.errors import (
     Contended,
     EtagMismatch,
     InvalidInput,
-    LeaseLost,
-    NotHolder,
     RunClaimed,
     RunNotFound,
     TaskReadOnly,
 )
-from app.idempotency import KEPT_WITH_ETAG, NOT_KEPT
+from app.idempotency import KEPT_WITH_ETAG, Keyed
 from app.operations.runs.bare.task import BARE_JSON_WITH_CHILDREN, BareRow, BareTask, Link, Title, run_id_of
 from app.operations.runs.bare.tree import children
 from app.operations.runs.bare.writing import (
+    ACTING,
     INPUT,
     MATCHES,
     MAY_WRITE,
@@ -33,7 +32,7 @@ from app.operations.runs.bare.writing import (
 )
 from app.operations.runs.run import ERRORS_MAX, RUN_VISIBLE, NewRunProblem, RunStatus
 from app.operations.tasks.change import ATTEMPTS_MAX
-from app.operations.tasks.fence import why_not_live
+from app.operations.tasks.fence import UnderRun, refuse_late, under, why_not_live
 from app.operations.turns import take_turn
 from app.rpc import IN_PATH, BareRequest, Context, IfMatch, Outcome, etag_of, operation, versions_in
 from app.types import Id, Markdown, When
@@ -75,18 +74,20 @@ _PARENT_BELOW: Final = """EXISTS (
         )
         SELECT FROM up WHERE up.id = o.id)"""
 
+# If what is written is the claim itself, its lease is renewed here: a row is written once in a statement, and `alive`
+# comes last.
 _UPDATED: Final = f"""
-    WITH {INPUT}, r AS (
+    WITH {ACTING}, r AS (
         UPDATE runs r
            SET status = n.status, title = n.title, description = n.description, executor_id = n.executor_id,
                input = n.input, output = n.output, params = n.params, errors = n.errors, parent_id = n.parent_id,
                work_item_id = n.work_item_id, started_at = s.started_at, ended_at = s.ended_at,
                lease_expires_at = greatest(r.lease_expires_at, now() + make_interval(secs => r.lease_seconds)),
                version = r.version + 1, updated_at = now()
-          FROM i
-          JOIN runs o ON o.workspace_id = i.workspace_id AND o.id = i.run_id
+          FROM acting i
+          JOIN runs o ON o.workspace_id = i.workspace_id AND o.id = i.id
          {_NEXT}
-         WHERE r.workspace_id = i.workspace_id AND r.id = i.run_id
+         WHERE r.workspace_id = i.workspace_id AND r.id = i.id
            AND r.version = o.version                      -- nobody came in between
            AND r.ended_at IS NOT DISTINCT FROM o.ended_at
            AND {MATCHES}
@@ -95,26 +96,19 @@ _UPDATED: Final = f"""
            AND (i.parent_id IS NULL OR i.parent_id = o.parent_id OR ({PARENT_VISIBLE} AND NOT {_PARENT_BELOW}))
            AND (i.work_item_id IS NULL OR {WORK_ITEM_WRITABLE})
            AND {_DIFFERS}
-           AND {NOT_KEPT}
         RETURNING r.*, i.ord
     )"""
 
-UPDATE_RUN = BatchQuery(
-    BareRow,
-    f"""{_UPDATED}
-    SELECT i.ord, {BARE_JSON_WITH_CHILDREN}, r.version FROM r JOIN i ON i.ord = r.ord""",
-    one_per="runId",
-)
-
-# The same for calls with an idempotency key. Apart, because a call without one should not pay for it.
-UPDATE_RUN_AND_KEEP = BatchQuery(
-    BareRow,
-    f"""{_UPDATED}, answered AS (
+UPDATE_RUN = Keyed(
+    BatchQuery(
+        BareRow,
+        f"""{_UPDATED}, answered AS (
         SELECT i.ord, i.workspace_id, i.actor_id, i.request_id, i.keep, {BARE_JSON_WITH_CHILDREN} AS answer, r.version
           FROM r JOIN i ON i.ord = r.ord
     ), {KEPT_WITH_ETAG}
     SELECT ord, answer, version FROM answered""",
-    one_per="runId",
+        one_per="id",
+    )
 )
 
 
@@ -142,7 +136,7 @@ WHY_RUN = BatchQuery(
            i.parent_id IS NOT NULL AND {_PARENT_BELOW},
            i.work_item_id IS NULL OR {WORK_ITEM_WRITABLE}
       FROM i
-      JOIN runs o ON o.workspace_id = i.workspace_id AND o.id = i.run_id
+      JOIN runs o ON o.workspace_id = i.workspace_id AND o.id = i.id
      CROSS JOIN LATERAL (SELECT o.*) r                    -- the same row, under the name the shared fragments use
      {_NEXT}
      WHERE {RUN_VISIBLE}
@@ -181,13 +175,14 @@ class UpdateBareTask(BareRequest):
         Link | None | UnsetType,
         Meta(description="The task of the workspace it works on, by id or as `T-42`."),
     ] = UNSET
+    run_id: UnderRun = UNSET
 
 
 @operation(
     scope="task-write",
     path="tasks/{taskId}",
     method="PUT",
-    errors=(InvalidInput, *WRITE_ERRORS, EtagMismatch, RunClaimed, NotHolder, LeaseLost, Contended),
+    errors=(InvalidInput, *WRITE_ERRORS, EtagMismatch, RunClaimed, Contended),
 )
 async def update_task(ctx: Context, req: UpdateBareTask) -> Outcome[BareTask]:
     """Change a task: report how it goes and what came of it.
@@ -196,16 +191,23 @@ async def update_task(ctx: Context, req: UpdateBareTask) -> Outcome[BareTask]:
     `endedAt` are filled in. Send the ETag you read as `If-Match` to be refused if it was changed since; without it the last
     write wins.
     """
-    run_id = run_id_of(req.task_id)
+    id, run_id = run_id_of(req.task_id), under(req.run_id)
     linked = await links(ctx, req.parent_id, req.work_item_id)
     versions = versions_in(req.if_match)
     sent = {**values(req, req.started_at, req.ended_at), **linked}
-    below = await children(ctx, run_id)  # a change leaves them as they are, so they can be read before it
-    item = {**ctx.who, "runId": run_id, "versions": versions, "changes": sent, "children": below}
+    below = await children(ctx, id)  # a change leaves them as they are, so they can be read before it
+    item = {
+        **ctx.who,
+        "id": id,
+        "runId": run_id,
+        "versions": versions,
+        "changes": sent,
+        "children": below,
+    }
     for _ in range(ATTEMPTS_MAX):
         row = await _write_run(ctx, item, moves=linked.get("parentId") is not None)
         if row is None:
-            await ctx.unless_answered()
+            await refuse_late(ctx, run_id)
             why = await ctx.db.ask(WHY_RUN, item)
             if why is None:
                 raise RunNotFound(req.task_id, field="taskId")
@@ -219,7 +221,7 @@ async def update_task(ctx: Context, req: UpdateBareTask) -> Outcome[BareTask]:
 
 
 async def _write_run(ctx: Context, item: dict[str, object], *, moves: bool) -> BareRow | None:
-    statement = UPDATE_RUN if ctx.keep is None else UPDATE_RUN_AND_KEEP
+    statement = UPDATE_RUN.form(ctx.keep)
     if not moves:
         return await ctx.db.write(statement, item)
     async with ctx.db.transaction() as tx:
@@ -234,7 +236,7 @@ async def _refusal(  # noqa: PLR0911 -- a ladder
     if not why.may_write:
         if not why.is_claim:
             return TaskReadOnly()
-        return await why_not_live(ctx, item["runId"]) or RunClaimed()
+        return await why_not_live(ctx, item["id"]) or RunClaimed()
     if not why.matches:
         return EtagMismatch(etag_of(why.version))
     if not why.parent_ok:

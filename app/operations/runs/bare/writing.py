@@ -9,14 +9,17 @@ from msgspec import UNSET, UnsetType
 from app.errors import ApiError, RunNotFound, TaskNotFound, TaskReadOnly
 from app.operations.runs.run import RUN_VISIBLE
 from app.operations.tasks.comment import SEES_TASK
+from app.operations.tasks.fence import FENCE_ERRORS, acting
 from app.operations.tasks.task import WRITABLE, task_id, uuid_or_none
 from app.rpc import WHO, BareRequest, Context, changes
 
-WRITE_ERRORS: Final = (RunNotFound, TaskNotFound, TaskReadOnly)
+WRITE_ERRORS: Final = (TaskNotFound, TaskReadOnly, *FENCE_ERRORS)
 
+# `id` is the run that is written. `run_id` is the claim it is written under, as in every statement that writes.
 INPUT: Final = f"""
     i AS MATERIALIZED (
         SELECT {WHO},
+               (e->>'id')::uuid           AS id,
                (e->>'runId')::uuid        AS run_id,
                (e->>'children')::json     AS children,
                nullif(e->'versions', 'null') AS versions,
@@ -25,6 +28,8 @@ INPUT: Final = f"""
                (e->'changes'->>'workItemId')::uuid AS work_item_id
           FROM jsonb_array_elements(%(items)s::jsonb) AS e
     )"""
+
+ACTING: Final = f"""{INPUT}, {acting("i.id")}"""
 
 PARENT_VISIBLE: Final = f"""EXISTS (
         SELECT FROM runs r WHERE r.workspace_id = i.workspace_id AND r.id = i.parent_id AND {RUN_VISIBLE})"""
