@@ -52,6 +52,8 @@ class Exchange(RequestResponseCycle):
     expected_content_length = 0
     access_log = False
     _start: HTTPResponseStartEvent | None = None
+    _news = False  # whether something came, or ended, that nobody was told of
+    _event: asyncio.Event | None = None
 
     def __init__(self, connection: "HttpProtocol", scope: HTTPScope, *, keep_alive: bool) -> None:  # pyright: ignore[reportMissingSuperCall]
         self.scope = scope
@@ -59,10 +61,24 @@ class Exchange(RequestResponseCycle):
         self.flow = connection.flow
         self.logger = connection.logger
         self.default_headers = connection.server_state.default_headers
-        self.message_event = asyncio.Event()
         self.on_response = connection.on_response_complete
         self.keep_alive = keep_alive
         self.waiting_for_100_continue = connection.expect_100_continue
+
+    @property
+    def message_event(self) -> asyncio.Event:
+        """What uvicorn waits on for news. Made only then: an ordinary request is there whole when it is asked for."""
+        if self._event is None:
+            self._event = asyncio.Event()
+            if self._news:
+                self._event.set()
+        return self._event
+
+    def tell(self) -> None:
+        """Something came, or it is over."""
+        self._news = True
+        if self._event is not None:
+            self._event.set()
 
     async def receive(self) -> ASGIReceiveEvent:
         """The body in one piece if it is there whole; else as uvicorn does."""
@@ -70,10 +86,11 @@ class Exchange(RequestResponseCycle):
             self.more_body
             or self.waiting_for_100_continue
             or self.disconnected
-            or not self.message_event.is_set()
+            or self._event is not None
+            or not self._news
         ):
             return await super().receive()
-        self.message_event.clear()
+        self._news = False
         self.flow.resume_reading()
         body, self.body = self.body, b""
         return {"type": "http.request", "body": bytes(body), "more_body": False}
@@ -113,7 +130,7 @@ class Exchange(RequestResponseCycle):
             return False
         self.transport.write(b"".join((head, b"\r\n\r\n", body)))
         self.response_started = self.response_complete = True
-        self.message_event.set()
+        self.tell()
         self.on_response()
         return True
 
@@ -123,6 +140,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     app: ASGI3Application
     parser: httptools.HttpRequestParser
+    cycle: Exchange
     _quiet_since: float | None = None  # by the loop's clock; None while a request is under way
 
     def on_message_begin(self) -> None:
@@ -151,7 +169,7 @@ class HttpProtocol(HttpToolsProtocol):
             "state": self.app_state.copy(),
         }
         before: RequestResponseCycle | None = self.cycle
-        self.cycle = Exchange(
+        self.cycle = Exchange(  # pyright: ignore[reportIncompatibleVariableOverride] -- we make no others
             self, self.scope, keep_alive=http_version != "1.0" and self.parser.should_keep_alive()
         )
         if before is None or before.response_complete:  # pyright: ignore[reportUnnecessaryComparison] -- None at first
@@ -203,10 +221,10 @@ class HttpProtocol(HttpToolsProtocol):
             self.cycle.body += body
             if len(self.cycle.body) > HIGH_WATER_LIMIT:
                 self.flow.pause_reading()
-            self.cycle.message_event.set()
+            self.cycle.tell()
 
     def on_message_complete(self) -> None:
         """The request is there whole."""
         if not self.cycle.response_complete:
             self.cycle.more_body = False
-            self.cycle.message_event.set()
+            self.cycle.tell()
