@@ -41,7 +41,9 @@ from app.operations.tasks.card import CHANGE_CARDS
 from app.operations.tasks.comment import COMMENT_CTES
 from app.operations.tasks.conflict import (
     MERGEABLE,
-    SINCE,
+    NONE_OVERLAPS,
+    OVERLAPPING,
+    SEEN,
     ChangedField,
     OverlappingField,
     touches,
@@ -309,8 +311,8 @@ CHANGE_AND_COMMENT = Keyed(
 WHY = BatchQuery(
     RefusalRow,
     f"""
-    WITH {INPUT}
-    SELECT i.ord, {TASK_JSON}, t.version,
+    WITH {INPUT}, {SEEN}
+    SELECT i.ord, seen.task, seen.version,
            d.changes IS NULL,
            {WRITABLE},
            {LIVE},
@@ -320,12 +322,12 @@ WHY = BatchQuery(
            {MAY_BIND},
            {MAY_PUT_UNDER},
            i.parent_task_id IS NOT NULL AND {PARENT_BELOW},
-           coalesce(since.mergeable, false), since.changed, since.overlapping
+           {NONE_OVERLAPS}, seen.changed, {OVERLAPPING}
       FROM i
       JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
+      JOIN seen ON (seen.workspace_id, seen.task_id) = (i.workspace_id, i.task_id) AND seen.sent IS NOT DISTINCT FROM i.version
      CROSS JOIN LATERAL (SELECT o.*) t                    -- the same row, under the name the shared fragments use
      {NEXT}
-      LEFT JOIN LATERAL {SINCE} since ON i.version <> o.version
      WHERE {VISIBLE}
     """,
 )

@@ -15,6 +15,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 import msgspec
 from msgspec import Meta, UnsetType
 
+from app.operations.tasks.task import TASK_JSON
 from app.rpc import Answer
 from app.types import IdentityKind, Timestamp, Version
 
@@ -76,30 +77,44 @@ MERGEABLE: Final = """(
              WHERE v.workspace_id = i.workspace_id AND v.task_id = i.task_id AND v.version > i.version
                AND v.changes ?| i.merge))"""
 
-# What has changed since the caller's version, each field once: from the value it had then to the value it has now; and,
-# of those, what the caller writes too. `d.changes` says what it would change of the task as it is; a field that is not
-# in it has the wanted value already. Both are null where the version has not passed.
-SINCE: Final = """(
-        SELECT coalesce(json_agg(json_build_object(
-                   'field', c.field, 'from', c.was, 'to', c.becomes, 'version', c.version,
-                   'by', json_build_object('id', a.id, 'kind', a.kind, 'handle', a.handle),
-                   'at', to_char(c.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
-                   ORDER BY c.version, c.field), '[]') AS changed,
-               coalesce(json_agg(json_build_object(
-                   'field', c.field, 'theirs', c.becomes,
-                   'yours', CASE WHEN d.changes ? c.field THEN d.changes->c.field->1 ELSE c.becomes END)
-                   ORDER BY c.field) FILTER (WHERE c.field = ANY(i.merge)), '[]') AS overlapping,
-               i.version < o.version AND i.version >= o.version - 1000
-                   AND count(*) FILTER (WHERE c.field = ANY(i.merge)) = 0 AS mergeable
-          FROM (SELECT DISTINCT ON (f.field)
-                       f.field, v.version, v.actor_id, v.created_at, f.change->1 AS becomes,
-                       first_value(f.change->0) OVER (PARTITION BY f.field ORDER BY v.version) AS was
-                  FROM task_events v
-                 CROSS JOIN LATERAL jsonb_each(v.changes) AS f (field, change)
-                 WHERE v.workspace_id = i.workspace_id AND v.task_id = i.task_id
-                   AND v.version > i.version AND v.version > o.version - 1000
-                 ORDER BY f.field, v.version DESC) c
-          JOIN identities a ON a.workspace_id = i.workspace_id AND a.id = c.actor_id)"""
+# The task as it is, and what has changed since the version that was sent, each field once: from the value it had then to
+# the value it has now. Nothing of that depends on who asks, so it is worked out once for all who lost to the same writer.
+# Without a version, or with the one the task is at, nothing has changed and the last two are null.
+SEEN: Final = f"""
+    seen AS MATERIALIZED (
+        SELECT k.workspace_id, k.task_id, k.version AS sent, t.version, {TASK_JSON} AS task, since.changed, since.became
+          FROM (SELECT DISTINCT i.workspace_id, i.task_id, i.version FROM i) k
+          JOIN tasks t ON t.workspace_id = k.workspace_id AND t.id = k.task_id
+          LEFT JOIN LATERAL (
+                SELECT coalesce(json_agg(json_build_object(
+                           'field', c.field, 'from', c.was, 'to', c.becomes, 'version', c.version,
+                           'by', json_build_object('id', a.id, 'kind', a.kind, 'handle', a.handle),
+                           'at', to_char(c.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
+                           ORDER BY c.version, c.field), '[]') AS changed,
+                       coalesce(jsonb_object_agg(c.field, c.becomes), '{{}}') AS became
+                  FROM (SELECT DISTINCT ON (f.field)
+                               f.field, v.version, v.actor_id, v.created_at, f.change->1 AS becomes,
+                               first_value(f.change->0) OVER (PARTITION BY f.field ORDER BY v.version) AS was
+                          FROM task_events v
+                         CROSS JOIN LATERAL jsonb_each(v.changes) AS f (field, change)
+                         WHERE v.workspace_id = k.workspace_id AND v.task_id = k.task_id
+                           AND v.version > k.version AND v.version > t.version - 1000
+                         ORDER BY f.field, v.version DESC) c
+                  JOIN identities a ON a.workspace_id = k.workspace_id AND a.id = c.actor_id) since ON k.version <> t.version
+    )"""
+
+# Of what has changed, what the caller writes too; and whether it is nothing. `d.changes` says what the caller would change
+# of the task as it is; a field that is not in it has the wanted value already.
+OVERLAPPING: Final = """
+           CASE WHEN seen.became IS NOT NULL THEN (
+               SELECT coalesce(json_agg(json_build_object(
+                          'field', f.field, 'theirs', f.becomes,
+                          'yours', CASE WHEN d.changes ? f.field THEN d.changes->f.field->1 ELSE f.becomes END)
+                          ORDER BY f.field), '[]')
+                 FROM jsonb_each(seen.became) AS f (field, becomes)
+                WHERE f.field = ANY(i.merge)) END"""
+NONE_OVERLAPS: Final = """coalesce(
+               i.version < o.version AND i.version >= o.version - 1000 AND NOT seen.became ?| i.merge, false)"""
 
 _PAIR: Final = (
     "assigneeUserId",
