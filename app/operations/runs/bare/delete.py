@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta
 
 from app.db import Query
 from app.errors import EtagMismatch, RunClaimed, RunNotFound, TaskReadOnly, TooManyParts
-from app.idempotency import KEPT, NOT_KEPT
+from app.idempotency import KEPT, NOT_KEPT, Keyed
 from app.operations.runs.bare.task import run_id_of
 from app.operations.runs.bare.writing import MATCHES, MAY_WRITE
 from app.operations.runs.run import RUN_VISIBLE
@@ -33,9 +33,10 @@ class DeletedRow(msgspec.Struct):
 
 # Everything that hangs below goes along, and the States that were made with it. Nothing is deleted if anything in it
 # is a claim, whose history belongs to its task, or if it is more than one call should delete.
-DELETE_RUN = Query(
-    DeletedRow,
-    f"""
+DELETE_RUN = Keyed(
+    Query(
+        DeletedRow,
+        f"""
     WITH RECURSIVE i AS MATERIALIZED (
         SELECT 0 AS ord, %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id,
                %(request_id)s::text AS request_id, %(keep)s::jsonb AS keep, %(id)s::uuid AS id, %(run_id)s::uuid AS run_id,
@@ -84,6 +85,7 @@ DELETE_RUN = Query(
     ), {KEPT}
     SELECT matches, may_delete, holds_claim, version, count, EXISTS (SELECT FROM gone) FROM may
     """,
+    )
 )
 
 
@@ -114,7 +116,7 @@ async def delete_task(ctx: Context, req: DeleteBareTask) -> Deleted:
     """
     id, run_id = run_id_of(req.task_id), under(req.run_id)
     done = await ctx.db.one(
-        DELETE_RUN,
+        DELETE_RUN.form(ctx.keep),
         workspace_id=ctx.actor.workspace_id,
         actor_id=ctx.actor.id,
         request_id=ctx.request_id,
