@@ -33,6 +33,7 @@ VOLATILE = re.compile(
     r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT[\d:.]+Z|(?<=\")\d+-\d+(?=\")"
 )
 """What is never twice the same: ids, moments, and cursors of the log."""
+COUNTDOWN = re.compile(r"(?<=\"secondsLeft\": )\d+")
 
 
 @EVERY_OPERATION_IN_AN_ERA
@@ -116,4 +117,4 @@ async def over_http(server: Server, caller: Caller, op: Operation, body: dict[st
 
 def steady(data: object) -> object:
     """The data without what is never twice the same."""
-    return json.loads(VOLATILE.sub("…", json.dumps(data)))
+    return json.loads(COUNTDOWN.sub("0", VOLATILE.sub("…", json.dumps(data))))
