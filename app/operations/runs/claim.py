@@ -220,10 +220,8 @@ def _claiming_next(fence: LiteralString, inputs: LiteralString) -> BatchQuery[Cl
                   g.assignee_id AS old_assignee_id,
                   CASE g.queue WHEN 0 THEN 'todo' ELSE 'backlog' END AS old_status
     ), {_CHANGED}, {_CONSEQUENCES}, answered AS (
-        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, json_agg({
-            _CLAIM_JSON
-        } ORDER BY t.place) AS answer,
-               NULL::int AS merged_from
+        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, NULL::int AS merged_from,
+               json_agg({_CLAIM_JSON} ORDER BY t.place) AS answer
           FROM changed t
           JOIN opened r ON r.id = t.run_id
          GROUP BY t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep

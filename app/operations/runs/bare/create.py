@@ -1,6 +1,6 @@
 """createTask: a new run, which nothing runs by itself."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, UnsetType
 
@@ -26,7 +26,10 @@ from app.rpc import BareRequest, Context, Outcome, changes, given, operation
 from app.types import Markdown, When
 
 # A State that is asked for comes first: the run names it.
-_CREATED: Final = f"""
+CREATE_RUN = Keyed(
+    BatchQuery(
+        BareRow,
+        f"""
     WITH {ACTING}, usable AS (
         SELECT i.*
           FROM acting i
@@ -53,12 +56,7 @@ _CREATED: Final = f"""
           LEFT JOIN state ON state.id = (u.changes->>'stateId')::uuid
          CROSS JOIN LATERAL (SELECT coalesce(u.changes->>'status', 'created') AS status) n
         RETURNING *
-    )"""
-
-CREATE_RUN = Keyed(
-    BatchQuery(
-        BareRow,
-        f"""{_CREATED}, answered AS (
+    ), answered AS (
         SELECT i.ord, i.workspace_id, i.actor_id, i.request_id, i.keep, {BARE_JSON} AS answer, r.version
           FROM r JOIN i ON i.id = r.id
     ), {KEPT_WITH_ETAG}

@@ -76,7 +76,10 @@ _PARENT_BELOW: Final = """EXISTS (
 
 # If what is written is the claim itself, its lease is renewed here: a row is written once in a statement, and `alive`
 # comes last.
-_UPDATED: Final = f"""
+UPDATE_RUN = Keyed(
+    BatchQuery(
+        BareRow,
+        f"""
     WITH {ACTING}, r AS (
         UPDATE runs r
            SET status = n.status, title = n.title, description = n.description, executor_id = n.executor_id,
@@ -97,12 +100,7 @@ _UPDATED: Final = f"""
            AND (i.work_item_id IS NULL OR {WORK_ITEM_WRITABLE})
            AND {_DIFFERS}
         RETURNING r.*, i.ord
-    )"""
-
-UPDATE_RUN = Keyed(
-    BatchQuery(
-        BareRow,
-        f"""{_UPDATED}, answered AS (
+    ), answered AS (
         SELECT i.ord, i.workspace_id, i.actor_id, i.request_id, i.keep, {BARE_JSON_WITH_CHILDREN} AS answer, r.version
           FROM r JOIN i ON i.ord = r.ord
     ), {KEPT_WITH_ETAG}
