@@ -46,7 +46,7 @@ from app.operations import (
     update_task,
 )
 from app.rpc import Operation
-from tests.conftest import World
+from tests.conftest import Caller, World
 from tests.operations.claims import MANAGING, everything, expire, placed, superseded
 
 WRITES = [
@@ -94,15 +94,22 @@ def test_every_operation_that_writes_takes_a_run_and_is_tried_here() -> None:
     assert {op.name for op, _ in WRITES} == {op.name for op in writes} - {force_release_run.name}
 
 
+async def about(
+    task: Any, workspace: World, caller: Caller, operation: Operation, fields: dict[str, Any]
+) -> dict[str, Any]:
+    """The fields of a call that is about a task, where it can be about one, and what else it needs."""
+    if "task_id" in operation.request.__struct_fields__:
+        fields = {**fields, "task_id": task.id}
+    return await placed(workspace, caller, operation, fields)
+
+
 @pytest.mark.parametrize("operation, fields", WRITES, ids=[op.name for op, _ in WRITES])
 async def test_a_late_holder_can_change_nothing(
     workspace: World, operation: Operation, fields: dict[str, Any]
 ) -> None:
     late, _, task, claim = await superseded(workspace, human=operation in MANAGING)
     await late(create_task, title="another")
-    if operation.request.__struct_fields__.count("task_id"):
-        fields = {**fields, "task_id": task.id}
-    fields = await placed(workspace, late, operation, fields)
+    fields = await about(task, workspace, late, operation, fields)
     before = await everything(workspace)
     with pytest.raises(LeaseLost) as lost:
         await late(operation, run_id=claim.run.id, **fields)
@@ -126,9 +133,7 @@ async def test_a_write_under_a_live_claim_is_a_sign_of_life(
             WHERE workspace_id = %(workspace)s AND id = %(run)s::uuid RETURNING id""",
         run=claim.run.id,
     )
-    if operation.request.__struct_fields__.count("task_id"):
-        fields = {**fields, "task_id": task.id}
-    fields = await placed(workspace, bot, operation, fields)
+    fields = await about(task, workspace, bot, operation, fields)
     await bot(operation, run_id=claim.run.id, **fields)
     run = await bot(get_run, run_id=claim.run.id)
     assert run.end_reason is not None or run.lease_expires_at == max(
@@ -161,9 +166,7 @@ async def test_a_repetition_gets_the_first_answer_also_when_the_claim_has_ended_
     task = await bot(create_task, title="a")
     await bot(create_task, title="another")
     claim = await bot(claim_task, task_id=task.id)
-    if operation.request.__struct_fields__.count("task_id"):
-        fields = {**fields, "task_id": task.id}
-    fields = {**await placed(workspace, bot, operation, fields), "run_id": claim.run.id}
+    fields = {**await about(task, workspace, bot, operation, fields), "run_id": claim.run.id}
     bot.context = msgspec.structs.replace(bot.context, idempotency_key="k-1")
     first = await bot.answer(operation, "first", **fields)
     assert first[0] == operation.status
