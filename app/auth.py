@@ -1,6 +1,6 @@
 """From an API key to the identity behind it.
 
-A key is looked up once and then remembered by its SHA-256. Revocation must bite within a second in every
+A key is looked up once, and its owner then remembered by its SHA-256. Revocation must bite within a second in every
 process, so each process asks the database twice a second which keys were revoked lately: polling works behind
 any connection pooler, where LISTEN does not. A process that has not heard for too long trusts nothing it
 remembers and looks every key up again.

@@ -1,9 +1,10 @@
 """HTTP as uvicorn speaks it, with less to do for an ordinary call.
 
 uvicorn is built for any request. Ours are small, come whole and are answered whole, thousands a second on
-connections that stay. For those this answers with one write instead of two, checks the head of an answer once
-instead of header by header, and looks each URL up instead of parsing it anew. Whatever is not like that (a
-stream, HEAD, a caller who reads slowly) goes uvicorn's own way.
+connections that stay, and many begin with the same bytes as one before. For those this looks the head up instead of
+parsing it anew, checks the head of an answer once instead of header by header, and sends answers that are ready at the
+same time together (outbox.py). Whatever is not like that (a stream, HEAD, a caller who reads slowly, a request in
+pieces) goes uvicorn's own way.
 
 To the application it is ASGI all the same: this is how `serve` configures its server, and any other will do.
 """
@@ -24,7 +25,13 @@ from uvicorn._types import (
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from app.outbox import Outlet, outbox_of
+
 URLS_REMEMBERED_MAX: Final = 1024  # far more than there are operations; each is a few hundred bytes
+HEADS_REMEMBERED_MAX: Final = (
+    4096  # they differ by operation, API key and length of the body; each takes about 3 kB
+)
+HEAD_BYTES_REMEMBERED_MAX: Final = 1024  # an agent's are shorter
 
 
 class _Url(NamedTuple):
@@ -37,6 +44,17 @@ class _Url(NamedTuple):
 def _parsed(url: bytes) -> _Url:
     parsed = httptools.parse_url(url)
     return _Url(unquote(parsed.path.decode("ascii")), parsed.path, parsed.query or b"")
+
+
+class _Head(NamedTuple):
+    """What was sent before a body, as it was understood."""
+
+    scope: HTTPScope
+    keep_alive: bool
+    body_bytes: int
+
+
+_heads: Final[dict[bytes, _Head]] = {}  # by the bytes of the whole head, which mean the same each time
 
 
 class Exchange(RequestResponseCycle):
@@ -142,15 +160,64 @@ class HttpProtocol(HttpToolsProtocol):
     parser: httptools.HttpRequestParser
     cycle: Exchange
     _quiet_since: float | None = None  # by the loop's clock; None while a request is under way
+    _whole = True  # whether the parser is between two requests
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Somebody is there."""
+        super().connection_made(Outlet(transport, outbox_of(self.loop)))
+
+    def data_received(self, data: bytes) -> None:
+        """Something has come: mostly one whole request, which begins like one before."""
+        if not self._whole:
+            super().data_received(data)
+            return
+        end = data.find(b"\r\n\r\n") + 4
+        head = _heads.get(data[:end])
+        if head is None or len(data) != end + head.body_bytes:
+            before = self.cycle
+            super().data_received(data)
+            if head is None and self.cycle is not before:
+                self._remember(data, end)
+            return
+        self._quiet_since = None
+        self.expect_100_continue = False
+        self.scope = {
+            **head.scope,
+            "scheme": self.scheme or "http",
+            "root_path": self.root_path,
+            "headers": list(head.scope["headers"]),
+            "client": self.client,
+            "server": self.server,
+            "state": self.app_state.copy(),
+        }
+        self._begin(keep_alive=head.keep_alive)
+        self.cycle.body = data[end:]
+        self.on_message_complete()
+
+    def _remember(self, data: bytes, end: int) -> None:
+        """Remember the head of the request that was just read, if it came alone, whole and without asking first."""
+        body_bytes = next((int(value) for name, value in self.headers if name == b"content-length"), 0)
+        if (
+            self._whole
+            and end <= HEAD_BYTES_REMEMBERED_MAX
+            and len(data) == end + body_bytes
+            and not self.expect_100_continue
+        ):
+            if len(_heads) >= HEADS_REMEMBERED_MAX:
+                _heads.clear()  # each then takes the long way once
+            _heads[data[:end]] = _Head(
+                {**self.scope, "headers": self.headers.copy()}, self.cycle.keep_alive, body_bytes
+            )
 
     def on_message_begin(self) -> None:
         """A request starts."""
+        self._whole = False
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
 
     def on_headers_complete(self) -> None:
-        """Begin to answer, or line up behind the request before on this connection."""
+        """What comes before the body is there."""
         http_version = self.parser.get_http_version()
         url = _parsed(self.url)
         self.scope = {
@@ -168,10 +235,12 @@ class HttpProtocol(HttpToolsProtocol):
             "server": self.server,
             "state": self.app_state.copy(),
         }
+        self._begin(keep_alive=http_version != "1.0" and self.parser.should_keep_alive())
+
+    def _begin(self, *, keep_alive: bool) -> None:
+        """Begin to answer, or line up behind the request before on this connection."""
         before: RequestResponseCycle | None = self.cycle
-        self.cycle = Exchange(  # pyright: ignore[reportIncompatibleVariableOverride] -- we make no others
-            self, self.scope, keep_alive=http_version != "1.0" and self.parser.should_keep_alive()
-        )
+        self.cycle = Exchange(self, self.scope, keep_alive=keep_alive)  # pyright: ignore[reportIncompatibleVariableOverride] -- we make no others
         if before is None or before.response_complete:  # pyright: ignore[reportUnnecessaryComparison] -- None at first
             self._start_asgi_task(self.cycle, self.app)
         else:
@@ -209,6 +278,11 @@ class HttpProtocol(HttpToolsProtocol):
         else:
             self._look_again(self.timeout_keep_alive - quiet_seconds)
 
+    def eof_received(self) -> None:
+        """Nothing more will come, so the event loop closes the connection: what is ready leaves before that."""
+        if isinstance(self.transport, Outlet):
+            self.transport.flush()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, and with it its timer."""
         super().connection_lost(exc)
@@ -225,6 +299,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is there whole."""
+        self._whole = True
         if not self.cycle.response_complete:
             self.cycle.more_body = False
             self.cycle.tell()

@@ -36,6 +36,7 @@ LAYERS = (
     "app.transports",
     # everything together
     "app.main",
+    "app.outbox",
     "app.protocol",
     "app.serve",
     "app.cli",
