@@ -25,7 +25,7 @@ class RequestLog:
     def __init__(self, *, enabled: bool, as_json: bool) -> None:
         self._enabled = enabled
         self._as_json = as_json
-        self._lines: list[bytes] = []
+        self._lines: list[str] = []
         self._timer: asyncio.TimerHandle | None = None
 
     def add(
@@ -50,7 +50,7 @@ class RequestLog:
         self._timer = None
         lines, self._lines = self._lines, []
         if lines:
-            _write_all(sys.stderr.fileno(), b"".join(lines))
+            _write_all(sys.stderr.fileno(), "".join(lines).encode("utf-8", "backslashreplace"))
 
     def _line(
         self,
@@ -61,30 +61,23 @@ class RequestLog:
         request_id: str,
         actor: str | None,
         code: str | None,
-    ) -> bytes:
-        if not self._as_json:
-            shown = path if _plain(path) and " " not in path else msgspec.json.encode(path).decode()
-            text = f"{status} {method} {shown} {ms:.1f}ms by={actor or '-'} request={request_id}"
-            line = f"{timestamp().decode()} {text}{f' error={code}' if code else ''}"
-            return line.encode("utf-8", "backslashreplace") + b"\n"
-        return (
-            b'{"time":"%b","status":%d,"method":"%b","path":%b,"ms":%.2f,"actor":%b,"request":"%b"%b}\n'
-            % (
-                timestamp(),
-                status,
-                method.encode(),
-                _quoted(path),
-                ms,
-                b'"%b"' % actor.encode() if actor else b"null",
-                request_id.encode(),
-                b',"error":"%b"' % code.encode() if code else b"",
+    ) -> str:
+        now = timestamp().decode()
+        if self._as_json:
+            by = f'"{actor}"' if actor else "null"
+            error = f',"error":"{code}"' if code else ""
+            return (
+                f'{{"time":"{now}","status":{status},"method":"{method}","path":{_quoted(path)},"ms":{ms:.2f},'
+                f'"actor":{by},"request":"{request_id}"{error}}}\n'
             )
-        )
+        shown = path if _plain(path) and " " not in path else msgspec.json.encode(path).decode()
+        error = f" error={code}" if code else ""
+        return f"{now} {status} {method} {shown} {ms:.1f}ms by={actor or '-'} request={request_id}{error}\n"
 
 
 @lru_cache(PATHS_REMEMBERED_MAX)
-def _quoted(path: str) -> bytes:
-    return b'"%b"' % path.encode() if _plain(path) else msgspec.json.encode(path)
+def _quoted(path: str) -> str:
+    return f'"{path}"' if _plain(path) else msgspec.json.encode(path).decode()
 
 
 def _plain(text: str) -> bool:
