@@ -16,7 +16,7 @@ routes, the OpenAPI document and `docs/operations.md` are derived from that tupl
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import (
@@ -169,7 +169,7 @@ class Actor(msgspec.Struct, frozen=True):
 
 
 # What every item of a batch statement begins with: its place, and what Context.who says.
-WHO: Final = """(e->>'ord')::int          AS ord,
+WHO: Final = """ord,
                (e->>'workspaceId')::uuid AS workspace_id,
                (e->>'actorId')::uuid     AS actor_id,
                e->>'actorKind'           AS actor_kind,
@@ -293,9 +293,8 @@ def versions_in(if_match: str | UnsetType) -> list[int] | None:
 Result: TypeAlias = (
     Encoded[Any] | Page[Any] | Excerpt[Any] | Outcome[Any] | msgspec.Struct
 )  # Any: of what, the operation's `result` says
-Handler: TypeAlias = Callable[
-    [Context, Any], Awaitable[Result]
-]  # Any: each handler takes its own request struct
+Work: TypeAlias = Coroutine[Any, Any, Result]  # Any: what passes between a coroutine and its event loop
+Handler: TypeAlias = Callable[[Context, Any], Work]  # Any: each handler takes its own request struct
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
@@ -396,24 +395,34 @@ def operation(
     return declare
 
 
-async def execute(
+def execute(
     op: Operation,
     ctx: Context,
     *,
     body: bytes | None = None,
     query: bytes = b"",
     placed: Mapping[str, str] | None = None,
-) -> Result:
-    """Run one call: scope, decode, handler. The scope comes before the body is looked at."""
+) -> Work:
+    """Run one call: scope, decode, handler. The scope comes before the body is looked at.
+
+    What is wrong with the call itself is raised at once; the rest is done by whoever awaits the outcome.
+    """
     if op.scope is not None and not op.allows(ctx.actor.scopes):
         raise ScopeMissing(op.scope)
     req = op.decoder.from_query(query) if body is None else op.decoder.from_json(body, placed)
     if op.read_only:
-        return await op.handler(ctx, req)
+        return op.handler(ctx, req)
     key = idempotency.key_of(ctx.idempotency_key, getattr(req, "idempotency_key", UNSET))
     if key is None:
-        return await op.handler(ctx, req)
+        return op.handler(ctx, req)
     keep = idempotency.keep(key, op.name, op.scope, op.status, body or b"", placed or {})
+    return _kept(op, ctx, req, keep)
+
+
+async def _kept(
+    op: Operation, ctx: Context, req: Any, keep: Keep
+) -> Result:  # Any: the request of this operation
+    """Run a call that has an idempotency key until its outcome is known."""
     for pause_seconds in RESEND_SECONDS:
         try:
             return await _once(op, ctx, req, keep)

@@ -16,7 +16,8 @@ What keeps it safe:
 * Workspaces take turns within a batch, and none may fill the line: a busy one cannot shut others out.
 * An error spoils only the statement it is in. Its items are then run one by one on ordinary connections, where a
   bad one fails alone. The database undid the batch whole, so nothing is done twice.
-* If the connection is lost instead, nobody knows what was done: each call hears 503 and none is sent again.
+* If the connection is lost instead, nobody knows what was done: each call that writes hears 503 and none is sent
+  again. One that only reads is, on an ordinary connection, which may be a better one.
 * A caller that goes away leaves its item behind; the others do not notice.
 """
 
@@ -96,12 +97,13 @@ class _Line:
         self.length = 0
 
     def add(self, waiting: _Waiting) -> None:
-        """Join the line, unless it is full or holds too many of this workspace."""
+        """Join the line, or be refused because it is full or holds too many of this workspace."""
         line = self.workspaces.get(workspace := waiting.workspace)
         if line is None:
             line = self.workspaces[workspace] = deque()
         if self.length >= LINE_ITEMS_MAX or len(line) >= WORKSPACE_ITEMS_MAX:
-            raise Overloaded
+            waiting.refuse(Overloaded())
+            return
         line.append(waiting)
         self.length += 1
 
@@ -211,7 +213,7 @@ class Batcher:
         self._sent_at = time.monotonic()
         if query.writes:
             batch.sort(key=_row_locked)
-        items = encode_items([{"ord": ord, **waiting.item} for ord, waiting in enumerate(batch)])
+        items = encode_items([waiting.item for waiting in batch])
         sent = connection.send(query.numbered_sql, [items])
         sent.add_done_callback(lambda sent: self._settle(query, batch, sent))
 
@@ -223,23 +225,30 @@ class Batcher:
         try:
             rows = load(sent.result())
         except psycopg.Error:
-            for waiting in batch:
-                self._alone.add(task := asyncio.ensure_future(self._run_one(query, waiting)))
-                task.add_done_callback(self._alone.discard)
+            self._run_each(query, batch)
         except DatabaseUnavailable:
-            for waiting in batch:
-                waiting.refuse(DatabaseUnavailable())
+            if query.writes:
+                for waiting in batch:
+                    waiting.refuse(DatabaseUnavailable())
+            else:
+                self._run_each(query, batch)
         else:
             for row in rows:
                 ord: int = row[0]
-                batch[ord].answer(query.make(row))
+                batch[ord - 1].answer(query.make(row))
             if len(rows) < len(batch):
                 for waiting in batch:
                     waiting.answer(None)
         self.pump()
 
+    def _run_each(self, query: AnyBatchQuery, batch: list[_Waiting]) -> None:
+        """Run the items of a batch one by one."""
+        for waiting in batch:
+            self._alone.add(task := asyncio.ensure_future(self._run_one(query, waiting)))
+            task.add_done_callback(self._alone.discard)
+
     async def _run_one(self, query: AnyBatchQuery, waiting: _Waiting) -> None:
-        """Run one item of a failed batch on its own, and give its caller whatever comes of it."""
+        """Run one item on its own, and give its caller whatever comes of it."""
         try:
             waiting.answer(await self._run_alone(query, waiting.item))
         except Exception as e:  # noqa: BLE001 -- nothing is swallowed: it is raised where the caller waits

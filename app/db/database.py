@@ -9,7 +9,7 @@ transaction mode nothing can be kept on a connection, so there everything goes t
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Generator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Final, TypeVar
 
@@ -112,20 +112,13 @@ class Database:
         """Let go of all connections."""
         await self._closing.aclose()
 
-    async def write(self, batch: BatchQuery[R], item: Item) -> R | None:
+    def write(self, batch: BatchQuery[R], item: Item) -> Awaitable[R | None]:
         """Run one item of a batch statement: its row if it took effect, None if not."""
-        if not self._writes.connections:
-            return await self._alone(batch, item)
-        return await self._writes.submit(batch, item)
+        return self._writes.submit(batch, item) if self._writes.connections else self._alone(batch, item)
 
-    async def ask(self, batch: BatchQuery[R], item: Item) -> R | None:
+    def ask(self, batch: BatchQuery[R], item: Item) -> Awaitable[R | None]:
         """The same for a batch statement that only reads."""
-        if not self._asks.connections:
-            return await self._alone(batch, item)
-        try:
-            return await self._asks.submit(batch, item)
-        except DatabaseUnavailable:  # the connection broke: reading again is harmless
-            return await self._alone(batch, item)
+        return self._asks.submit(batch, item) if self._asks.connections else self._alone(batch, item)
 
     async def all(self, query: Query[R], **parameters: object) -> list[R]:
         """Every row of a query."""
@@ -162,7 +155,7 @@ class Database:
 
     async def _alone(self, batch: BatchQuery[R], item: Item) -> R | None:
         """One item of a batch statement, on a connection of its own."""
-        rows = await self._run(batch, {"items": encode_items([{"ord": 0, **item}]).decode()})
+        rows = await self._run(batch, {"items": encode_items([item]).decode()})
         return rows[0] if rows else None
 
     async def _run(self, query: Query[R], parameters: Mapping[str, object]) -> list[R]:
@@ -206,7 +199,7 @@ class Transaction:
 
     async def write(self, batch: BatchQuery[R], item: Item) -> R | None:
         """Run one item of a batch statement: its row if it took effect, None if not."""
-        return await self.one(batch, items=encode_items([{"ord": 0, **item}]).decode())
+        return await self.one(batch, items=encode_items([item]).decode())
 
 
 async def _fetch(

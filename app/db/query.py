@@ -11,6 +11,10 @@ _WRITES: Final = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM)\b(?! SKIP| OF)"
 _PLACEHOLDER: Final = re.compile(r"%\((\w+)\)s")
 
 
+# For the FROM of a batch statement: the items, one JSON object `e` per call, and the place of each, `ord`, from 1.
+ITEMS: Final = "jsonb_array_elements(%(items)s::jsonb) WITH ORDINALITY AS item(e, ord)"
+
+
 class Query(Generic[R]):
     """One statement and the struct that each of its rows becomes, column by column in order.
 
@@ -53,9 +57,9 @@ class Query(Generic[R]):
 class BatchQuery(Query[R]):
     """A statement that serves any number of calls at once.
 
-    Its only parameter, `%(items)s`, is a JSON array with one object per call, each with its place, `ord`. A call
-    that took effect comes back as a row with its `ord`; one that did not has no row. Which calls share a
-    statement is the database layer's business: operations hand over one item and get one row or none.
+    Its only parameter is `%(items)s`: see ITEMS. A call that took effect comes back as a row with the `ord` of its
+    item; one that did not has no row. Which calls share a statement is the database layer's business: operations hand
+    over one item and get one row or none.
 
     Every item names its `workspaceId`. `one_per` names a field of which a batch holds each value at most once, among
     items without a `version` or with `merge`: where no version decides, the second call must see what the first did.

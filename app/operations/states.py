@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import BatchQuery, Encoded, Query
+from app.db import ITEMS, BatchQuery, Encoded, Query
 from app.errors import Contended, EtagMismatch, InvalidInput, StateNotFound
 from app.idempotency import KEPT_WITH_ETAG, Keyed
 from app.ids import new_id
@@ -126,7 +126,7 @@ _CREATED: Final = f"""
                e->>'name'                AS name,
                e->'groups'               AS groups,
                e->'tags'                 AS tags
-          FROM jsonb_array_elements(%(items)s::jsonb) AS e
+          FROM {ITEMS}
     ), {acting("i.state_id")}, s AS (
         INSERT INTO states (workspace_id, id, name, root_id, groups, tags)
         SELECT workspace_id, state_id, name, root_id, groups, tags FROM acting
@@ -144,7 +144,7 @@ _UPDATED: Final = f"""
                e->'variables'            AS variables,
                e->'removed'              AS removed,
                (e->>'countMax')::int     AS count_max
-          FROM jsonb_array_elements(%(items)s::jsonb) AS e
+          FROM {ITEMS}
     ), {acting("i.state_id")}, s AS (
         UPDATE states s
            SET variables = n.variables, version = s.version + 1, updated_at = now()

@@ -45,7 +45,6 @@ EXPRESSIONS: Final = {
 VARIABLES: Final = frozenset("kav")
 
 WHO: Final = {
-    "ord": 0,
     "workspaceId": WORKSPACE,
     "actorId": AGENT,
     "actorKind": "agent",
@@ -81,9 +80,8 @@ def script(kind: Kind, clients: int = CLIENTS) -> str:
             item = {**WHO, "taskId": TASK, "comment": COMMENT}
             return _again_and_again(UPDATED, clients) + _statement(ADD_COMMENT.plain, items=_json(item))
         case "get":
-            return _again_and_again(LISTED, clients) + _statement(
-                GET_TASK, items=_json({**WHO, "taskId": TASK})
-            )
+            item = {"workspaceId": WORKSPACE, "actorId": AGENT, "taskId": TASK}
+            return _again_and_again(LISTED, clients) + _statement(GET_TASK, items=_json(item))
         case "list":
             return f"\\set a random({READERS.first}, {READERS.first + READERS.size - 1})\n" + _statement(
                 LIST_MINE,

@@ -287,7 +287,7 @@ class RecordingDatabase(Database):
 
 def one_item(item: dict[str, object]) -> dict[str, object]:
     """The parameters of a batch of one."""
-    return {"items": msgspec.json.encode([{"ord": 0, **item}], enc_hook=as_json).decode()}
+    return {"items": msgspec.json.encode([item], enc_hook=as_json).decode()}
 
 
 class LargeWorld:

@@ -1,6 +1,6 @@
 """Declaring an operation: what follows from the function, and what a bad declaration is told."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, ClassVar
 
 import msgspec
@@ -57,7 +57,7 @@ def test_a_page_is_documented_as_a_list() -> None:
     assert (op.result, op.paged, op.read_only, op.errors) == (list[Thing], True, False, ())
 
 
-def refusal(handler: Callable[..., Awaitable[Any]]) -> str:
+def refusal(handler: Callable[..., Coroutine[Any, Any, Any]]) -> str:
     with pytest.raises(BadDeclaration) as refused:
         operation(scope=None)(handler)
     return str(refused.value)

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from app.db import Query
+from app.db import ITEMS, Query
 from app.errors import ChannelArchived, ChannelNotAdmin, ChannelNotFound, ChannelNotMember
 from app.operations.tasks.fence import acting
 from app.operations.tasks.task import uuid_or_none
@@ -64,7 +64,7 @@ ACTING: Final = f"""
                (e->>'channelId')::uuid   AS channel_id,
                (e->>'memberId')::uuid    AS member_id,
                e->'changes'              AS changes
-          FROM jsonb_array_elements(%(items)s::jsonb) AS e
+          FROM {ITEMS}
     ), {acting("i.channel_id")}"""
 
 

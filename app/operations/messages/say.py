@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, LiteralString, TypeVar
 import msgspec
 from msgspec import Meta, UnsetType
 
-from app.db import BatchQuery, Encoded
+from app.db import ITEMS, BatchQuery, Encoded
 from app.errors import (
     ChannelArchived,
     ChannelNotFound,
@@ -83,7 +83,7 @@ def answering(answer: LiteralString) -> LiteralString:
                e->>'content'             AS content,
                e->'metadata'             AS metadata,
                e->'mentions'             AS mentions
-          FROM jsonb_array_elements(%(items)s::jsonb) AS e
+          FROM {ITEMS}
     ), {HELD}, said AS (
         SELECT i.ord, i.workspace_id, i.channel_id, i.id,
                coalesce(m.parent_id, m.id) AS parent_id,  -- a reply to a reply belongs to the same thread

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import BatchQuery, Encoded, Query
+from app.db import ITEMS, BatchQuery, Encoded, Query
 from app.errors import (
     AttachmentNotFound,
     ChannelArchived,
@@ -46,7 +46,7 @@ FLAG = Keyed(
                (e->>'messageId')::uuid   AS message_id,
                (e->>'runId')::uuid       AS run_id,
                e->>'reason'              AS reason
-          FROM jsonb_array_elements(%(items)s::jsonb) AS e
+          FROM {ITEMS}
     ), {HELD}, flagged AS (
         UPDATE messages m
            SET metadata = m.metadata || jsonb_build_object(

@@ -20,7 +20,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import BatchQuery, Encoded
+from app.db import ITEMS, BatchQuery, Encoded
 from app.errors import Contended, NotClaimable, TaskNotFound, TaskReadOnly, VersionConflict
 from app.idempotency import KEPT, NOT_KEPT, Keyed
 from app.ids import new_id
@@ -145,7 +145,7 @@ def _claiming_next(fence: LiteralString, inputs: LiteralString) -> BatchQuery[Cl
                ARRAY(SELECT jsonb_array_elements_text(e->'runIds')::uuid) AS run_ids,
                ARRAY(SELECT jsonb_array_elements_text(e->'messageIds')::uuid) AS message_ids,
                jsonb_array_length(e->'runIds') AS count
-          FROM jsonb_array_elements(%(items)s::jsonb) AS e
+          FROM {ITEMS}
     ), {fence} turn AS MATERIALIZED (                     -- those who look at the same stand together
         SELECT v.*, row_number() OVER (ORDER BY v.view, v.ord) AS nth
           FROM (SELECT i.*,
@@ -251,7 +251,7 @@ def _claiming(fence: LiteralString, inputs: LiteralString) -> BatchQuery[ClaimRo
                (e->>'runId')::uuid       AS run_id,
                (e->>'messageId')::uuid   AS message_id,
                (e->>'leaseSeconds')::int AS lease_seconds
-          FROM jsonb_array_elements(%(items)s::jsonb) AS e
+          FROM {ITEMS}
     ), {fence} moved AS (
         UPDATE tasks t
            SET status = 'in_progress', assignee_id = i.actor_id, assignee_kind = i.actor_kind, run_id = i.new_run_id,
@@ -297,12 +297,12 @@ AGAIN = BatchQuery(
     ClaimsRow,
     f"""
     WITH i AS MATERIALIZED (
-        SELECT (e->>'ord')::int          AS ord,
+        SELECT ord,
                (e->>'workspaceId')::uuid AS workspace_id,
                (e->>'actorId')::uuid     AS actor_id,
                e->>'claimKey'            AS claim_key,
                (e->>'taskId')::uuid      AS task_id
-          FROM jsonb_array_elements(%(items)s::jsonb) AS e
+          FROM {ITEMS}
     ), found AS MATERIALIZED (
         SELECT i.ord, r.workspace_id, r.id
           FROM i

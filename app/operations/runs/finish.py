@@ -16,7 +16,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import BatchQuery, Encoded, Query
+from app.db import ITEMS, BatchQuery, Encoded, Query
 from app.errors import Contended, RunEnded, RunNotFound, VersionConflict
 from app.idempotency import KEPT, NOT_KEPT, Keyed
 from app.ids import new_id
@@ -61,7 +61,7 @@ _INPUT: Final = f"""
                (e->>'failuresMax')::smallint AS failures_max,
                (e->>'commentId')::uuid   AS comment_id,
                (e->>'messageId')::uuid   AS message_id
-          FROM jsonb_array_elements(%(items)s::jsonb) AS e
+          FROM {ITEMS}
     )"""
 
 # Locks the task first, and takes from it what the event will call old: after the lock it is the latest.

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import BatchQuery, Encoded, Query
+from app.db import ITEMS, BatchQuery, Encoded, Query
 from app.errors import Contended, LogFull, RunNotFound
 from app.idempotency import KEPT, NOT_KEPT, Keyed
 from app.operations.runs.run import RUN_VISIBLE, LeaseSeconds, Note, Progress
@@ -106,7 +106,7 @@ HEARTBEAT = Keyed(
                (e->>'runId')::uuid       AS run_id,
                (e->>'leaseSeconds')::int AS lease_seconds,
                e->'said'                 AS said
-          FROM jsonb_array_elements(%(items)s::jsonb) AS e
+          FROM {ITEMS}
     ), alive AS (
         UPDATE runs r
            SET lease_seconds = coalesce(i.lease_seconds, r.lease_seconds),
@@ -142,7 +142,7 @@ APPEND = Keyed(
                (e->>'runId')::uuid       AS run_id,
                (e->>'lengthMax')::int    AS length_max,
                e->'steps'                AS steps
-          FROM jsonb_array_elements(%(items)s::jsonb) AS e
+          FROM {ITEMS}
     ), alive AS (
         UPDATE runs r
            SET log_length = r.log_length + jsonb_array_length(i.steps),

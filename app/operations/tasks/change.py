@@ -21,7 +21,7 @@ from uuid import UUID
 
 import msgspec
 
-from app.db import BatchQuery, Encoded
+from app.db import ITEMS, BatchQuery, Encoded
 from app.errors import (
     ApiError,
     Contended,
@@ -99,7 +99,7 @@ INPUT: Final = f"""
                e->'changes'->>'assigneeKind'         AS assignee_kind,
                (e->'changes'->>'channelId')::uuid    AS channel_id,
                (e->'changes'->>'parentTaskId')::uuid AS parent_task_id
-          FROM jsonb_array_elements(%(items)s::jsonb) AS e
+          FROM {ITEMS}
     )"""
 
 # The row as it shall be, and how it differs from the row as it was: one entry per field, as {"field": [from, to]}, or

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import BatchQuery, Encoded, Query
+from app.db import ITEMS, BatchQuery, Encoded, Query
 from app.errors import IdentityNotFound, InvalidInput, TaskNotFound, TaskReadOnly
 from app.idempotency import KEPT, NOT_KEPT, Keyed
 from app.ids import new_id
@@ -122,7 +122,7 @@ ADD_COMMENT = Keyed(
                (e->>'taskId')::uuid      AS task_id,
                (e->>'runId')::uuid       AS run_id,
                e->'comment'              AS comment
-          FROM jsonb_array_elements(%(items)s::jsonb) AS e
+          FROM {ITEMS}
     ), {HELD}, remark AS (
         SELECT i.*, t.version
           FROM i

@@ -17,7 +17,7 @@ from msgspec import UNSET, Meta, UnsetType
 from app.db import Query, array
 from app.errors import InvalidInput, TaskNotFound
 from app.ids import LAST_ID
-from app.operations.tasks.reading import GET_TASK
+from app.operations.tasks.reading import look_up
 from app.operations.tasks.selection import CountRow, IncludeTotal, OfStatus, OnlyFields, statuses_in, trimmed
 from app.operations.tasks.task import (
     DIGITS_MAX,
@@ -334,7 +334,7 @@ async def _numbers(ctx: Context, query: str) -> list[range]:
         return [range(1, 10**DIGITS_MAX)]
     with suppress(TaskNotFound):
         id = await task_id(ctx, f"T-{digits}")
-        if await ctx.db.ask(GET_TASK, {**ctx.who, "taskId": id}):
+        if await look_up(ctx, id):
             return [range(int(digits), int(digits) + 1)]
     tens = [10**more for more in range(DIGITS_MAX - len(digits) + 1)]
     return [range(int(digits) * ten, (int(digits) + 1) * ten) for ten in tens]

@@ -1,11 +1,13 @@
 """get-task: one task, as it is or as it was at some version."""
 
+from collections.abc import Awaitable
 from typing import Annotated
+from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import BatchQuery, Encoded
+from app.db import ITEMS, BatchQuery, Encoded
 from app.errors import TaskNotFound, VersionNotFound
 from app.operations.tasks.history import task_at
 from app.operations.tasks.selection import Fields
@@ -25,11 +27,11 @@ GET_TASK = BatchQuery(
     FoundRow,
     f"""
     WITH i AS MATERIALIZED (
-        SELECT (e->>'ord')::int          AS ord,
+        SELECT ord,
                (e->>'workspaceId')::uuid AS workspace_id,
                (e->>'actorId')::uuid     AS actor_id,
                (e->>'taskId')::uuid      AS task_id
-          FROM jsonb_array_elements(%(items)s::jsonb) AS e
+          FROM {ITEMS}
     )
     SELECT i.ord, {TASK_JSON}
       FROM i
@@ -37,6 +39,13 @@ GET_TASK = BatchQuery(
      WHERE {VISIBLE}
     """,
 )
+
+
+def look_up(ctx: Context, id: UUID) -> Awaitable[FoundRow | None]:
+    """The task, if the caller may see it."""
+    return ctx.db.ask(
+        GET_TASK, {"workspaceId": ctx.actor.workspace_id, "actorId": ctx.actor.id, "taskId": id}
+    )
 
 
 class GetTask(AgentRequest):
@@ -68,7 +77,7 @@ async def get_task(ctx: Context, req: GetTask) -> Encoded[Task]:
     if version := given(req.at_version):
         task = await task_at(ctx, id, version)
     else:
-        row = await ctx.db.ask(GET_TASK, {**ctx.who, "taskId": id})
+        row = await look_up(ctx, id)
         task = row and row.task
     if task is None:
         raise TaskNotFound(req.task_id)

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from msgspec import UNSET, UnsetType
 
+from app.db import ITEMS
 from app.errors import ApiError, RunNotFound, TaskNotFound, TaskReadOnly
 from app.operations.runs.run import RUN_VISIBLE
 from app.operations.tasks.comment import SEES_TASK
@@ -26,7 +27,7 @@ INPUT: Final = f"""
                e->'changes'               AS changes,
                (e->'changes'->>'parentId')::uuid   AS parent_id,
                (e->'changes'->>'workItemId')::uuid AS work_item_id
-          FROM jsonb_array_elements(%(items)s::jsonb) AS e
+          FROM {ITEMS}
     )"""
 
 ACTING: Final = f"""{INPUT}, {acting("i.id")}"""
