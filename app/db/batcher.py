@@ -99,11 +99,11 @@ class _Line:
     def add(self, waiting: _Waiting) -> None:
         """Join the line, or be refused because it is full or holds too many of this workspace."""
         line = self.workspaces.get(workspace := waiting.workspace)
-        if line is None:
-            line = self.workspaces[workspace] = deque()
-        if self.length >= LINE_ITEMS_MAX or len(line) >= WORKSPACE_ITEMS_MAX:
+        if self.length >= LINE_ITEMS_MAX or (line is not None and len(line) >= WORKSPACE_ITEMS_MAX):
             waiting.refuse(Overloaded())
             return
+        if line is None:
+            line = self.workspaces[workspace] = deque()
         line.append(waiting)
         self.length += 1
 

@@ -18,11 +18,12 @@ from psycopg.errors import CheckViolation
 
 from app import administration as admin
 from app.db import Database
-from app.db.batcher import BATCH_ITEMS_MAX, WORKSPACE_ITEMS_MAX
+from app.db.batcher import BATCH_ITEMS_MAX, LINE_ITEMS_MAX, WORKSPACE_ITEMS_MAX
 from app.embedded import EmbeddedPostgres
 from app.errors import DatabaseUnavailable, Overloaded, TimedOut, VersionConflict
 from app.operations import create_tasks_bulk, get_task, update_task
 from app.operations.tasks.change import CHANGE
+from app.operations.tasks.reading import GET_TASK
 from app.operations.tasks.task import Task
 from tests.conftest import POSTGRES_BIN_DIR, Caller, World, drop_database, new_database
 
@@ -256,6 +257,27 @@ async def test_a_busy_workspace_cannot_shut_another_out(own_dsn: str) -> None:
         await call(quiet, ours, 0, "quiet")
         assert len(finished) < 20
         await asyncio.gather(*many)
+
+
+async def test_who_finds_the_line_full_is_refused_and_everyone_in_it_is_served(own_dsn: str) -> None:
+    async with opened(own_dsn) as db:
+        bots = [await an_agent(db, name) for name in ("one", "other", "late")]
+        tasks = [(await tasks_of(bot, 1))[0] for bot in bots]
+        one, other, late = (
+            {
+                "workspaceId": bot.context.actor.workspace_id,
+                "actorId": bot.context.actor.id,
+                "taskId": task.id,
+            }
+            for bot, task in zip(bots, tasks, strict=True)
+        )
+        assert 2 * WORKSPACE_ITEMS_MAX == LINE_ITEMS_MAX
+        crowd = [db.ask(GET_TASK, item) for item in (one, other) * WORKSPACE_ITEMS_MAX]
+        with pytest.raises(Overloaded):
+            await db.ask(GET_TASK, late)
+        async with asyncio.timeout(RECOVERY_SECONDS_MAX):
+            assert all(await asyncio.gather(*crowd))
+            assert await db.ask(GET_TASK, late)
 
 
 @pytest.fixture
