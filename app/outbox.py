@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 GATHERED_BYTES_MAX: Final = (
     64 * 1024
-)  # of one connection; then it leaves at once, so that the socket can say it is full
+)  # of one connection; more leaves at once, so that a full socket can say so
 
 Data: TypeAlias = bytes | bytearray | memoryview
 
@@ -19,14 +19,13 @@ Data: TypeAlias = bytes | bytearray | memoryview
 class Outbox:
     """The connections of an event loop that have something to send."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def __init__(self) -> None:
         self._outlets: list[Outlet] = []
 
     def add(self, outlet: "Outlet") -> None:
         """Send what this one has when the turn ends."""
         if not self._outlets:
-            self._loop.call_soon(self._empty)
+            asyncio.get_running_loop().call_soon(self._empty)
         self._outlets.append(outlet)
 
     def _empty(self) -> None:
@@ -41,7 +40,7 @@ _OUTBOXES: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, Outbox]] = WeakKey
 def outbox_of(loop: asyncio.AbstractEventLoop) -> Outbox:
     """The outbox of an event loop: one for all of its connections."""
     if (outbox := _OUTBOXES.get(loop)) is None:
-        outbox = _OUTBOXES[loop] = Outbox(loop)
+        outbox = _OUTBOXES[loop] = Outbox()
     return outbox
 
 

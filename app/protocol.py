@@ -28,9 +28,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from app.outbox import Outlet, outbox_of
 
 URLS_REMEMBERED_MAX: Final = 1024  # far more than there are operations; each is a few hundred bytes
-HEADS_REMEMBERED_MAX: Final = (
-    4096  # they differ by operation, API key and length of the body; each takes about 3 kB
-)
+HEADS_REMEMBERED_MAX: Final = 4096  # by operation, API key and length of the body; about 3 kB each
 HEAD_BYTES_REMEMBERED_MAX: Final = 1024  # an agent's are shorter
 
 
