@@ -9,9 +9,7 @@ import asyncio
 from typing import Final, TypeAlias
 from weakref import WeakKeyDictionary
 
-GATHERED_BYTES_MAX: Final = (
-    64 * 1024
-)  # of one connection; more leaves at once, so that a full socket can say so
+GATHERED_BYTES_MAX: Final = 64 * 1024  # of one connection; more is not held back
 
 Data: TypeAlias = bytes | bytearray | memoryview
 
