@@ -277,7 +277,12 @@ class Server:
             self.close()
             raise AssertionError(f"the server did not start:\n{told}")
         too_late.cancel()
-        self.wait_until_healthy()
+        try:
+            self.wait_until_healthy()
+        except Exception:  # nobody will have it to stop it
+            self.stop(signal.SIGKILL)
+            self.close()
+            raise
 
     def wait_until_healthy(self) -> None:
         """Return as soon as /healthz says so; the transport retries refused connections."""
