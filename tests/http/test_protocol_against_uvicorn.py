@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -107,9 +108,16 @@ def pieces(draw: st.DrawFn) -> list[Piece]:
 
 
 async def talk(
-    kind: type[HttpToolsProtocol], sent: Sequence[Piece], keep_alive_seconds: float = SECONDS_MAX
+    kind: type[HttpToolsProtocol],
+    sent: Sequence[Piece],
+    *,
+    first: bytes = b"",
+    keep_alive_seconds: float = SECONDS_MAX,
 ) -> bytes:
-    """What a server answers to these bytes until it closes the connection."""
+    """What a server answers to these bytes until it closes the connection.
+
+    `first` is sent before the server looks, and if it is all, the client says so.
+    """
     loop = asyncio.get_running_loop()
     config = uvicorn.Config(
         app, http=kind, ws="none", lifespan="off", log_config=None, server_header=False, date_header=False
@@ -132,7 +140,11 @@ async def talk(
         lambda: Overheard(config=config, server_state=state, app_state={}, _loop=loop), "127.0.0.1", 0
     )
     async with asyncio.timeout(SECONDS_MAX), server:
-        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        connection = socket.create_connection(server.sockets[0].getsockname())
+        connection.sendall(first)
+        if not sent:
+            connection.shutdown(socket.SHUT_WR)
+        reader, writer = await asyncio.open_connection(sock=connection)
         try:
             for piece in sent:
                 heard.clear()
@@ -176,8 +188,14 @@ def test_the_short_way_is_taken() -> None:
 def test_a_connection_is_not_quiet_while_a_request_that_looks_like_another_is_answered() -> None:
     quick, slow = post("/echo", b"make it short!"), post("/echo", b"take your time")
     sent = [Piece(quick, 8), Piece(slow, 0), Piece(LAST, 0)]
-    answers = uvloop.run(talk(HttpProtocol, sent, PATIENCE_SECONDS))
+    answers = uvloop.run(talk(HttpProtocol, sent, keep_alive_seconds=PATIENCE_SECONDS))
     assert answers.count(b"HTTP/1.1 200 OK") == len(sent)
+
+
+def test_who_sends_and_closes_its_side_at_once_is_answered() -> None:
+    ours, theirs = (uvloop.run(talk(kind, [], first=ONE)) for kind in (HttpProtocol, HttpToolsProtocol))
+    assert ours == theirs
+    assert ours
 
 
 def test_no_more_heads_are_remembered_than_there_is_room_for() -> None:
