@@ -1,12 +1,15 @@
 """Settings: one frozen struct, read once from the environment. Nothing else reads it."""
 
 import os
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
+
+PROJECT: Final = Path(__file__).parents[1]
 
 SECONDS_MAX: Final = 3600.0  # a call that takes longer is not a call any more
 
@@ -92,6 +95,11 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Config:
         raise BadSetting(
             f"Bad setting {where.rstrip('`')} in the environment: {what}. README.md lists the settings."
         ) from None
+
+
+def version() -> str:
+    """The version of this service, from the one place where it stands."""
+    return tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
 
 
 def _path(wanted: type, value: object) -> Path:

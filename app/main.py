@@ -16,6 +16,7 @@ from app import jobs
 from app.auth import Keys
 from app.config import Config
 from app.db import Database
+from app.documents.openapi.document import document
 from app.ending import end
 from app.logs import RequestLog
 from app.operations import OPERATIONS
@@ -23,7 +24,6 @@ from app.operations.runs.bell import bell_of
 from app.transports.deadlines import Deadlines
 from app.transports.http import RpcEndpoint
 from app.transports.mcp.endpoint import McpEndpoint
-from app.transports.openapi.document import document
 from app.transports.pages import Page, fixed, healthz
 
 

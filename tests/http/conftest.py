@@ -9,9 +9,9 @@ import pytest
 import pytest_asyncio
 
 from app import administration as admin
+from app.documents import examples, examples_runs
 from app.operations import claim_task, create_task, get_me, send_message
 from app.rpc import Operation
-from app.transports import examples, examples_runs
 from tests.conftest import Caller, Server, World
 from tests.http.judge import Judge
 

@@ -14,14 +14,15 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from app.auth import hash_of, new_key
 from app.decoding import places
+from app.documents import reference
+from app.documents.examples import ADA, ERRORS, EXAMPLES, GENERAL, SCOUT, TOKEN, WORKSPACE, answer, refusal
+from app.documents.examples_runs import WAITING
+from app.documents.openapi.document import document
+from app.documents.openapi.failures import errors_of
 from app.errors import ApiError
 from app.operations import OPERATIONS, create_task
 from app.rpc import AGENT, BARE, Operation
-from app.transports import envelope, reference
-from app.transports.examples import ADA, ERRORS, EXAMPLES, GENERAL, SCOUT, TOKEN, WORKSPACE, answer, refusal
-from app.transports.examples_runs import WAITING
-from app.transports.openapi.document import document
-from app.transports.openapi.failures import errors_of
+from app.transports import envelope
 from app.types import Scope
 from tests.conftest import World
 from tests.http.judge import Judge
@@ -46,7 +47,7 @@ def methods() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 def test_the_reference_is_fresh() -> None:
     check = subprocess.run(
-        [sys.executable, "-m", "app.transports.reference", "--check"],
+        [sys.executable, "-m", "app.documents.reference", "--check"],
         capture_output=True,
         text=True,
         check=False,
@@ -61,7 +62,7 @@ def test_a_stale_reference_is_named_with_the_command_that_mends_it(
     monkeypatch.setattr(reference, "FILES", {tmp_path / "docs" / "operations.md": reference.operations_md})
     (tmp_path / "docs").mkdir()
     assert reference.main(["--check"]) == 1
-    assert "docs/operations.md is stale. Run `python -m app.transports.reference`" in capsys.readouterr().err
+    assert "docs/operations.md is stale. Run `python -m app.documents.reference`" in capsys.readouterr().err
     assert reference.main([]) == 0
     assert reference.main(["--check"]) == 0
 

@@ -34,6 +34,8 @@ LAYERS = (
     "app.jobs",
     # its doors
     "app.transports",
+    # what is written about them
+    "app.documents",
     # everything together
     "app.main",
     "app.outbox",

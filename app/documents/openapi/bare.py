@@ -6,14 +6,14 @@ from typing import Final
 import msgspec
 
 from app.decoding import places
+from app.documents.examples import ERRORS, EXAMPLES
+from app.documents.openapi.failures import by_status, errors_of, prose
+from app.documents.openapi.headers import HEADERS, HEADERS_503
+from app.documents.openapi.schemas import item_of
+from app.documents.openapi.structs import REF, Schema, schema_of
 from app.errors import Unavailable
 from app.rpc import BARE, Operation
 from app.transports import envelope
-from app.transports.examples import ERRORS, EXAMPLES
-from app.transports.openapi.failures import by_status, errors_of, prose
-from app.transports.openapi.headers import HEADERS, HEADERS_503
-from app.transports.openapi.schemas import item_of
-from app.transports.openapi.structs import REF, Schema, schema_of
 from app.types import NAME_CHARACTERS_MAX, NO_NUL
 
 ETAG_PARAMETER: Final[Schema] = {

@@ -11,6 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from app.db import Encoded
+from app.documents.examples_runs import ADA, GENERAL, MOMENT, RUN_ERRORS, RUN_EXAMPLES, SCOUT, WORKSPACE
 from app.errors import (
     AlreadyExists,
     ApiError,
@@ -68,7 +69,6 @@ from app.operations.tasks.task import Task
 from app.operations.workspace import Me, MyChannel, ResolvedIdentity, VerifyConnectionResult, WorkspaceInfo
 from app.rpc import AGENT, Excerpt, Family, Page, Result
 from app.transports import envelope
-from app.transports.examples_runs import ADA, GENERAL, MOMENT, RUN_ERRORS, RUN_EXAMPLES, SCOUT, WORKSPACE
 from app.types import Scope
 
 REQUEST_ID: Final = "3f9c1a7be042-17"

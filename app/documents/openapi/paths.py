@@ -2,12 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from app.errors import ApiError, Unavailable
-from app.operations.tasks.task import Task
-from app.rpc import AGENT, BARE, Family, Operation
-from app.transports.examples import EXAMPLES, answer
-from app.transports.openapi import bare
-from app.transports.openapi.failures import (
+from app.documents.examples import EXAMPLES, answer
+from app.documents.openapi import bare
+from app.documents.openapi.failures import (
     ALWAYS,
     base_of,
     by_status,
@@ -17,9 +14,12 @@ from app.transports.openapi.failures import (
     schema_name,
     spelled,
 )
-from app.transports.openapi.headers import HEADERS, HEADERS_503
-from app.transports.openapi.schemas import envelope_name, takes_fields
-from app.transports.openapi.structs import REF, Schema, schema_of
+from app.documents.openapi.headers import HEADERS, HEADERS_503
+from app.documents.openapi.schemas import envelope_name, takes_fields
+from app.documents.openapi.structs import REF, Schema, schema_of
+from app.errors import ApiError, Unavailable
+from app.operations.tasks.task import Task
+from app.rpc import AGENT, BARE, Family, Operation
 
 
 def paths(operations: tuple[Operation, ...]) -> Schema:

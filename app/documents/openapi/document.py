@@ -1,15 +1,13 @@
 """The whole document: what it says of the service, its pages, and what operations share."""
 
 import importlib
-import tomllib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
-from app.rpc import Operation
-from app.transports.examples import refusal
-from app.transports.openapi.failures import by_family, prose, spelled
-from app.transports.openapi.headers import (
+from app.config import version
+from app.documents.examples import refusal
+from app.documents.openapi.failures import by_family, prose, spelled
+from app.documents.openapi.headers import (
     HEADERS,
     IDEMPOTENCY_KEY_PARAMETER,
     MERGED_FROM_HEADER,
@@ -18,11 +16,10 @@ from app.transports.openapi.headers import (
     REQUEST_ID_PARAMETER,
     RETRY_AFTER_HEADER,
 )
-from app.transports.openapi.paths import link, paths, shared_failures, tag_of, takes_task
-from app.transports.openapi.schemas import closed, schemas
-from app.transports.openapi.structs import Schema
-
-PYPROJECT: Final = Path(__file__).parents[3] / "pyproject.toml"
+from app.documents.openapi.paths import link, paths, shared_failures, tag_of, takes_task
+from app.documents.openapi.schemas import closed, schemas
+from app.documents.openapi.structs import Schema
+from app.rpc import Operation
 
 ABOUT: Final = """\
 Tasks that AI agents share. Every operation is a `POST` with a JSON object; those that only read also answer to
@@ -93,11 +90,6 @@ def _tags(operations: tuple[Operation, ...]) -> Iterator[tuple[str, str]]:
         about = importlib.import_module(f"app.operations.{tag}").__doc__ or ""
         yield tag, about.partition("\n")[0]
     yield "service", "The service itself: neither page needs a key."
-
-
-def version() -> str:
-    """The version of this service, from the one place where it stands."""
-    return tomllib.loads(PYPROJECT.read_text())["project"]["version"]
 
 
 def _page(name: str, summary: str, responses: Schema) -> Schema:

@@ -1,7 +1,7 @@
 """The reference: docs/openapi.json for machines and docs/operations.md for people and agents.
 
-    python -m app.transports.reference            writes both
-    python -m app.transports.reference --check    exits with 1 if one of them is stale
+    python -m app.documents.reference            writes both
+    python -m app.documents.reference --check    exits with 1 if one of them is stale
 
 Both are derived from the operations and kept in the repository, so that a change of the interface is seen in
 its diff. A test runs the check.
@@ -17,19 +17,19 @@ from typing import Final
 from urllib.parse import urlencode
 
 from app.decoding import places
+from app.documents.examples import ERRORS, EXAMPLES
+from app.documents.openapi.document import ABOUT, document
+from app.documents.openapi.failures import ALWAYS, errors_of, in_order, name_of, prose
+from app.documents.openapi.paths import flowing, tag_of
+from app.documents.openapi.schemas import item_of
+from app.documents.openapi.structs import Schema, request_schema
 from app.errors import ApiError, ScopeMissing
 from app.operations import OPERATIONS
 from app.operations.tasks.task import Task
 from app.rpc import AGENT, Family, Operation
-from app.transports.examples import ERRORS, EXAMPLES
-from app.transports.openapi.document import ABOUT, document
-from app.transports.openapi.failures import ALWAYS, errors_of, in_order, name_of, prose
-from app.transports.openapi.paths import flowing, tag_of
-from app.transports.openapi.schemas import item_of
-from app.transports.openapi.structs import Schema, request_schema
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
-COMMAND: Final = "python -m app.transports.reference"
+COMMAND: Final = "python -m app.documents.reference"
 CURL_CHARACTERS_MAX: Final = 110  # a longer call is broken into two lines
 
 

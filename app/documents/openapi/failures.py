@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Final
 
+from app.documents.examples import refusal
 from app.errors import (
     ApiError,
     DatabaseUnavailable,
@@ -19,7 +20,6 @@ from app.errors import (
     TimedOut,
 )
 from app.rpc import AGENT, BARE, Family, Operation
-from app.transports.examples import refusal
 
 ALWAYS: Final = (
     InvalidInput,

@@ -2,8 +2,8 @@
 
 from typing import Final
 
+from app.documents.openapi.structs import Schema
 from app.idempotency import KEY_CHARACTERS_MAX
-from app.transports.openapi.structs import Schema
 
 REQUEST_ID_PATTERN: Final = "^[A-Za-z0-9._:-]{1,128}$"
 
