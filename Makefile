@@ -55,6 +55,11 @@ format: .venv/dev.stamp ## format the code and mend what can be mended, then wri
 	$(BIN)/ruff format app tests
 	$(BIN)/python -m app.documents.reference
 
+.PHONY: examples
+examples: .venv/dev.stamp ## play the story of the examples, and write docs/examples.json and what is made of it
+	$(BIN)/python -m pytest --quiet tests/http/test_story.py --record
+	$(BIN)/python -m app.documents.reference
+
 ROUNDS ?= 3
 SECONDS ?= 3
 MINUTES ?= 2

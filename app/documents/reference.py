@@ -3,8 +3,8 @@
     python -m app.documents.reference            writes both
     python -m app.documents.reference --check    exits with 1 if one of them is stale
 
-Both are derived from the operations and kept in the repository, so that a change of the interface is seen in
-its diff. A test runs the check.
+Both are derived from the operations and the recorded examples, and kept in the repository, so that a change of the
+interface is seen in its diff. A test runs the check.
 """
 
 import json
@@ -17,12 +17,14 @@ from typing import Final
 from urllib.parse import urlencode
 
 from app.decoding import places
-from app.documents.examples import ERRORS, EXAMPLES
+from app.documents import examples
+from app.documents.examples import EXAMPLES
 from app.documents.openapi.document import ABOUT, document
 from app.documents.openapi.failures import ALWAYS, errors_of, in_order, name_of, prose
 from app.documents.openapi.paths import flowing, tag_of
 from app.documents.openapi.schemas import item_of
 from app.documents.openapi.structs import Schema, request_schema
+from app.documents.refusals import ERRORS
 from app.errors import ApiError, ScopeMissing
 from app.operations import OPERATIONS
 from app.operations.tasks.task import Task
@@ -35,13 +37,18 @@ CURL_CHARACTERS_MAX: Final = 110  # a longer call is broken into two lines
 
 def main(arguments: Sequence[str]) -> int:
     """Write the reference, or check it. The exit status."""
+    old = list(examples.stale(OPERATIONS))
     stale = [path for path, write in FILES.items() if not path.exists() or path.read_text() != write()]
     if "--check" in arguments:
         for path in stale:
             sys.stderr.write(
                 f"{path.relative_to(DOCS.parent)} is stale. Run `{COMMAND}` and look at the difference.\n"
             )
-        return 1 if stale else 0
+        for why in old:
+            sys.stderr.write(
+                f"docs/examples.json is stale: {why}. Run `{examples.COMMAND}` and look at the difference.\n"
+            )
+        return 1 if stale or old else 0
     for path in stale:
         path.write_text(FILES[path]())
         sys.stdout.write(f"wrote {path.relative_to(DOCS.parent)}\n")

@@ -6,24 +6,23 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import httpx
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
+from msgspec.structs import replace
 
-from app.auth import hash_of, new_key
 from app.decoding import places
-from app.documents import reference
-from app.documents.examples import ADA, ERRORS, EXAMPLES, GENERAL, SCOUT, TOKEN, WORKSPACE, answer, refusal
-from app.documents.examples_runs import WAITING
+from app.documents import examples, reference
+from app.documents.examples import EXAMPLES
 from app.documents.openapi.document import document
 from app.documents.openapi.failures import errors_of
+from app.documents.refusals import ERRORS, refusal
+from app.documents.story import STORY, Told
 from app.errors import ApiError
 from app.operations import OPERATIONS, create_task
 from app.rpc import AGENT, BARE, Operation
-from app.transports import envelope
-from app.types import Scope
 from tests.conftest import World
 from tests.http.judge import Judge
 
@@ -215,27 +214,21 @@ async def test_what_fits_the_schema_is_accepted_and_what_does_not_is_refused(
     assert (await http.post(op.path, json=bad, headers=bot.headers)).status_code == 400
 
 
-async def test_the_examples_are_what_happens(http: httpx.AsyncClient, workspace: World) -> None:
-    """Plays the story of the examples in a workspace with their ids, and compares every answer."""
-    keys = await _stage(workspace)
-    told, happened = _Names(), _Names()
-    for op in OPERATIONS:
-        example = EXAMPLES[op.name]
-        headers = {"Authorization": f"Bearer {keys[example.by]}"}
-        request = happened.retold(example.request, told)
-        response = await sent(http, op, request, headers)
-        assert response.status_code == op.status, f"{op.name}: {response.text}"
-        tale = (
-            json.loads(envelope.success(example.result, "", BARE))
-            if op.family is BARE
-            else answer(example.result)
-        )
-        happens, tells = happened.masked(response.json()), told.masked(tale)
-        assert json.dumps(happens, indent=1) == json.dumps(tells, indent=1), op.name
+def test_a_recording_that_does_not_belong_to_the_code_is_said_to_be_stale() -> None:
+    assert list(examples.stale(OPERATIONS)) == []
+    story, recorded = STORY, EXAMPLES
+    without = {name: told for name, told in story.items() if name != "get-me"}
+    assert any("get-me is not in the story" in why for why in examples.stale(OPERATIONS, recorded, without))
+    other = {**story, "get-me": Told({"more": True})}
+    assert list(examples.stale(OPERATIONS, recorded, other)) == ["get-me is called another way"]
+    for answer in ({**recorded["get-me"].answer["data"], "new": 1}, {}):
+        of_another = replace(recorded["get-me"], answer={"data": answer})
+        [why] = examples.stale(OPERATIONS, {**recorded, "get-me": of_another}, story)
+        assert why.startswith("get-me answers with something else")
 
 
 def test_the_judge_refuses_what_is_not_documented(by_the_book: Judge) -> None:
-    body = answer(EXAMPLES["get-task"].result)
+    body = EXAMPLES["get-task"].answer
     request = httpx.Request("POST", "http://localhost/v1/agent/get-task")
     headers = {"x-request-id": body["meta"]["requestId"]}
     by_the_book.judge(httpx.Response(200, json=body, headers=headers, request=request))
@@ -262,26 +255,6 @@ def verbs(op: Operation) -> list[str]:
     return ["post", "get"] if op.read_only else ["post"]
 
 
-async def sent(
-    http: httpx.AsyncClient, op: Operation, request: dict[str, Any], headers: dict[str, str]
-) -> httpx.Response:
-    """A request to an operation, with each field where it belongs."""
-    elsewhere = places(op.request)
-    path, query = op.path, dict[str, Any]()
-    for name, place in elsewhere.items():
-        if place == "path":
-            path = path.replace(f"{{{name}}}", request[name])
-        elif place == "query":
-            query = {name: request[name]} if name in request else {}
-        elif name in request:
-            headers = {**headers, place: request[name]}
-    body = {name: value for name, value in request.items() if name not in elsewhere}
-    bodiless = op.method in {"GET", "DELETE"}
-    return await http.request(
-        op.method or "POST", path, params=query, json=None if bodiless else body, headers=headers
-    )
-
-
 def reachable_from_answers() -> set[str]:
     """The schemas that answers are made of."""
     found = {name for name in SCHEMAS if name.endswith(("Envelope", "Error"))}
@@ -305,98 +278,3 @@ def objects(schema: Any, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
     elif isinstance(schema, list):
         for inner in schema:
             yield from objects(inner, where)
-
-
-async def _stage(world: World) -> dict[str, str]:
-    """Make the workspace of the story, in which T-41 was the last task. The keys of its agent and its user."""
-    keys = {"scout": new_key(), "ada": new_key()}
-    names: dict[str, object] = {
-        "acme": WORKSPACE,
-        "general": GENERAL,
-        "ada": ADA,
-        "scout": SCOUT,
-    }
-    await world.rows(
-        """INSERT INTO workspaces (id, slug, name) VALUES (%(acme)s::uuid, 'acme', 'Acme') RETURNING id""",
-        **names,
-    )
-    await world.rows(
-        """INSERT INTO task_counters (workspace_id, last_number) VALUES (%(acme)s::uuid, 41) RETURNING workspace_id""",
-        **names,
-    )
-    await world.rows(
-        """INSERT INTO channels (workspace_id, id, name) VALUES (%(acme)s::uuid, %(general)s::uuid, 'general')
-           RETURNING id""",
-        **names,
-    )
-    await world.rows(
-        """INSERT INTO identities (workspace_id, id, kind, handle, name, owner_id)
-           VALUES (%(acme)s::uuid, %(ada)s::uuid, 'user', 'ada', 'Ada', NULL),
-                  (%(acme)s::uuid, %(scout)s::uuid, 'agent', 'scout', 'Scout', %(ada)s::uuid)
-           RETURNING id""",
-        **names,
-    )
-    for task in WAITING:
-        await world.rows(
-            """INSERT INTO tasks (workspace_id, id, number, title, created_by_id, created_by_kind, channel_id)
-               VALUES (%(acme)s::uuid, %(id)s::uuid, %(number)s, %(title)s, %(ada)s::uuid, 'user', %(general)s::uuid)
-               RETURNING id""",
-            **names, id=task.id, number=int(task.identifier[2:]), title=task.title,
-        )  # fmt: skip
-    await world.rows(
-        """INSERT INTO channel_members (workspace_id, channel_id, identity_id, role)
-           VALUES (%(acme)s::uuid, %(general)s::uuid, %(ada)s::uuid, 'admin'),
-                  (%(acme)s::uuid, %(general)s::uuid, %(scout)s::uuid, 'poster') RETURNING role""",
-        **names,
-    )
-    for who, key in keys.items():
-        await world.rows(
-            """INSERT INTO api_keys (workspace_id, id, identity_id, hash, prefix, scopes)
-               VALUES (%(acme)s::uuid, %(who)s::uuid, %(who)s::uuid, %(hash)s, '', %(scopes)s::text[]) RETURNING id""",
-            acme=WORKSPACE, who=names[who], hash=hash_of(key), scopes=list(get_args(Scope)),
-        )  # fmt: skip
-    await world.rows(
-        """INSERT INTO verify_tokens (workspace_id, hash, agent_id, expires_at)
-           VALUES (%(acme)s::uuid, %(hash)s, %(scout)s::uuid, now() + interval '1 minute') RETURNING hash""",
-        **names, hash=hash_of(TOKEN),
-    )  # fmt: skip
-    return keys
-
-
-CHANCE = {"requestId", "timestamp", "cursor"}  # keys whose values are another every time
-
-
-class _Names:
-    """Gives every id that came up while the story was told a number, so that two tellings can be compared."""
-
-    def __init__(self) -> None:
-        self._ids: dict[str, str] = {id: id for id in (WORKSPACE, GENERAL, ADA, SCOUT)}
-
-    def retold(self, value: Any, told: "_Names") -> Any:
-        """What a telling says, with the ids of this one."""
-        mine = {label: id for id, label in self._ids.items()}
-        match value:
-            case dict():
-                return {key: self.retold(inner, told) for key, inner in value.items()}
-            case str():
-                return mine.get(told._ids.get(value, ""), value)
-            case _:
-                return value
-
-    def masked(self, value: Any) -> Any:
-        match value:
-            case dict():
-                return {
-                    self.masked(key): f"a {key}" if inner and key in CHANCE else self.masked(inner)
-                    for key, inner in value.items()
-                }
-            case list():
-                return [self.masked(inner) for inner in value]
-            case str() if re.fullmatch("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", value):
-                return self._ids.setdefault(value, f"id {len(self._ids)}")
-            case str() if (
-                re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", value) and value != "2026-03-31T17:00:00.000Z"
-            ):
-                return "a moment"
-            case _:
-                return value

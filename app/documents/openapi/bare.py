@@ -6,11 +6,12 @@ from typing import Final
 import msgspec
 
 from app.decoding import places
-from app.documents.examples import ERRORS, EXAMPLES
+from app.documents.examples import EXAMPLES
 from app.documents.openapi.failures import by_status, errors_of, prose
 from app.documents.openapi.headers import HEADERS, HEADERS_503
 from app.documents.openapi.schemas import item_of
 from app.documents.openapi.structs import REF, Schema, schema_of
+from app.documents.refusals import refusal
 from app.errors import Unavailable
 from app.rpc import BARE, Operation
 from app.transports import envelope
@@ -83,12 +84,10 @@ def _success(op: Operation) -> Schema:
     schema: Schema = {"$ref": REF.format(name=item_of(op).__name__)}
     if op.paged:
         schema = {"type": "array", "items": schema}
-    result = EXAMPLES[op.name].result
-    shown = msgspec.json.decode(envelope.success(result, "", BARE))
     return {
         "description": "Done.",
         "headers": {**HEADERS, "ETag": ETAG_HEADER},
-        "content": {"application/json": {"schema": schema, "example": shown}},
+        "content": {"application/json": {"schema": schema, "example": EXAMPLES[op.name].answer}},
     }
 
 
@@ -104,12 +103,7 @@ def _failures(op: Operation) -> Schema:
             "content": {
                 "application/json": {
                     "schema": {"$ref": "#/components/schemas/BareError"},
-                    "examples": {
-                        error.__name__: {
-                            "value": msgspec.json.decode(envelope.failure(ERRORS[error], "", BARE))
-                        }
-                        for error in errors
-                    },
+                    "examples": {error.__name__: {"value": refusal(error, BARE)} for error in errors},
                 }
             },
         }

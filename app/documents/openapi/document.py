@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Final
 
 from app.config import version
-from app.documents.examples import refusal
 from app.documents.openapi.failures import by_family, prose, spelled
 from app.documents.openapi.headers import (
     HEADERS,
@@ -19,6 +18,7 @@ from app.documents.openapi.headers import (
 from app.documents.openapi.paths import link, paths, shared_failures, tag_of, takes_task
 from app.documents.openapi.schemas import closed, schemas
 from app.documents.openapi.structs import Schema
+from app.documents.refusals import refusal
 from app.rpc import Operation
 
 ABOUT: Final = """\

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Final
 
-from app.documents.examples import refusal
+from app.documents.refusals import refusal
 from app.errors import (
     ApiError,
     DatabaseUnavailable,

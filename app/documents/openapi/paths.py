@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from app.documents.examples import EXAMPLES, answer
+from app.documents.examples import EXAMPLES
 from app.documents.openapi import bare
 from app.documents.openapi.failures import (
     ALWAYS,
@@ -106,7 +106,7 @@ def _success(op: Operation, operations: tuple[Operation, ...]) -> Schema:
         "content": {
             "application/json": {
                 "schema": {"$ref": REF.format(name=envelope_name(op))},
-                "example": answer(EXAMPLES[op.name].result),
+                "example": EXAMPLES[op.name].answer,
             }
         },
         **({"links": links} if links else {}),

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import get_args, get_origin
 
-from app.documents.examples import ERRORS
 from app.documents.openapi.failures import by_family, by_status, schema_name, spelled
 from app.documents.openapi.structs import REF, Schema, schemas_of
+from app.documents.refusals import ERRORS
 from app.errors import ApiError, LeaseLost
 from app.rpc import AGENT, BARE, SDK, Family, Operation
 from app.transports import envelope
