@@ -9,6 +9,7 @@ import pytest
 
 from app.operations import OPERATIONS
 from app.rpc import Operation
+from tests.conftest import Server
 from tests.http.conftest import Home
 
 TAKING_A_BODY: Final = [op for op in OPERATIONS if op.method in {None, "POST", "PUT", "PATCH"}]
@@ -100,35 +101,35 @@ async def test_what_can_be_read_is_no_failure_with_a_key_and_without(
             assert said(plain) == said(keyed), value[:40]
 
 
-@every_operation
-async def test_no_body_upsets_the_tools(op: Operation, http: httpx.AsyncClient, home: Home) -> None:
-    if not op.family.tools:
-        return
+@pytest.mark.parametrize("op", [op for op in OPERATIONS if op.family.tools], ids=lambda op: op.name)
+async def test_no_body_upsets_the_tools(op: Operation, server: Server, home: Home) -> None:
     headers = {
         **home.caller(op).headers,
         "Content-Type": "application/json",
         "Accept": "application/json, text/event-stream",
         "MCP-Protocol-Version": "2025-06-18",
     }
-    for value in NO_JSON + READABLE:
-        body = (
-            b'{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "%b", "arguments": %b}}'
-            % (
-                op.name.encode(),
-                with_unknown({**home.request(op), "limit": "no number"}, value),
+    arguments = {**home.request(op), "limit": "no number"}
+    async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=30) as client:
+        for value in NO_JSON + READABLE:
+            body = (
+                b'{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "%b", "arguments": %b}}'
+                % (
+                    op.name.encode(),
+                    with_unknown(arguments, value),
+                )
             )
-        )
-        answer = await http.post("/mcp?tools=all", content=body, headers=headers)
-        assert answer.status_code in {200, 400}, (value[:40], answer.text)
-        assert "internal" not in answer.text.lower(), (value[:40], answer.text)
+            answer = await client.post("/mcp?tools=all", content=body)
+            assert answer.status_code in {200, 400}, (value[:40], answer.text)
+            assert "internal" not in answer.text.lower(), (value[:40], answer.text)
 
 
 ANYTHING: Final = {
     "send-message": "metadata",
     "post-message": "metadata",
     "complete-run": "output",
-    "createBareTask": "input",
-    "updateBareTask": "params",
+    "createTask": "input",
+    "updateTask": "params",
 }
 
 
@@ -136,7 +137,7 @@ ANYTHING: Final = {
 async def test_a_value_of_any_shape_is_kept_or_refused_at_any_depth(
     op: Operation, http: httpx.AsyncClient, home: Home
 ) -> None:
-    for depth in (50, 100, 200, 400, 800, 900, 950, 1000, 1200):
+    for depth in (50, 100, 200, 400, 800, 1000, 1200):
         request = home.request(op)
         body = with_unknown({k: v for k, v in request.items() if k != ANYTHING[op.name]}, b"1")
         body = body[:-1] + b', "%b": {"a": %b%b}}' % (
@@ -146,4 +147,8 @@ async def test_a_value_of_any_shape_is_kept_or_refused_at_any_depth(
         )
         plain = await sent(http, op, home, body)
         keyed = await sent(http, op, home, body, **{"Idempotency-Key": next(KEYS)})
-        assert (plain.status_code < 500, keyed.status_code < 500) == (True, True), (depth, plain.text, keyed.text)
+        assert (plain.status_code < 500, keyed.status_code < 500) == (True, True), (
+            depth,
+            plain.text,
+            keyed.text,
+        )
