@@ -419,13 +419,15 @@ def execute(
     """
     if op.scope is not None and not op.allows(ctx.actor.scopes):
         raise ScopeMissing(op.scope)
-    req = op.decoder.from_query(query) if body is None else op.decoder.from_json(body, placed)
+    if body is None:
+        return op.handler(ctx, op.decoder.from_query(query))
+    req, sent = op.decoder.read(body, placed)
     if op.read_only:
         return op.handler(ctx, req)
     key = receipts.key_of(ctx.idempotency_key, getattr(req, "idempotency_key", UNSET))
     if key is None:
         return op.handler(ctx, req)
-    keep = receipts.keep(key, op.name, op.scope, op.status, body or b"", placed or {})
+    keep = receipts.keep(key, op.name, op.scope, op.status, sent, placed or {})
     return _kept(op, ctx, req, keep)
 
 
