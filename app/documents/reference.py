@@ -23,6 +23,7 @@ from app.documents.openapi.document import ABOUT, document
 from app.documents.openapi.failures import ALWAYS, errors_of, in_order, name_of, prose
 from app.documents.openapi.paths import flowing, tag_of
 from app.documents.openapi.schemas import item_of
+from app.documents.openapi.shared import ENUMS
 from app.documents.openapi.structs import Schema, request_schema
 from app.documents.refusals import ERRORS
 from app.errors import ApiError, ScopeMissing
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def openapi_json() -> str:
     """The OpenAPI document, for reading."""
-    return json.dumps(_document(), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(_document(), indent=1, ensure_ascii=False) + "\n"
 
 
 def operations_md() -> str:
@@ -156,11 +157,11 @@ def _kind(schema: Schema) -> str:
         case {"anyOf": options}:
             words = " or ".join(_kind(option) for option in options)
         case {"$ref": ref}:
-            words = _linked(ref.rpartition("/")[2])
-        case {"enum": values} if set(values) == set(Task.__struct_encode_fields__):
-            words = f"keys of {_linked('Task')}"
+            words = _named(ref.rpartition("/")[2])
+        case {"const": value}:
+            words = f"`{value}`"
         case {"enum": values}:
-            words = ", ".join(f"`{value}`" for value in values)
+            words = _choice(values)
         case {"type": "array", "items": items}:
             words = f"list of {_kind(items)}"
         case {"type": "string", "format": "date-time"}:
@@ -172,6 +173,16 @@ def _kind(schema: Schema) -> str:
         case _:
             words = "any JSON"
     return words
+
+
+def _named(name: str) -> str:
+    return _choice(ENUMS[name]) if name in ENUMS else _linked(name)
+
+
+def _choice(values: Sequence[str]) -> str:
+    if set(values) == set(Task.__struct_encode_fields__):
+        return f"keys of {_linked('Task')}"
+    return ", ".join(f"`{value}`" for value in values)
 
 
 def _linked(name: str) -> str:
@@ -243,7 +254,9 @@ def _answers(schemas: Schema) -> list[str]:
     for name in names:
         text = json.dumps(schemas[name])
         names += [
-            inner for inner in schemas if f'"#/components/schemas/{inner}"' in text and inner not in names
+            inner
+            for inner in schemas
+            if f'"#/components/schemas/{inner}"' in text and inner not in names and inner not in ENUMS
         ]
     return list(dict.fromkeys(names))
 
