@@ -23,7 +23,7 @@ from app.documents.openapi.document import ABOUT, document
 from app.documents.openapi.failures import ALWAYS, errors_of, in_order, name_of, prose
 from app.documents.openapi.paths import flowing, tag_of
 from app.documents.openapi.schemas import item_of
-from app.documents.openapi.shared import ENUMS
+from app.documents.openapi.shared import ENUMS, FREE
 from app.documents.openapi.structs import Schema, request_schema
 from app.documents.refusals import ERRORS
 from app.errors import ApiError, ScopeMissing
@@ -176,6 +176,8 @@ def _kind(schema: Schema) -> str:
 
 
 def _named(name: str) -> str:
+    if name == "JsonObject":
+        return "object"
     return _choice(ENUMS[name]) if name in ENUMS else _linked(name)
 
 
@@ -256,7 +258,9 @@ def _answers(schemas: Schema) -> list[str]:
         names += [
             inner
             for inner in schemas
-            if f'"#/components/schemas/{inner}"' in text and inner not in names and inner not in ENUMS
+            if f'"#/components/schemas/{inner}"' in text
+            and inner not in names
+            and inner not in {*ENUMS, *FREE}
         ]
     return list(dict.fromkeys(names))
 

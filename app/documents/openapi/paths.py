@@ -63,7 +63,7 @@ def _common(op: Operation, id: str) -> Schema:
 
 def _request_body(op: Operation) -> Schema:
     return {
-        "required": not {"required", "oneOf"}.isdisjoint(schema_of(op.request)),
+        "required": not {"required", "not"}.isdisjoint(schema_of(op.request)),
         "content": {
             "application/json": {
                 "schema": {"$ref": REF.format(name=op.request.__name__)},

@@ -5,7 +5,7 @@ Generators differ in what they make of the same schema. These are the spellings 
 
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any, Final, get_args
+from typing import Any, Final, TypeGuard, get_args
 
 from app.decoding import Json
 from app.documents.openapi.structs import REF, Schema, schema_of
@@ -16,7 +16,7 @@ from app.operations.runs.explain import ObstacleCode
 from app.operations.runs.run import EndReason, RunStatus
 from app.operations.tasks.relations import RelationKind, RelationView
 from app.operations.tasks.selection import TaskField
-from app.types import IdentityKind, NewTaskStatus, Scope, StatusFilter, TaskPriority, TaskStatus
+from app.types import NO_NUL, IdentityKind, NewTaskStatus, Scope, StatusFilter, TaskPriority, TaskStatus
 
 ENUMS: Final[dict[str, tuple[str, ...]]] = {
     "ChannelRole": get_args(Role),
@@ -46,6 +46,26 @@ ENUMS: Final[dict[str, tuple[str, ...]]] = {
 """Every list of words that requests and answers choose from, by the name that generated code knows it under."""
 
 
+# What validators read and generators do not: for them it is JSON of any shape, as it is for those who write it.
+_STORABLE: Final[Schema] = {"not": {"not": {"$ref": REF.format(name="WithoutNul")}}}
+
+FREE: Final[Schema] = {
+    "JsonObject": {
+        "type": "object",
+        "description": "An object with keys of your own.",
+        "additionalProperties": True,
+        **_STORABLE,
+    },
+    "WithoutNul": {
+        "description": "No text in it, however deep, holds the NUL character.",
+        **NO_NUL,
+        "propertyNames": NO_NUL,
+        "items": {"$ref": REF.format(name="WithoutNul")},
+        "additionalProperties": {"$ref": REF.format(name="WithoutNul")},
+    },
+}
+"""JSON of any shape, but for the one character that cannot be stored."""
+
 _NAMES: Final[dict[frozenset[Json], str]] = {frozenset(words): name for name, words in ENUMS.items()}
 
 
@@ -62,7 +82,7 @@ def named(schemas: Mapping[str, Schema]) -> Schema:
     names = _NAMES | {
         frozenset(schema["enum"]): name for name, schema in schemas.items() if "enum" in schema
     }  # those of errors, which follow from their codes
-    shaped: Schema = {
+    shaped: Schema = FREE | {
         name: schema if "enum" in schema else _shaped(schema, names) for name, schema in schemas.items()
     }
     wanted = set(used(shaped))
@@ -107,8 +127,17 @@ def _spelled(schema: dict[str, Json], names: Mapping[frozenset[Json], str]) -> d
             raise NoName(words)
         return {"$ref": REF.format(name=name), **rest}
     if schema.get("type") == "object" and schema.keys().isdisjoint({"properties", "additionalProperties"}):
-        return {**schema, "additionalProperties": True}
+        return {"$ref": REF.format(name="JsonObject"), **{k: v for k, v in schema.items() if k != "type"}}
+    fields = schema.get("properties")
+    if isinstance(fields, dict):
+        any_json = {name: {**field, **_STORABLE} for name, field in fields.items() if _is_any(field)}
+        return {**schema, "properties": {**fields, **any_json}}
     return schema
+
+
+def _is_any(field: Json) -> TypeGuard[dict[str, Json]]:
+    """Whether JSON of any shape fits."""
+    return isinstance(field, dict) and field.keys() <= {"description"}
 
 
 def _with_default(description: Json, default: Json) -> str:
