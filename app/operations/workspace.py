@@ -179,7 +179,9 @@ class GetWorkspaceInfo(AgentRequest):
 class ResolveIdentity(AgentRequest):
     """Whom to look up: by one of the two, or by both if both must fit."""
 
-    rules: ClassVar = {"not": {"properties": {"handle": False, "email": False}}}  # not without both
+    rules: ClassVar = {
+        "not": {"properties": {"handle": {"not": {}}, "email": {"not": {}}}}
+    }  # not without both
 
     handle: Annotated[
         Handle | UnsetType, Meta(description="A user's or agent's handle, with or without `@`.")

@@ -1,6 +1,6 @@
 // The calls of every client, with what @hey-api/openapi-ts writes.
 import { client } from "./hey/client.gen";
-import * as baton from "./hey";
+import * as baton from "./hey/index";
 import { key, told, url } from "./told";
 
 async function main() {
