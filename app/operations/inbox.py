@@ -16,9 +16,9 @@ from msgspec import UNSET, Meta, UnsetType
 from app.db import Encoded, Query
 from app.operations.messages.message import SenderType
 from app.operations.messages.unread import COUNT_WAITING, LISTED, MENTIONS_COUNTED_MAX, WHAT_WAITS
-from app.operations.tasks.task import VISIBLE
 from app.rpc import AgentRequest, Answer, Context, Step, given, operation
 from app.types import IdentityKind, TaskPriority, TaskStatus, Timestamp
+from app.writes.access import VISIBLE
 
 BYTES_DEFAULT: Final = 8_000  # some 2,000 tokens: what an agent reads before it starts
 BYTES_MIN: Final = 1_000  # an empty inbox has some 300

@@ -14,9 +14,10 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Query
 from app.errors import IdentityNotFound, InvalidInput
-from app.operations.tasks.task import KNOWN_IDENTITY, uuid_or_none
+from app.ids import uuid_or_none
 from app.rpc import Answer, Context
 from app.types import MENTIONS_MAX, Id, IdentityKind
+from app.writes.access import KNOWN_IDENTITY
 
 
 class Mention(Answer):

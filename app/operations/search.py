@@ -16,9 +16,10 @@ from app.db import Encoded, Query
 from app.errors import ChannelNotFound, ChannelNotMember
 from app.operations.channels.channel import readable
 from app.operations.messages.message import SenderType
-from app.operations.tasks.task import TASK_JSON, VISIBLE, Task
+from app.operations.tasks.task import TASK_JSON, Task
 from app.rpc import AgentRequest, Answer, Context, Excerpt, HistoryCutoff, given, operation
 from app.types import NO_NUL, PAGE_ROWS_MAX, Id, Limit, Timestamp
+from app.writes.access import VISIBLE
 
 HITS_DEFAULT: Final = 20  # the contract's number
 SEARCH_CHARACTERS_MAX: Final = 10_000  # some 1,500 words, each an index probe; more than anybody would type

@@ -12,11 +12,8 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import ITEMS, BatchQuery, Encoded, Query
 from app.errors import Contended, EtagMismatch, InvalidInput, StateNotFound
-from app.idempotency import KEPT_WITH_ETAG, Keyed
-from app.ids import new_id
+from app.ids import new_id, uuid_or_none
 from app.operations.tasks.change import ATTEMPTS_MAX
-from app.operations.tasks.fence import FENCE_ERRORS, UnderRun, acting, refuse_late, under
-from app.operations.tasks.task import uuid_or_none
 from app.rpc import (
     IN_PATH,
     WHO,
@@ -31,6 +28,8 @@ from app.rpc import (
     versions_in,
 )
 from app.types import NO_NUL, Id, Markdown, Timestamp
+from app.writes.fence import FENCE_ERRORS, UnderRun, acting, under
+from app.writes.receipts import KEPT_WITH_ETAG, Keyed
 
 LABELS_MAX: Final = 200  # groups or tags of a State
 VARIABLES_MAX: Final = 500  # of a State; it is read and written whole
@@ -276,7 +275,7 @@ async def create_state(ctx: Context, req: CreateState) -> Outcome[State]:
     for _ in range(ATTEMPTS_MAX):
         if (row := await ctx.db.write(statement, item)) is not None:
             return Outcome(row.state, version=row.version)
-        await refuse_late(ctx, run_id)
+        await ctx.refuse_late(run_id)
     raise Contended
 
 
@@ -320,7 +319,7 @@ async def update_state(ctx: Context, req: UpdateState) -> Outcome[State]:
     for _ in range(ATTEMPTS_MAX):
         if (variables or removed) and (row := await ctx.db.write(statement, item)) is not None:
             return Outcome(row.state, version=row.version)
-        await refuse_late(ctx, run_id)
+        await ctx.refuse_late(run_id)
         now = await _state(ctx, id)
         if versions is not None and now.version not in versions:
             raise EtagMismatch(etag_of(now.version))

@@ -9,9 +9,9 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Encoded, Query
 from app.errors import IdentityNotFound, InvalidInput
-from app.operations.tasks.task import KNOWN_IDENTITY
 from app.rpc import AgentRequest, Answer, Context, operation
 from app.types import NAME_CHARACTERS_MAX, NO_NUL, Handle, IdentityKind, Scope, Timestamp
+from app.writes.access import KNOWN_IDENTITY
 
 
 class MyChannel(Answer):

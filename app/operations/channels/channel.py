@@ -12,9 +12,9 @@ from msgspec import Meta
 
 from app.db import ITEMS, Query
 from app.errors import ChannelArchived, ChannelNotAdmin, ChannelNotFound, ChannelNotMember
-from app.operations.tasks.fence import acting
-from app.operations.tasks.task import uuid_or_none
+from app.ids import uuid_or_none
 from app.rpc import WHO, Answer, Context, HistoryCutoff
+from app.writes.fence import acting
 
 Role = Literal["reader", "poster", "admin"]
 ChannelKind = Literal["public", "private", "dm"]

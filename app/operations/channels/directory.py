@@ -7,9 +7,8 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Encoded, Query
 from app.errors import ChannelNotFound, ChannelNotMember, MemberNotFound
-from app.ids import FIRST_ID
+from app.ids import FIRST_ID, uuid_or_none
 from app.operations.channels.channel import CHANNEL_JSON, HALVING, Channel, ChannelKind, Role, readable
-from app.operations.tasks.task import uuid_or_none
 from app.rpc import AgentRequest, Answer, Context, Excerpt, Page, given, operation
 from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, PageCursor, PageLimit, Timestamp
 

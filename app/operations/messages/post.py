@@ -7,13 +7,13 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Encoded, Query
 from app.errors import InvalidInput, MessageNotFound
+from app.ids import uuid_or_none
 from app.operations.mentions import GivenMention, addressed
 from app.operations.messages.message import IN_WINDOW, MessageOutput
 from app.operations.messages.say import POST, SAY_ERRORS, ReplyTo, ToChannel, ToSay, say
-from app.operations.tasks.fence import UnderRun
-from app.operations.tasks.task import uuid_or_none
 from app.rpc import Context, SdkRequest, given, operation
 from app.types import MENTIONS_MAX, NO_NUL, Id
+from app.writes.fence import UnderRun
 
 METADATA_BYTES_MAX: Final = 4096  # the contract's number
 KIND_CHARACTERS_MAX: Final = 64

@@ -14,7 +14,7 @@ from app.errors import (
     ChannelNotMember,
     MessageNotFound,
 )
-from app.idempotency import KEPT, NOT_KEPT, Keyed
+from app.ids import uuid_or_none
 from app.operations.channels.channel import refuse_posting
 from app.operations.mentions import GivenMention, addressed
 from app.operations.messages.message import IN_WINDOW, MESSAGE_JSON, Message
@@ -28,10 +28,10 @@ from app.operations.messages.say import (
     answering,
     say,
 )
-from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, refuse_late, under
-from app.operations.tasks.task import uuid_or_none
 from app.rpc import WHO, AgentWrite, Answer, Context, given, operation
 from app.types import MENTIONS_MAX, NO_NUL, Id, Markdown
+from app.writes.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under
+from app.writes.receipts import KEPT, NOT_KEPT, Keyed
 
 ATTACHMENTS_MAX: Final = 20
 NAME_CHARACTERS_MAX: Final = 255  # what file systems take
@@ -231,7 +231,7 @@ async def flag_needs_human(ctx: Context, req: FlagNeedsHuman) -> Encoded[Message
     )
     if row is not None:
         return row.message
-    await refuse_late(ctx, run_id)
+    await ctx.refuse_late(run_id)
     place = await ctx.db.one(PLACE, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, message_id=id)
     if place is not None:
         with suppress(ChannelNotFound):  # they left a private channel meanwhile, and with it the message

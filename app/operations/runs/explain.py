@@ -9,9 +9,10 @@ from msgspec import UNSET, Meta, UnsetType
 from app.db import Query
 from app.errors import ApiError, NotClaimable, TaskNotFound, TaskReadOnly
 from app.operations.runs.run import FAILURES_MAX
-from app.operations.tasks.task import VISIBLE, WRITABLE, task_id
+from app.operations.tasks.task import task_id
 from app.rpc import AgentRequest, Answer, Context, operation
 from app.types import Id, IdentityKind, TaskStatus, Timestamp
+from app.writes.access import VISIBLE, WRITABLE
 
 BLOCKERS_SHOWN_MAX: Final = 20  # of one task; who waits for more knows what to do with twenty
 

@@ -18,7 +18,6 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import ITEMS, BatchQuery, Encoded, Query
 from app.errors import Contended, RunEnded, RunNotFound, VersionConflict
-from app.idempotency import KEPT, NOT_KEPT, Keyed
 from app.ids import new_id
 from app.operations.messages.message import POSTED
 from app.operations.runs.run import (
@@ -35,10 +34,12 @@ from app.operations.tasks.card import CHANGE_CARDS
 from app.operations.tasks.change import ATTEMPTS_MAX, version_conflict
 from app.operations.tasks.comment import COMMENT_CTES
 from app.operations.tasks.conflict import AsRead
-from app.operations.tasks.fence import FENCE_ERRORS, under, why_not_live
-from app.operations.tasks.task import TASK_JSON, VISIBLE
+from app.operations.tasks.task import TASK_JSON
 from app.rpc import WHO, AgentWrite, Context, Outcome, changes, given, operation
 from app.types import Id
+from app.writes.access import VISIBLE
+from app.writes.fence import FENCE_ERRORS, under
+from app.writes.receipts import KEPT, NOT_KEPT, Keyed
 
 
 class EndedRow(msgspec.Struct):
@@ -351,7 +352,7 @@ async def _end(  # each a fact of its own
         past = await _past(ctx, run_id)
         if past is not None and past.ended_by_caller and past.end_reason == end_reason:
             return Outcome(past.both, wrote=False)
-        if (lost := await why_not_live(ctx, run_id)) is not None:
+        if (lost := await ctx.why_not_live(run_id)) is not None:
             raise lost
         if past is not None and (
             conflict := await version_conflict(

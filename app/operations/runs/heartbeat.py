@@ -11,13 +11,13 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import ITEMS, BatchQuery, Encoded, Query
 from app.errors import Contended, LogFull, RunNotFound
-from app.idempotency import KEPT, NOT_KEPT, Keyed
 from app.operations.runs.run import RUN_VISIBLE, LeaseSeconds, Note, Progress
 from app.operations.tasks.change import ATTEMPTS_MAX
-from app.operations.tasks.fence import FENCE_ERRORS, under, why_not_live
 from app.rpc import WHO, AgentRequest, AgentWrite, Answer, Context, Page, changes, given, operation
 from app.rpc import Step as LoopStep
 from app.types import NO_NUL, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, PageLimit, Timestamp
+from app.writes.fence import FENCE_ERRORS, under
+from app.writes.receipts import KEPT, NOT_KEPT, Keyed
 
 STEPS_MAX: Final = 100  # per call
 STEPS_LOGGED_MAX: Final = 100_000  # per run; one that says more is in a loop
@@ -278,7 +278,7 @@ async def heartbeat_run(ctx: Context, req: HeartbeatRun) -> Encoded[Alive]:
             return row.alive
         await ctx.unless_answered()
         assert run_id is not None, "a run id was sent"
-        if (lost := await why_not_live(ctx, run_id)) is not None:
+        if (lost := await ctx.why_not_live(run_id)) is not None:
             raise lost
     raise Contended
 
@@ -299,7 +299,7 @@ async def append_run_log(ctx: Context, req: AppendRunLog) -> Encoded[Appended]:
         if row is not None:
             return row.appended
         await ctx.unless_answered()
-        if (lost := await why_not_live(ctx, run_id)) is not None:
+        if (lost := await ctx.why_not_live(run_id)) is not None:
             raise lost
         length = await ctx.db.one(LOG_LENGTH, workspace_id=ctx.actor.workspace_id, run_id=run_id)
         if length is not None and length.length + len(req.steps) > STEPS_LOGGED_MAX:

@@ -9,10 +9,10 @@ from app.db import Query, array
 from app.errors import RunNotFound, TaskNotFound
 from app.ids import LAST_ID
 from app.operations.runs.run import RUN_JSON, RUN_VISIBLE, EncodedRun, Run, RunStatus
-from app.operations.tasks.fence import under
 from app.operations.tasks.task import task_id
 from app.rpc import AgentRequest, Context, Page, given, operation
 from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, PageCursor, PageLimit
+from app.writes.fence import under
 
 
 class RunRow(msgspec.Struct):

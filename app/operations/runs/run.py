@@ -9,9 +9,10 @@ import msgspec
 from msgspec import Meta
 
 from app.db import Encoded
-from app.operations.tasks.task import VISIBLE, Task
+from app.operations.tasks.task import Task
 from app.rpc import Answer
 from app.types import NO_NUL, Timestamp
+from app.writes.access import VISIBLE
 
 LEASE_SECONDS_MIN: Final = 1  # below that a heartbeat could not arrive in time
 LEASE_SECONDS_MAX: Final = 86_400  # a day; who needs longer should show a sign of life in between

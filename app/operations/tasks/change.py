@@ -10,7 +10,7 @@ A version that has passed is refused, unless the call may be merged and nobody t
 read from the log in the same snapshot, and `t.version = o.version` holds it until the write.
 
 A change that takes the task from its assignee, or out of progress and review, ends the claim on it, if there is
-one. A change that says `runId` is made under a claim: see fence.py.
+one. A change that says `runId` is made under a claim: see app/writes/fence.py.
 
 When no row comes back, `WHY` runs over the same input and says why not; that is off the hot path.
 """
@@ -33,7 +33,6 @@ from app.errors import (
     TaskReadOnly,
     VersionConflict,
 )
-from app.idempotency import KEPT, NOT_KEPT, Keyed
 from app.ids import new_id
 from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
 from app.operations.messages.message import POSTED
@@ -48,10 +47,12 @@ from app.operations.tasks.conflict import (
     OverlappingField,
     touches,
 )
-from app.operations.tasks.fence import FENCED, HELD, LIVE, why_not_live
-from app.operations.tasks.task import KNOWN_IDENTITY, TASK_JSON, VISIBLE, WRITABLE, EncodedTask, Task
+from app.operations.tasks.task import TASK_JSON, EncodedTask, Task
 from app.operations.turns import take_turn
 from app.rpc import WHO, Context, Outcome
+from app.writes.access import KNOWN_IDENTITY, VISIBLE, WRITABLE
+from app.writes.fence import FENCED, HELD, LIVE
+from app.writes.receipts import KEPT, NOT_KEPT, Keyed
 
 ATTEMPTS_MAX: Final = 30  # where no version decides, losing this often means the task is changed all the time
 
@@ -371,7 +372,7 @@ async def change(
         why = await ctx.db.ask(WHY, {**item, "merge": touches(changes)})
         if why is None:
             raise TaskNotFound(sent_task_id)
-        if run_id is not None and not why.live and (lost := await why_not_live(ctx, run_id)):
+        if run_id is not None and not why.live and (lost := await ctx.why_not_live(run_id)):
             raise lost
         if refusal := await _refusal(ctx, why, item, sent_parent_id):
             raise refusal

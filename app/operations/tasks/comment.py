@@ -9,11 +9,9 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import ITEMS, BatchQuery, Encoded, Query
 from app.errors import IdentityNotFound, InvalidInput, TaskNotFound, TaskReadOnly
-from app.idempotency import KEPT, NOT_KEPT, Keyed
 from app.ids import new_id
 from app.operations.mentions import GivenMention, Mention, addressed
-from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under, why_not_live
-from app.operations.tasks.task import VISIBLE, WRITABLE, task_id
+from app.operations.tasks.task import task_id
 from app.rpc import WHO, AgentRequest, AgentWrite, Answer, Context, Page, Step, given, operation
 from app.types import (
     MENTIONS_MAX,
@@ -25,6 +23,9 @@ from app.types import (
     PageLimit,
     Timestamp,
 )
+from app.writes.access import VISIBLE, WRITABLE
+from app.writes.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under
+from app.writes.receipts import KEPT, NOT_KEPT, Keyed
 
 
 class TaskComment(Answer):
@@ -209,7 +210,7 @@ async def comment_on_task(ctx: Context, req: CommentOnTask) -> Encoded[TaskComme
     if row is not None:
         return row.comment
     await ctx.unless_answered()
-    if run_id is not None and (lost := await why_not_live(ctx, run_id)):
+    if run_id is not None and (lost := await ctx.why_not_live(run_id)):
         raise lost
     if await ctx.db.one(SEES_TASK, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, task_id=id):
         raise TaskReadOnly

@@ -18,19 +18,19 @@ from app.errors import (
     InvalidInput,
     TaskNotFound,
 )
-from app.idempotency import KEPT, NOT_KEPT, Keyed
-from app.ids import new_id
+from app.ids import new_id, uuid_or_none
 from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
 from app.operations.mentions import addressed
 from app.operations.messages.message import POSTED, SPOKEN
 from app.operations.tasks.card import CREATE_CARDS
 from app.operations.tasks.change import ASSIGNEE_KNOWN, ATTEMPTS_MAX, PARENT_VISIBLE
-from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, why_not_live
-from app.operations.tasks.fence import under as under_run
-from app.operations.tasks.task import ONE_ASSIGNEE, TASK_JSON, EncodedTask, Task, uuid_or_none
+from app.operations.tasks.task import ONE_ASSIGNEE, TASK_JSON, EncodedTask, Task
 from app.operations.tasks.update import assignment, bound, due, ranked, under
 from app.rpc import AgentRequest, AgentWrite, Context, IdempotencyKey, Step, changes, given, operation
 from app.types import BULK_ROWS_MAX, Id, Markdown, NewTaskStatus, TaskPriority, Title, When, trimmed_title
+from app.writes.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun
+from app.writes.fence import under as under_run
+from app.writes.receipts import KEPT, NOT_KEPT, Keyed
 
 
 class CreatedRow(msgspec.Struct):
@@ -363,7 +363,7 @@ async def _create(
         if created:
             return [row.task for row in created]
         await ctx.unless_answered()
-        if run_id is not None and (lost := await why_not_live(ctx, run_id)):
+        if run_id is not None and (lost := await ctx.why_not_live(run_id)):
             raise lost
         if bad := await ctx.db.one(FIND_UNUSABLE, **parameters):
             try:

@@ -15,9 +15,10 @@ from app.db import Encoded, Query
 from app.errors import TaskNotFound, VersionNotFound
 from app.operations.tasks.comment import SEES_TASK
 from app.operations.tasks.conflict import Author
-from app.operations.tasks.task import TASK_JSON, VISIBLE, EncodedTask, task_id
+from app.operations.tasks.task import TASK_JSON, EncodedTask, task_id
 from app.rpc import AgentRequest, Answer, Context, Page, given, operation
 from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, VERSION_MAX, Id, PageLimit, Timestamp
+from app.writes.access import VISIBLE
 
 
 class FieldChange(Answer):

@@ -12,15 +12,16 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Encoded, Query
 from app.errors import InvalidInput, RelationCycle, TaskNotFound, TaskReadOnly, VersionConflict
-from app.idempotency import KEPT, NOT_KEPT, Keyed
 from app.ids import new_id
 from app.operations.tasks.change import version_conflict
 from app.operations.tasks.comment import SEES_TASK
-from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, refuse_late, under
-from app.operations.tasks.task import VISIBLE, WRITABLE, task_id
+from app.operations.tasks.task import task_id
 from app.operations.turns import take_turn
 from app.rpc import AgentRequest, AgentWrite, Answer, Context, Outcome, given, operation
 from app.types import Id, TaskStatus, Timestamp, Version
+from app.writes.access import VISIBLE, WRITABLE
+from app.writes.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under
+from app.writes.receipts import KEPT, NOT_KEPT, Keyed
 
 RELATIONS_SHOWN_MAX: Final = 500  # of one task; a plan with more edges than this at one task is no plan
 
@@ -337,7 +338,7 @@ async def _change(
         changed = await tx.one(statement.form(ctx.keep), **edge)
     if changed is not None:
         return Outcome(changed.relations)
-    await refuse_late(ctx, run_id)
+    await ctx.refuse_late(run_id)
     await _refuse(ctx, req, edge, first, may_be_cycle=statement is LINK)
     return Outcome(await _relations(ctx, first), wrote=False)
 

@@ -8,8 +8,8 @@ from msgspec import Meta
 
 from app.db import Encoded
 from app.errors import RunNotFound
+from app.ids import uuid_or_none
 from app.operations.runs.run import RunError, RunStatus
-from app.operations.tasks.task import uuid_or_none
 from app.rpc import Answer
 from app.types import NAME_CHARACTERS_MAX, NO_NUL, TEXT_CHARACTERS_MAX, Timestamp
 

@@ -21,12 +21,12 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Query
+from app.db import Database, Query
 from app.errors import ApiError, LeaseLost, NotHolder, RunNotFound
-from app.idempotency import NOT_KEPT
-from app.operations.tasks.task import VISIBLE, uuid_or_none
-from app.rpc import Context
+from app.ids import uuid_or_none
 from app.types import Id, IdentityKind
+from app.writes.access import VISIBLE
+from app.writes.receipts import NOT_KEPT, Identity
 
 UnderRun = Annotated[
     Id | None | UnsetType,
@@ -129,16 +129,9 @@ def under(run_id: str | UnsetType | None, *, field: str = "runId") -> UUID | Non
     return id
 
 
-async def refuse_late(ctx: Context, run_id: UUID | None) -> None:
-    """When a write had no effect: raise if that is so because it had it before, or because the claim is over."""
-    await ctx.unless_answered()
-    if run_id is not None and (lost := await why_not_live(ctx, run_id)):
-        raise lost
-
-
-async def why_not_live(ctx: Context, run_id: UUID, *, field: str = "runId") -> ApiError | None:
+async def why_not_live(db: Database, caller: Identity, run_id: UUID, *, field: str) -> ApiError | None:
     """Why a run is not a live claim of the caller; None if it is one."""
-    fate = await ctx.db.one(FATE, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, run_id=run_id)
+    fate = await db.one(FATE, workspace_id=caller.workspace_id, actor_id=caller.identity_id, run_id=run_id)
     if fate is None:
         return RunNotFound(str(run_id), field=field)
     if not fate.is_callers:
