@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import ITEMS, BatchQuery, Encoded, Query
+from app.db.phrases import moment
 from app.errors import Contended, EtagMismatch, InvalidInput, StateNotFound
 from app.ids import new_id, uuid_or_none
 from app.operations.tasks.change import ATTEMPTS_MAX
@@ -110,8 +111,8 @@ STATE_JSON: Final = f"""
                     'schema', v->'schema', 'value', v->'value', 'groupIds', v->'groupIds', 'tags', v->'tags',
                     'createdAt', v->>'createdAt', 'updatedAt', v->>'updatedAt') ORDER BY place), '[]')
            FROM jsonb_array_elements(s.variables) WITH ORDINALITY AS e (v, place)) AS variables,
-        to_char(s.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt",
-        to_char(s.updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "updatedAt"
+        {moment("s.created_at")} AS "createdAt",
+        {moment("s.updated_at")} AS "updatedAt"
         FROM (SELECT json_build_object('id', s.root_id, 'title', s.name, 'parentIds', '[]'::json) AS scope) root
        CROSS JOIN LATERAL (SELECT {_LABELS_JSON} AS labels FROM (SELECT s.groups AS labels) l) g
        CROSS JOIN LATERAL (SELECT {_LABELS_JSON} AS labels FROM (SELECT s.tags AS labels) l) k) w))"""
@@ -149,7 +150,7 @@ _UPDATED: Final = f"""
            SET variables = n.variables, version = s.version + 1, updated_at = now()
           FROM acting i
           JOIN states o ON o.workspace_id = i.workspace_id AND o.id = i.state_id
-         CROSS JOIN LATERAL (SELECT to_jsonb(to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) AS at) t
+         CROSS JOIN LATERAL (SELECT to_jsonb({moment("now()")}) AS at) t
          CROSS JOIN LATERAL (
                SELECT coalesce(jsonb_agg(merged.variable ORDER BY merged.place), '[]') AS variables
                  FROM (SELECT coalesce(was.place, 1000000 + sent.place) AS place,

@@ -6,6 +6,9 @@ Fragments speak of `t`, a row of `tasks`, or `a`, a row of `identities`, and of 
 
 from typing import Final
 
+CALLER: Final = "SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id"
+"""The input of a statement that serves one call, `WITH i AS ({CALLER})`; more columns may follow."""
+
 # Who sees a task: whoever takes part in it, and the members of its channel. The first two lines only save
 # the look-ups that follow; creator and assignee are participants too.
 VISIBLE: Final = """(

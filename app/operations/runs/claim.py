@@ -21,6 +21,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import ITEMS, BatchQuery, Encoded
+from app.db.phrases import moment
 from app.errors import Contended, NotClaimable, TaskNotFound, TaskReadOnly, VersionConflict
 from app.ids import new_id, uuid_or_none
 from app.operations.messages.message import POSTED
@@ -72,7 +73,7 @@ _CLAIM_JSON: Final = (
 )
 
 # How a task differs by being claimed, as an event says it; `moved` has the tasks as they are now, and what was before.
-_CHANGED: Final = """
+_CHANGED: Final = f"""
     changed AS (
         SELECT m.*, d.difference
           FROM moved m
@@ -83,7 +84,7 @@ _CHANGED: Final = """
                'assigneeUserId', CASE WHEN m.old_assignee_id IS NULL AND m.actor_kind = 'user' THEN
                    jsonb_build_array(NULL, m.actor_id) END,
                'startedAt', CASE WHEN m.started_at = now() THEN
-                   jsonb_build_array(NULL, to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) END
+                   jsonb_build_array(NULL, {moment("now()")}) END
                )) AS difference) d
     )"""
 

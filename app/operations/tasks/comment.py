@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import ITEMS, BatchQuery, Encoded, Query
+from app.db.phrases import agent, moment, user
 from app.errors import IdentityNotFound, InvalidInput, TaskNotFound, TaskReadOnly
 from app.ids import new_id
 from app.operations.mentions import GivenMention, Mention, addressed
@@ -23,7 +24,7 @@ from app.types import (
     PageLimit,
     Timestamp,
 )
-from app.writes.access import VISIBLE, WRITABLE
+from app.writes.access import CALLER, VISIBLE, WRITABLE
 from app.writes.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under
 from app.writes.receipts import KEPT, NOT_KEPT, Keyed
 
@@ -66,14 +67,14 @@ class Seen(msgspec.Struct):
     id: UUID
 
 
-COMMENT_JSON: Final = """
+COMMENT_JSON: Final = f"""
     row_to_json((SELECT w FROM (SELECT
         c.id, c.task_id AS "taskId",
-        CASE WHEN c.author_kind = 'user' THEN c.author_id END AS "authorUserId",
-        CASE WHEN c.author_kind = 'agent' THEN c.author_id END AS "authorAgentId",
+        {user("c.author")} AS "authorUserId",
+        {agent("c.author")} AS "authorAgentId",
         c.body, NULL AS "parentCommentId", NULL AS "resolvedAt", c.mentions::json,
-        to_char(c.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt",
-        to_char(c.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "updatedAt",
+        {moment("c.created_at")} AS "createdAt",
+        {moment("c.created_at")} AS "updatedAt",
         NULL AS "deletedAt") w))"""
 
 # Writes the comments of `remark`, a CTE with the task and its version, who speaks, and the comment; with each its
@@ -142,7 +143,7 @@ ADD_COMMENT = Keyed(
 SEES_TASK = Query(
     Seen,
     f"""
-    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
+    WITH i AS ({CALLER})
     SELECT t.id
       FROM i
       JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = %(task_id)s::uuid

@@ -1,12 +1,13 @@
 """What a task is: its shape on the wire, its JSON in SQL, and how a caller names one."""
 
-from typing import Annotated, ClassVar, Final, get_args
+from typing import Annotated, ClassVar, Final, LiteralString, get_args
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
 from app.db import Encoded, Query
+from app.db.phrases import agent, moment, user
 from app.errors import TaskNotFound
 from app.ids import uuid_or_none
 from app.rpc import Answer, Context
@@ -14,6 +15,14 @@ from app.types import TaskPriority, TaskStatus, Timestamp
 
 PRIORITIES: Final[tuple[TaskPriority, ...]] = get_args(TaskPriority)
 """By rank, as stored: a priority is its place in this tuple."""
+
+_BY_RANK: Final = ", ".join(f"'{name}'" for name in PRIORITIES)
+
+
+def priority(rank: LiteralString) -> LiteralString:
+    """A rank as the priority it is."""
+    return f"(ARRAY[{_BY_RANK}])[{rank} + 1]"
+
 
 DIGITS_MAX: Final = 9  # of an identifier; the counter is an integer, and longer numbers would not fit
 
@@ -74,23 +83,23 @@ class Task(Answer):
 
 
 # The one definition of a task's JSON: Postgres writes it, with exactly the keys of Task in their order.
-TASK_JSON: Final = """
+TASK_JSON: Final = f"""
     row_to_json((SELECT w FROM (SELECT
         t.id, 'T-' || t.number AS identifier, t.workspace_id AS "workspaceId", t.title, t.description, t.status,
-        (ARRAY['none', 'low', 'medium', 'high', 'urgent'])[t.priority + 1] AS priority, t.version,
-        to_char(t.due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "dueAt",
-        CASE WHEN t.assignee_kind = 'user' THEN t.assignee_id END AS "assigneeUserId",
-        CASE WHEN t.assignee_kind = 'agent' THEN t.assignee_id END AS "assigneeAgentId",
-        CASE WHEN t.created_by_kind = 'user' THEN t.created_by_id END AS "createdByUserId",
-        CASE WHEN t.created_by_kind = 'agent' THEN t.created_by_id END AS "createdByAgentId",
+        {priority("t.priority")} AS priority, t.version,
+        {moment("t.due_at")} AS "dueAt",
+        {user("t.assignee")} AS "assigneeUserId",
+        {agent("t.assignee")} AS "assigneeAgentId",
+        {user("t.created_by")} AS "createdByUserId",
+        {agent("t.created_by")} AS "createdByAgentId",
         t.parent_task_id AS "parentTaskId", t.channel_id AS "channelId",
         NULL AS "originMessageId", NULL AS "originExtractionId",
-        to_char(t.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "startedAt",
-        to_char(t.completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "completedAt",
-        to_char(t.cancelled_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "cancelledAt",
+        {moment("t.started_at")} AS "startedAt",
+        {moment("t.completed_at")} AS "completedAt",
+        {moment("t.cancelled_at")} AS "cancelledAt",
         NULL AS "archivedAt",
-        to_char(t.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt",
-        to_char(t.updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "updatedAt",
+        {moment("t.created_at")} AS "createdAt",
+        {moment("t.updated_at")} AS "updatedAt",
         NULL AS "deletedAt") w))"""
 
 
