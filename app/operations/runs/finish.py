@@ -36,7 +36,7 @@ from app.operations.tasks.change import ATTEMPTS_MAX, version_conflict
 from app.operations.tasks.comment import COMMENT_CTES
 from app.operations.tasks.conflict import AsRead
 from app.operations.tasks.fence import FENCE_ERRORS, under, why_not_live
-from app.operations.tasks.task import TASK_JSON, VISIBLE
+from app.operations.tasks.task import ACTORS_TASK_JSON, TASK_JSON, VISIBLE
 from app.rpc import WHO, AgentWrite, Context, Outcome, changes, given, operation
 from app.types import Id
 
@@ -156,7 +156,7 @@ END = Keyed(
            FOR NO KEY UPDATE OF h
     ), {_ENDED}, {END_CTES}, answered AS (
         SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, r.keep, {RUN_JSON} AS run,
-               json_build_object('run', {RUN_JSON}, 'task', {TASK_JSON}) AS answer, NULL::int AS merged_from
+               json_build_object('run', {RUN_JSON}, 'task', {ACTORS_TASK_JSON}) AS answer, NULL::int AS merged_from
           FROM changed t
           JOIN ended r ON r.ord = t.ord
     ), {KEPT}
@@ -175,7 +175,7 @@ FORCE_END = Keyed(
            FOR NO KEY UPDATE OF h
     ), {_ENDED}, {END_CTES}, answered AS (
         SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, r.keep, {RUN_JSON} AS answer,
-               json_build_object('run', {RUN_JSON}, 'task', {TASK_JSON}) AS run_and_task, NULL::int AS merged_from
+               json_build_object('run', {RUN_JSON}, 'task', {ACTORS_TASK_JSON}) AS run_and_task, NULL::int AS merged_from
           FROM changed t
           JOIN ended r ON r.ord = t.ord
     ), {KEPT}

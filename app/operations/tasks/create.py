@@ -27,7 +27,7 @@ from app.operations.tasks.card import CREATE_CARDS
 from app.operations.tasks.change import ASSIGNEE_KNOWN, ATTEMPTS_MAX, PARENT_VISIBLE
 from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, why_not_live
 from app.operations.tasks.fence import under as under_run
-from app.operations.tasks.task import ONE_ASSIGNEE, TASK_JSON, EncodedTask, Task, uuid_or_none
+from app.operations.tasks.task import ASKERS_TASK_JSON, ONE_ASSIGNEE, EncodedTask, Task, uuid_or_none
 from app.operations.tasks.update import assignment, bound, due, ranked, under
 from app.rpc import AgentRequest, AgentWrite, Context, IdempotencyKey, Step, changes, given, operation
 from app.types import BULK_ROWS_MAX, Id, Markdown, NewTaskStatus, TaskPriority, Title, When, trimmed_title
@@ -122,7 +122,7 @@ _CREATED: Final = f"""
         SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id, %(request_id)s AS request_id,
                %(keep)s::jsonb AS keep, NULL::int AS merged_from,
                (CASE WHEN %(bulk)s THEN '[' || told.tasks || ']' ELSE told.tasks END)::json AS answer
-          FROM (SELECT string_agg({TASK_JSON}::text, ',' ORDER BY t.number) AS tasks FROM created t) told
+          FROM (SELECT string_agg({ASKERS_TASK_JSON}::text, ',' ORDER BY t.number) AS tasks FROM created t) told
          WHERE told.tasks IS NOT NULL
     ), {KEPT}"""
 
@@ -132,7 +132,7 @@ CREATE = Keyed(
         f"""
     {_CREATED}, said AS ({CREATE_CARDS}
     ), {POSTED}
-    SELECT {TASK_JSON} FROM created t ORDER BY t.number
+    SELECT {ASKERS_TASK_JSON} FROM created t ORDER BY t.number
     """,
     )
 )
@@ -161,7 +161,7 @@ CREATE_AND_TELL = Keyed(
                coalesce(s.content, 'Created ' || s.tasks), '{{}}', s.mentions || s.assignees
           FROM summary s
     ), {POSTED}, {SPOKEN}
-    SELECT {TASK_JSON} FROM created t ORDER BY t.number
+    SELECT {ASKERS_TASK_JSON} FROM created t ORDER BY t.number
     """,
     )
 )

@@ -4,7 +4,7 @@ Fragments speak of `t`, a row of `tasks`, and of `i`, the input that names the c
 `i.actor_id`. All are constants, so that a statement built from them is still a constant.
 """
 
-from typing import Annotated, ClassVar, Final, get_args
+from typing import Annotated, ClassVar, Final, LiteralString, get_args
 from uuid import UUID
 
 import msgspec
@@ -78,26 +78,6 @@ class Task(Answer):
 
 TASK_FIELDS: Final = frozenset(msgspec.structs.fields(Task)[n].encode_name for n in range(24))
 
-# The one definition of a task's JSON: Postgres writes it, with exactly the keys of Task in their order.
-TASK_JSON: Final = """
-    row_to_json((SELECT w FROM (SELECT
-        t.id, 'T-' || t.number AS identifier, t.workspace_id AS "workspaceId", t.title, t.description, t.status,
-        (ARRAY['none', 'low', 'medium', 'high', 'urgent'])[t.priority + 1] AS priority, t.version,
-        to_char(t.due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "dueAt",
-        CASE WHEN t.assignee_kind = 'user' THEN t.assignee_id END AS "assigneeUserId",
-        CASE WHEN t.assignee_kind = 'agent' THEN t.assignee_id END AS "assigneeAgentId",
-        CASE WHEN t.created_by_kind = 'user' THEN t.created_by_id END AS "createdByUserId",
-        CASE WHEN t.created_by_kind = 'agent' THEN t.created_by_id END AS "createdByAgentId",
-        t.parent_task_id AS "parentTaskId", t.channel_id AS "channelId",
-        NULL AS "originMessageId", NULL AS "originExtractionId",
-        to_char(t.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "startedAt",
-        to_char(t.completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "completedAt",
-        to_char(t.cancelled_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "cancelledAt",
-        NULL AS "archivedAt",
-        to_char(t.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt",
-        to_char(t.updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "updatedAt",
-        NULL AS "deletedAt") w))"""
-
 # Who sees a task: whoever takes part in it, and the members of its channel. The first two lines only save
 # the look-ups that follow; creator and assignee are participants too.
 VISIBLE: Final = """(
@@ -107,14 +87,75 @@ VISIBLE: Final = """(
         OR EXISTS (SELECT FROM channel_members m
                     WHERE m.workspace_id = i.workspace_id AND m.identity_id = i.actor_id AND m.channel_id = t.channel_id))"""
 
-# Who may change it: the same, but being a mere reader of its channel is not enough (contract R12).
-WRITABLE: Final = """(
-        t.created_by_id = i.actor_id OR t.assignee_id = i.actor_id
-        OR EXISTS (SELECT FROM task_participants p
-                    WHERE p.workspace_id = i.workspace_id AND p.identity_id = i.actor_id AND p.task_id = t.id)
-        OR EXISTS (SELECT FROM channel_members m
-                    WHERE m.workspace_id = i.workspace_id AND m.identity_id = i.actor_id AND m.channel_id = t.channel_id
-                      AND m.role <> 'reader'))"""
+# Being one of those whose task it is: who may post in its channel; of a task in no channel, who takes part in it.
+_POSTS_THERE: Final = """EXISTS (
+            SELECT FROM channel_members m
+             WHERE m.workspace_id = i.workspace_id AND m.identity_id = i.actor_id AND m.channel_id = t.channel_id
+               AND m.role <> 'reader')"""
+_TAKES_PART: Final = """(t.created_by_id = i.actor_id OR EXISTS (
+            SELECT FROM task_participants p
+             WHERE p.workspace_id = i.workspace_id AND p.identity_id = i.actor_id AND p.task_id = t.id))"""
+
+# Who may bring others in, by assigning it to them or mentioning them: those whose task it is.
+SHARABLE: Final = f"""(t.channel_id IS NULL AND {_TAKES_PART} OR {_POSTS_THERE})"""
+
+# Who may move it to another channel, into one, or out of one: who may post in the one it is in. One that is in none
+# was shown to each who takes part in it, one by one: only its creator, or who answers for them, shows it to a channel.
+MOVABLE: Final = f"""(CASE WHEN t.channel_id IS NOT NULL THEN {_POSTS_THERE}
+        ELSE t.created_by_id = i.actor_id OR EXISTS (
+            SELECT FROM identities a
+             WHERE a.workspace_id = i.workspace_id AND a.id = t.created_by_id AND a.owner_id = i.actor_id) END)"""
+
+# Who may change it: those whose task it is, its assignee, and who answers for the assignee (contract F5).
+WRITABLE: Final = f"""(
+        t.assignee_id = i.actor_id OR {SHARABLE}
+        OR EXISTS (SELECT FROM identities a
+                    WHERE a.workspace_id = i.workspace_id AND a.id = t.assignee_id AND a.owner_id = i.actor_id))"""
+
+# Who may remark on it: everyone who sees it, but for mere readers of its channel (contract R12).
+REMARKABLE: Final = f"""(t.assignee_id = i.actor_id OR {_TAKES_PART} OR {_POSTS_THERE})"""
+
+
+def seen_id(workspace: LiteralString, viewer: LiteralString, id: LiteralString) -> LiteralString:
+    """SQL for the id of a task if the viewer sees that task, else null: for what one task says of another."""
+    return f"""(
+            SELECT t.id
+              FROM (SELECT {workspace} AS workspace_id, {viewer} AS actor_id, {id} AS task_id) i
+              JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = i.task_id
+             WHERE {VISIBLE})"""
+
+
+def task_json(viewer: LiteralString) -> LiteralString:
+    """SQL for a task `t` as it goes out to a viewer: the one definition, with exactly the keys of Task in their order."""
+    parent = seen_id("t.workspace_id", viewer, "t.parent_task_id")
+    return f"""
+    row_to_json((SELECT w FROM (SELECT
+        t.id, 'T-' || t.number AS identifier, t.workspace_id AS "workspaceId", t.title, t.description, t.status,
+        (ARRAY['none', 'low', 'medium', 'high', 'urgent'])[t.priority + 1] AS priority, t.version,
+        to_char(t.due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "dueAt",
+        CASE WHEN t.assignee_kind = 'user' THEN t.assignee_id END AS "assigneeUserId",
+        CASE WHEN t.assignee_kind = 'agent' THEN t.assignee_id END AS "assigneeAgentId",
+        CASE WHEN t.created_by_kind = 'user' THEN t.created_by_id END AS "createdByUserId",
+        CASE WHEN t.created_by_kind = 'agent' THEN t.created_by_id END AS "createdByAgentId",
+        CASE WHEN t.parent_task_id IS NOT NULL THEN {parent} END AS "parentTaskId", t.channel_id AS "channelId",
+        NULL AS "originMessageId", NULL AS "originExtractionId",
+        to_char(t.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "startedAt",
+        to_char(t.completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "completedAt",
+        to_char(t.cancelled_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "cancelledAt",
+        NULL AS "archivedAt",
+        to_char(t.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt",
+        to_char(t.updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "updatedAt",
+        NULL AS "deletedAt") w))"""
+
+
+TASK_JSON: Final = task_json("i.actor_id")
+"""For statements in which `i` names who will read the answer."""
+
+ASKERS_TASK_JSON: Final = task_json("%(actor_id)s::uuid")
+"""For statements of one call, in which a parameter names who will read the answer."""
+
+ACTORS_TASK_JSON: Final = task_json("t.actor_id")
+"""For statements in which the row that was written says who wrote it, and so who will read the answer."""
 
 # Which identities `a` the caller may know of: all but private agents of other owners (contract section 8).
 KNOWN_IDENTITY: Final = """(
