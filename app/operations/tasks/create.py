@@ -25,7 +25,7 @@ from app.operations.mentions import addressed
 from app.operations.messages.message import POSTED, SPOKEN
 from app.operations.tasks.card import CREATE_CARDS
 from app.operations.tasks.change import ASSIGNEE_KNOWN, ATTEMPTS_MAX, PARENT_VISIBLE
-from app.operations.tasks.task import ONE_ASSIGNEE, TASK_JSON, EncodedTask, Task, priority
+from app.operations.tasks.task import ASKERS_TASK_JSON, ONE_ASSIGNEE, EncodedTask, Task, priority
 from app.operations.tasks.update import assignment, bound, due, ranked, under
 from app.rpc import AgentRequest, AgentWrite, Context, IdempotencyKey, Step, changes, given, operation
 from app.types import BULK_ROWS_MAX, Id, Markdown, NewTaskStatus, TaskPriority, Title, When, trimmed_title
@@ -123,7 +123,7 @@ _CREATED: Final = f"""
         SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id, %(request_id)s AS request_id,
                %(keep)s::jsonb AS keep, NULL::int AS merged_from,
                (CASE WHEN %(bulk)s THEN '[' || told.tasks || ']' ELSE told.tasks END)::json AS answer
-          FROM (SELECT string_agg({TASK_JSON}::text, ',' ORDER BY t.number) AS tasks FROM created t) told
+          FROM (SELECT string_agg({ASKERS_TASK_JSON}::text, ',' ORDER BY t.number) AS tasks FROM created t) told
          WHERE told.tasks IS NOT NULL
     ), {KEPT}"""
 
@@ -133,7 +133,7 @@ CREATE = Keyed(
         f"""
     {_CREATED}, said AS ({CREATE_CARDS}
     ), {POSTED}
-    SELECT {TASK_JSON} FROM created t ORDER BY t.number
+    SELECT {ASKERS_TASK_JSON} FROM created t ORDER BY t.number
     """,
     )
 )
@@ -162,7 +162,7 @@ CREATE_AND_TELL = Keyed(
                coalesce(s.content, 'Created ' || s.tasks), '{{}}', s.mentions || s.assignees
           FROM summary s
     ), {POSTED}, {SPOKEN}
-    SELECT {TASK_JSON} FROM created t ORDER BY t.number
+    SELECT {ASKERS_TASK_JSON} FROM created t ORDER BY t.number
     """,
     )
 )
