@@ -16,6 +16,7 @@ routes, the OpenAPI document and `docs/operations.md` are derived from that tupl
 
 import asyncio
 import inspect
+import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -283,7 +284,9 @@ class Step(msgspec.Struct, frozen=True):
     line: str
 
 
-ETAG_CHARACTERS_MAX: Final = 12  # a version in its quotes; a longer tag is none of ours
+_VERSION_TAG: Final = re.compile(r'(?:W/)?"([0-9]{1,10})(?:-(?:gzip|br|zstd|deflate))?"')
+"""One of our tags, also as it comes back from behind a proxy that compressed the answer: nginx marks it as weak, Apache
+and Caddy write the coding behind it. The version is the same (docs/decisions/0084)."""
 
 
 def etag_of(version: int) -> str:
@@ -295,9 +298,8 @@ def versions_in(if_match: str | UnsetType) -> list[int] | None:
     """The versions that `If-Match` allows; None if it allows any. What is not one of our tags matches nothing."""
     if if_match is UNSET or if_match.strip() == "*":
         return None
-    tags = [tag.strip() for tag in if_match.split(",")]
-    ours = [tag for tag in tags if len(tag) <= ETAG_CHARACTERS_MAX and tag[:1] == tag[-1:] == '"']
-    return [int(tag[1:-1]) for tag in ours if tag[1:-1].isascii() and tag[1:-1].isdigit()]
+    tags = [_VERSION_TAG.fullmatch(tag.strip()) for tag in if_match.split(",")]
+    return [int(tag[1]) for tag in tags if tag is not None]
 
 
 Result: TypeAlias = (

@@ -38,6 +38,7 @@ LAYERS = (
     # everything together
     "app.main",
     "app.outbox",
+    "app.http1",
     "app.protocol",
     "app.serve",
     "app.cli",
