@@ -16,6 +16,7 @@ from psycopg.sql import SQL, Identifier
 from tests.conftest import Server, drop_database
 
 ROOT = Path(__file__).parents[2]
+COMMITS = {"0.1.0": "b8b9d17"}  # where each release stands in git
 DIRECTORY = Path(__file__).parent / "releases"
 
 
