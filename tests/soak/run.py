@@ -442,7 +442,7 @@ async def _terminate_backends(dsn: str, pick: random.Random, faults: Counter[str
                 """
                 SELECT pg_terminate_backend(pid)
                   FROM pg_stat_activity
-                 WHERE datname = current_database() AND pid <> pg_backend_pid()
+                 WHERE datname = current_database() AND pid <> pg_backend_pid() AND usename = current_user
                  ORDER BY (state = 'active') DESC, random()
                  LIMIT %s
                 """,

@@ -24,7 +24,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from app.db import schema
-from app.embedded import EmbeddedPostgres
+from app.embedded import ROLE, SUPERUSER, EmbeddedPostgres
 from tests.conftest import drop_database
 from tests.soak.run import SERVERS, People, Round, Stage, run_round, told
 from tests.upgrade.releases import COMMITS, checked_out
@@ -48,7 +48,7 @@ def main() -> int:
         tempfile.TemporaryDirectory(prefix="baton-soak-") as directory,
         EmbeddedPostgres(Path(directory), Path(bin_dir) if bin_dir else None).use() as url,
     ):
-        return _run(url, release, arguments)
+        return _run(make_conninfo(url, user=SUPERUSER), release, arguments)
 
 
 def _run(url: str, release: Path, arguments: argparse.Namespace) -> int:
@@ -75,8 +75,8 @@ def _round(url: str, release: Path, seed: int, arguments: argparse.Namespace) ->
     name = f"baton_upgrade_{os.getpid()}"
     drop_database(url, name)
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
-    dsn = make_conninfo(url, dbname=name)
+        connection.execute(SQL("CREATE DATABASE {} OWNER {}").format(Identifier(name), Identifier(ROLE)))
+    dsn = make_conninfo(url, dbname=name, user=ROLE)
     people = _people(release, dsn, arguments.callers)
     tries: Counter[str] = Counter()
 
