@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 from app.db import ITEMS, BatchQuery, Encoded, Query
 from app.errors import Contended, LogFull, RunNotFound
 from app.idempotency import KEPT, NOT_KEPT, Keyed
-from app.operations.runs.run import RUN_VISIBLE, LeaseSeconds, Note, Progress
+from app.operations.runs.run import RUN_VISIBLE, LeaseSeconds, Note, Progress, sees_all
 from app.operations.tasks.change import ATTEMPTS_MAX
 from app.operations.tasks.fence import FENCE_ERRORS, under, why_not_live
 from app.rpc import WHO, AgentRequest, AgentWrite, Answer, Context, Page, changes, given, operation
@@ -174,7 +174,8 @@ APPEND = Keyed(
 SEES_RUN = Query(
     SeenRow,
     f"""
-    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
+    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id,
+                      %(sees_all)s::boolean AS sees_all)
     SELECT r.id::text
       FROM i
       JOIN runs r ON r.workspace_id = i.workspace_id AND r.id = %(run_id)s::uuid
@@ -315,7 +316,11 @@ async def list_run_log(ctx: Context, req: ListRunLog) -> Page[LoggedStep]:
     """
     run_id = under(req.run_id)
     if not await ctx.db.one(
-        SEES_RUN, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, run_id=run_id
+        SEES_RUN,
+        workspace_id=ctx.actor.workspace_id,
+        actor_id=ctx.actor.id,
+        sees_all=sees_all(ctx),
+        run_id=run_id,
     ):
         raise RunNotFound(req.run_id)
     limit = min(given(req.limit) or PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX)
