@@ -15,9 +15,11 @@ from typing import Annotated, Final, Literal, LiteralString, TypeAlias
 import msgspec
 from msgspec import Meta, UnsetType
 
-from app.operations.tasks.task import seen_id, task_json
+from app.db.phrases import moment
+from app.operations.tasks.task import task_json
 from app.rpc import Answer
 from app.types import IdentityKind, Timestamp, Version
+from app.writes.access import seen_id
 
 VERSIONS_BACK_MAX: Final = (
     1000  # of one task's log, read to explain or merge; who is further behind must read anew
@@ -106,7 +108,7 @@ SEEN: Final = f"""
                 SELECT coalesce(json_agg(json_build_object(
                            'field', c.field, 'from', c.was, 'to', c.becomes, 'version', c.version,
                            'by', json_build_object('id', a.id, 'kind', a.kind, 'handle', a.handle),
-                           'at', to_char(c.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
+                           'at', {moment("c.created_at")})
                            ORDER BY c.version, c.field), '[]') AS changed,
                        coalesce(jsonb_object_agg(c.field, c.becomes), '{{}}') AS became
                   FROM (SELECT DISTINCT ON (f.field)

@@ -16,7 +16,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Query, array
 from app.errors import InvalidInput, TaskNotFound
-from app.ids import LAST_ID
+from app.ids import LAST_ID, uuid_or_none
 from app.operations.tasks.comment import SEES_TASK
 from app.operations.tasks.reading import look_up
 from app.operations.tasks.selection import CountRow, IncludeTotal, OfStatus, OnlyFields, statuses_in, trimmed
@@ -25,11 +25,9 @@ from app.operations.tasks.task import (
     DIGITS_MAX,
     ONE_ASSIGNEE,
     PRIORITIES,
-    VISIBLE,
     EncodedTask,
     Task,
     task_id,
-    uuid_or_none,
 )
 from app.rpc import AgentRequest, Context, Page, given, operation
 from app.types import (
@@ -43,6 +41,7 @@ from app.types import (
     TaskPriority,
     When,
 )
+from app.writes.access import VISIBLE
 
 TRIGRAM_CHARACTERS: Final = 3  # the index over words knows nothing shorter
 RARE_ROWS_MAX: Final = 5_000  # words in more tasks are common: who sees many tasks soon meets a page of them
