@@ -134,6 +134,9 @@ IN_PATH: Final = {"place": "path"}
 IN_QUERY: Final = {"place": "query"}
 """For the `Meta` of a field of a request that need not have a body; in one that is sent it counts all the same."""
 
+EMPTIED: Final = {"null": "empties"}
+"""For the `Meta` of a field that null empties. Tools take null for left out, and the name of such a field in `clear`."""
+
 IfMatch = Annotated[
     str | UnsetType,
     Meta(
@@ -326,6 +329,11 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
         """Whether a key with these scopes may call it."""
         return self.scope is None or self.scope in scopes
 
+    def check(self, scopes: frozenset[str]) -> None:
+        """Raise ScopeMissing unless a key with these scopes may call it."""
+        if self.scope is not None and self.scope not in scopes:
+            raise ScopeMissing(self.scope)
+
     @property
     def noun(self) -> str:
         """What it is about: the module or package under `app.operations` in which it stands."""
@@ -407,8 +415,7 @@ def execute(
 
     What is wrong with the call itself is raised at once; the rest is done by whoever awaits the outcome.
     """
-    if op.scope is not None and not op.allows(ctx.actor.scopes):
-        raise ScopeMissing(op.scope)
+    op.check(ctx.actor.scopes)
     req = op.decoder.from_query(query) if body is None else op.decoder.from_json(body, placed)
     if op.read_only:
         return op.handler(ctx, req)
@@ -493,6 +500,16 @@ def changes(req: msgspec.Struct, *fields: str) -> dict[str, object]:
 @cache
 def _wire_names(request: type[msgspec.Struct]) -> dict[str, str]:
     return dict(zip(request.__struct_fields__, request.__struct_encode_fields__, strict=True))
+
+
+def emptied_by_null(request: type[msgspec.Struct]) -> tuple[str, ...]:
+    """The fields of a request that null empties, by wire name; in all others null and left out are one."""
+    kinds = {f.encode_name: msgspec.inspect.type_info(f.type) for f in msgspec.structs.fields(request)}
+    return tuple(
+        name
+        for name, kind in kinds.items()
+        if isinstance(kind, msgspec.inspect.Metadata) and EMPTIED.items() <= (kind.extra or {}).items()
+    )
 
 
 def given(value: T | UnsetType | None) -> T | None:

@@ -16,7 +16,7 @@ from app.ids import new_id
 from app.operations.channels.channel import ACTING, CHANNEL_JSON, CHANNEL_MANAGED, Channel, managed
 from app.operations.tasks.fence import FENCE_ERRORS, UnderRun, refuse_late, under
 from app.operations.tasks.task import uuid_or_none
-from app.rpc import AgentWrite, Context, changes, operation
+from app.rpc import EMPTIED, AgentWrite, Context, changes, operation
 from app.types import Id
 
 ChannelName = Annotated[str, Meta(pattern="^#?[a-z][a-z0-9-]{0,62}$(?!\\n)")]
@@ -120,7 +120,8 @@ class RenameChannel(AgentWrite):
     channel_id: Annotated[Id, Meta(description="The channel.")]
     name: Annotated[ChannelName, Meta(description="Its new name.")]
     purpose: Annotated[
-        Purpose | None | UnsetType, Meta(description="What it is for from now on; null clears it.")
+        Purpose | None | UnsetType,
+        Meta(description="What it is for from now on; null clears it.", extra=EMPTIED),
     ] = UNSET
     run_id: UnderRun = UNSET
 

@@ -233,7 +233,8 @@ class CreateTasksBulk(AgentWrite):
         str
         | list[dict[str, Any]],  # Any: each row is checked one by one, so that the failing one can be named
         Meta(
-            description="1 to 50 tasks, each with the fields of create-task: a JSON array, or a string that holds one."
+            description="1 to 50 tasks, each with the fields of create-task: a JSON array, or a string that holds one.",
+            extra={"items": NewTask},
         ),
     ]
     summary_channel_id: Annotated[
