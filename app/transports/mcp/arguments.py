@@ -12,7 +12,6 @@ the rest is left for the decoder to refuse. Three rules hold for every tool:
 import math
 import re
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -20,6 +19,7 @@ from msgspec import inspect
 
 from app.errors import InvalidInput
 from app.rpc import emptied_by_null
+from app.wording import NAME_CHARACTERS_MAX, letters, nearest
 
 Json: TypeAlias = Any  # Any: JSON of any shape, before it is checked
 
@@ -33,10 +33,8 @@ FOREIGN: Final = frozenset(
 
 NUMBER_CHARACTERS_MAX: Final = 30  # of a number in quotes; what is longer is none that any field takes
 NAMED_MAX: Final = 20  # arguments that a refusal lists
-SHOWN_CHARACTERS_MAX: Final = 80  # of an argument's name in a refusal
 
 _NUMBER: Final = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
-_LETTERS: Final = re.compile(r"[\W_]+")
 _BOOLEANS: Final = {"true": True, "false": False}
 _BLANK: Final = " \t\r\n\ufeff"  # some put a byte order mark before JSON
 
@@ -123,7 +121,7 @@ def _plain(kind: inspect.Type, value: Json) -> Json:
     text = value.strip(_BLANK)
     match kind:
         case inspect.LiteralType(values=choices):
-            alike = [choice for choice in choices if _letters(choice) == _letters(text)]
+            alike = [choice for choice in choices if letters(choice) == letters(text)]
             return alike[0] if len(alike) == 1 and value not in choices else value
         case inspect.BoolType():
             return _BOOLEANS.get(text.lower(), value)
@@ -218,34 +216,22 @@ def _unquoted(bracket: str, value: Json) -> Json:
 
 def _unknown(name: str, names: list[str], prefix: str = "") -> InvalidInput:
     """The refusal of an argument that a tool does not take."""
-    near = _nearest(name, names)
+    near = nearest(name, names)
     if near is not None:
         more = f"; did you mean `{prefix}{near}`?"
     elif not names:
         more = ": this tool takes none."
     else:
         more = f". There are {', '.join(names[:NAMED_MAX])}."
-    shown = f"{prefix}{name[:SHOWN_CHARACTERS_MAX]}"
+    shown = f"{prefix}{name[:NAME_CHARACTERS_MAX]}"
     return InvalidInput(f"Unknown argument `{shown}`{more}", field=shown)
-
-
-def _nearest(name: str, names: list[str]) -> str | None:
-    """The name that was probably meant."""
-    by_letters = {_letters(known): known for known in names}
-    found = get_close_matches(_letters(name[:SHOWN_CHARACTERS_MAX]), by_letters, n=1)
-    return by_letters[found[0]] if found else None
-
-
-def _letters(text: object) -> str:
-    """A name or a choice without what models vary: case, and what stands between its words."""
-    return _LETTERS.sub("", str(text)).casefold()
 
 
 def _is_foreign(name: str, names: list[str]) -> bool:
     """Whether an argument is a framework's, and neither the tool's nor meant to be."""
     if not (name in FOREIGN or name.startswith("_")):
         return False
-    return _letters(name) not in {_letters(known) for known in names}
+    return letters(name) not in {letters(known) for known in names}
 
 
 def _fields(request: type[msgspec.Struct]) -> tuple[inspect.Field, ...]:
