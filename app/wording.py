@@ -48,15 +48,12 @@ def explained(
     )  # the last: a value that is quoted may say the same
     field = place.removesuffix("`").lstrip(".") if found else ""
     what = what if found else place
+    at = _Place(request, field, sent)
     for pattern, say in _COMPLAINTS:
         if match := pattern.fullmatch(what):
-            said, field = say(match, _Place(request, field, sent))
-            break
-    else:
-        said = f"{what[:COMPLAINT_CHARACTERS_MAX]}."
-    return InvalidInput(
-        f"`{field}`: {said}" if field and not said.startswith("`") else said, field=field or None
-    )
+            said, field = say(match, at)
+            return InvalidInput(said, field=field or None)
+    return InvalidInput(at.says(f"{what[:COMPLAINT_CHARACTERS_MAX]}."), field=field or None)
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
@@ -80,6 +77,10 @@ class _Place:
         self._kinds = [] if request is None else [inspect.type_info(request)]
         for name, _ in _STEP.findall(field):
             self._kinds = [inner for kind in self._kinds for inner in _within(kind, name)]
+
+    def says(self, what: str) -> str:
+        """What is wrong, and where."""
+        return f"`{self.field}`: {what}" if self.field else what
 
     def below(self, name: str) -> str:
         """A field of the object that stands here."""
@@ -141,23 +142,27 @@ _Said = tuple[str, str]
 
 
 def _other_kind(found: re.Match[str], at: _Place) -> _Said:
-    return f"Expected {_kind(found['wanted'])}, got {_kind(found['got'])}.", at.field
+    return at.says(f"Expected {_kind(found['wanted'])}, got {_kind(found['got'])}."), at.field
 
 
 def _other_choice(found: re.Match[str], at: _Place) -> _Said:
     value = found["value"][:COMPLAINT_CHARACTERS_MAX]
     choices = ", ".join(map(str, at.choices()))
-    return f"{value} is none of {choices}." if choices else f"{value} is no value of this field.", at.field
+    return at.says(
+        f"{value} is none of {choices}." if choices else f"{value} is no value of this field."
+    ), at.field
 
 
 def _other_length(found: re.Match[str], at: _Place) -> _Said:
     part = _PARTS.get(found["kind"], "item")
     ending = "" if found["count"] == "1" else "s"
-    return f"Expected {_BOUNDS[found['bound']]} {found['count']} {part}{ending}.", at.field
+    return at.says(f"Expected {_BOUNDS[found['bound']]} {found['count']} {part}{ending}."), at.field
 
 
 def _other_size(found: re.Match[str], at: _Place) -> _Said:
-    return f"Expected {_kind(found['kind'])} of {_BOUNDS[found['bound']]} {found['limit']}.", at.field
+    return at.says(
+        f"Expected {_kind(found['kind'])} of {_BOUNDS[found['bound']]} {found['limit']}."
+    ), at.field
 
 
 def _missing(found: re.Match[str], at: _Place) -> _Said:
@@ -176,11 +181,11 @@ def _unknown(found: re.Match[str], at: _Place) -> _Said:
 
 
 def _no_moment(found: re.Match[str], at: _Place) -> _Said:
-    return f"Expected {MOMENT}.", at.field
+    return at.says(f"Expected {MOMENT}."), at.field
 
 
 def _other_form(found: re.Match[str], at: _Place) -> _Said:
-    return f"Expected text of the form {found['pattern'][:COMPLAINT_CHARACTERS_MAX]}.", at.field
+    return at.says(f"Expected text of the form {found['pattern'][:COMPLAINT_CHARACTERS_MAX]}."), at.field
 
 
 _COMPLAINTS: Final[Sequence[tuple[re.Pattern[str], Callable[[re.Match[str], _Place], _Said]]]] = [
