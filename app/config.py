@@ -1,7 +1,6 @@
 """Settings: one frozen struct, read once from the environment. Nothing else reads it."""
 
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -50,10 +49,25 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename=str.upper):
     statement_timeout_seconds: Annotated[
         Seconds, Meta(description="After this long the database gives up a statement.")
     ] = 10.0
-    mcp_origins: Annotated[
+    keep_alive_seconds: Annotated[
+        Seconds,
+        Meta(
+            description="A connection on which nothing is asked for this long is closed. A proxy's pool has to give up sooner."
+        ),
+    ] = 75.0
+    web_origins: Annotated[
         str,
         Meta(
-            description="Origins of web pages that may call `/mcp`, split by commas, besides those of this machine."
+            description="Origins of web pages that may call, split by commas, besides pages from this machine."
+        ),
+    ] = ""
+    mcp_origins: Annotated[
+        str, Meta(description="The older name of `WEB_ORIGINS`; those given here may call as well.")
+    ] = ""
+    allowed_hosts: Annotated[
+        str,
+        Meta(
+            description="Host names that callers may use, split by commas: for a proxy on the same machine. `*` allows any."
         ),
     ] = ""
     idempotency_hours: Annotated[
@@ -73,11 +87,20 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename=str.upper):
         return Path(self.postgres_bin) if self.postgres_bin else None
 
     @property
-    def allowed_mcp_origins(self) -> frozenset[str]:
-        """The configured origins, each as a browser sends it."""
+    def allowed_origins(self) -> frozenset[str]:
+        """The configured origins of web pages, each as a browser sends it."""
         return frozenset(
-            origin.strip().rstrip("/") for origin in self.mcp_origins.split(",") if origin.strip()
+            origin.rstrip("/").lower() for origin in (*_listed(self.web_origins), *_listed(self.mcp_origins))
         )
+
+    @property
+    def allowed_host_names(self) -> frozenset[str]:
+        """The configured names of this server, without ports."""
+        return frozenset(name.lower() for name in _listed(self.allowed_hosts))
+
+
+def _listed(value: str) -> list[str]:
+    return [part for item in value.split(",") if (part := item.strip())]
 
 
 class BadSetting(Exception):
@@ -95,11 +118,6 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Config:
         raise BadSetting(
             f"Bad setting {where.rstrip('`')} in the environment: {what}. README.md lists the settings."
         ) from None
-
-
-def version() -> str:
-    """The version of this service, from the one place where it stands."""
-    return tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
 
 
 def _path(wanted: type, value: object) -> Path:

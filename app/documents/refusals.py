@@ -34,6 +34,7 @@ from app.errors import (
     NotAssignee,
     NotClaimable,
     NotHolder,
+    NotYoursToShow,
     Overloaded,
     ParentCycle,
     RelationCycle,
@@ -63,7 +64,7 @@ _HELD: Final = Obstacle(
 )
 
 _ERRORS: Final[tuple[ApiError, ...]] = (
-    InvalidInput("`title`: Expected `str`, got `int`.", field="title"),
+    InvalidInput("`title`: Expected text, got a whole number.", field="title"),
     KeyMissing(),
     KeyInvalid(),
     KeyExpired(),
@@ -72,6 +73,7 @@ _ERRORS: Final[tuple[ApiError, ...]] = (
     TaskReadOnly(),
     NotAssignee(),
     NotHolder(),
+    NotYoursToShow(),
     ChannelNotMember(GENERAL),
     ChannelNotAdmin(),
     TaskNotFound("T-999"),

@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Iterator
 from typing import Final
 
-from app.config import version
+from app import version
 from app.documents.openapi.failures import by_family, prose, spelled
 from app.documents.openapi.headers import (
     HEADERS,

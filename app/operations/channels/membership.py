@@ -39,7 +39,7 @@ from app.operations.channels.directory import MEMBERSHIP_JSON, Membership
 from app.operations.channels.management import CHANNEL_ANSWERED, ChannelRow
 from app.rpc import AgentWrite, Answer, Context, operation
 from app.types import Id, IdentityKind
-from app.writes.access import KNOWN_IDENTITY
+from app.writes.access import CALLER, KNOWN_IDENTITY
 from app.writes.fence import FENCE_ERRORS, UnderRun, under
 from app.writes.receipts import KEPT, Keyed
 
@@ -201,7 +201,7 @@ FIND_MEMBER = Query(
 FIND_AGENT = Query(
     Kind,
     f"""
-    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
+    WITH i AS ({CALLER})
     SELECT a.kind
       FROM i
       JOIN identities a ON a.workspace_id = i.workspace_id AND a.id = %(member_id)s::uuid

@@ -21,6 +21,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import ITEMS, BatchQuery, Encoded
+from app.db.phrases import moment
 from app.errors import Contended, NotClaimable, TaskNotFound, TaskReadOnly, VersionConflict
 from app.ids import new_id, uuid_or_none
 from app.operations.messages.message import POSTED
@@ -38,7 +39,7 @@ from app.operations.runs.run import (
 from app.operations.tasks.card import CHANGE_CARDS
 from app.operations.tasks.change import ATTEMPTS_MAX, version_conflict
 from app.operations.tasks.conflict import AsRead
-from app.operations.tasks.task import TASK_JSON, task_id
+from app.operations.tasks.task import task_id, task_json
 from app.rpc import WHO, AgentWrite, Context, IdempotencyKey, Outcome, Step, given, operation
 from app.types import NO_NUL, Id
 from app.writes.access import WRITABLE
@@ -67,12 +68,13 @@ class ClaimsRow(msgspec.Struct):
     claims: Encoded[list[Claim]]
 
 
+_HOLDERS_TASK_JSON: Final = task_json("r.holder_id")
 _CLAIM_JSON: Final = (
-    f"""json_build_object('task', {TASK_JSON}, 'run', {RUN_JSON}, 'previousRuns', {PREVIOUS_JSON})"""
+    f"""json_build_object('task', {_HOLDERS_TASK_JSON}, 'run', {RUN_JSON}, 'previousRuns', {PREVIOUS_JSON})"""
 )
 
 # How a task differs by being claimed, as an event says it; `moved` has the tasks as they are now, and what was before.
-_CHANGED: Final = """
+_CHANGED: Final = f"""
     changed AS (
         SELECT m.*, d.difference
           FROM moved m
@@ -83,7 +85,7 @@ _CHANGED: Final = """
                'assigneeUserId', CASE WHEN m.old_assignee_id IS NULL AND m.actor_kind = 'user' THEN
                    jsonb_build_array(NULL, m.actor_id) END,
                'startedAt', CASE WHEN m.started_at = now() THEN
-                   jsonb_build_array(NULL, to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) END
+                   jsonb_build_array(NULL, {moment("now()")}) END
                )) AS difference) d
     )"""
 

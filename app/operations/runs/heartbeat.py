@@ -10,12 +10,14 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import ITEMS, BatchQuery, Encoded, Query
+from app.db.phrases import moment
 from app.errors import Contended, LogFull, RunNotFound
-from app.operations.runs.run import RUN_VISIBLE, LeaseSeconds, Note, Progress
+from app.operations.runs.run import RUN_VISIBLE, LeaseSeconds, Note, Progress, sees_all
 from app.operations.tasks.change import ATTEMPTS_MAX
-from app.rpc import WHO, AgentRequest, AgentWrite, Answer, Context, Page, changes, given, operation
+from app.rpc import EMPTIED, WHO, AgentRequest, AgentWrite, Answer, Context, Page, changes, given, operation
 from app.rpc import Step as LoopStep
 from app.types import NO_NUL, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, PageLimit, Timestamp
+from app.writes.access import CALLER
 from app.writes.fence import FENCE_ERRORS, under
 from app.writes.receipts import KEPT, NOT_KEPT, Keyed
 
@@ -92,9 +94,9 @@ class SeenRow(msgspec.Struct):
     id: str
 
 
-_ALIVE_JSON: Final = """row_to_json((SELECT w FROM (SELECT
+_ALIVE_JSON: Final = f"""row_to_json((SELECT w FROM (SELECT
                r.id AS "runId", r.work_item_id AS "taskId", r.lease_seconds AS "leaseSeconds",
-               to_char(r.lease_expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "leaseExpiresAt") w))"""
+               {moment("r.lease_expires_at")} AS "leaseExpiresAt") w))"""
 
 # A new length of the lease counts from now, also a shorter one: then the expiry job is told to look earlier.
 HEARTBEAT = Keyed(
@@ -161,7 +163,7 @@ APPEND = Keyed(
     ), answered AS (
         SELECT a.ord, a.workspace_id, a.actor_id, a.request_id, a.keep, row_to_json((SELECT w FROM (SELECT
                a.log_length - jsonb_array_length(a.steps) + 1 AS "firstNumber", a.log_length AS "lastNumber",
-               to_char(a.lease_expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "leaseExpiresAt") w)) AS answer,
+               {moment("a.lease_expires_at")} AS "leaseExpiresAt") w)) AS answer,
                NULL::int AS merged_from
           FROM alive a
     ), {KEPT}
@@ -174,7 +176,7 @@ APPEND = Keyed(
 SEES_RUN = Query(
     SeenRow,
     f"""
-    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
+    WITH i AS ({CALLER}, %(sees_all)s::boolean AS sees_all)
     SELECT r.id::text
       FROM i
       JOIN runs r ON r.workspace_id = i.workspace_id AND r.id = %(run_id)s::uuid
@@ -200,10 +202,10 @@ LOG_LENGTH = Query(
 
 LIST_LOG = Query(
     StepRow,
-    """
+    f"""
     SELECT row_to_json((SELECT w FROM (SELECT
                l.number, l.step->>'kind' AS kind, l.step->>'text' AS text, l.step->'data' AS data,
-               to_char(l.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt") w)),
+               {moment("l.created_at")} AS "createdAt") w)),
            l.number::text
       FROM run_log l
      WHERE l.workspace_id = %(workspace_id)s::uuid AND l.run_id = %(run_id)s::uuid AND l.number > %(after)s::int
@@ -222,11 +224,15 @@ class HeartbeatRun(AgentWrite):
         Meta(description="Seconds a sign of life keeps the claim from now on. As before unless told."),
     ] = UNSET
     progress: Annotated[
-        Progress | None | UnsetType, Meta(description="How far you are, 0 to 1; null forgets it.")
+        Progress | None | UnsetType,
+        Meta(description="How far you are, 0 to 1; null forgets it.", extra=EMPTIED),
     ] = UNSET
     note: Annotated[
         Note | None | UnsetType,
-        Meta(description="What you are at, in a line. The next holder reads the last one."),
+        Meta(
+            description="What you are at, in a line; null forgets it. The next holder reads the last one.",
+            extra=EMPTIED,
+        ),
     ] = UNSET
 
 
@@ -315,7 +321,11 @@ async def list_run_log(ctx: Context, req: ListRunLog) -> Page[LoggedStep]:
     """
     run_id = under(req.run_id)
     if not await ctx.db.one(
-        SEES_RUN, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, run_id=run_id
+        SEES_RUN,
+        workspace_id=ctx.actor.workspace_id,
+        actor_id=ctx.actor.id,
+        sees_all=sees_all(ctx),
+        run_id=run_id,
     ):
         raise RunNotFound(req.run_id)
     limit = min(given(req.limit) or PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX)

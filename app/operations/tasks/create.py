@@ -8,7 +8,8 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Encoded, Query
-from app.decoding import explained, refuse_nul
+from app.db.phrases import agent, moment, user
+from app.decoding import refuse_nul
 from app.errors import (
     ApiError,
     ChannelArchived,
@@ -24,10 +25,11 @@ from app.operations.mentions import addressed
 from app.operations.messages.message import POSTED, SPOKEN
 from app.operations.tasks.card import CREATE_CARDS
 from app.operations.tasks.change import ASSIGNEE_KNOWN, ATTEMPTS_MAX, PARENT_VISIBLE
-from app.operations.tasks.task import ONE_ASSIGNEE, TASK_JSON, EncodedTask, Task
+from app.operations.tasks.task import ASKERS_TASK_JSON, ONE_ASSIGNEE, EncodedTask, Task, priority
 from app.operations.tasks.update import assignment, bound, due, ranked, under
 from app.rpc import AgentRequest, AgentWrite, Context, IdempotencyKey, Step, changes, given, operation
 from app.types import BULK_ROWS_MAX, Id, Markdown, NewTaskStatus, TaskPriority, Title, When, trimmed_title
+from app.wording import explained
 from app.writes.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun
 from app.writes.fence import under as under_run
 from app.writes.receipts import KEPT, NOT_KEPT, Keyed
@@ -100,12 +102,12 @@ _CREATED: Final = f"""
                (SELECT jsonb_object_agg(f.key, jsonb_build_array(NULL, f.value))
                   FROM jsonb_each(jsonb_build_object(
                        'title', c.title, 'description', c.description, 'status', c.status,
-                       'priority', (ARRAY['none', 'low', 'medium', 'high', 'urgent'])[c.priority + 1],
-                       'dueAt', to_char(c.due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
-                       'assigneeUserId', CASE WHEN c.assignee_kind = 'user' THEN c.assignee_id END,
-                       'assigneeAgentId', CASE WHEN c.assignee_kind = 'agent' THEN c.assignee_id END,
+                       'priority', {priority("c.priority")},
+                       'dueAt', {moment("c.due_at")},
+                       'assigneeUserId', {user("c.assignee")},
+                       'assigneeAgentId', {agent("c.assignee")},
                        'channelId', c.channel_id, 'parentTaskId', c.parent_task_id,
-                       'startedAt', to_char(c.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))) AS f
+                       'startedAt', {moment("c.started_at")})) AS f
                  WHERE f.value <> 'null')
           FROM created c
     ), participant AS (
@@ -122,7 +124,7 @@ _CREATED: Final = f"""
         SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id, %(request_id)s AS request_id,
                %(keep)s::jsonb AS keep, NULL::int AS merged_from,
                (CASE WHEN %(bulk)s THEN '[' || told.tasks || ']' ELSE told.tasks END)::json AS answer
-          FROM (SELECT string_agg({TASK_JSON}::text, ',' ORDER BY t.number) AS tasks FROM created t) told
+          FROM (SELECT string_agg({ASKERS_TASK_JSON}::text, ',' ORDER BY t.number) AS tasks FROM created t) told
          WHERE told.tasks IS NOT NULL
     ), {KEPT}"""
 
@@ -132,7 +134,7 @@ CREATE = Keyed(
         f"""
     {_CREATED}, said AS ({CREATE_CARDS}
     ), {POSTED}
-    SELECT {TASK_JSON} FROM created t ORDER BY t.number
+    SELECT {ASKERS_TASK_JSON} FROM created t ORDER BY t.number
     """,
     )
 )
@@ -161,7 +163,7 @@ CREATE_AND_TELL = Keyed(
                coalesce(s.content, 'Created ' || s.tasks), '{{}}', s.mentions || s.assignees
           FROM summary s
     ), {POSTED}, {SPOKEN}
-    SELECT {TASK_JSON} FROM created t ORDER BY t.number
+    SELECT {ASKERS_TASK_JSON} FROM created t ORDER BY t.number
     """,
     )
 )
@@ -232,7 +234,8 @@ class CreateTasksBulk(AgentWrite):
         str
         | list[dict[str, Any]],  # Any: each row is checked one by one, so that the failing one can be named
         Meta(
-            description="1 to 50 tasks, each with the fields of create-task: a JSON array, or a string that holds one."
+            description="1 to 50 tasks, each with the fields of create-task: a JSON array, or a string that holds one.",
+            extra={"items": NewTask},
         ),
     ]
     summary_channel_id: Annotated[
@@ -322,7 +325,7 @@ def _row(sent: Any) -> NewTask:  # Any: this is JSON of any shape, before it is 
     try:
         row = msgspec.convert(sent, NewTask)
     except msgspec.ValidationError as e:
-        raise explained(e) from None
+        raise explained(e, NewTask) from None
     except RecursionError:
         message = "It is nested too deeply."
         raise InvalidInput(message) from None

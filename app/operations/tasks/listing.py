@@ -17,12 +17,13 @@ from msgspec import UNSET, Meta, UnsetType
 from app.db import Query, array
 from app.errors import TaskNotFound
 from app.ids import LAST_ID, uuid_or_none
+from app.operations.tasks.comment import SEES_TASK
 from app.operations.tasks.reading import look_up
 from app.operations.tasks.selection import CountRow, IncludeTotal, OfStatus, OnlyFields, statuses_in, trimmed
 from app.operations.tasks.task import (
+    ASKERS_TASK_JSON,
     DIGITS_MAX,
     PRIORITIES,
-    TASK_JSON,
     EncodedTask,
     Task,
     task_id,
@@ -132,7 +133,7 @@ WALK = Query(
     TaskRow,
     f"""
     {_WALK}
-    SELECT {TASK_JSON}, t.id::text
+    SELECT {ASKERS_TASK_JSON}, t.id::text
       FROM page
       JOIN tasks t ON t.workspace_id = %(workspace_id)s::uuid AND t.id = page.id
      ORDER BY t.id DESC
@@ -167,7 +168,9 @@ _BY_WORDS: Final = f"""
          LIMIT %(limit)s
     )"""
 
-BY_WORDS = Query(TaskRow, f"""{_BY_WORDS} SELECT {TASK_JSON}, t.id::text FROM page t ORDER BY t.id DESC""")
+BY_WORDS = Query(
+    TaskRow, f"""{_BY_WORDS} SELECT {ASKERS_TASK_JSON}, t.id::text FROM page t ORDER BY t.id DESC"""
+)
 COUNT_BY_WORDS = Query(CountRow, f"""{_BY_WORDS} SELECT count(*) FROM page""")
 
 # How many of them there are, up to a limit.
@@ -194,7 +197,7 @@ _BY_ASSIGNEE: Final = f"""
     )"""
 
 BY_ASSIGNEE = Query(
-    TaskRow, f"""{_BY_ASSIGNEE} SELECT {TASK_JSON}, t.id::text FROM page t ORDER BY t.id DESC"""
+    TaskRow, f"""{_BY_ASSIGNEE} SELECT {ASKERS_TASK_JSON}, t.id::text FROM page t ORDER BY t.id DESC"""
 )
 COUNT_BY_ASSIGNEE = Query(CountRow, f"""{_BY_ASSIGNEE} SELECT count(*) FROM page""")
 
@@ -209,7 +212,9 @@ _BY_PARENT: Final = f"""
          LIMIT %(limit)s
     )"""
 
-BY_PARENT = Query(TaskRow, f"""{_BY_PARENT} SELECT {TASK_JSON}, t.id::text FROM page t ORDER BY t.id DESC""")
+BY_PARENT = Query(
+    TaskRow, f"""{_BY_PARENT} SELECT {ASKERS_TASK_JSON}, t.id::text FROM page t ORDER BY t.id DESC"""
+)
 COUNT_BY_PARENT = Query(CountRow, f"""{_BY_PARENT} SELECT count(*) FROM page""")
 
 
@@ -290,6 +295,11 @@ async def _filters(ctx: Context, req: ListTasks) -> dict[str, object]:
         parent = await task_id(ctx, req.parent_task_id) if req.parent_task_id else None
     except TaskNotFound:
         raise NothingMatches from None
+    # What a task is a part of is not to be guessed by those who do not see it.
+    if parent and not await ctx.db.one(
+        SEES_TASK, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, task_id=parent
+    ):
+        raise NothingMatches
     return {
         "workspace_id": ctx.actor.workspace_id,
         "actor_id": ctx.actor.id,

@@ -1,19 +1,29 @@
 """What a task is: its shape on the wire, its JSON in SQL, and how a caller names one."""
 
-from typing import Annotated, ClassVar, Final, get_args
+from typing import Annotated, ClassVar, Final, LiteralString, get_args
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
 from app.db import Encoded, Query
+from app.db.phrases import agent, moment, user
 from app.errors import TaskNotFound
 from app.ids import uuid_or_none
 from app.rpc import Answer, Context
 from app.types import TaskPriority, TaskStatus, Timestamp
+from app.writes.access import seen_id
 
 PRIORITIES: Final[tuple[TaskPriority, ...]] = get_args(TaskPriority)
 """By rank, as stored: a priority is its place in this tuple."""
+
+_BY_RANK: Final = ", ".join(f"'{name}'" for name in PRIORITIES)
+
+
+def priority(rank: LiteralString) -> LiteralString:
+    """A rank as the priority it is."""
+    return f"(ARRAY[{_BY_RANK}])[{rank} + 1]"
+
 
 DIGITS_MAX: Final = 9  # of an identifier; the counter is an integer, and longer numbers would not fit
 
@@ -73,25 +83,37 @@ class Task(Answer):
     deleted_at: Annotated[Timestamp | None, Meta(description="Always null here.")]
 
 
-# The one definition of a task's JSON: Postgres writes it, with exactly the keys of Task in their order.
-TASK_JSON: Final = """
+def task_json(viewer: LiteralString) -> LiteralString:
+    """SQL for a task `t` as it goes out to a viewer: the one definition, with exactly the keys of Task in their order."""
+    parent = seen_id("t.workspace_id", viewer, "t.parent_task_id")
+    return f"""
     row_to_json((SELECT w FROM (SELECT
         t.id, 'T-' || t.number AS identifier, t.workspace_id AS "workspaceId", t.title, t.description, t.status,
-        (ARRAY['none', 'low', 'medium', 'high', 'urgent'])[t.priority + 1] AS priority, t.version,
-        to_char(t.due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "dueAt",
-        CASE WHEN t.assignee_kind = 'user' THEN t.assignee_id END AS "assigneeUserId",
-        CASE WHEN t.assignee_kind = 'agent' THEN t.assignee_id END AS "assigneeAgentId",
-        CASE WHEN t.created_by_kind = 'user' THEN t.created_by_id END AS "createdByUserId",
-        CASE WHEN t.created_by_kind = 'agent' THEN t.created_by_id END AS "createdByAgentId",
-        t.parent_task_id AS "parentTaskId", t.channel_id AS "channelId",
+        {priority("t.priority")} AS priority, t.version,
+        {moment("t.due_at")} AS "dueAt",
+        {user("t.assignee")} AS "assigneeUserId",
+        {agent("t.assignee")} AS "assigneeAgentId",
+        {user("t.created_by")} AS "createdByUserId",
+        {agent("t.created_by")} AS "createdByAgentId",
+        CASE WHEN t.parent_task_id IS NOT NULL THEN {parent} END AS "parentTaskId", t.channel_id AS "channelId",
         NULL AS "originMessageId", NULL AS "originExtractionId",
-        to_char(t.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "startedAt",
-        to_char(t.completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "completedAt",
-        to_char(t.cancelled_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "cancelledAt",
+        {moment("t.started_at")} AS "startedAt",
+        {moment("t.completed_at")} AS "completedAt",
+        {moment("t.cancelled_at")} AS "cancelledAt",
         NULL AS "archivedAt",
-        to_char(t.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt",
-        to_char(t.updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "updatedAt",
+        {moment("t.created_at")} AS "createdAt",
+        {moment("t.updated_at")} AS "updatedAt",
         NULL AS "deletedAt") w))"""
+
+
+TASK_JSON: Final = task_json("i.actor_id")
+"""For statements in which `i` names who will read the answer."""
+
+ASKERS_TASK_JSON: Final = task_json("%(actor_id)s::uuid")
+"""For statements of one call, in which a parameter names who will read the answer."""
+
+ACTORS_TASK_JSON: Final = task_json("t.actor_id")
+"""For statements in which the row that was written says who wrote it, and so who will read the answer."""
 
 
 class TaskId(msgspec.Struct):
