@@ -48,6 +48,7 @@ from app.errors import (
     TaskReadOnly,
     TimedOut,
     TooManyParts,
+    UnknownHost,
     VersionConflict,
     VersionNotFound,
 )
@@ -69,6 +70,7 @@ _ERRORS: Final[tuple[ApiError, ...]] = (
     KeyInvalid(),
     KeyExpired(),
     KeyRevoked(),
+    UnknownHost("tasks.example"),
     ScopeMissing("task-write"),
     TaskReadOnly(),
     NotAssignee(),

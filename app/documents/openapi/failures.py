@@ -18,6 +18,7 @@ from app.errors import (
     Overloaded,
     ScopeMissing,
     TimedOut,
+    UnknownHost,
 )
 from app.rpc import AGENT, Family, Operation
 
@@ -27,6 +28,7 @@ ALWAYS: Final = (
     KeyInvalid,
     KeyExpired,
     KeyRevoked,
+    UnknownHost,
     InternalError,
     DatabaseUnavailable,
     TimedOut,
