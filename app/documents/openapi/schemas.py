@@ -38,7 +38,7 @@ def schemas(operations: tuple[Operation, ...]) -> Schema:
         structs = structs | {spelled(SDK, name): _snake_cased(structs[name])}
     bare: Schema = {}
     if any(op.family is BARE for op in operations):
-        codes = [envelope.BARE_CODES[status] for status in sorted(envelope.BARE_CODES)]
+        codes = list(dict.fromkeys(code for _, code in sorted(envelope.BARE_CODES.items())))
         bare["BareErrorCode"] = {"type": "string", "enum": codes}
         bare["BareError"] = _bare_error(structs[envelope.ErrorDetails.__name__]["properties"])
     return named(structs | views | envelopes | failures | bare)
