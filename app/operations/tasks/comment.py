@@ -1,7 +1,7 @@
 """Remarks on tasks: written with comment-on-task, or along with a change that gives its reason; read with list-comments."""
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar, Final, LiteralString
 from uuid import UUID
 
 import msgspec
@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 from app.db import ITEMS, BatchQuery, Encoded, Query
 from app.errors import IdentityNotFound, InvalidInput, TaskNotFound, TaskReadOnly
 from app.idempotency import KEPT, NOT_KEPT, Keyed
-from app.ids import new_id
+from app.ids import TICK_NOW, id_at, new_id, tick_of
 from app.operations.mentions import GivenMention, Mention, addressed
 from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under, why_not_live
 from app.operations.tasks.task import VISIBLE, WRITABLE, task_id
@@ -75,19 +75,41 @@ COMMENT_JSON: Final = """
         to_char(c.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "updatedAt",
         NULL AS "deletedAt") w))"""
 
+
+def in_its_place(task_id: LiteralString, id: LiteralString, nth: LiteralString = "1") -> LiteralString:
+    """SQL: an id behind all that was said about a task of row `r`. From here to the commit nobody else says anything there.
+
+    The lock is asked for before the clock, so a comment that waited comes later. Whoever takes several takes them in the
+    order of their tasks.
+    """
+    return id_at(
+        f"""CASE WHEN pg_advisory_xact_lock(hashtextextended('remark ' || r.workspace_id || ' ' || {task_id}, 0)) IS NOT NULL
+                         THEN greatest({TICK_NOW}, (SELECT {tick_of("c.id")}
+                                                      FROM task_comments c
+                                                     WHERE c.workspace_id = r.workspace_id AND c.task_id = {task_id}
+                                                     ORDER BY c.id DESC
+                                                     LIMIT 1)) + {nth} END""",
+        id,
+    )
+
+
 # Writes the comments of `remark`, a CTE with the task and its version, who speaks, and the comment; with each its
 # event, and whoever now takes part: the author, everyone mentioned, and the owners of agents among them. What
 # waited for the author on this task is answered; for everyone mentioned the comment waits.
-COMMENT_CTES: Final = """
-    comment AS (
+COMMENT_CTES: Final = f"""
+    remarked AS MATERIALIZED (
+        SELECT r.*, {in_its_place("r.task_id", "r.comment->>'id'", "r.nth")} AS comment_id
+          FROM (SELECT remark.*, row_number() OVER (PARTITION BY workspace_id, task_id ORDER BY comment->>'id') AS nth
+                  FROM remark) r
+    ), comment AS (
         INSERT INTO task_comments (workspace_id, task_id, id, author_id, author_kind, body, mentions)
-        SELECT workspace_id, task_id, (comment->>'id')::uuid, actor_id, actor_kind, comment->>'body', comment->'mentions'
-          FROM remark
+        SELECT workspace_id, task_id, comment_id, actor_id, actor_kind, comment->>'body', comment->'mentions'
+          FROM remarked
         RETURNING *
     ), comment_event AS (
         INSERT INTO task_events (workspace_id, task_id, version, subject_id, kind, actor_id, actor_kind, request_id)
-        SELECT workspace_id, task_id, version, (comment->>'id')::uuid, 'commented', actor_id, actor_kind, request_id
-          FROM remark
+        SELECT workspace_id, task_id, version, comment_id, 'commented', actor_id, actor_kind, request_id
+          FROM remarked
     ), party AS (
         INSERT INTO task_participants (workspace_id, identity_id, task_id)
         SELECT r.workspace_id, p.id, r.task_id
@@ -107,8 +129,8 @@ COMMENT_CTES: Final = """
          WHERE u.workspace_id = r.workspace_id AND u.identity_id = r.actor_id AND u.place_id = r.task_id
     ), told AS (
         INSERT INTO unread_mentions (workspace_id, identity_id, place_id, id, created_at)
-        SELECT r.workspace_id, (m->>'id')::uuid, r.task_id, (r.comment->>'id')::uuid, now()
-          FROM remark r
+        SELECT r.workspace_id, (m->>'id')::uuid, r.task_id, r.comment_id, now()
+          FROM remarked r
          CROSS JOIN LATERAL jsonb_array_elements(r.comment->'mentions') AS m
          WHERE (m->>'id')::uuid <> r.actor_id
     )"""
@@ -131,7 +153,7 @@ ADD_COMMENT = Keyed(
     ), {ALIVE}, {COMMENT_CTES}, answered AS (
         SELECT r.ord, r.workspace_id, r.actor_id, r.request_id, r.keep, {COMMENT_JSON} AS answer, NULL::int AS merged_from
           FROM comment c
-          JOIN remark r ON (r.comment->>'id')::uuid = c.id
+          JOIN remarked r ON r.comment_id = c.id
     ), {KEPT}
     SELECT ord, answer FROM answered
     """,

@@ -8,6 +8,7 @@ from msgspec import UNSET, UnsetType
 
 from app.db import ITEMS
 from app.errors import ApiError, RunNotFound, TaskNotFound, TaskReadOnly
+from app.ids import TICK_NOW, id_at
 from app.operations.runs.run import RUN_VISIBLE
 from app.operations.tasks.comment import SEES_TASK
 from app.operations.tasks.fence import FENCE_ERRORS, acting
@@ -16,11 +17,12 @@ from app.rpc import WHO, BareRequest, Context, changes
 
 WRITE_ERRORS: Final = (TaskNotFound, TaskReadOnly, *FENCE_ERRORS)
 
-# `id` is the run that is written. `run_id` is the claim it is written under, as in every statement that writes.
+# `id` is the run that is written, or a new one in its place in time. `run_id` is the claim it is written under, as in every
+# statement that writes.
 INPUT: Final = f"""
     i AS MATERIALIZED (
         SELECT {WHO},
-               (e->>'id')::uuid           AS id,
+               coalesce((e->>'id')::uuid, {id_at(TICK_NOW, "e->>'newId'")}) AS id,
                (e->>'runId')::uuid        AS run_id,
                (e->>'children')::json     AS children,
                nullif(e->'versions', 'null') AS versions,
