@@ -9,6 +9,7 @@ say. The first half counts ticks, of which a millisecond has 4096.
 from typing import Final, LiteralString
 from uuid import UUID
 
+import msgspec
 import uuid_utils.compat
 
 FIRST_ID: Final = "00000000-0000-0000-0000-000000000000"  # where a walk in the order of ids begins
@@ -36,3 +37,11 @@ def tick_of(id: LiteralString) -> LiteralString:
     return (
         f"""('x' || left(replace({id}::text, '-', ''), 12) || substr({id}::text, 16, 3))::bit(60)::bigint"""
     )
+
+
+def uuid_or_none(sent: str) -> UUID | None:
+    """The UUID a caller sent, or None where it is not one: then no such thing can exist."""
+    try:
+        return msgspec.convert(sent, UUID)  # a third of what UUID() takes
+    except msgspec.ValidationError:
+        return None

@@ -8,6 +8,7 @@ process: it starts before the first worker and stops after the last.
 import asyncio
 import ctypes
 import gc
+import logging
 import multiprocessing
 import os
 import signal
@@ -38,6 +39,8 @@ GARBAGE_ROUNDS: Final = 10  # as Python has it
 
 PR_SET_PDEATHSIG: Final = 1
 
+logger = logging.getLogger("baton.serve")
+
 
 def serve(config: Config) -> None:
     """Run the service until SIGINT or SIGTERM."""
@@ -51,7 +54,10 @@ def serve(config: Config) -> None:
             postgres = EmbeddedPostgres(config.data_dir, config.postgres_bin_dir, _postgres_settings(config))
             dsn = postgres.start()
             stack.callback(postgres.stop)
-        schema.apply(dsn)
+            schema.apply(
+                dsn, before=lambda: postgres.dump(dsn)
+            )  # it is ours alone: nothing older works on it
+        _tell_of_pending(schema.ready(dsn))
         first = asyncio.run(_first_start(dsn, config))
         listener.listen(BACKLOG)
         url = _url(listener)
@@ -87,6 +93,15 @@ def worker_app() -> Application:
     app = create_app(config, config.database_url)
     _forget_garbage()
     return app
+
+
+def _tell_of_pending(state: schema.State) -> None:
+    if state.pending:
+        logger.warning(
+            "schema version %d is prepared; once no server of the release before runs any more, run `%s --post`",
+            state.prepared,
+            schema.COMMAND,
+        )
 
 
 def _forget_garbage() -> None:
