@@ -334,7 +334,7 @@ async def update_state(ctx: Context, req: UpdateState) -> Outcome[State]:
 
 
 async def _state(ctx: Context, id: UUID) -> StateRow:
-    row = await ctx.db.one(GET_STATE, workspace_id=ctx.actor.workspace_id, state_id=id)
+    row = await ctx.one(GET_STATE, state_id=id)
     if row is None:
         raise StateNotFound(str(id))
     return row

@@ -10,11 +10,10 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from app.db import Database, Query
+from app.db import Database, One, Query
 from app.errors import ApiError, DatabaseUnavailable, InternalError, UnknownPath
 from app.logs import RequestLog
 from app.transports import envelope
@@ -22,13 +21,7 @@ from app.transports import envelope
 log = logging.getLogger("baton.http")
 
 
-class Alive(msgspec.Struct):
-    """The database's answer to being asked."""
-
-    ok: bool
-
-
-ALIVE = Query(Alive, "SELECT true")
+ALIVE = Query(One[bool], "SELECT true")
 
 OK: Final = b'{"ok":true}'
 HEALTHZ_SECONDS_MAX: Final = 2.0  # whoever asks wants to hear no, rather than nothing
