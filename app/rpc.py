@@ -16,6 +16,7 @@ routes, the OpenAPI document and `docs/operations.md` are derived from that tupl
 
 import asyncio
 import inspect
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -134,6 +135,9 @@ IN_PATH: Final = {"place": "path"}
 
 IN_QUERY: Final = {"place": "query"}
 """For the `Meta` of a field of a request that need not have a body; in one that is sent it counts all the same."""
+
+EMPTIED: Final = {"null": "empties"}
+"""For the `Meta` of a field that null empties. Tools take null for left out, and the name of such a field in `clear`."""
 
 IfMatch = Annotated[
     str | UnsetType,
@@ -297,7 +301,9 @@ class Step(msgspec.Struct, frozen=True):
     line: str
 
 
-ETAG_CHARACTERS_MAX: Final = 12  # a version in its quotes; a longer tag is none of ours
+_VERSION_TAG: Final = re.compile(r'(?:W/)?"([0-9]{1,10})(?:-(?:gzip|br|zstd|deflate))?"')
+"""One of our tags, also as it comes back from behind a proxy that compressed the answer: nginx marks it as weak, Apache
+and Caddy write the coding behind it. The version is the same (docs/decisions/0084)."""
 
 
 def etag_of(version: int) -> str:
@@ -309,9 +315,8 @@ def versions_in(if_match: str | UnsetType) -> list[int] | None:
     """The versions that `If-Match` allows; None if it allows any. What is not one of our tags matches nothing."""
     if if_match is UNSET or if_match.strip() == "*":
         return None
-    tags = [tag.strip() for tag in if_match.split(",")]
-    ours = [tag for tag in tags if len(tag) <= ETAG_CHARACTERS_MAX and tag[:1] == tag[-1:] == '"']
-    return [int(tag[1:-1]) for tag in ours if tag[1:-1].isascii() and tag[1:-1].isdigit()]
+    tags = [_VERSION_TAG.fullmatch(tag.strip()) for tag in if_match.split(",")]
+    return [int(tag[1]) for tag in tags if tag is not None]
 
 
 Result: TypeAlias = (
@@ -349,6 +354,11 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     def allows(self, scopes: frozenset[str]) -> bool:
         """Whether a key with these scopes may call it."""
         return self.scope is None or self.scope in scopes
+
+    def check(self, scopes: frozenset[str]) -> None:
+        """Raise ScopeMissing unless a key with these scopes may call it."""
+        if self.scope is not None and self.scope not in scopes:
+            raise ScopeMissing(self.scope)
 
     @property
     def noun(self) -> str:
@@ -431,15 +441,16 @@ def execute(
 
     What is wrong with the call itself is raised at once; the rest is done by whoever awaits the outcome.
     """
-    if op.scope is not None and not op.allows(ctx.actor.scopes):
-        raise ScopeMissing(op.scope)
-    req = op.decoder.from_query(query) if body is None else op.decoder.from_json(body, placed)
+    op.check(ctx.actor.scopes)
+    if body is None:
+        return op.handler(ctx, op.decoder.from_query(query))
+    req, sent = op.decoder.read(body, placed)
     if op.read_only:
         return op.handler(ctx, req)
     key = receipts.key_of(ctx.idempotency_key, getattr(req, "idempotency_key", UNSET))
     if key is None:
         return op.handler(ctx, req)
-    keep = receipts.keep(key, op.name, op.scope, op.status, body or b"", placed or {})
+    keep = receipts.keep(key, op.name, op.scope, op.status, sent, placed or {})
     return _kept(op, ctx, req, keep)
 
 
@@ -517,6 +528,18 @@ def changes(req: msgspec.Struct, *fields: str) -> dict[str, object]:
 @cache
 def _wire_names(request: type[msgspec.Struct]) -> dict[str, str]:
     return dict(zip(request.__struct_fields__, request.__struct_encode_fields__, strict=True))
+
+
+def emptied_by_null(request: type[msgspec.Struct]) -> tuple[str, ...]:
+    """The fields of a request that null empties, by wire name; in all others null and left out are one."""
+    found: list[str] = []
+    for field in msgspec.structs.fields(request):
+        match msgspec.inspect.type_info(field.type):
+            case msgspec.inspect.Metadata(extra={"null": "empties"}):
+                found.append(field.encode_name)
+            case _:
+                pass
+    return tuple(found)
 
 
 def given(value: T | UnsetType | None) -> T | None:

@@ -17,7 +17,7 @@ from app.db.phrases import moment
 from app.errors import ChannelNotFound, ChannelNotMember
 from app.operations.channels.channel import readable
 from app.operations.messages.message import SenderType
-from app.operations.tasks.task import TASK_JSON, Task
+from app.operations.tasks.task import ASKERS_TASK_JSON, Task
 from app.rpc import AgentRequest, Answer, Context, Excerpt, HistoryCutoff, given, operation
 from app.types import NO_NUL, PAGE_ROWS_MAX, Id, Limit, Timestamp
 from app.writes.access import CALLER, VISIBLE
@@ -136,7 +136,7 @@ SEARCH_TASKS = Query(
          ORDER BY rank DESC, t.id DESC
          LIMIT %(limit)s::int
     )
-    SELECT json_build_object('task', {TASK_JSON}, 'rank', t.rank) FROM best t ORDER BY t.rank DESC, t.id DESC
+    SELECT json_build_object('task', {ASKERS_TASK_JSON}, 'rank', t.rank) FROM best t ORDER BY t.rank DESC, t.id DESC
     """,
 )
 

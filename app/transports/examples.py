@@ -33,6 +33,7 @@ from app.errors import (
     MessageNotFound,
     NotAssigned,
     NotAssignee,
+    NotYoursToShow,
     Overloaded,
     ParentCycle,
     ScopeMissing,
@@ -524,13 +525,14 @@ EXAMPLES: Final[dict[str, Example]] = {
 }
 
 _ERRORS: Final[tuple[ApiError, ...]] = (
-    InvalidInput("`title`: Expected `str`, got `int`.", field="title"),
+    InvalidInput("`title`: Expected text, got a whole number.", field="title"),
     KeyMissing(),
     KeyInvalid(),
     KeyExpired(),
     KeyRevoked(),
     ScopeMissing("task-write"),
     TaskReadOnly(),
+    NotYoursToShow(),
     NotAssignee(),
     ChannelNotMember(GENERAL),
     ChannelNotAdmin(),

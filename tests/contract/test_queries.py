@@ -46,7 +46,7 @@ from app.operations import (
     update_task,
 )
 from app.operations.tasks.listing import RARE_ROWS_MAX
-from app.operations.tasks.task import TASK_JSON, Task
+from app.operations.tasks.task import ASKERS_TASK_JSON, Task
 from app.rpc import Context, Operation, execute
 from app.types import PAGE_ROWS_DEFAULT
 from app.writes.receipts import Keyed
@@ -250,6 +250,7 @@ SELECT %(workspace)s, make_id(n), n, 'Task ' || n || ' about ' || md5(n::text), 
 INSERT INTO task_participants (workspace_id, identity_id, task_id)
 SELECT workspace_id, p.id, tasks.id FROM tasks CROSS JOIN LATERAL (VALUES (assignee_id), (created_by_id)) AS p (id)
  WHERE p.id IS NOT NULL ON CONFLICT DO NOTHING;
+INSERT INTO task_participants (workspace_id, identity_id, task_id) VALUES (%(workspace)s, %(caller)s, make_id(3));
 INSERT INTO task_search (workspace_id, task_id, words)
 SELECT workspace_id, id, lower(title || chr(10) || description) FROM tasks;
 INSERT INTO task_comments (workspace_id, task_id, id, author_id, author_kind, body)
@@ -424,7 +425,7 @@ WRITES: Final[list[tuple[Operation, dict[str, object]]]] = [
     (
         update_task,
         {
-            "taskId": "T-200",
+            "taskId": "T-202",
             "version": 1,
             "title": "y",
             "assigneeAgentId": "{stranger}",
@@ -502,8 +503,9 @@ async def test_a_task_is_written_with_the_documented_keys_in_their_order(workspa
     bot = await workspace.agent()
     await bot(create_task, title="x")
     [row] = await workspace.db.all(
-        Query(Written, f"SELECT {TASK_JSON} FROM tasks t WHERE t.workspace_id = %(workspace)s"),
+        Query(Written, f"SELECT {ASKERS_TASK_JSON} FROM tasks t WHERE t.workspace_id = %(workspace)s"),
         workspace=workspace.info.id,
+        actor_id=bot.id,
     )
     assert list(json.loads(row.task.raw)) == list(Task.__struct_encode_fields__)
 

@@ -15,6 +15,7 @@ LAYERS = (
     # words
     "app.errors",
     "app.types",
+    "app.wording",
     "app.decoding",
     "app.config",
     "app.ids",
@@ -38,6 +39,7 @@ LAYERS = (
     # everything together
     "app.main",
     "app.outbox",
+    "app.http1",
     "app.protocol",
     "app.serve",
     "app.cli",

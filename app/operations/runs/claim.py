@@ -38,7 +38,7 @@ from app.operations.runs.run import (
 from app.operations.tasks.card import CHANGE_CARDS
 from app.operations.tasks.change import ATTEMPTS_MAX, version_conflict
 from app.operations.tasks.conflict import AsRead
-from app.operations.tasks.task import TASK_JSON, task_id
+from app.operations.tasks.task import task_id, task_json
 from app.rpc import WHO, AgentWrite, Context, IdempotencyKey, Outcome, Step, given, operation
 from app.types import NO_NUL, Id
 from app.writes.access import WRITABLE
@@ -53,8 +53,9 @@ LOCKED_PAUSE_SECONDS: Final = 0.01  # before asking again for what another call 
 NOTHING: Final[Encoded[list[Claim]]] = Encoded(b"[]")
 
 
+_HOLDERS_TASK_JSON: Final = task_json("r.holder_id")
 _CLAIM_JSON: Final = (
-    f"""json_build_object('task', {TASK_JSON}, 'run', {RUN_JSON}, 'previousRuns', {PREVIOUS_JSON})"""
+    f"""json_build_object('task', {_HOLDERS_TASK_JSON}, 'run', {RUN_JSON}, 'previousRuns', {PREVIOUS_JSON})"""
 )
 
 # How a task differs by being claimed, as an event says it; `moved` has the tasks as they are now, and what was before.

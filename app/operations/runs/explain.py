@@ -203,7 +203,7 @@ def _permission(facts: FactsRow) -> Obstacle | None:
         return None
     return Obstacle(
         code="read_only",
-        message="You see it as a reader of its channel. Ask to be made a poster there, or its assignee.",
+        message="You see it, but may not change it. Ask to be made a poster of its channel, or its assignee.",
         helps=[
             Help(
                 operation="update-task",

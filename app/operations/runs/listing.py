@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta, UnsetType
 from app.db import Listed, Query, array
 from app.errors import RunNotFound, TaskNotFound
 from app.ids import LAST_ID
-from app.operations.runs.run import RUN_JSON, RUN_VISIBLE, EncodedRun, Run, RunStatus
+from app.operations.runs.run import RUN_JSON, RUN_VISIBLE, EncodedRun, Run, RunStatus, sees_all
 from app.operations.tasks.task import task_id
 from app.rpc import AgentRequest, Context, Page, given, operation
 from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, PageCursor, PageLimit
@@ -17,7 +17,7 @@ from app.writes.fence import under
 GET_RUN = Query(
     Listed[Run],
     f"""
-    WITH i AS ({CALLER})
+    WITH i AS ({CALLER}, %(sees_all)s::boolean AS sees_all)
     SELECT {RUN_JSON}, r.id::text
       FROM i
       JOIN runs r ON r.workspace_id = i.workspace_id AND r.id = %(run_id)s::uuid
@@ -30,6 +30,7 @@ _INPUT: Final = """
     i AS MATERIALIZED (
         SELECT %(workspace_id)s::uuid AS workspace_id,
                %(actor_id)s::uuid     AS actor_id,
+               %(sees_all)s::boolean  AS sees_all,
                %(task_id)s::uuid      AS task_id,
                %(status)s::text       AS status,
                %(live)s::boolean      AS live,
@@ -112,7 +113,11 @@ class ListRuns(AgentRequest):
 @operation(scope="task-read", read_only=True, errors=(RunNotFound,))
 async def get_run(ctx: Context, req: GetRun) -> EncodedRun:
     """Read one run: who holds or held the task through it, how far it is, and what came of it."""
-    row = await ctx.one(GET_RUN, run_id=under(req.run_id))
+    row = await ctx.one(
+        GET_RUN,
+        sees_all=sees_all(ctx),
+        run_id=under(req.run_id),
+    )
     if row is None:
         raise RunNotFound(req.run_id)
     return row.item
@@ -132,6 +137,7 @@ async def list_runs(ctx: Context, req: ListRuns) -> Page[Run]:
     mine = MINE_LIVE if req.live is True else MINE
     rows = await ctx.all(
         mine if req.mine else OF_TASK if task else ALL,
+        sees_all=sees_all(ctx),
         task_id=task,
         status=given(req.status),
         live=given(req.live),

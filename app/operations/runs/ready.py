@@ -6,8 +6,7 @@ Ready is a task that
 * is nobody's, or the caller's;
 * waits for nothing: everything that blocks it is done or cancelled;
 * is offered to the caller: assigned to them, or bound to a channel they post in, or bound to none while they take
-  part in it. (One bound to somebody else's channel, in which they are only mentioned, is not offered; but it can be
-  claimed by name.)
+  part in it. (One bound to somebody else's channel, in which they are only mentioned, is not theirs to claim.)
 
 The order is `todo` before `backlog`, then by rank, then by id. The rank is the time of creation, one week earlier
 for each step of priority: so the more urgent goes first and the older among equals, yet a task of low priority that
@@ -23,7 +22,7 @@ from msgspec import UNSET, Meta, UnsetType
 from app.db import Listed, Query, array
 from app.ids import uuid_or_none
 from app.operations.tasks.listing import literal
-from app.operations.tasks.task import PRIORITIES, TASK_JSON, Task
+from app.operations.tasks.task import ASKERS_TASK_JSON, PRIORITIES, Task
 from app.rpc import AgentRequest, Context, Page, given, operation
 from app.types import (
     NO_NUL,
@@ -117,7 +116,7 @@ READY = Query(
          ORDER BY w.queue, w.claim_rank, w.id
          LIMIT %(limit)s
     )
-    SELECT {TASK_JSON}, t.queue || '.' || t.claim_rank || '.' || t.id
+    SELECT {ASKERS_TASK_JSON}, t.queue || '.' || t.claim_rank || '.' || t.id
       FROM page
       JOIN tasks t ON t.workspace_id = %(workspace_id)s::uuid AND t.id = page.id
      ORDER BY t.queue, t.claim_rank, t.id

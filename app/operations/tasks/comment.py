@@ -23,7 +23,7 @@ from app.types import (
     PageLimit,
     Timestamp,
 )
-from app.writes.access import CALLER, VISIBLE, WRITABLE
+from app.writes.access import CALLER, REMARKABLE, SHARABLE, VISIBLE
 from app.writes.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under
 from app.writes.receipts import KEPT, NOT_KEPT, Keyed
 
@@ -59,11 +59,26 @@ COMMENT_JSON: Final = f"""
 # Writes the comments of `remark`, a CTE with the task and its version, who speaks, and the comment; with each its
 # event, and whoever now takes part: the author, everyone mentioned, and the owners of agents among them. What
 # waited for the author on this task is answered; for everyone mentioned the comment waits.
-COMMENT_CTES: Final = """
-    comment AS (
+#
+# An author who may not bring others in (SHARABLE) mentions those who see the task anyway. To them others are just text.
+COMMENT_CTES: Final = f"""
+    said_to AS MATERIALIZED (
+        SELECT i.workspace_id, i.task_id, i.version, i.actor_id, i.actor_kind, i.request_id, i.comment,
+               CASE WHEN i.comment->'mentions' = '[]' OR {SHARABLE} THEN i.comment->'mentions'
+                    ELSE (SELECT coalesce(jsonb_agg(e.m ORDER BY e.place), '[]')
+                            FROM jsonb_array_elements(i.comment->'mentions') WITH ORDINALITY AS e (m, place)
+                           WHERE EXISTS (SELECT FROM task_participants p
+                                          WHERE p.workspace_id = i.workspace_id AND p.identity_id = (e.m->>'id')::uuid
+                                            AND p.task_id = t.id)
+                              OR EXISTS (SELECT FROM channel_members m
+                                          WHERE m.workspace_id = i.workspace_id AND m.identity_id = (e.m->>'id')::uuid
+                                            AND m.channel_id = t.channel_id)) END AS mentions
+          FROM remark i
+          JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = i.task_id
+    ), comment AS (
         INSERT INTO task_comments (workspace_id, task_id, id, author_id, author_kind, body, mentions)
-        SELECT workspace_id, task_id, (comment->>'id')::uuid, actor_id, actor_kind, comment->>'body', comment->'mentions'
-          FROM remark
+        SELECT workspace_id, task_id, (comment->>'id')::uuid, actor_id, actor_kind, comment->>'body', mentions
+          FROM said_to
         RETURNING *
     ), comment_event AS (
         INSERT INTO task_events (workspace_id, task_id, version, subject_id, kind, actor_id, actor_kind, request_id)
@@ -72,11 +87,11 @@ COMMENT_CTES: Final = """
     ), party AS (
         INSERT INTO task_participants (workspace_id, identity_id, task_id)
         SELECT r.workspace_id, p.id, r.task_id
-          FROM remark r
+          FROM said_to r
          CROSS JOIN LATERAL (
                SELECT r.actor_id AS id
                 UNION ALL
-               SELECT (m->>'id')::uuid FROM jsonb_array_elements(r.comment->'mentions') AS m) named
+               SELECT (m->>'id')::uuid FROM jsonb_array_elements(r.mentions) AS m) named
           JOIN identities a ON a.workspace_id = r.workspace_id AND a.id = named.id
          CROSS JOIN LATERAL (VALUES (a.id), (a.owner_id)) AS p (id)
          WHERE p.id IS NOT NULL
@@ -89,8 +104,8 @@ COMMENT_CTES: Final = """
     ), told AS (
         INSERT INTO unread_mentions (workspace_id, identity_id, place_id, id, created_at)
         SELECT r.workspace_id, (m->>'id')::uuid, r.task_id, (r.comment->>'id')::uuid, now()
-          FROM remark r
-         CROSS JOIN LATERAL jsonb_array_elements(r.comment->'mentions') AS m
+          FROM said_to r
+         CROSS JOIN LATERAL jsonb_array_elements(r.mentions) AS m
          WHERE (m->>'id')::uuid <> r.actor_id
     )"""
 
@@ -108,7 +123,7 @@ ADD_COMMENT = Keyed(
         SELECT i.*, t.version
           FROM i
           JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = i.task_id
-         WHERE {WRITABLE} AND {NOT_KEPT} AND {FENCED}
+         WHERE {REMARKABLE} AND {NOT_KEPT} AND {FENCED}
     ), {ALIVE}, {COMMENT_CTES}, answered AS (
         SELECT r.ord, r.workspace_id, r.actor_id, r.request_id, r.keep, {COMMENT_JSON} AS answer, NULL::int AS merged_from
           FROM comment c
@@ -178,7 +193,7 @@ async def comment_on_task(ctx: Context, req: CommentOnTask) -> Encoded[TaskComme
     """Add a remark to a task.
 
     Use it to say what you found, ask something or hand over. Whoever you address as `@handle` sees the task from
-    then on.
+    then on. If you may not post in its channel, you address only those who see it already: `mentions` says whom.
 
     A comment never changes the task's version, so it cannot conflict with anything.
     """

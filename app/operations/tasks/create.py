@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Encoded, One, Query
 from app.db.phrases import agent, moment, user
-from app.decoding import explained, refuse_nul
+from app.decoding import refuse_nul
 from app.errors import (
     ApiError,
     ChannelArchived,
@@ -25,10 +25,11 @@ from app.operations.mentions import addressed
 from app.operations.messages.message import POSTED, SPOKEN
 from app.operations.tasks.card import CREATE_CARDS
 from app.operations.tasks.change import ASSIGNEE_KNOWN, ATTEMPTS_MAX, PARENT_VISIBLE
-from app.operations.tasks.task import ONE_ASSIGNEE, TASK_JSON, EncodedTask, Task, priority
+from app.operations.tasks.task import ASKERS_TASK_JSON, ONE_ASSIGNEE, EncodedTask, Task, priority
 from app.operations.tasks.update import assignment, bound, due, ranked, under
 from app.rpc import AgentRequest, AgentWrite, Context, IdempotencyKey, Step, changes, given, operation
 from app.types import BULK_ROWS_MAX, Id, Markdown, NewTaskStatus, TaskPriority, Title, When, trimmed_title
+from app.wording import explained
 from app.writes.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun
 from app.writes.fence import under as under_run
 from app.writes.receipts import KEPT, NOT_KEPT, Keyed
@@ -117,7 +118,7 @@ _CREATED: Final = f"""
         SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id, %(request_id)s AS request_id,
                %(keep)s::jsonb AS keep, NULL::int AS merged_from,
                (CASE WHEN %(bulk)s THEN '[' || told.tasks || ']' ELSE told.tasks END)::json AS answer
-          FROM (SELECT string_agg({TASK_JSON}::text, ',' ORDER BY t.number) AS tasks FROM created t) told
+          FROM (SELECT string_agg({ASKERS_TASK_JSON}::text, ',' ORDER BY t.number) AS tasks FROM created t) told
          WHERE told.tasks IS NOT NULL
     ), {KEPT}"""
 
@@ -127,7 +128,7 @@ CREATE = Keyed(
         f"""
     {_CREATED}, said AS ({CREATE_CARDS}
     ), {POSTED}
-    SELECT {TASK_JSON} FROM created t ORDER BY t.number
+    SELECT {ASKERS_TASK_JSON} FROM created t ORDER BY t.number
     """,
     )
 )
@@ -156,7 +157,7 @@ CREATE_AND_TELL = Keyed(
                coalesce(s.content, 'Created ' || s.tasks), '{{}}', s.mentions || s.assignees
           FROM summary s
     ), {POSTED}, {SPOKEN}
-    SELECT {TASK_JSON} FROM created t ORDER BY t.number
+    SELECT {ASKERS_TASK_JSON} FROM created t ORDER BY t.number
     """,
     )
 )
@@ -228,7 +229,8 @@ class CreateTasksBulk(AgentWrite):
         str
         | list[dict[str, Any]],  # Any: each row is checked one by one, so that the failing one can be named
         Meta(
-            description="1 to 50 tasks, each with the fields of create-task: a JSON array, or a string that holds one."
+            description="1 to 50 tasks, each with the fields of create-task: a JSON array, or a string that holds one.",
+            extra={"items": NewTask},
         ),
     ]
     summary_channel_id: Annotated[
@@ -318,7 +320,7 @@ def _row(sent: Any) -> NewTask:  # Any: this is JSON of any shape, before it is 
     try:
         row = msgspec.convert(sent, NewTask)
     except msgspec.ValidationError as e:
-        raise explained(e) from None
+        raise explained(e, NewTask) from None
     except RecursionError:
         message = "It is nested too deeply."
         raise InvalidInput(message) from None

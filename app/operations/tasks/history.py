@@ -15,7 +15,7 @@ from app.db import Encoded, Listed, Query
 from app.db.phrases import moment
 from app.errors import TaskNotFound, VersionNotFound
 from app.operations.tasks.comment import SEES_TASK
-from app.operations.tasks.conflict import Author
+from app.operations.tasks.conflict import Author, shown_changes
 from app.operations.tasks.task import TASK_JSON, EncodedTask, task_id
 from app.rpc import AgentRequest, Answer, Context, Page, given, operation
 from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, VERSION_MAX, Id, PageLimit, Timestamp
@@ -82,7 +82,7 @@ _ENTRY: Final = f"""
         {moment("e.created_at")} AS at, e.request_id AS "requestId",
         (SELECT coalesce(json_agg(json_build_object('field', f.field, 'from', f.change->0, 'to', f.change->1)
                                   ORDER BY f.field), '[]')
-           FROM jsonb_each(e.changes) AS f (field, change)) AS changes,
+           FROM {shown_changes("e", "%(actor_id)s::uuid")} AS f (field, change)) AS changes,
         c.id AS "commentId", left(c.body, 200) AS comment"""
 
 _NAMES: Final = """
@@ -141,7 +141,7 @@ TASK_AT = Query(
            (SELECT coalesce(jsonb_object_agg(f.field, f.was), '{{}}')
               FROM (SELECT DISTINCT ON (x.field) x.field, x.change->0 AS was
                       FROM task_events e
-                     CROSS JOIN LATERAL jsonb_each(e.changes) AS x (field, change)
+                     CROSS JOIN LATERAL {shown_changes("e", "i.actor_id")} AS x (field, change)
                      WHERE e.workspace_id = t.workspace_id AND e.task_id = t.id AND e.version > %(version)s::int
                      ORDER BY x.field, e.version) f),
            (SELECT {moment("e.created_at")}

@@ -16,13 +16,14 @@ from msgspec import UNSET, Meta, UnsetType
 from app.db import Listed, One, Query, array
 from app.errors import InvalidInput, TaskNotFound
 from app.ids import LAST_ID, uuid_or_none
+from app.operations.tasks.comment import SEES_TASK
 from app.operations.tasks.reading import look_up
 from app.operations.tasks.selection import IncludeTotal, OfStatus, OnlyFields, statuses_in, trimmed
 from app.operations.tasks.task import (
+    ASKERS_TASK_JSON,
     DIGITS_MAX,
     ONE_ASSIGNEE,
     PRIORITIES,
-    TASK_JSON,
     Task,
     task_id,
 )
@@ -124,7 +125,7 @@ WALK = Query(
     Listed[Task],
     f"""
     {_WALK}
-    SELECT {TASK_JSON}, t.id::text
+    SELECT {ASKERS_TASK_JSON}, t.id::text
       FROM page
       JOIN tasks t ON t.workspace_id = %(workspace_id)s::uuid AND t.id = page.id
      ORDER BY t.id DESC
@@ -160,7 +161,7 @@ _BY_WORDS: Final = f"""
     )"""
 
 BY_WORDS = Query(
-    Listed[Task], f"""{_BY_WORDS} SELECT {TASK_JSON}, t.id::text FROM page t ORDER BY t.id DESC"""
+    Listed[Task], f"""{_BY_WORDS} SELECT {ASKERS_TASK_JSON}, t.id::text FROM page t ORDER BY t.id DESC"""
 )
 COUNT_BY_WORDS = Query(One[int], f"""{_BY_WORDS} SELECT count(*) FROM page""")
 
@@ -188,7 +189,7 @@ _BY_ASSIGNEE: Final = f"""
     )"""
 
 BY_ASSIGNEE = Query(
-    Listed[Task], f"""{_BY_ASSIGNEE} SELECT {TASK_JSON}, t.id::text FROM page t ORDER BY t.id DESC"""
+    Listed[Task], f"""{_BY_ASSIGNEE} SELECT {ASKERS_TASK_JSON}, t.id::text FROM page t ORDER BY t.id DESC"""
 )
 COUNT_BY_ASSIGNEE = Query(One[int], f"""{_BY_ASSIGNEE} SELECT count(*) FROM page""")
 
@@ -204,7 +205,7 @@ _BY_PARENT: Final = f"""
     )"""
 
 BY_PARENT = Query(
-    Listed[Task], f"""{_BY_PARENT} SELECT {TASK_JSON}, t.id::text FROM page t ORDER BY t.id DESC"""
+    Listed[Task], f"""{_BY_PARENT} SELECT {ASKERS_TASK_JSON}, t.id::text FROM page t ORDER BY t.id DESC"""
 )
 COUNT_BY_PARENT = Query(One[int], f"""{_BY_PARENT} SELECT count(*) FROM page""")
 
@@ -287,6 +288,9 @@ async def _filters(ctx: Context, req: ListTasks) -> dict[str, object]:
         parent = await task_id(ctx, req.parent_task_id) if req.parent_task_id else None
     except TaskNotFound:
         raise NothingMatches from None
+    # What a task is a part of is not to be guessed by those who do not see it.
+    if parent and not await ctx.one(SEES_TASK, task_id=parent):
+        raise NothingMatches
     return {
         "statuses": statuses,
         "opens": opens,

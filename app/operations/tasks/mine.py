@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta, UnsetType
 from app.db import Encoded, One, Query
 from app.ids import FIRST_ID
 from app.operations.tasks.selection import IncludeTotal, OfStatus, OnlyFields, statuses_in, trimmed
-from app.operations.tasks.task import TASK_JSON, Task
+from app.operations.tasks.task import ASKERS_TASK_JSON, Task
 from app.rpc import AgentRequest, Context, Page, given, operation
 from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, PageLimit
 
@@ -29,7 +29,7 @@ class PageRow(msgspec.Struct):
 LIST_MINE = Query(
     PageRow,
     f"""
-    SELECT coalesce(json_agg({TASK_JSON}) FILTER (WHERE t.place <= %(limit)s::int), '[]'),
+    SELECT coalesce(json_agg({ASKERS_TASK_JSON}) FILTER (WHERE t.place <= %(limit)s::int), '[]'),
            CASE WHEN count(*) > %(limit)s::int
                 THEN max(t.urgency || '-' || t.id) FILTER (WHERE t.place = %(limit)s::int) END
       FROM (SELECT t.*, row_number() OVER () AS place
