@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from typing import Annotated, ClassVar, Final, LiteralString
 from uuid import UUID
 
-import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import ITEMS, BatchQuery, Encoded, Query
+from app.db import ITEMS, Answered, BatchQuery, Encoded, Listed, One, Query
 from app.db.phrases import agent, moment, user
 from app.errors import IdentityNotFound, InvalidInput, TaskNotFound, TaskReadOnly
 from app.ids import TICK_NOW, id_at, new_id, tick_of
@@ -45,26 +44,6 @@ class TaskComment(Answer):
     created_at: Annotated[Timestamp, Meta(description="When it was written.")]
     updated_at: Annotated[Timestamp, Meta(description="When it was last changed.")]
     deleted_at: Annotated[Timestamp | None, Meta(description="Always null here.")]
-
-
-class CommentRow(msgspec.Struct):
-    """A comment just written."""
-
-    ord: int
-    comment: Encoded[TaskComment]
-
-
-class CommentPageRow(msgspec.Struct):
-    """A comment in a list."""
-
-    item: Encoded[TaskComment]
-    cursor: str
-
-
-class Seen(msgspec.Struct):
-    """A task the caller sees."""
-
-    id: UUID
 
 
 COMMENT_JSON: Final = f"""
@@ -154,7 +133,7 @@ COMMENT_CTES: Final = f"""
 
 ADD_COMMENT = Keyed(
     BatchQuery(
-        CommentRow,
+        Answered[TaskComment],
         f"""
     WITH i AS MATERIALIZED (
         SELECT {WHO},
@@ -178,7 +157,7 @@ ADD_COMMENT = Keyed(
 )
 
 SEES_TASK = Query(
-    Seen,
+    One[UUID],
     f"""
     WITH i AS ({CALLER})
     SELECT t.id
@@ -190,7 +169,7 @@ SEES_TASK = Query(
 )
 
 LIST_COMMENTS = Query(
-    CommentPageRow,
+    Listed[TaskComment],
     f"""
     SELECT {COMMENT_JSON}, c.id::text
       FROM task_comments c
@@ -246,11 +225,11 @@ async def comment_on_task(ctx: Context, req: CommentOnTask) -> Encoded[TaskComme
         ADD_COMMENT.form(ctx.keep), {**ctx.who, "taskId": id, "runId": run_id, "comment": comment}
     )
     if row is not None:
-        return row.comment
+        return row.answer
     await ctx.unless_answered()
     if run_id is not None and (lost := await ctx.why_not_live(run_id)):
         raise lost
-    if await ctx.db.one(SEES_TASK, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, task_id=id):
+    if await ctx.one(SEES_TASK, task_id=id):
         raise TaskReadOnly
     raise TaskNotFound(req.task_id)
 
@@ -262,15 +241,11 @@ async def list_comments(ctx: Context, req: ListComments) -> Page[TaskComment]:
     Page with `cursor`.
     """
     id = await task_id(ctx, req.task_id)
-    if not await ctx.db.one(
-        SEES_TASK, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, task_id=id
-    ):
+    if not await ctx.one(SEES_TASK, task_id=id):
         raise TaskNotFound(req.task_id)
     limit = min(given(req.limit) or PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX)
     after = given(req.cursor) or NIL
-    rows = await ctx.db.all(
-        LIST_COMMENTS, workspace_id=ctx.actor.workspace_id, task_id=id, after=str(after), limit=limit + 1
-    )
+    rows = await ctx.all(LIST_COMMENTS, task_id=id, after=str(after), limit=limit + 1)
     return Page[TaskComment].cut(rows, limit)
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Encoded, Query
+from app.db import Encoded, One, Query
 from app.db.phrases import agent, moment, user
 from app.decoding import refuse_nul
 from app.errors import (
@@ -33,12 +33,6 @@ from app.wording import explained
 from app.writes.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun
 from app.writes.fence import under as under_run
 from app.writes.receipts import KEPT, NOT_KEPT, Keyed
-
-
-class CreatedRow(msgspec.Struct):
-    """A task just created."""
-
-    task: EncodedTask
 
 
 class UnusableRow(msgspec.Struct):
@@ -140,7 +134,7 @@ _CREATED: Final = f"""
 
 CREATE = Keyed(
     Query(
-        CreatedRow,
+        One[EncodedTask],
         f"""
     {_CREATED}, said AS ({CREATE_CARDS}
     ), {POSTED}
@@ -152,7 +146,7 @@ CREATE = Keyed(
 # The same with a summary: what the caller says in one channel about all the tasks, instead of the cards there.
 CREATE_AND_TELL = Keyed(
     Query(
-        CreatedRow,
+        One[EncodedTask],
         f"""
     {_CREATED}, summary AS (
         SELECT i.*, told.tasks, told.assignees
@@ -359,8 +353,6 @@ async def _create(
         except ApiError as e:
             raise _at(index, e) if summary is not None else e from None
     parameters: dict[str, object] = {
-        "workspace_id": ctx.actor.workspace_id,
-        "actor_id": ctx.actor.id,
         "actor_kind": ctx.actor.kind,
         "rows": msgspec.json.encode(rows).decode(),
         "run_id": run_id,
@@ -370,15 +362,15 @@ async def _create(
     for _ in range(ATTEMPTS_MAX):
         if summary:
             told = msgspec.json.encode(summary).decode()
-            created = await ctx.db.all(CREATE_AND_TELL.form(ctx.keep), **parameters, **counted, summary=told)
+            created = await ctx.all(CREATE_AND_TELL.form(ctx.keep), **parameters, **counted, summary=told)
         else:
-            created = await ctx.db.all(CREATE.form(ctx.keep), **parameters, **counted)
+            created = await ctx.all(CREATE.form(ctx.keep), **parameters, **counted)
         if created:
-            return [row.task for row in created]
+            return [row.value for row in created]
         await ctx.unless_answered()
         if run_id is not None and (lost := await ctx.why_not_live(run_id)):
             raise lost
-        if bad := await ctx.db.one(FIND_UNUSABLE, **parameters):
+        if bad := await ctx.one(FIND_UNUSABLE, **parameters):
             try:
                 await _refuse(ctx, bad, tasks[bad.ord])
             except ApiError as e:
