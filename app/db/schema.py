@@ -132,6 +132,20 @@ def ready(dsn: str, ladder: Ladder = LADDER) -> State:
     return apply(dsn, ladder=ladder)
 
 
+def contents(dsn: str) -> dict[str, object]:
+    """How many rows each table has, and how each object looks: to see that two databases are the same."""
+    with _connect(dsn) as connection, connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        tables = connection.execute("""
+            SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
+             WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1
+        """).fetchall()
+        rows: dict[str, object] = {}
+        for (table,) in tables:
+            rows[table] = connection.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()
+        return {"rows": rows, "objects": catalogue.fingerprints(connection) if _progress(connection) else {}}
+
+
 def _fitting(connection: psycopg.Connection, ladder: Ladder, *, thorough: bool = False) -> State:
     if _progress(connection) is None:
         raise SchemaMismatch(f"The database has no schema yet. Run `{COMMAND}`.")
@@ -274,4 +288,7 @@ def _connect(dsn: str) -> Generator[psycopg.Connection]:
             raise Unsuitable("The database server is too old. Baton needs PostgreSQL 15 or newer.")
         if (encoding := connection.info.parameter_status("server_encoding")) != "UTF8":
             raise Unsuitable(f"The database is encoded as {encoding}. Make one with ENCODING 'UTF8'.")
-        yield connection
+        try:
+            yield connection
+        except psycopg.OperationalError as e:
+            raise Unreachable(f"The database broke off, and the command can be run again: {e}") from None
