@@ -12,9 +12,9 @@ from msgspec import UNSET, Meta, UnsetType
 from app.db import ITEMS, BatchQuery, Encoded, Query
 from app.db.phrases import moment
 from app.errors import Contended, LogFull, RunNotFound
-from app.operations.runs.run import RUN_VISIBLE, LeaseSeconds, Note, Progress
+from app.operations.runs.run import RUN_VISIBLE, LeaseSeconds, Note, Progress, sees_all
 from app.operations.tasks.change import ATTEMPTS_MAX
-from app.rpc import WHO, AgentRequest, AgentWrite, Answer, Context, Page, changes, given, operation
+from app.rpc import EMPTIED, WHO, AgentRequest, AgentWrite, Answer, Context, Page, changes, given, operation
 from app.rpc import Step as LoopStep
 from app.types import NO_NUL, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, PageLimit, Timestamp
 from app.writes.access import CALLER
@@ -176,7 +176,7 @@ APPEND = Keyed(
 SEES_RUN = Query(
     SeenRow,
     f"""
-    WITH i AS ({CALLER})
+    WITH i AS ({CALLER}, %(sees_all)s::boolean AS sees_all)
     SELECT r.id::text
       FROM i
       JOIN runs r ON r.workspace_id = i.workspace_id AND r.id = %(run_id)s::uuid
@@ -224,11 +224,15 @@ class HeartbeatRun(AgentWrite):
         Meta(description="Seconds a sign of life keeps the claim from now on. As before unless told."),
     ] = UNSET
     progress: Annotated[
-        Progress | None | UnsetType, Meta(description="How far you are, 0 to 1; null forgets it.")
+        Progress | None | UnsetType,
+        Meta(description="How far you are, 0 to 1; null forgets it.", extra=EMPTIED),
     ] = UNSET
     note: Annotated[
         Note | None | UnsetType,
-        Meta(description="What you are at, in a line. The next holder reads the last one."),
+        Meta(
+            description="What you are at, in a line; null forgets it. The next holder reads the last one.",
+            extra=EMPTIED,
+        ),
     ] = UNSET
 
 
@@ -317,7 +321,11 @@ async def list_run_log(ctx: Context, req: ListRunLog) -> Page[LoggedStep]:
     """
     run_id = under(req.run_id)
     if not await ctx.db.one(
-        SEES_RUN, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, run_id=run_id
+        SEES_RUN,
+        workspace_id=ctx.actor.workspace_id,
+        actor_id=ctx.actor.id,
+        sees_all=sees_all(ctx),
+        run_id=run_id,
     ):
         raise RunNotFound(req.run_id)
     limit = min(given(req.limit) or PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX)

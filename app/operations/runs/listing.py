@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta, UnsetType
 from app.db import Query, array
 from app.errors import RunNotFound, TaskNotFound
 from app.ids import LAST_ID
-from app.operations.runs.run import RUN_JSON, RUN_VISIBLE, EncodedRun, Run, RunStatus
+from app.operations.runs.run import RUN_JSON, RUN_VISIBLE, EncodedRun, Run, RunStatus, sees_all
 from app.operations.tasks.task import task_id
 from app.rpc import AgentRequest, Context, Page, given, operation
 from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, PageCursor, PageLimit
@@ -26,7 +26,7 @@ class RunRow(msgspec.Struct):
 GET_RUN = Query(
     RunRow,
     f"""
-    WITH i AS ({CALLER})
+    WITH i AS ({CALLER}, %(sees_all)s::boolean AS sees_all)
     SELECT {RUN_JSON}, r.id::text
       FROM i
       JOIN runs r ON r.workspace_id = i.workspace_id AND r.id = %(run_id)s::uuid
@@ -39,6 +39,7 @@ _INPUT: Final = """
     i AS MATERIALIZED (
         SELECT %(workspace_id)s::uuid AS workspace_id,
                %(actor_id)s::uuid     AS actor_id,
+               %(sees_all)s::boolean  AS sees_all,
                %(task_id)s::uuid      AS task_id,
                %(status)s::text       AS status,
                %(live)s::boolean      AS live,
@@ -122,7 +123,11 @@ class ListRuns(AgentRequest):
 async def get_run(ctx: Context, req: GetRun) -> EncodedRun:
     """Read one run: who holds or held the task through it, how far it is, and what came of it."""
     row = await ctx.db.one(
-        GET_RUN, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, run_id=under(req.run_id)
+        GET_RUN,
+        workspace_id=ctx.actor.workspace_id,
+        actor_id=ctx.actor.id,
+        sees_all=sees_all(ctx),
+        run_id=under(req.run_id),
     )
     if row is None:
         raise RunNotFound(req.run_id)
@@ -145,6 +150,7 @@ async def list_runs(ctx: Context, req: ListRuns) -> Page[Run]:
         mine if req.mine else OF_TASK if task else ALL,
         workspace_id=ctx.actor.workspace_id,
         actor_id=ctx.actor.id,
+        sees_all=sees_all(ctx),
         task_id=task,
         status=given(req.status),
         live=given(req.live),

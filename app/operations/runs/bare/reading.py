@@ -11,7 +11,7 @@ from app.errors import RunNotFound
 from app.ids import LAST_ID, uuid_or_none
 from app.operations.runs.bare.task import BareTask, Kind, Link, run_id_of
 from app.operations.runs.bare.tree import nested, tree
-from app.operations.runs.run import RUN_VISIBLE, RunStatus
+from app.operations.runs.run import RUN_VISIBLE, RunStatus, sees_all
 from app.rpc import IN_PATH, BareRequest, Context, Outcome, Page, given, operation
 from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Cursor, Id, Limit
 
@@ -26,6 +26,7 @@ _INPUT: Final = """
     i AS MATERIALIZED (
         SELECT %(workspace_id)s::uuid AS workspace_id,
                %(actor_id)s::uuid     AS actor_id,
+               %(sees_all)s::boolean  AS sees_all,
                %(kind)s::text         AS kind,
                %(status)s::text       AS status,
                %(parent_id)s::uuid    AS parent_id,
@@ -134,6 +135,7 @@ async def list_tasks(ctx: Context, req: ListBareTasks) -> Page[BareTask]:
         LIST_BY_PARENT if parent else LIST_BY_EXECUTOR if executor else LIST_ALL,
         workspace_id=ctx.actor.workspace_id,
         actor_id=ctx.actor.id,
+        sees_all=sees_all(ctx),
         kind=given(req.kind),
         status=given(req.status),
         parent_id=parent,
