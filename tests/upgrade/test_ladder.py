@@ -310,7 +310,7 @@ def test_a_migration_that_does_not_lead_to_what_is_known_is_not_finished(world: 
     ladder = world.ladder(_0002_size_pre=ADD_SIZE)
     ladder.known["2"] = {"table things": "other", "index things_pkey": "other"}
     with pytest.raises(
-        schema.MigrationFailed, match="index things_pkey, table things are not as they should be"
+        schema.MigrationFailed, match="table things, index things_pkey are not as they should be"
     ):
         schema.apply(world.dsn, ladder=ladder)
     assert world.books() == (1, 2)
