@@ -40,6 +40,8 @@ ALTER TABLE baton_schema
 """What 0.1.0 did not write down. It must be there before the first migration, so it is none itself."""
 
 PHASES: Final[tuple[Phase, ...]] = ("pre", "post")
+UNDER_WAY: Final = "under way"
+"""Stands for the fingerprint from the first change of a phase to its last, so that one that was cut off can be taken up again."""
 COMMAND: Final = "python -m app schema apply"
 
 
@@ -181,6 +183,8 @@ def _wanted(pending: Sequence[Leg], phases: Sequence[Phase]) -> list[Leg]:
 
 def _climb(connection: psycopg.Connection, ladder: Ladder, leg: Leg) -> None:
     """Do one leg. The last of its transactions sees whether what is there is what should be."""
+    if leg.migrations:
+        connection.execute("UPDATE baton_schema SET fingerprint = %s", (UNDER_WAY,))
     for migration in leg.migrations:
         migrating.run(
             connection, migration, lambda number=migration.number: _record(connection, leg.phase, number)
@@ -190,22 +194,24 @@ def _climb(connection: psycopg.Connection, ladder: Ladder, leg: Leg) -> None:
         progress = _progress(connection)
         assert progress is not None
         expected = ladder.known.get(progress.name)
-        if expected is None:
-            return
-        if catalogue.is_conclusive(connection) and (
-            odd := catalogue.differing(expected, catalogue.fingerprints(connection))
+        if (
+            expected is not None
+            and catalogue.is_conclusive(connection)
+            and (odd := catalogue.differing(expected, catalogue.fingerprints(connection)))
         ):
             raise MigrationFailed(
                 f"After the migrations to version {leg.to}, {_names(odd)} not as they should be."
             )
-        connection.execute("UPDATE baton_schema SET fingerprint = %s", (catalogue.fingerprint(expected),))
+        connection.execute(
+            "UPDATE baton_schema SET fingerprint = %s", (expected and catalogue.fingerprint(expected),)
+        )
 
 
 def _record(connection: psycopg.Connection, phase: Phase, number: int) -> None:
     connection.execute(
-        "UPDATE baton_schema SET prepared = %s, fingerprint = NULL"
+        "UPDATE baton_schema SET prepared = %s"
         if phase == "pre"
-        else "UPDATE baton_schema SET version = %s, applied_at = now(), fingerprint = NULL",
+        else "UPDATE baton_schema SET version = %s, applied_at = now()",
         (number,),
     )
 
@@ -241,7 +247,11 @@ def _recognised(connection: psycopg.Connection, ladder: Ladder, *, thorough: boo
             "Run the Baton that fits it, or use another database."
         )
     expected = ladder.known.get(progress.name)
-    if expected is None or (not thorough and progress.fingerprint == catalogue.fingerprint(expected)):
+    if (
+        expected is None
+        or progress.fingerprint == UNDER_WAY
+        or (not thorough and progress.fingerprint == catalogue.fingerprint(expected))
+    ):
         return progress
     if catalogue.is_conclusive(connection) and (
         odd := catalogue.differing(expected, catalogue.fingerprints(connection))
