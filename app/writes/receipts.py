@@ -165,7 +165,7 @@ class Identity(NamedTuple):
 
 
 def key_of(header: str | None, field: str | None | UnsetType) -> str | None:
-    """The key a call came with, in its header or its body; None if it has none."""
+    """The key a call came with, in its header or its body; None if it has none. The header wins."""
     if header is None:
         return field or None
     key = (
@@ -176,9 +176,6 @@ def key_of(header: str | None, field: str | None | UnsetType) -> str | None:
             f"The header `Idempotency-Key` must have 1 to {KEY_CHARACTERS_MAX} printable ASCII characters."
         )
         raise InvalidInput(message, field="Idempotency-Key")
-    if field and field != key:
-        message = "The header `Idempotency-Key` and the field `idempotencyKey` differ. Send one of them."
-        raise InvalidInput(message, field="idempotencyKey")
     return key
 
 

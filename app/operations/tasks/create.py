@@ -228,9 +228,8 @@ class CreateTasksBulk(AgentWrite):
         "properties": {
             "tasks": {
                 "anyOf": [
-                    _ROWS,
-                    {"type": "string", "contentMediaType": "application/json", "contentSchema": _ROWS},
-                ]
+                    _ROWS
+                ]  # a string that holds them is taken as well, but no schema can say which strings do
             }
         }
     }
