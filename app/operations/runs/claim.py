@@ -485,8 +485,8 @@ async def _claim_next(ctx: Context, item: Mapping[str, Any]) -> Outcome[list[Cla
     return None
 
 
-def _give_back(ctx: Context, written: "asyncio.Future[ClaimsRow | None]") -> None:
+def _give_back(ctx: Context, written: "asyncio.Future[Answered[list[Claim]] | None]") -> None:
     """Give back what was claimed for a caller who has gone away. If nobody knows what that is, its lease will end."""
     if not written.cancelled() and written.exception() is None and (row := written.result()) is not None:
-        run_ids = [UUID(claim.run.id) for claim in row.claims.decode(list[Claim])]
+        run_ids = [UUID(claim.run.id) for claim in row.answer.decode(list[Claim])]
         bell_of(ctx.db).in_background(give_back(ctx, run_ids))
