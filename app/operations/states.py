@@ -364,10 +364,8 @@ async def update_state(ctx: Context, req: UpdateState) -> Outcome[State]:
 
 
 async def _state(ctx: Context, id: UUID) -> FoundRow:
-    row = await ctx.db.one(
+    row = await ctx.one(
         GET_STATE,
-        workspace_id=ctx.actor.workspace_id,
-        actor_id=ctx.actor.id,
         sees_all=sees_all(ctx),
         state_id=id,
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.db import Database, Query
+from app.db import Database, One, Query
 from app.errors import IdempotencyKeyReused, InvalidInput, TaskReadOnly, TimedOut
 from app.operations import (
     OPERATIONS,
@@ -29,7 +29,6 @@ from app.operations import (
 )
 from app.operations.turns import Turn, take_turn
 from app.rpc import AGENT, Context, Operation, execute
-from app.writes.receipts import Nothing
 from tests.conftest import Caller, World
 
 # Those of every day; the first things asked of them, tests/http/test_keys.py asks of every operation.
@@ -408,23 +407,23 @@ async def test_a_call_that_is_done_within_a_moment_is_waited_for(workspace: Worl
 
 # What every writing statement of a workspace has to pass: its counter, its tasks, its participants.
 HOLD = Query(
-    Nothing,
+    One[bool],
     """
     WITH counter AS (SELECT FROM task_counters WHERE workspace_id = %(workspace_id)s FOR UPDATE),
          task AS (SELECT FROM tasks WHERE workspace_id = %(workspace_id)s FOR UPDATE)
     SELECT true FROM (SELECT count(*) FROM counter) c, (SELECT count(*) FROM task) t
     """,
 )
-HOLD_CHANNELS = Query(Nothing, "SELECT true FROM channels WHERE workspace_id = %(workspace_id)s FOR UPDATE")
+HOLD_CHANNELS = Query(One[bool], "SELECT true FROM channels WHERE workspace_id = %(workspace_id)s FOR UPDATE")
 HOLD_KEY = Query(
-    Nothing,
+    One[bool],
     """
     SELECT true FROM (SELECT pg_advisory_xact_lock(hashtextextended(
                %(workspace_id)s::text || ' ' || %(identity_id)s::text || ' k-1', 0))) AS taken
     """,
 )
 CLAIM = Query(
-    Nothing,
+    One[bool],
     """
     INSERT INTO idempotency_keys (workspace_id, identity_id, key, operation, fingerprint, status, answer, request_id,
                                   answered_at)
