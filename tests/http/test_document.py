@@ -237,7 +237,11 @@ def test_every_refusal_is_written_once() -> None:
     for path, verb, method in methods():
         for status, response in method["responses"].items():
             assert "$ref" in response or status in {"200", "201"}, (path, verb, status)
-    shared = DOCUMENT["components"]["responses"]
+    shared = {
+        name: response
+        for name, response in DOCUMENT["components"]["responses"].items()
+        if not name.endswith("Done")
+    }
     assert len({json.dumps(response, sort_keys=True) for response in shared.values()}) == len(shared)
 
 
