@@ -6,18 +6,18 @@ otherwise it borrows the running embedded Postgres or starts it for as long as i
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, NoReturn, TypeVar
 
 import msgspec
 import typer
 
 from app import administration as admin
-from app.config import BadSetting, Config, from_environment
-from app.db import Database, schema
+from app.config import BadSetting, from_environment
+from app.database_url import borrowed
+from app.db import Database, Unreachable, schema
 from app.decoding import Json
-from app.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from app.embedded import EmbeddedPostgresError
 from app.errors import ApiError
 
 T = TypeVar("T")
@@ -282,7 +282,7 @@ def verify_token_create(handle: str, workspace: InWorkspace, as_json: AsJson = F
 @schemas.command("apply")
 def schema_apply(as_json: AsJson = False) -> None:
     """Apply the schema to an empty database; a database that has it is left alone."""
-    with _database_url(from_environment()) as dsn:
+    with borrowed(from_environment()) as dsn:
         applied = schema.apply(dsn)
     _show(SchemaState(version=schema.VERSION, applied=applied), as_json=as_json)
 
@@ -290,7 +290,7 @@ def schema_apply(as_json: AsJson = False) -> None:
 @schemas.command("check")
 def schema_check(as_json: AsJson = False) -> None:
     """Check that the database has the schema this version serves."""
-    with _database_url(from_environment()) as dsn:
+    with borrowed(from_environment()) as dsn:
         version = schema.check(dsn)
     _show(SchemaState(version=version), as_json=as_json)
 
@@ -312,7 +312,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         BadSetting,
         EmbeddedPostgresError,
         schema.SchemaMismatch,
-        schema.Unreachable,
+        Unreachable,
         schema.Unsuitable,
         OSError,
     ) as e:
@@ -345,18 +345,9 @@ def _run(work: Callable[[Database], Awaitable[T]]) -> T:
         finally:
             await db.close()
 
-    with _database_url(config) as dsn:
+    with borrowed(config) as dsn:
         schema.apply(dsn)
         return asyncio.run(run(dsn))
-
-
-@contextmanager
-def _database_url(config: Config) -> Generator[str]:
-    if config.database_url:
-        yield config.database_url
-    else:
-        with EmbeddedPostgres(config.data_dir, config.postgres_bin_dir).use() as dsn:
-            yield dsn
 
 
 def _show(made: admin.Made | Sequence[admin.Made], *, as_json: bool) -> None:

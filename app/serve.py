@@ -19,12 +19,12 @@ from typing import Final
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from app import logs
+from app import database_url, logs
 from app.administration import Identity, first_start
 from app.config import BadSetting, Config, from_environment
 from app.db import Database, schema
 from app.db.database import ASKERS, READERS, WRITERS
-from app.embedded import DEFAULT_SETTINGS, EmbeddedPostgres
+from app.embedded import DEFAULT_SETTINGS
 from app.main import Application, create_app
 from app.protocol import HttpProtocol
 
@@ -46,11 +46,7 @@ def serve(config: Config) -> None:
         signal.signal(stop, _exit)  # until the server takes them over, and after it gives them back
     with ExitStack() as stack:
         listener = stack.enter_context(_bind(config))  # first: nothing has happened yet if that fails
-        dsn = config.database_url
-        if not dsn:
-            postgres = EmbeddedPostgres(config.data_dir, config.postgres_bin_dir, _postgres_settings(config))
-            dsn = postgres.start()
-            stack.callback(postgres.stop)
+        dsn = stack.enter_context(database_url.owned(config, _postgres_settings(config)))
         schema.apply(dsn)
         first = asyncio.run(_first_start(dsn, config))
         listener.listen(BACKLOG)

@@ -4,8 +4,19 @@
 A result that Postgres already wrote as JSON stays bytes until it leaves: `Encoded`.
 """
 
+from app.db.address import Unreachable
 from app.db.database import Database, Duplicate, Transaction
 from app.db.encoded import Encoded, array
 from app.db.query import ITEMS, BatchQuery, Query
 
-__all__ = ["ITEMS", "BatchQuery", "Database", "Duplicate", "Encoded", "Query", "Transaction", "array"]
+__all__ = [
+    "ITEMS",
+    "BatchQuery",
+    "Database",
+    "Duplicate",
+    "Encoded",
+    "Query",
+    "Transaction",
+    "Unreachable",
+    "array",
+]

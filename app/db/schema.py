@@ -6,6 +6,8 @@ from typing import Final
 import psycopg
 from psycopg import errors as pg_errors
 
+from app.db.address import Unreachable, address
+
 FILE: Final = Path(__file__).parent.parent.parent / "schema.sql"
 VERSION: Final = 1  # what schema.sql writes into baton_schema; a test keeps the two equal
 CONNECT_TIMEOUT_SECONDS: Final = 5
@@ -19,10 +21,6 @@ LOCK: Final = 4_242_001  # advisory lock under which one of several starting pro
 
 class SchemaMismatch(Exception):
     """The database holds a schema that this version cannot serve; the message says what to do."""
-
-
-class Unreachable(Exception):
-    """There is no database to talk to; the message says why."""
 
 
 class Unsuitable(Exception):
@@ -55,9 +53,9 @@ def check(dsn: str) -> int:
 
 def _connect(dsn: str) -> psycopg.Connection:
     try:
-        connection = psycopg.connect(dsn, connect_timeout=CONNECT_TIMEOUT_SECONDS)
-    except (psycopg.OperationalError, psycopg.ProgrammingError) as e:  # the latter: a URL that is none
-        raise Unreachable(f"The database cannot be reached. Check DATABASE_URL: {e}") from None
+        connection = psycopg.connect(address(dsn), connect_timeout=CONNECT_TIMEOUT_SECONDS)
+    except psycopg.OperationalError as e:
+        raise Unreachable(str(e)) from None
     if connection.info.server_version < OLDEST_SERVER:
         connection.close()
         raise Unsuitable("The database server is too old. Baton needs PostgreSQL 15 or newer.")

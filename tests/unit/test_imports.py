@@ -24,6 +24,7 @@ LAYERS = (
     # the database
     "app.embedded",
     "app.db",
+    "app.database_url",
     # the pipeline, and who may enter
     "app.idempotency",
     "app.rpc",

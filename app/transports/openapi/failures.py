@@ -16,6 +16,7 @@ from app.errors import (
     KeyRevoked,
     Overloaded,
     ScopeMissing,
+    StorageFull,
     TimedOut,
 )
 from app.rpc import AGENT, BARE, Family, Operation
@@ -29,6 +30,7 @@ ALWAYS: Final = (
     KeyRevoked,
     InternalError,
     DatabaseUnavailable,
+    StorageFull,
     TimedOut,
     Overloaded,
 )

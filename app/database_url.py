@@ -1,0 +1,47 @@
+"""Where the database is: where DATABASE_URL says, or else in the embedded Postgres, which is started or borrowed."""
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+
+from app.config import Config, forget_libpq
+from app.db import Unreachable
+from app.embedded import EmbeddedPostgres, EmbeddedPostgresError, cure
+
+
+@contextmanager
+def owned(config: Config, settings: Mapping[str, str]) -> Generator[str]:
+    """The database for a server, which owns the embedded Postgres for the block."""
+    if config.database_url:
+        yield config.database_url
+        return
+    forget_libpq()
+    postgres = EmbeddedPostgres(config.data_dir, config.postgres_bin_dir, settings)
+    dsn = postgres.start()
+    try:
+        with _named(postgres):
+            yield dsn
+    finally:
+        postgres.stop()
+
+
+@contextmanager
+def borrowed(config: Config) -> Generator[str]:
+    """The database for a command, which borrows the running Postgres or owns one for the block."""
+    if config.database_url:
+        yield config.database_url
+        return
+    forget_libpq()
+    postgres = EmbeddedPostgres(config.data_dir, config.postgres_bin_dir)
+    with postgres.use() as dsn, _named(postgres):
+        yield dsn
+
+
+@contextmanager
+def _named(postgres: EmbeddedPostgres) -> Generator[None]:
+    """Say whose Postgres cannot be reached, where no DATABASE_URL is to blame."""
+    try:
+        yield
+    except Unreachable as e:
+        raise EmbeddedPostgresError(
+            f"The Postgres in {postgres.cluster} cannot be reached: {e.said} {cure(e.said)}".rstrip()
+        ) from None
