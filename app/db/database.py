@@ -21,9 +21,9 @@ from psycopg import errors as pg_errors
 from app.db.adapters import adapt, dump, load
 from app.db.address import Unreachable, address
 from app.db.batcher import Batcher, Item, encode_items
+from app.db.causes import Causes
 from app.db.pipeline import CONNECT_TIMEOUT_SECONDS, SILENCE_GRACE_SECONDS, PipelineConnection
 from app.db.query import BatchQuery, Query
-from app.db.causes import Causes
 from app.errors import DatabaseUnavailable, StorageFull, TimedOut
 
 R = TypeVar("R", bound=msgspec.Struct)
