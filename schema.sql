@@ -8,15 +8,18 @@
 --   * Nothing that every write changes (version, updated_at) stands in an index: such an update stays
 --     "heap-only" and touches no index at all.
 --
--- app/db/schema.py applies this file to an empty database and refuses to start on a version it does not know.
+-- app/db/schema.py applies this file to an empty database. One that is older gets there by app/db/migrations/, which
+-- change together with this file: a test compares what comes out of both. It refuses to start on what it does not know.
 
 CREATE EXTENSION IF NOT EXISTS pg_trgm;      -- substring search in task_search
 CREATE EXTENSION IF NOT EXISTS btree_gin;    -- lets that index lead with workspace_id
 
--- The version of this file. One row.
+-- What this database is: the number of the last migration in it. One row.
 CREATE TABLE baton_schema (
-    version     integer     NOT NULL,
-    applied_at  timestamptz NOT NULL DEFAULT now()
+    version     integer     NOT NULL,        -- everything is done up to here, so no release before this number's works on it
+    applied_at  timestamptz NOT NULL DEFAULT now(),
+    prepared    integer,                     -- what only adds is done up to here; null: as version
+    fingerprint text                         -- of the catalogue at that moment; null: nobody looked
 );
 INSERT INTO baton_schema (version) VALUES (1);
 

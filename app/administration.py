@@ -15,6 +15,7 @@ import msgspec
 
 from app.auth import KEY_VISIBLE_CHARACTERS, hash_of, new_key
 from app.db import Database, Query, Transaction
+from app.db.phrases import moment
 from app.errors import AlreadyExists, ChannelNotFound, IdentityNotFound, InvalidInput, NotFound
 from app.ids import new_id
 from app.types import IdentityKind, Scope, Timestamp
@@ -191,8 +192,6 @@ class _Scopes(msgspec.Struct):
     scopes: list[str]
 
 
-_MOMENT: Final = """'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'"""
-
 CREATE_WORKSPACE = Query(
     _Workspace,
     f"""
@@ -205,7 +204,7 @@ CREATE_WORKSPACE = Query(
     ), general AS (
         INSERT INTO channels (workspace_id, id, name) SELECT id, %(channel_id)s, 'general' FROM created
     )
-    SELECT id, slug, name, to_char(created_at AT TIME ZONE 'UTC', {_MOMENT}) FROM created
+    SELECT id, slug, name, {moment("created_at")} FROM created
     """,
 )
 
@@ -225,7 +224,7 @@ SET_HISTORY = Query(
 FIND_WORKSPACE = Query(
     _Workspace,
     f"""
-    SELECT id, slug, name, to_char(created_at AT TIME ZONE 'UTC', {_MOMENT}) FROM workspaces WHERE slug = %(slug)s
+    SELECT id, slug, name, {moment("created_at")} FROM workspaces WHERE slug = %(slug)s
     """,
 )
 
@@ -298,10 +297,10 @@ LIST_KEYS = Query(
     f"""
     SELECT k.id, a.handle, k.prefix, k.scopes,
            CASE WHEN k.revoked_at IS NOT NULL THEN 'revoked' WHEN k.expires_at <= now() THEN 'expired' ELSE 'active' END,
-           to_char(k.created_at AT TIME ZONE 'UTC', {_MOMENT}),
-           to_char(k.last_used_at AT TIME ZONE 'UTC', {_MOMENT}),
-           to_char(k.expires_at AT TIME ZONE 'UTC', {_MOMENT}),
-           to_char(k.revoked_at AT TIME ZONE 'UTC', {_MOMENT})
+           {moment("k.created_at")},
+           {moment("k.last_used_at")},
+           {moment("k.expires_at")},
+           {moment("k.revoked_at")}
       FROM api_keys k
       JOIN identities a ON a.workspace_id = k.workspace_id AND a.id = k.identity_id
      WHERE k.workspace_id = %(workspace_id)s AND (%(handle)s::text IS NULL OR a.handle = %(handle)s)
@@ -318,10 +317,10 @@ REVOKE_KEY = Query(
         RETURNING *
     )
     SELECT k.id, a.handle, k.prefix, k.scopes, 'revoked',
-           to_char(k.created_at AT TIME ZONE 'UTC', {_MOMENT}),
-           to_char(k.last_used_at AT TIME ZONE 'UTC', {_MOMENT}),
-           to_char(k.expires_at AT TIME ZONE 'UTC', {_MOMENT}),
-           to_char(k.revoked_at AT TIME ZONE 'UTC', {_MOMENT})
+           {moment("k.created_at")},
+           {moment("k.last_used_at")},
+           {moment("k.expires_at")},
+           {moment("k.revoked_at")}
       FROM revoked k
       JOIN identities a ON a.workspace_id = k.workspace_id AND a.id = k.identity_id
     """,
@@ -352,7 +351,7 @@ CREATE_VERIFY_TOKEN = Query(
     f"""
     INSERT INTO verify_tokens (workspace_id, hash, agent_id, expires_at)
     VALUES (%(workspace_id)s, %(hash)s, %(agent_id)s, now() + make_interval(mins => %(minutes)s::int))
-    RETURNING to_char(expires_at AT TIME ZONE 'UTC', {_MOMENT})
+    RETURNING {moment("expires_at")}
     """,
 )
 

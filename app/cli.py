@@ -13,6 +13,7 @@ import msgspec
 import typer
 
 from app import administration as admin
+from app import logs, version
 from app.config import BadSetting, from_environment
 from app.database_url import borrowed
 from app.db import Database, Unreachable, schema
@@ -45,6 +46,19 @@ cli.add_typer(keys, name="key")
 cli.add_typer(tokens, name="verify-token")
 cli.add_typer(schemas, name="schema")
 
+
+@cli.callback()
+def options(
+    show_version: Annotated[
+        bool, typer.Option("--version", is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Baton, the task backend that AI agents share."""
+    if show_version:
+        print(f"baton {version()}, schema version {schema.VERSION}")
+        raise typer.Exit
+
+
 InWorkspace = Annotated[str, typer.Option("--workspace", help="Slug of the workspace.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 Name = Annotated[str | None, typer.Option("--name", help="Display name; the handle unless told.")]
@@ -60,11 +74,37 @@ Channels = Annotated[
 NoGeneral = Annotated[bool, typer.Option("--no-general", help="Do not join #general.")]
 
 
-class SchemaState(admin.Made):
-    """The schema of a database that can be served."""
+class SchemaFile(admin.Made):
+    """A migration."""
 
-    version: int
-    applied: bool = False  # whether this call did it
+    file: str
+    summary: str
+
+
+class SchemaLeg(admin.Made):
+    """The files of one phase of one release, and how to run them."""
+
+    phase: str
+    to: int
+    command: str
+    files: list[SchemaFile]
+
+
+class SchemaState(admin.Made):
+    """The schema of a database, as schema.sql and the migrations count it."""
+
+    version: int  # everything is done up to here
+    prepared: int  # what only adds is done up to here
+    target: int  # what this Baton is made for
+    fits: bool  # whether this Baton can serve it
+    pending: list[SchemaLeg]
+
+
+class SchemaApplied(SchemaState):
+    """The same, after what a command did."""
+
+    applied: bool  # whether anything was to be done
+    files: list[str]
 
 
 @cli.command()
@@ -279,20 +319,94 @@ def verify_token_create(handle: str, workspace: InWorkspace, as_json: AsJson = F
     _show(_run(create), as_json=as_json)
 
 
+@schemas.command("plan")
+def schema_plan(as_json: AsJson = False) -> None:
+    """Show the migrations that a database still needs, and the commands that run them."""
+    with borrowed(from_environment()) as found:
+        state = _state(schema.plan(found.dsn))
+    if as_json:
+        print(msgspec.json.encode(state).decode())
+        return
+    for leg in state.pending:
+        print(f"{leg.command}  # to version {leg.to}")
+        for migration in leg.files:
+            print(f"    {migration.file}  {migration.summary}")
+    if not state.pending:
+        print(f"The database has schema version {state.version}; there is nothing to do.")
+
+
 @schemas.command("apply")
-def schema_apply(as_json: AsJson = False) -> None:
-    """Apply the schema to an empty database; a database that has it is left alone."""
-    with borrowed(from_environment()) as dsn:
-        applied = schema.apply(dsn)
-    _show(SchemaState(version=schema.VERSION, applied=applied), as_json=as_json)
+def schema_apply(
+    pre: Annotated[
+        bool, typer.Option("--pre", help="Only add; servers of the release before go on working.")
+    ] = False,
+    post: Annotated[
+        bool, typer.Option("--post", help="Finish, once no server of an older release runs any more.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring a database to the schema of this Baton: an empty one, or one of an older release. Again does nothing."""
+    config = from_environment()
+    wanted: dict[schema.Phase, bool] = {"pre": pre, "post": post}
+    phases: list[schema.Phase] = [phase for phase, told in wanted.items() if told]
+    logs.show_progress()
+    with borrowed(config) as found:
+        state = schema.apply(
+            found.dsn, phases or schema.PHASES, before=found.dump, pooler=config.database_pooler
+        )
+    files = [migration.path.name for leg in state.done for migration in leg.migrations]
+    applied = SchemaApplied(
+        applied=state.created or bool(state.done), files=files, **msgspec.structs.asdict(_state(state))
+    )
+    if as_json:
+        print(msgspec.json.encode(applied).decode())
+        return
+    if state.created:
+        print(f"The database was empty and has schema version {state.version} now.")
+    elif state.done:
+        print(f"Done: {', '.join(files) or 'no file was needed'}.")
+    _tell(applied)
 
 
 @schemas.command("check")
 def schema_check(as_json: AsJson = False) -> None:
-    """Check that the database has the schema this version serves."""
-    with borrowed(from_environment()) as dsn:
-        version = schema.check(dsn)
-    _show(SchemaState(version=version), as_json=as_json)
+    """Check that this Baton can serve the database."""
+    with borrowed(from_environment()) as found:
+        state = _state(schema.check(found.dsn))
+    if as_json:
+        print(msgspec.json.encode(state).decode())
+    else:
+        _tell(state)
+
+
+def _state(state: schema.State) -> SchemaState:
+    return SchemaState(
+        version=state.version,
+        prepared=state.prepared,
+        target=schema.VERSION,
+        fits=state.prepared >= schema.VERSION,
+        pending=[
+            SchemaLeg(
+                phase=leg.phase,
+                to=leg.to,
+                command=f"{schema.COMMAND} --{leg.phase}",
+                files=[SchemaFile(file=m.path.name, summary=m.summary) for m in leg.migrations],
+            )
+            for leg in state.pending
+        ],
+    )
+
+
+def _tell(state: SchemaState) -> None:
+    """Say in words how a database stands."""
+    fits = (
+        "fits this Baton"
+        if state.fits
+        else f"does not fit this Baton yet, which needs version {state.target}"
+    )
+    print(f"The database has schema version {state.version} and {fits}.")
+    if state.pending:
+        print(f"Next, once no server of an older release runs any more: {state.pending[0].command}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -311,6 +425,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ApiError,
         BadSetting,
         EmbeddedPostgresError,
+        schema.MalformedMigration,
+        schema.MigrationFailed,
         schema.SchemaMismatch,
         Unreachable,
         schema.Unsuitable,
@@ -345,9 +461,9 @@ def _run(work: Callable[[Database], Awaitable[T]]) -> T:
         finally:
             await db.close()
 
-    with borrowed(config) as dsn:
-        schema.apply(dsn)
-        return asyncio.run(run(dsn))
+    with borrowed(config) as found:
+        schema.ready(found.dsn)
+        return asyncio.run(run(found.dsn))
 
 
 def _show(made: admin.Made | Sequence[admin.Made], *, as_json: bool) -> None:

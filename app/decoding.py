@@ -17,6 +17,9 @@ S = TypeVar("S", bound=msgspec.Struct)
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | float | bool | None"
 """JSON of any shape, before it is checked; `float` includes int."""
 
+Sent: TypeAlias = dict[str, Any]  # Any: JSON of any shape
+"""The object in a body, before it is checked against a request."""
+
 QUERY_PARAMETERS_MAX: Final = 100  # more than any operation has fields, repeated lists included
 COMPLAINT_CHARACTERS_MAX: Final = 200  # some quote the value, which may be as long as the whole body
 
@@ -39,35 +42,45 @@ class Decoder(Generic[S]):
 
     def from_json(self, body: bytes, placed: Mapping[str, str] | None = None) -> S:
         """Decode a JSON body; an empty one counts as `{}`. `placed` are fields that stand elsewhere, in the path for instance."""
-        body = body or b"{}"
+        return self.read(body, placed)[0]
+
+    def read(self, body: bytes, placed: Mapping[str, str] | None = None) -> tuple[S, Sent]:
+        """The same, and beside it everything that was sent, unknown fields too."""
+        try:
+            sent = _sent_in(body)
+        except _NumberTooLarge:
+            raise self._number_too_large(body) from None
         try:
             try:
-                req = self._json.decode(body) if placed is None else self._joined(body, placed)
+                req = self._converted(sent, placed or {})
             except msgspec.ValidationError as e:
                 if "got `float`" not in str(e):
                     raise
-                req = self._joined(body, placed or {}, whole=True)
+                req = self._converted(_whole_object(sent), placed or {})
             if placed or b"\\u0000" in body:
                 refuse_nul(req)
         except msgspec.ValidationError as e:
             raise explained(e) from None
-        except msgspec.DecodeError as e:
-            message = f"The body is not valid JSON: {e}."
-            raise InvalidInput(message) from None
-        except UnicodeDecodeError:
-            message = "The body is not valid UTF-8."
-            raise InvalidInput(message) from None
         except RecursionError:
-            message = "The body is nested too deeply."
-            raise InvalidInput(message) from None
-        return req
+            raise _too_deep() from None
+        return req, sent
 
-    def _joined(self, body: bytes, placed: Mapping[str, str], *, whole: bool = False) -> S:
-        """A request of which some fields stand elsewhere: there they count, whatever the body says."""
-        sent = msgspec.json.decode(body, type=dict[str, Any])  # Any: JSON of any shape, before it is checked
-        for name in self._elsewhere if placed else ():
-            sent.pop(name, None)
-        return msgspec.convert({**(_whole_object(sent) if whole else sent), **placed}, self._request)
+    def _number_too_large(self, body: bytes) -> InvalidInput:
+        """Which number it is, if it stands in a field we know."""
+        try:
+            self._json.decode(body)
+        except msgspec.ValidationError as e:
+            return explained(e)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            pass
+        return InvalidInput("The body holds a number that is too large or too long.")
+
+    def _converted(self, sent: Sent, placed: Mapping[str, str]) -> S:
+        """A request. Fields that stand elsewhere count there, whatever the body says."""
+        if placed:
+            in_body = {name: value for name, value in sent.items() if name not in self._elsewhere}
+            return msgspec.convert({**in_body, **placed}, self._request)
+        return msgspec.convert(sent, self._request)
 
     def from_query(self, query: bytes) -> S:
         """Decode a query string; a list is written by repeating its parameter."""
@@ -92,6 +105,40 @@ class Decoder(Generic[S]):
                 raise InvalidInput(f"`{name}`: nothing is null in a query; leave it out.", field=name)
         refuse_nul(req)
         return req
+
+
+def _sent_in(body: bytes) -> Sent:
+    """The object in a body, or an InvalidInput that says why there is none.
+
+    The whole body is decoded here, once, whatever the request knows of it: so it is JSON and UTF-8 for everyone who
+    looks at it later, or the call is refused.
+    """
+    try:
+        return _object(body or b"{}")
+    except msgspec.ValidationError as e:
+        if "out of range" in str(e):
+            raise _NumberTooLarge from None
+        raise explained(e) from None
+    except msgspec.DecodeError as e:
+        message = f"The body is not valid JSON: {e}."
+        raise InvalidInput(message) from None
+    except UnicodeDecodeError:
+        message = "The body is not valid UTF-8."
+        raise InvalidInput(message) from None
+    except RecursionError:
+        raise _too_deep() from None
+
+
+class _NumberTooLarge(Exception):
+    """A number that neither we nor JSON's other readers can hold."""
+
+
+_object: Final = msgspec.json.Decoder(Sent).decode
+
+
+def _too_deep() -> InvalidInput:
+    message = "The body is nested too deeply."
+    return InvalidInput(message)
 
 
 def parameters(query: bytes) -> list[tuple[str, str]]:

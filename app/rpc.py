@@ -37,12 +37,12 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app import idempotency
 from app.db import Database, Duplicate, Encoded, array
 from app.decoding import Decoder
 from app.errors import ApiError, Contended, DatabaseUnavailable, First, ScopeMissing
-from app.idempotency import KEY_CHARACTERS_MAX, Identity, Keep, Repeated
 from app.types import NO_NUL, IdentityKind, Scope, Timestamp
+from app.writes import fence, receipts
+from app.writes.receipts import KEY_CHARACTERS_MAX, Identity, Keep, Repeated
 
 T = TypeVar("T")
 
@@ -207,8 +207,18 @@ class Context(msgspec.Struct, frozen=True):
 
     async def unless_answered(self) -> None:
         """When the statement had no effect: raise Repeated if that is so because it had it before, under this key."""
-        if self.keep is not None and await idempotency.find(self.db, whose(self.actor), self.keep.key):
+        if self.keep is not None and await receipts.find(self.db, whose(self.actor), self.keep.key):
             raise Repeated
+
+    async def why_not_live(self, run_id: UUID, *, field: str = "runId") -> ApiError | None:
+        """Why a run is not a live claim of the caller; None if it is one."""
+        return await fence.why_not_live(self.db, whose(self.actor), run_id, field=field)
+
+    async def refuse_late(self, run_id: UUID | None) -> None:
+        """When a write had no effect: raise if that is so because it had it before, or because the claim is over."""
+        await self.unless_answered()
+        if run_id is not None and (lost := await self.why_not_live(run_id)):
+            raise lost
 
 
 class Row(Protocol[T]):
@@ -351,7 +361,7 @@ def operation(
 
     It answers under the prefix of its family, at its own name unless `path` says otherwise.
 
-    One that is not `read_only` stores its idempotency key with the statement that writes: see app/idempotency.py. One
+    One that is not `read_only` stores its idempotency key with the statement that writes: see app/writes/receipts.py. One
     that waits on purpose has `patience_seconds` more than others before it is given up.
 
     For agents: `core` puts it into the daily loop; `destructive` says that it overwrites or closes what is there,
@@ -409,13 +419,15 @@ def execute(
     """
     if op.scope is not None and not op.allows(ctx.actor.scopes):
         raise ScopeMissing(op.scope)
-    req = op.decoder.from_query(query) if body is None else op.decoder.from_json(body, placed)
+    if body is None:
+        return op.handler(ctx, op.decoder.from_query(query))
+    req, sent = op.decoder.read(body, placed)
     if op.read_only:
         return op.handler(ctx, req)
-    key = idempotency.key_of(ctx.idempotency_key, getattr(req, "idempotency_key", UNSET))
+    key = receipts.key_of(ctx.idempotency_key, getattr(req, "idempotency_key", UNSET))
     if key is None:
         return op.handler(ctx, req)
-    keep = idempotency.keep(key, op.name, op.scope, op.status, body or b"", placed or {})
+    keep = receipts.keep(key, op.name, op.scope, op.status, sent, placed or {})
     return _kept(op, ctx, req, keep)
 
 
@@ -444,18 +456,18 @@ async def _once(
     try:
         outcome = _outcome(await op.handler(msgspec.structs.replace(ctx, keep=keep), req))
         if not outcome.wrote:
-            kept = await idempotency.store(
+            kept = await receipts.store(
                 ctx.db, whose(ctx.actor), keep, ctx.request_id, outcome.result, version=outcome.version
             )
         if outcome.wrote or kept is not None:
             return replace(outcome, first=First(ctx.request_id, keep.answered_at, replayed=False))
     except (Repeated, Duplicate) as e:
-        if isinstance(e, Duplicate) and not idempotency.is_duplicate(e):
+        if isinstance(e, Duplicate) and not receipts.is_duplicate(e):
             raise
     except ApiError as e:
-        if not idempotency.is_final(e):
+        if not receipts.is_final(e):
             raise
-        if await idempotency.store(ctx.db, whose(ctx.actor), keep, ctx.request_id, e.body(), error=e):
+        if await receipts.store(ctx.db, whose(ctx.actor), keep, ctx.request_id, e.body(), error=e):
             e.first = First(ctx.request_id, keep.answered_at, replayed=False)
             raise
     return await _replay(op, ctx, keep)
@@ -468,12 +480,12 @@ def _outcome(result: Result) -> Outcome[Any]:  # Any: of whichever operation
 
 async def _replay(op: Operation, ctx: Context, keep: Keep) -> Result:
     """Answer as the first time."""
-    row = await idempotency.find(ctx.db, whose(ctx.actor), keep.key)
+    row = await receipts.find(ctx.db, whose(ctx.actor), keep.key)
     if row is None:
         raise Contended  # it was there a moment ago: a day old, and reaped just now
-    idempotency.check_same(row, keep)
+    receipts.check_same(row, keep)
     first = First(row.request_id, row.answered_at, replayed=True)
-    if error := idempotency.error_of(row, op.errors):
+    if error := receipts.error_of(row, op.errors):
         error.first = first
         raise error
     return Outcome(row.answer, merged_from=row.merged_from, first=first, version=row.version)

@@ -8,6 +8,7 @@ process: it starts before the first worker and stops after the last.
 import asyncio
 import ctypes
 import gc
+import logging
 import multiprocessing
 import os
 import signal
@@ -43,6 +44,8 @@ NO_KEY_USED: Final = (
 
 PR_SET_PDEATHSIG: Final = 1
 
+logger = logging.getLogger("baton.serve")
+
 
 def serve(config: Config) -> None:
     """Run the service until SIGINT or SIGTERM."""
@@ -52,8 +55,11 @@ def serve(config: Config) -> None:
         signal.signal(stop, _exit)  # until the server takes them over, and after it gives them back
     with ExitStack() as stack:
         listener = stack.enter_context(_bind(config))  # first: nothing has happened yet if that fails
-        dsn = stack.enter_context(database_url.owned(config, _postgres_settings(config)))
-        schema.apply(dsn)
+        found = stack.enter_context(database_url.owned(config, _postgres_settings(config)))
+        dsn = found.dsn
+        if found.is_ours:
+            schema.apply(dsn, before=found.dump)  # nothing older works on it
+        _tell_of_pending(schema.ready(dsn))
         first, newcomer = asyncio.run(_first_start(dsn, config))
         listener.listen(BACKLOG)
         url = _url(listener)
@@ -99,6 +105,15 @@ def worker_app() -> Application:
     app = create_app(config, config.database_url)
     _forget_garbage()
     return app
+
+
+def _tell_of_pending(state: schema.State) -> None:
+    if state.pending:
+        logger.warning(
+            "schema version %d is prepared; once no server of the release before runs any more, run `%s --post`",
+            state.prepared,
+            schema.COMMAND,
+        )
 
 
 def _forget_garbage() -> None:

@@ -34,7 +34,7 @@ NAMELESS: Final = (
     "the container's runtime allows those; or add a line to /etc/passwd when the image is built: "
     "baton:x:{uid}:{gid}::/:/sbin/nologin"
 )
-OURS: Final = frozenset({"owner.lock", "users.lock", "postgres.log", "postgres.log.1", "socket"})
+OURS: Final = frozenset({"owner.lock", "users.lock", "postgres.log", "postgres.log.1", "socket", "dumps"})
 HALF: Final = "postgres.new-"  # begins the name of a cluster that is being made
 
 

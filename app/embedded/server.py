@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Final, final
 
 from app.embedded.cluster import cure, ensure_cluster
+from app.embedded.dumps import write_dump
 from app.embedded.locks import POLL_SECONDS, lock, open_private
 from app.embedded.postmaster import PORT, answers, command_line, dsn, read_postmaster, socket_path
 from app.embedded.programs import FAST_SHUTDOWN, EmbeddedPostgresError, Identity, Programs, usable_programs
 from app.embedded.role import has_role, make_role
 
 logger = logging.getLogger("baton.postgres")
+dump_logger = logging.getLogger("baton.dump")  # a command shows it, and not what the server does
 
 # What was answered is on disk: fsync, full_page_writes and synchronous_commit stay as they come, on.
 DEFAULT_SETTINGS: Final[Mapping[str, str]] = {
@@ -138,6 +140,14 @@ class EmbeddedPostgres:
             yield self._run(deadline)
         finally:
             self.stop(users_wait_seconds=users_wait_seconds)
+
+    def dump(self, dsn: str) -> Path:
+        """Write the data to a file beside the cluster, where only the newest few are kept."""
+        deadline = time.monotonic() + START_WAIT_SECONDS
+        programs, _ = usable_programs(self._configured_bin_dir, self.cluster, deadline)
+        written = write_dump(self.data_dir / "dumps", programs, dsn)
+        dump_logger.info("wrote the data to %s", written)
+        return written
 
     def _own(self, deadline: float = 0.0) -> bool:
         """Try to become the one owner, at least once and until the deadline."""

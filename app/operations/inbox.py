@@ -14,11 +14,13 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Encoded, Query
+from app.db.phrases import moment
 from app.operations.messages.message import SenderType
 from app.operations.messages.unread import COUNT_WAITING, LISTED, MENTIONS_COUNTED_MAX, WHAT_WAITS
-from app.operations.tasks.task import VISIBLE
+from app.operations.tasks.task import priority
 from app.rpc import AgentRequest, Answer, Context, Step, given, operation
 from app.types import IdentityKind, TaskPriority, TaskStatus, Timestamp
+from app.writes.access import CALLER, VISIBLE
 
 BYTES_DEFAULT: Final = 8_000  # some 2,000 tokens: what an agent reads before it starts
 BYTES_MIN: Final = 1_000  # an empty inbox has some 300
@@ -155,7 +157,7 @@ class HorizonRow(msgspec.Struct):
 
 CLAIMS = Query(
     CountedRow,
-    """
+    f"""
     WITH live AS (
         SELECT r.id, r.workspace_id, r.work_item_id, r.lease_expires_at
           FROM runs r
@@ -166,7 +168,7 @@ CLAIMS = Query(
     )
     SELECT row_to_json((SELECT w FROM (SELECT
                r.id AS "runId", t.id AS "taskId", 'T-' || t.number AS identifier, t.title,
-               to_char(r.lease_expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "leaseExpiresAt",
+               {moment("r.lease_expires_at")} AS "leaseExpiresAt",
                floor(extract(epoch FROM r.lease_expires_at - now()))::int AS "secondsLeft") w)),
            (SELECT count(*) FROM live)
       FROM live r
@@ -177,12 +179,12 @@ CLAIMS = Query(
     pipelined=True,
 )
 
-_TASK_JSON: Final = """
+_TASK_JSON: Final = f"""
     row_to_json((SELECT w FROM (SELECT
         t.id, 'T-' || t.number AS identifier, t.title, t.status,
-        (ARRAY['none', 'low', 'medium', 'high', 'urgent'])[t.priority + 1] AS priority, t.version,
-        to_char(t.due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "dueAt",
-        to_char(t.updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "updatedAt") w))"""
+        {priority("t.priority")} AS priority, t.version,
+        {moment("t.due_at")} AS "dueAt",
+        {moment("t.updated_at")} AS "updatedAt") w))"""
 
 OPEN_TASKS = Query(
     CountedRow,
@@ -225,7 +227,7 @@ MENTIONS = Query(
                coalesce(m.sender_type, CASE r.author_kind WHEN 'user' THEN 'human' ELSE 'agent' END) AS "senderType",
                coalesce(m.sender_id, r.author_id) AS "senderId",
                left(coalesce(m.content, r.body), %(preview)s::int) AS preview,
-               to_char(u.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt") w))
+               {moment("u.created_at")} AS "createdAt") w))
       {WHAT_WAITS}
     """,
     pipelined=True,
@@ -237,7 +239,7 @@ HORIZON = Query(HorizonRow, "SELECT pg_snapshot_xmin(pg_current_snapshot())::tex
 CHANGES = Query(
     ChangeRow,
     f"""
-    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id), event AS (
+    WITH i AS ({CALLER}), event AS (
         SELECT e.*
           FROM task_events e
          WHERE e.workspace_id = %(workspace_id)s::uuid
@@ -250,7 +252,7 @@ CHANGES = Query(
                    t.id AS "taskId", 'T-' || t.number AS identifier, t.title, e.kind, e.version,
                    ARRAY(SELECT key FROM jsonb_object_keys(e.changes) AS key WHERE e.kind <> 'created' ORDER BY key) AS fields,
                    e.actor_id AS "actorId", e.actor_kind AS "actorType",
-                   to_char(e.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS at) w)) END,
+                   {moment("e.created_at")} AS at) w)) END,
            e.xid::text || '-' || e.seq
       FROM i CROSS JOIN event e
       JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = e.task_id

@@ -13,12 +13,14 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Encoded, Query
+from app.db.phrases import moment
 from app.errors import ChannelNotFound, ChannelNotMember
 from app.operations.channels.channel import readable
 from app.operations.messages.message import SenderType
-from app.operations.tasks.task import TASK_JSON, VISIBLE, Task
+from app.operations.tasks.task import TASK_JSON, Task
 from app.rpc import AgentRequest, Answer, Context, Excerpt, HistoryCutoff, given, operation
 from app.types import NO_NUL, PAGE_ROWS_MAX, Id, Limit, Timestamp
+from app.writes.access import CALLER, VISIBLE
 
 HITS_DEFAULT: Final = 20  # the contract's number
 SEARCH_CHARACTERS_MAX: Final = 10_000  # some 1,500 words, each an index probe; more than anybody would type
@@ -73,9 +75,9 @@ class WindowRow(msgspec.Struct):
 
 # The query tree is what of a query an index can serve: all but the exclusions, with which ts_rank cannot reckon. It is
 # 'T' or nothing where there is nothing else.
-_ASKED: Final = """
+_ASKED: Final = f"""
     i AS MATERIALIZED (
-        SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id, asked, querytree(asked)::tsquery AS ranked
+        {CALLER}, asked, querytree(asked)::tsquery AS ranked
           FROM websearch_to_tsquery('simple', %(text)s::text) AS asked
          WHERE querytree(asked) NOT IN ('', 'T')
     )"""
@@ -107,7 +109,7 @@ SEARCH_MESSAGES = Query(
     )
     SELECT row_to_json((SELECT w FROM (SELECT
                m.id, m.channel_id AS "channelId", m.sender_type AS "senderType", m.sender_id AS "senderId", m.content,
-               to_char(m.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt", b.rank) w))
+               {moment("m.created_at")} AS "createdAt", b.rank) w))
       FROM best b
       JOIN messages m ON m.workspace_id = b.workspace_id AND m.id = b.message_id
      ORDER BY b.rank DESC, b.created_at DESC, b.message_id
@@ -120,7 +122,7 @@ COUNT_HIDDEN = Query(
     f"""
     {_FOUND}
     SELECT (SELECT count(*) FROM found f WHERE f.created_at < b.at),
-           to_char(b.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+           {moment("b.at")}
       FROM window_start b
      WHERE b.at > '-infinity'
     """,

@@ -11,12 +11,10 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import ITEMS, BatchQuery, Encoded, Query
+from app.db.phrases import moment
 from app.errors import Contended, EtagMismatch, InvalidInput, StateNotFound
-from app.idempotency import KEPT_WITH_ETAG, Keyed
-from app.ids import new_id
+from app.ids import new_id, uuid_or_none
 from app.operations.tasks.change import ATTEMPTS_MAX
-from app.operations.tasks.fence import FENCE_ERRORS, UnderRun, acting, refuse_late, under
-from app.operations.tasks.task import uuid_or_none
 from app.rpc import (
     IN_PATH,
     WHO,
@@ -31,6 +29,8 @@ from app.rpc import (
     versions_in,
 )
 from app.types import NO_NUL, Id, Markdown, Timestamp
+from app.writes.fence import FENCE_ERRORS, UnderRun, acting, under
+from app.writes.receipts import KEPT_WITH_ETAG, Keyed
 
 LABELS_MAX: Final = 200  # groups or tags of a State
 VARIABLES_MAX: Final = 500  # of a State; it is read and written whole
@@ -111,8 +111,8 @@ STATE_JSON: Final = f"""
                     'schema', v->'schema', 'value', v->'value', 'groupIds', v->'groupIds', 'tags', v->'tags',
                     'createdAt', v->>'createdAt', 'updatedAt', v->>'updatedAt') ORDER BY place), '[]')
            FROM jsonb_array_elements(s.variables) WITH ORDINALITY AS e (v, place)) AS variables,
-        to_char(s.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt",
-        to_char(s.updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "updatedAt"
+        {moment("s.created_at")} AS "createdAt",
+        {moment("s.updated_at")} AS "updatedAt"
         FROM (SELECT json_build_object('id', s.root_id, 'title', s.name, 'parentIds', '[]'::json) AS scope) root
        CROSS JOIN LATERAL (SELECT {_LABELS_JSON} AS labels FROM (SELECT s.groups AS labels) l) g
        CROSS JOIN LATERAL (SELECT {_LABELS_JSON} AS labels FROM (SELECT s.tags AS labels) l) k) w))"""
@@ -150,7 +150,7 @@ _UPDATED: Final = f"""
            SET variables = n.variables, version = s.version + 1, updated_at = now()
           FROM acting i
           JOIN states o ON o.workspace_id = i.workspace_id AND o.id = i.state_id
-         CROSS JOIN LATERAL (SELECT to_jsonb(to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) AS at) t
+         CROSS JOIN LATERAL (SELECT to_jsonb({moment("now()")}) AS at) t
          CROSS JOIN LATERAL (
                SELECT coalesce(jsonb_agg(merged.variable ORDER BY merged.place), '[]') AS variables
                  FROM (SELECT coalesce(was.place, 1000000 + sent.place) AS place,
@@ -276,7 +276,7 @@ async def create_state(ctx: Context, req: CreateState) -> Outcome[State]:
     for _ in range(ATTEMPTS_MAX):
         if (row := await ctx.db.write(statement, item)) is not None:
             return Outcome(row.state, version=row.version)
-        await refuse_late(ctx, run_id)
+        await ctx.refuse_late(run_id)
     raise Contended
 
 
@@ -320,7 +320,7 @@ async def update_state(ctx: Context, req: UpdateState) -> Outcome[State]:
     for _ in range(ATTEMPTS_MAX):
         if (variables or removed) and (row := await ctx.db.write(statement, item)) is not None:
             return Outcome(row.state, version=row.version)
-        await refuse_late(ctx, run_id)
+        await ctx.refuse_late(run_id)
         now = await _state(ctx, id)
         if versions is not None and now.version not in versions:
             raise EtagMismatch(etag_of(now.version))

@@ -11,8 +11,8 @@ import msgspec
 
 from app.db import Query
 from app.db.database import Transaction
-from app.idempotency import UNDER_WAY
 from app.rpc import Context
+from app.writes.receipts import UNDER_WAY
 
 Turn: TypeAlias = Literal["link", "move"]
 

@@ -8,10 +8,11 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Encoded, Query
+from app.db.phrases import moment
 from app.errors import IdentityNotFound, InvalidInput
-from app.operations.tasks.task import KNOWN_IDENTITY
 from app.rpc import AgentRequest, Answer, Context, operation
 from app.types import NAME_CHARACTERS_MAX, NO_NUL, Handle, IdentityKind, Scope, Timestamp
+from app.writes.access import CALLER, KNOWN_IDENTITY
 
 
 class MyChannel(Answer):
@@ -122,10 +123,10 @@ ME = Query(
 
 INFO = Query(
     InfoRow,
-    """
+    f"""
     SELECT row_to_json((SELECT r FROM (SELECT
            w.id, w.name, w.slug,
-           to_char(w.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt",
+           {moment("w.created_at")} AS "createdAt",
            (SELECT count(*) FROM identities a WHERE a.workspace_id = w.id AND a.kind = 'user') AS "memberCount",
            (SELECT count(*) FROM channels c WHERE c.workspace_id = w.id AND c.archived_at IS NULL) AS "channelCount",
            (SELECT count(*) FROM identities a WHERE a.workspace_id = w.id AND a.kind = 'agent') AS "agentCount") r))
@@ -137,7 +138,7 @@ INFO = Query(
 RESOLVE = Query(
     IdentityRow,
     f"""
-    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
+    WITH i AS ({CALLER})
     SELECT row_to_json((SELECT r FROM (SELECT a.id, a.kind, a.name AS "displayName", a.handle) r))
       FROM i
       JOIN identities a ON a.workspace_id = i.workspace_id
@@ -149,13 +150,13 @@ RESOLVE = Query(
 # token as it was before; `spent` says whether this call is the one.
 SPEND_TOKEN = Query(
     TokenRow,
-    """
+    f"""
     WITH spent AS (
         UPDATE verify_tokens v
            SET used_at = now()
          WHERE v.workspace_id = %(workspace_id)s AND v.hash = %(hash)s AND v.agent_id = %(actor_id)s
            AND v.used_at IS NULL AND v.expires_at > now()
-        RETURNING to_char(v.used_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS verified_at
+        RETURNING {moment("v.used_at")} AS verified_at
     )
     SELECT v.agent_id, v.agent_id = %(actor_id)s, v.used_at IS NOT NULL, v.expires_at <= now(),
            (SELECT verified_at FROM spent)

@@ -43,9 +43,7 @@ async def test_when_one_task_becomes_ready_for_thousands_one_gets_it_and_the_res
     world: World,
 ) -> None:
     bot = await world.agent()
-    waits = [
-        asyncio.ensure_future(bot(claim_next_task, wait_seconds=WAIT_SECONDS * 4)) for _ in range(CROWD)
-    ]
+    waits = [asyncio.ensure_future(bot(claim_next_task, wait_seconds=WAIT_SECONDS * 4)) for _ in range(CROWD)]
     made = await bot(create_task, title="For one of you")
     ended = await asyncio.gather(*waits, return_exceptions=True)
     assert [error for error in ended if isinstance(error, BaseException)] == []

@@ -26,7 +26,6 @@ import app
 from app import administration as admin
 from app.db import BatchQuery, Database, Encoded, Query, schema
 from app.db.encoded import as_json
-from app.idempotency import Keyed
 from app.operations import (
     block_task,
     cancel_task,
@@ -50,6 +49,7 @@ from app.operations.tasks.listing import RARE_ROWS_MAX
 from app.operations.tasks.task import TASK_JSON, Task
 from app.rpc import Context, Operation, execute
 from app.types import PAGE_ROWS_DEFAULT
+from app.writes.receipts import Keyed
 from tests.conftest import Caller, World, drop_database, new_database
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from app.db import Database, Query
 from app.errors import IdempotencyKeyReused, InvalidInput, TaskReadOnly, TimedOut
-from app.idempotency import Nothing
 from app.operations import (
     OPERATIONS,
     block_task,
@@ -30,6 +29,7 @@ from app.operations import (
 )
 from app.operations.turns import Turn, take_turn
 from app.rpc import AGENT, Context, Operation, execute
+from app.writes.receipts import Nothing
 from tests.conftest import Caller, World
 
 # Those of every day; the first things asked of them, tests/http/test_keys.py asks of every operation.

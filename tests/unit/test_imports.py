@@ -25,8 +25,9 @@ LAYERS = (
     "app.embedded",
     "app.db",
     "app.database_url",
+    # the ground under everything that is written
+    "app.writes",
     # the pipeline, and who may enter
-    "app.idempotency",
     "app.rpc",
     "app.auth",
     "app.administration",
@@ -44,6 +45,21 @@ LAYERS = (
     "app.__main__",
 )
 """The reading order: each layer builds on those before it, and within one no two modules need each other."""
+
+NOUNS = (
+    "mentions",
+    "channels",
+    "turns",
+    "messages",
+    "tasks",
+    "runs",
+    "states",
+    "inbox",
+    "search",
+    "requests",
+    "workspace",
+)
+"""The same within app.operations: each noun builds on those before it. What they all stand on lies below, in app.writes."""
 
 
 def modules() -> dict[str, Path]:
@@ -87,6 +103,24 @@ def test_a_module_imports_nothing_of_a_later_layer(module: str) -> None:
     ours = {layer_of(name) for name in imports(module) if name.split(".")[0] == "app"}
     later = LAYERS[LAYERS.index(layer_of(module)) + 1 :] if module != "app" else LAYERS
     assert ours & set(later) == set()
+
+
+def noun_of(module: str) -> str | None:
+    """Which noun of app.operations a module belongs to; None for the table of all, and for what stands elsewhere."""
+    return (
+        module.removeprefix("app.operations.").split(".")[0] if module.startswith("app.operations.") else None
+    )
+
+
+def test_every_noun_has_its_rung() -> None:
+    assert sorted({noun for module in MODULES if (noun := noun_of(module))}) == sorted(NOUNS)
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if noun_of(module)])
+def test_a_noun_imports_nothing_of_a_later_noun(module: str) -> None:
+    nouns = {noun for name in imports(module) if (noun := noun_of(name))}
+    later = NOUNS[NOUNS.index(noun_of(module) or "") + 1 :]
+    assert nouns & set(later) == set()
 
 
 def test_no_modules_need_each_other() -> None:

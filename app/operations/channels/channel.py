@@ -11,10 +11,11 @@ import msgspec
 from msgspec import Meta
 
 from app.db import ITEMS, Query
+from app.db.phrases import moment
 from app.errors import ChannelArchived, ChannelNotAdmin, ChannelNotFound, ChannelNotMember
-from app.operations.tasks.fence import acting
-from app.operations.tasks.task import uuid_or_none
+from app.ids import uuid_or_none
 from app.rpc import WHO, Answer, Context, HistoryCutoff
+from app.writes.fence import acting
 
 Role = Literal["reader", "poster", "admin"]
 ChannelKind = Literal["public", "private", "dm"]
@@ -116,7 +117,7 @@ LOOK = Query(
            AND (c.kind = 'public' OR m.role IS NOT NULL)
     ), {HALVING}
     SELECT f.id, f.name, f.kind, f.role, f.archived,
-           to_char(f.moment AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), older.messages
+           {moment("f.moment")}, older.messages
       FROM found f CROSS JOIN older
     """,
     pipelined=True,

@@ -6,10 +6,10 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Encoded, Query
+from app.db.phrases import moment
 from app.errors import ChannelNotFound, ChannelNotMember, MemberNotFound
-from app.ids import FIRST_ID
+from app.ids import FIRST_ID, uuid_or_none
 from app.operations.channels.channel import CHANNEL_JSON, HALVING, Channel, ChannelKind, Role, readable
-from app.operations.tasks.task import uuid_or_none
 from app.rpc import AgentRequest, Answer, Context, Excerpt, Page, given, operation
 from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, PageCursor, PageLimit, Timestamp
 
@@ -142,10 +142,10 @@ MEMBERS = Query(
 )
 
 # The membership `m` of `a` as it goes out.
-MEMBERSHIP_JSON: Final = """
+MEMBERSHIP_JSON: Final = f"""
     row_to_json((SELECT w FROM (SELECT
         a.id AS "memberId", CASE a.kind WHEN 'user' THEN 'human' ELSE 'agent' END AS "memberType", a.handle, a.name,
-        m.role, to_char(m.joined_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "joinedAt") w))"""
+        m.role, {moment("m.joined_at")} AS "joinedAt") w))"""
 
 MEMBERSHIPS = Query(
     MembershipRow,
@@ -172,7 +172,7 @@ MANIFEST = Query(
                   FROM (SELECT json_build_object(
                                    'memberId', m.identity_id,
                                    'memberType', CASE a.kind WHEN 'user' THEN 'human' ELSE 'agent' END,
-                                   'joinedAt', to_char(m.joined_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) AS member
+                                   'joinedAt', {moment("m.joined_at")}) AS member
                           FROM channel_members m
                           JOIN identities a ON a.workspace_id = m.workspace_id AND a.id = m.identity_id
                          WHERE m.workspace_id = f.workspace_id AND m.channel_id = f.id

@@ -11,13 +11,12 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import BatchQuery, Duplicate, Encoded
 from app.errors import AlreadyExists, ChannelNotAdmin, ChannelNotFound, ChannelNotMember
-from app.idempotency import KEPT, Keyed
-from app.ids import new_id
+from app.ids import new_id, uuid_or_none
 from app.operations.channels.channel import ACTING, CHANNEL_JSON, CHANNEL_MANAGED, Channel, managed
-from app.operations.tasks.fence import FENCE_ERRORS, UnderRun, refuse_late, under
-from app.operations.tasks.task import uuid_or_none
 from app.rpc import AgentWrite, Context, changes, operation
 from app.types import Id
+from app.writes.fence import FENCE_ERRORS, UnderRun, under
+from app.writes.receipts import KEPT, Keyed
 
 ChannelName = Annotated[str, Meta(pattern="^#?[a-z][a-z0-9-]{0,62}$(?!\\n)")]
 """Lowercase letters, digits and hyphens, a letter first; a leading `#` is ignored. `$` alone also matches before a line feed."""
@@ -146,7 +145,7 @@ async def create_channel(ctx: Context, req: CreateChannel) -> Encoded[Channel]:
     )
     if row is not None:
         return row.channel
-    await refuse_late(ctx, run_id)
+    await ctx.refuse_late(run_id)
     raise AlreadyExists("channel", name)
 
 
@@ -193,6 +192,6 @@ async def _change(
         statement.form(ctx.keep), {**ctx.who, "runId": run_id, "channelId": id, "changes": said}
     )
     if row is None:
-        await refuse_late(ctx, run_id)
+        await ctx.refuse_late(run_id)
         await managed(ctx, req.channel_id)
     return row

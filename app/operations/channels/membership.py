@@ -21,7 +21,7 @@ from app.errors import (
     MemberNotFound,
     SoleMember,
 )
-from app.idempotency import KEPT, Keyed
+from app.ids import uuid_or_none
 from app.operations.channels.channel import (
     ACTING,
     CHANNEL_KNOWN,
@@ -37,10 +37,11 @@ from app.operations.channels.channel import (
 )
 from app.operations.channels.directory import MEMBERSHIP_JSON, Membership
 from app.operations.channels.management import CHANNEL_ANSWERED, ChannelRow
-from app.operations.tasks.fence import FENCE_ERRORS, UnderRun, refuse_late, under
-from app.operations.tasks.task import KNOWN_IDENTITY, uuid_or_none
 from app.rpc import AgentWrite, Answer, Context, operation
 from app.types import Id, IdentityKind
+from app.writes.access import CALLER, KNOWN_IDENTITY
+from app.writes.fence import FENCE_ERRORS, UnderRun, under
+from app.writes.receipts import KEPT, Keyed
 
 
 class Departure(Answer):
@@ -200,7 +201,7 @@ FIND_MEMBER = Query(
 FIND_AGENT = Query(
     Kind,
     f"""
-    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
+    WITH i AS ({CALLER})
     SELECT a.kind
       FROM i
       JOIN identities a ON a.workspace_id = i.workspace_id AND a.id = %(member_id)s::uuid
@@ -270,7 +271,7 @@ async def join_channel(ctx: Context, req: JoinChannel) -> Encoded[Channel]:
     item = _item(ctx, req)
     if (row := await ctx.db.write(JOIN.form(ctx.keep), item)) is not None:
         return row.channel
-    await refuse_late(ctx, item["runId"])
+    await ctx.refuse_late(item["runId"])
     channel = await look(ctx, req.channel_id)
     if channel.archived:
         raise ChannelArchived(channel.name)
@@ -313,7 +314,7 @@ async def add_channel_member(ctx: Context, req: AddChannelMember) -> Encoded[Mem
     item = _item(ctx, req, member := uuid_or_none(req.member_id), role=req.role)
     if (row := await ctx.db.write(ADD.form(ctx.keep), item)) is not None:
         return row.membership
-    await refuse_late(ctx, item["runId"])
+    await ctx.refuse_late(item["runId"])
     if req.role == "admin":
         await managed(ctx, req.channel_id)
     await refuse_posting(ctx, req.channel_id)
@@ -365,7 +366,7 @@ async def set_channel_member_role(ctx: Context, req: SetChannelMemberRole) -> En
     item = _item(ctx, req, member := uuid_or_none(req.member_id), role=req.role)
     if (row := await ctx.db.write(SET_ROLE.form(ctx.keep), item)) is not None:
         return row.membership
-    await refuse_late(ctx, item["runId"])
+    await ctx.refuse_late(item["runId"])
     channel = await managed(ctx, req.channel_id)
     if member is not None and await _kind_of_member(ctx, channel, member) == "agent":
         raise _no_admin()
@@ -393,7 +394,7 @@ async def _remove(ctx: Context, item: dict[str, Any]) -> DepartureRow | None:  #
         locked = await tx.write(LOCK_CHANNEL, item)
         row = await tx.write(REMOVE.form(ctx.keep), item) if locked else None
     if row is None:
-        await refuse_late(ctx, item["runId"])
+        await ctx.refuse_late(item["runId"])
     return row
 
 

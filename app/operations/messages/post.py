@@ -7,13 +7,14 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Encoded, Query
 from app.errors import InvalidInput, MessageNotFound
+from app.ids import uuid_or_none
 from app.operations.mentions import GivenMention, addressed
 from app.operations.messages.message import IN_WINDOW, MessageOutput
 from app.operations.messages.say import POST, SAY_ERRORS, ReplyTo, ToChannel, ToSay, say
-from app.operations.tasks.fence import UnderRun
-from app.operations.tasks.task import uuid_or_none
 from app.rpc import Context, SdkRequest, given, operation
 from app.types import MENTIONS_MAX, NO_NUL, Id
+from app.writes.access import CALLER
+from app.writes.fence import UnderRun
 
 METADATA_BYTES_MAX: Final = 4096  # the contract's number
 KIND_CHARACTERS_MAX: Final = 64
@@ -29,7 +30,7 @@ class Found(msgspec.Struct):
 READABLE = Query(
     Found,
     f"""
-    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
+    WITH i AS ({CALLER})
     SELECT m.id::text
       FROM i
       JOIN messages m ON m.workspace_id = i.workspace_id AND m.id = ANY(%(ids)s::uuid[]) AND {IN_WINDOW}

@@ -12,9 +12,9 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Encoded, Query
 from app.errors import ChannelNotFound, ChannelNotMember, MessageNotFound
+from app.ids import uuid_or_none
 from app.operations.channels.channel import readable
 from app.operations.messages.message import SUMMARY_JSON, MessageSummary
-from app.operations.tasks.task import uuid_or_none
 from app.rpc import AgentRequest, Answer, Context, Excerpt, given, operation
 from app.types import PAGE_ROWS_MAX, Id, Limit
 

@@ -15,8 +15,7 @@ from app.errors import (
     InvalidInput,
     MessageNotFound,
 )
-from app.idempotency import KEPT, NOT_KEPT, Keyed
-from app.ids import new_id
+from app.ids import new_id, uuid_or_none
 from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
 from app.operations.mentions import Addressed
 from app.operations.messages.message import (
@@ -28,10 +27,10 @@ from app.operations.messages.message import (
     Message,
     MessageOutput,
 )
-from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, under, why_not_live
-from app.operations.tasks.task import uuid_or_none
 from app.rpc import WHO, Context
 from app.types import Id, Markdown
+from app.writes.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, under
+from app.writes.receipts import KEPT, NOT_KEPT, Keyed
 
 R = TypeVar("R", bound=msgspec.Struct)
 
@@ -142,7 +141,7 @@ async def say(
     if (row := await ctx.db.write(statement.form(ctx.keep), item)) is not None:
         return row
     await ctx.unless_answered()
-    if run_id is not None and (lost := await why_not_live(ctx, run_id, field=run_field)):
+    if run_id is not None and (lost := await ctx.why_not_live(run_id, field=run_field)):
         raise lost
     await refuse_posting(ctx, channel_id, field=channel_field)
     if thread_id:

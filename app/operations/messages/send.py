@@ -7,6 +7,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import ITEMS, BatchQuery, Encoded, Query
+from app.db.phrases import moment
 from app.errors import (
     AttachmentNotFound,
     ChannelArchived,
@@ -14,7 +15,7 @@ from app.errors import (
     ChannelNotMember,
     MessageNotFound,
 )
-from app.idempotency import KEPT, NOT_KEPT, Keyed
+from app.ids import uuid_or_none
 from app.operations.channels.channel import refuse_posting
 from app.operations.mentions import GivenMention, addressed
 from app.operations.messages.message import IN_WINDOW, MESSAGE_JSON, Message
@@ -28,10 +29,11 @@ from app.operations.messages.say import (
     answering,
     say,
 )
-from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, refuse_late, under
-from app.operations.tasks.task import uuid_or_none
 from app.rpc import WHO, AgentWrite, Answer, Context, given, operation
 from app.types import MENTIONS_MAX, NO_NUL, Id, Markdown
+from app.writes.access import CALLER
+from app.writes.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under
+from app.writes.receipts import KEPT, NOT_KEPT, Keyed
 
 ATTACHMENTS_MAX: Final = 20
 NAME_CHARACTERS_MAX: Final = 255  # what file systems take
@@ -51,7 +53,7 @@ FLAG = Keyed(
         UPDATE messages m
            SET metadata = m.metadata || jsonb_build_object(
                    'needsHuman', true, 'needsHumanReason', i.reason, 'needsHumanBy', i.actor_id,
-                   'needsHumanAt', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')),
+                   'needsHumanAt', {moment("clock_timestamp()")}),
                version = m.version + 1, updated_at = clock_timestamp()
           FROM i
          WHERE m.workspace_id = i.workspace_id AND m.id = i.message_id AND {IN_WINDOW}
@@ -81,7 +83,7 @@ class Placed(msgspec.Struct):
 PLACE = Query(
     Placed,
     f"""
-    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
+    WITH i AS ({CALLER})
     SELECT m.channel_id::text
       FROM i
       JOIN messages m ON m.workspace_id = i.workspace_id AND m.id = %(message_id)s::uuid AND {IN_WINDOW}
@@ -231,7 +233,7 @@ async def flag_needs_human(ctx: Context, req: FlagNeedsHuman) -> Encoded[Message
     )
     if row is not None:
         return row.message
-    await refuse_late(ctx, run_id)
+    await ctx.refuse_late(run_id)
     place = await ctx.db.one(PLACE, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, message_id=id)
     if place is not None:
         with suppress(ChannelNotFound):  # they left a private channel meanwhile, and with it the message

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Encoded, Query
+from app.db.phrases import moment
 from app.operations.messages.message import IN_WINDOW, SenderType
 from app.rpc import AgentRequest, Answer, Context, Excerpt, HistoryCutoff, given, operation
 from app.types import Limit, Timestamp, When
@@ -102,7 +103,7 @@ LIST_WAITING = Query(
                coalesce(m.sender_type, CASE r.author_kind WHEN 'user' THEN 'human' ELSE 'agent' END) AS "senderType",
                coalesce(m.sender_id, r.author_id) AS "senderId",
                coalesce(m.content, r.body) AS content,
-               to_char(u.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt") w))
+               {moment("u.created_at")} AS "createdAt") w))
       {WHAT_WAITS}
     """,
     pipelined=True,
@@ -115,7 +116,7 @@ COUNT_WAITING = Query(
         SELECT count(*) AS messages FROM i CROSS JOIN counted m WHERE m.channel_id IS NULL OR {IN_WINDOW}
     )
     SELECT inside.messages, (SELECT count(*) FROM counted) - inside.messages,
-           to_char((now() - make_interval(days => w.history_days)) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+           {moment("(now() - make_interval(days => w.history_days))")}
       FROM inside
       JOIN workspaces w ON w.id = %(workspace_id)s::uuid
     """,

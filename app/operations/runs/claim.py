@@ -21,9 +21,9 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import ITEMS, BatchQuery, Encoded
+from app.db.phrases import moment
 from app.errors import Contended, NotClaimable, TaskNotFound, TaskReadOnly, VersionConflict
-from app.idempotency import KEPT, NOT_KEPT, Keyed
-from app.ids import new_id
+from app.ids import new_id, uuid_or_none
 from app.operations.messages.message import POSTED
 from app.operations.runs.bell import bell_of
 from app.operations.runs.explain import facts_of, refusal
@@ -39,10 +39,12 @@ from app.operations.runs.run import (
 from app.operations.tasks.card import CHANGE_CARDS
 from app.operations.tasks.change import ATTEMPTS_MAX, version_conflict
 from app.operations.tasks.conflict import AsRead
-from app.operations.tasks.fence import FENCE_ERRORS, acting, refuse_late, under, why_not_live
-from app.operations.tasks.task import TASK_JSON, WRITABLE, task_id, uuid_or_none
+from app.operations.tasks.task import TASK_JSON, task_id
 from app.rpc import WHO, AgentWrite, Context, IdempotencyKey, Outcome, Step, given, operation
 from app.types import NO_NUL, Id
+from app.writes.access import WRITABLE
+from app.writes.fence import FENCE_ERRORS, acting, under
+from app.writes.receipts import KEPT, NOT_KEPT, Keyed
 
 CLAIMS_MAX: Final = 10  # per call: as many as an agent can keep alive
 WAIT_SECONDS_MAX: Final = 30  # longer waits are cut by proxies on the way
@@ -71,7 +73,7 @@ _CLAIM_JSON: Final = (
 )
 
 # How a task differs by being claimed, as an event says it; `moved` has the tasks as they are now, and what was before.
-_CHANGED: Final = """
+_CHANGED: Final = f"""
     changed AS (
         SELECT m.*, d.difference
           FROM moved m
@@ -82,7 +84,7 @@ _CHANGED: Final = """
                'assigneeUserId', CASE WHEN m.old_assignee_id IS NULL AND m.actor_kind = 'user' THEN
                    jsonb_build_array(NULL, m.actor_id) END,
                'startedAt', CASE WHEN m.started_at = now() THEN
-                   jsonb_build_array(NULL, to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) END
+                   jsonb_build_array(NULL, {moment("now()")}) END
                )) AS difference) d
     )"""
 
@@ -411,7 +413,7 @@ async def claim_task(ctx: Context, req: ClaimTask) -> Outcome[Claim]:
         row = await ctx.db.write(statement, {**item, "newRunId": new_id(), "messageId": new_id()})
         if row is not None:
             return Outcome(row.claim)
-        await refuse_late(ctx, run_id)
+        await ctx.refuse_late(run_id)
         facts = await facts_of(ctx, id)
         if facts is None:
             raise TaskNotFound(req.task_id)
@@ -452,7 +454,7 @@ async def claim_next_task(ctx: Context, req: ClaimNextTask) -> Outcome[list[Clai
         **wanted(req),
     }
     if (channel := given(req.channel_id)) is not None and uuid_or_none(channel) is None:
-        await refuse_late(ctx, run_id)
+        await ctx.refuse_late(run_id)
         return Outcome(NOTHING, wrote=False)
     bell, deadline = bell_of(ctx.db), time.monotonic() + (given(req.wait_seconds) or 0)
     for attempt in count(1):
@@ -490,6 +492,6 @@ async def _claim_next(ctx: Context, item: Mapping[str, Any]) -> Outcome[list[Cla
     await ctx.unless_answered()
     if item["claimKey"] is not None and (again := await ctx.db.write(AGAIN, item)) is not None:
         return Outcome(again.claims, wrote=False)
-    if run_id is not None and (lost := await why_not_live(ctx, run_id)):
+    if run_id is not None and (lost := await ctx.why_not_live(run_id)):
         raise lost
     return None

@@ -10,14 +10,16 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import ITEMS, BatchQuery, Encoded, Query
+from app.db.phrases import moment
 from app.errors import Contended, LogFull, RunNotFound
-from app.idempotency import KEPT, NOT_KEPT, Keyed
 from app.operations.runs.run import RUN_VISIBLE, LeaseSeconds, Note, Progress
 from app.operations.tasks.change import ATTEMPTS_MAX
-from app.operations.tasks.fence import FENCE_ERRORS, under, why_not_live
 from app.rpc import WHO, AgentRequest, AgentWrite, Answer, Context, Page, changes, given, operation
 from app.rpc import Step as LoopStep
 from app.types import NO_NUL, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, PageLimit, Timestamp
+from app.writes.access import CALLER
+from app.writes.fence import FENCE_ERRORS, under
+from app.writes.receipts import KEPT, NOT_KEPT, Keyed
 
 STEPS_MAX: Final = 100  # per call
 STEPS_LOGGED_MAX: Final = 100_000  # per run; one that says more is in a loop
@@ -92,9 +94,9 @@ class SeenRow(msgspec.Struct):
     id: str
 
 
-_ALIVE_JSON: Final = """row_to_json((SELECT w FROM (SELECT
+_ALIVE_JSON: Final = f"""row_to_json((SELECT w FROM (SELECT
                r.id AS "runId", r.work_item_id AS "taskId", r.lease_seconds AS "leaseSeconds",
-               to_char(r.lease_expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "leaseExpiresAt") w))"""
+               {moment("r.lease_expires_at")} AS "leaseExpiresAt") w))"""
 
 # A new length of the lease counts from now, also a shorter one: then the expiry job is told to look earlier.
 HEARTBEAT = Keyed(
@@ -161,7 +163,7 @@ APPEND = Keyed(
     ), answered AS (
         SELECT a.ord, a.workspace_id, a.actor_id, a.request_id, a.keep, row_to_json((SELECT w FROM (SELECT
                a.log_length - jsonb_array_length(a.steps) + 1 AS "firstNumber", a.log_length AS "lastNumber",
-               to_char(a.lease_expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "leaseExpiresAt") w)) AS answer,
+               {moment("a.lease_expires_at")} AS "leaseExpiresAt") w)) AS answer,
                NULL::int AS merged_from
           FROM alive a
     ), {KEPT}
@@ -174,7 +176,7 @@ APPEND = Keyed(
 SEES_RUN = Query(
     SeenRow,
     f"""
-    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
+    WITH i AS ({CALLER})
     SELECT r.id::text
       FROM i
       JOIN runs r ON r.workspace_id = i.workspace_id AND r.id = %(run_id)s::uuid
@@ -200,10 +202,10 @@ LOG_LENGTH = Query(
 
 LIST_LOG = Query(
     StepRow,
-    """
+    f"""
     SELECT row_to_json((SELECT w FROM (SELECT
                l.number, l.step->>'kind' AS kind, l.step->>'text' AS text, l.step->'data' AS data,
-               to_char(l.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt") w)),
+               {moment("l.created_at")} AS "createdAt") w)),
            l.number::text
       FROM run_log l
      WHERE l.workspace_id = %(workspace_id)s::uuid AND l.run_id = %(run_id)s::uuid AND l.number > %(after)s::int
@@ -278,7 +280,7 @@ async def heartbeat_run(ctx: Context, req: HeartbeatRun) -> Encoded[Alive]:
             return row.alive
         await ctx.unless_answered()
         assert run_id is not None, "a run id was sent"
-        if (lost := await why_not_live(ctx, run_id)) is not None:
+        if (lost := await ctx.why_not_live(run_id)) is not None:
             raise lost
     raise Contended
 
@@ -299,7 +301,7 @@ async def append_run_log(ctx: Context, req: AppendRunLog) -> Encoded[Appended]:
         if row is not None:
             return row.appended
         await ctx.unless_answered()
-        if (lost := await why_not_live(ctx, run_id)) is not None:
+        if (lost := await ctx.why_not_live(run_id)) is not None:
             raise lost
         length = await ctx.db.one(LOG_LENGTH, workspace_id=ctx.actor.workspace_id, run_id=run_id)
         if length is not None and length.length + len(req.steps) > STEPS_LOGGED_MAX:

@@ -9,10 +9,11 @@ from app.db import Query, array
 from app.errors import RunNotFound, TaskNotFound
 from app.ids import LAST_ID
 from app.operations.runs.run import RUN_JSON, RUN_VISIBLE, EncodedRun, Run, RunStatus
-from app.operations.tasks.fence import under
 from app.operations.tasks.task import task_id
 from app.rpc import AgentRequest, Context, Page, given, operation
 from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, PageCursor, PageLimit
+from app.writes.access import CALLER
+from app.writes.fence import under
 
 
 class RunRow(msgspec.Struct):
@@ -25,7 +26,7 @@ class RunRow(msgspec.Struct):
 GET_RUN = Query(
     RunRow,
     f"""
-    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
+    WITH i AS ({CALLER})
     SELECT {RUN_JSON}, r.id::text
       FROM i
       JOIN runs r ON r.workspace_id = i.workspace_id AND r.id = %(run_id)s::uuid

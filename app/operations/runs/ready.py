@@ -22,8 +22,9 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Query, array
+from app.ids import uuid_or_none
 from app.operations.tasks.listing import literal
-from app.operations.tasks.task import PRIORITIES, TASK_JSON, EncodedTask, Task, uuid_or_none
+from app.operations.tasks.task import PRIORITIES, TASK_JSON, EncodedTask, Task
 from app.rpc import AgentRequest, Context, Page, given, operation
 from app.types import (
     NO_NUL,

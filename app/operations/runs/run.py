@@ -9,9 +9,11 @@ import msgspec
 from msgspec import Meta
 
 from app.db import Encoded
-from app.operations.tasks.task import VISIBLE, Task
+from app.db.phrases import agent, moment, user
+from app.operations.tasks.task import Task
 from app.rpc import Answer
 from app.types import NO_NUL, Timestamp
+from app.writes.access import VISIBLE
 
 LEASE_SECONDS_MIN: Final = 1  # below that a heartbeat could not arrive in time
 LEASE_SECONDS_MAX: Final = 86_400  # a day; who needs longer should show a sign of life in between
@@ -130,27 +132,27 @@ class RunAndTask(Answer):
     task: Annotated[Task, Meta(description="Its task.")]
 
 
-RUN_JSON: Final = """
+RUN_JSON: Final = f"""
     row_to_json((SELECT w FROM (SELECT
         r.id, r.work_item_id AS "taskId", r.kind, r.status, r.title,
-        CASE WHEN r.holder_kind = 'user' THEN r.holder_id END AS "holderUserId",
-        CASE WHEN r.holder_kind = 'agent' THEN r.holder_id END AS "holderAgentId",
+        {user("r.holder")} AS "holderUserId",
+        {agent("r.holder")} AS "holderAgentId",
         r.attempt, r.lease_seconds AS "leaseSeconds",
-        to_char(r.lease_expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "leaseExpiresAt",
+        {moment("r.lease_expires_at")} AS "leaseExpiresAt",
         r.progress, r.note, r.handoff, r.input, r.output, r.errors, r.end_reason AS "endReason", r.log_length AS "logLength",
-        to_char(r.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "startedAt",
-        to_char(r.ended_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "endedAt",
-        to_char(r.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt",
-        to_char(r.updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "updatedAt") w))"""
+        {moment("r.started_at")} AS "startedAt",
+        {moment("r.ended_at")} AS "endedAt",
+        {moment("r.created_at")} AS "createdAt",
+        {moment("r.updated_at")} AS "updatedAt") w))"""
 
 # The earlier claims of task `t`, without run `r`.
-PREVIOUS_JSON: Final = """
+PREVIOUS_JSON: Final = f"""
     (SELECT coalesce(json_agg(json_build_object(
             'id', p.id, 'attempt', p.attempt,
-            'holderUserId', CASE WHEN p.holder_kind = 'user' THEN p.holder_id END,
-            'holderAgentId', CASE WHEN p.holder_kind = 'agent' THEN p.holder_id END,
+            'holderUserId', {user("p.holder")},
+            'holderAgentId', {agent("p.holder")},
             'endReason', p.end_reason,
-            'endedAt', to_char(p.ended_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+            'endedAt', {moment("p.ended_at")},
             'progress', p.progress, 'note', p.note, 'handoff', p.handoff, 'errors', p.errors) ORDER BY p.id DESC), '[]')
        FROM (SELECT e.*
                FROM runs e

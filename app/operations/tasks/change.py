@@ -10,7 +10,7 @@ A version that has passed is refused, unless the call may be merged and nobody t
 read from the log in the same snapshot, and `t.version = o.version` holds it until the write.
 
 A change that takes the task from its assignee, or out of progress and review, ends the claim on it, if there is
-one. A change that says `runId` is made under a claim: see fence.py.
+one. A change that says `runId` is made under a claim: see app/writes/fence.py.
 
 When no row comes back, `WHY` runs over the same input and says why not; that is off the hot path.
 """
@@ -22,6 +22,7 @@ from uuid import UUID
 import msgspec
 
 from app.db import ITEMS, BatchQuery, Encoded
+from app.db.phrases import agent, moment, user
 from app.errors import (
     ApiError,
     Contended,
@@ -33,7 +34,6 @@ from app.errors import (
     TaskReadOnly,
     VersionConflict,
 )
-from app.idempotency import KEPT, NOT_KEPT, Keyed
 from app.ids import new_id
 from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
 from app.operations.messages.message import POSTED
@@ -48,10 +48,12 @@ from app.operations.tasks.conflict import (
     OverlappingField,
     touches,
 )
-from app.operations.tasks.fence import FENCED, HELD, LIVE, why_not_live
-from app.operations.tasks.task import KNOWN_IDENTITY, TASK_JSON, VISIBLE, WRITABLE, EncodedTask, Task
+from app.operations.tasks.task import TASK_JSON, EncodedTask, Task, priority
 from app.operations.turns import take_turn
 from app.rpc import WHO, Context, Outcome
+from app.writes.access import KNOWN_IDENTITY, VISIBLE, WRITABLE
+from app.writes.fence import FENCED, HELD, LIVE
+from app.writes.receipts import KEPT, NOT_KEPT, Keyed
 
 ATTEMPTS_MAX: Final = 30  # where no version decides, losing this often means the task is changed all the time
 
@@ -105,7 +107,7 @@ INPUT: Final = f"""
 # The row as it shall be, and how it differs from the row as it was: one entry per field, as {"field": [from, to]}, or
 # null where nothing differs. (OFFSET 0 has it worked out once, not wherever it is named.)
 # `unassign` clears the assignee only if it is of that kind: a null for one of the two fields says nothing of the other.
-NEXT: Final = """
+NEXT: Final = f"""
     CROSS JOIN LATERAL (SELECT
         CASE WHEN i.changes ? 'title' THEN i.changes->>'title' ELSE o.title END AS title,
         CASE WHEN i.changes ? 'description' THEN i.changes->>'description' ELSE o.description END AS description,
@@ -125,10 +127,10 @@ NEXT: Final = """
         CASE WHEN n.status IN ('in_progress', 'in_review') AND n.assignee_id = o.assignee_id THEN o.run_id END AS run_id,
         CASE WHEN n.status = 'done' OR (o.status = 'blocked' AND n.status <> 'blocked') THEN 0 ELSE o.failures END AS failures) s
     CROSS JOIN LATERAL (SELECT
-        CASE WHEN o.assignee_kind = 'user' THEN o.assignee_id END AS user_before,
-        CASE WHEN n.assignee_kind = 'user' THEN n.assignee_id END AS user_after,
-        CASE WHEN o.assignee_kind = 'agent' THEN o.assignee_id END AS agent_before,
-        CASE WHEN n.assignee_kind = 'agent' THEN n.assignee_id END AS agent_after) x
+        {user("o.assignee")} AS user_before,
+        {user("n.assignee")} AS user_after,
+        {agent("o.assignee")} AS agent_before,
+        {agent("n.assignee")} AS agent_after) x
     CROSS JOIN LATERAL (
         SELECT nullif(jsonb_strip_nulls(jsonb_build_object(
             'title', CASE WHEN n.title IS DISTINCT FROM o.title THEN
@@ -138,11 +140,11 @@ NEXT: Final = """
             'status', CASE WHEN n.status IS DISTINCT FROM o.status THEN
                 jsonb_build_array(o.status, n.status) END,
             'priority', CASE WHEN n.priority IS DISTINCT FROM o.priority THEN jsonb_build_array(
-                (ARRAY['none', 'low', 'medium', 'high', 'urgent'])[o.priority + 1],
-                (ARRAY['none', 'low', 'medium', 'high', 'urgent'])[n.priority + 1]) END,
+                {priority("o.priority")},
+                {priority("n.priority")}) END,
             'dueAt', CASE WHEN n.due_at IS DISTINCT FROM o.due_at THEN jsonb_build_array(
-                to_char(o.due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
-                to_char(n.due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) END,
+                {moment("o.due_at")},
+                {moment("n.due_at")}) END,
             'assigneeUserId', CASE WHEN x.user_after IS DISTINCT FROM x.user_before THEN
                 jsonb_build_array(x.user_before, x.user_after) END,
             'assigneeAgentId', CASE WHEN x.agent_after IS DISTINCT FROM x.agent_before THEN
@@ -152,14 +154,14 @@ NEXT: Final = """
             'parentTaskId', CASE WHEN n.parent_task_id IS DISTINCT FROM o.parent_task_id THEN
                 jsonb_build_array(o.parent_task_id, n.parent_task_id) END,
             'startedAt', CASE WHEN s.started_at IS DISTINCT FROM o.started_at THEN jsonb_build_array(
-                to_char(o.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
-                to_char(s.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) END,
+                {moment("o.started_at")},
+                {moment("s.started_at")}) END,
             'completedAt', CASE WHEN s.completed_at IS DISTINCT FROM o.completed_at THEN jsonb_build_array(
-                to_char(o.completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
-                to_char(s.completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) END,
+                {moment("o.completed_at")},
+                {moment("s.completed_at")}) END,
             'cancelledAt', CASE WHEN s.cancelled_at IS DISTINCT FROM o.cancelled_at THEN jsonb_build_array(
-                to_char(o.cancelled_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
-                to_char(s.cancelled_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) END)), '{}') AS changes
+                {moment("o.cancelled_at")},
+                {moment("s.cancelled_at")}) END)), '{{}}') AS changes
         OFFSET 0) d"""
 
 
@@ -371,7 +373,7 @@ async def change(
         why = await ctx.db.ask(WHY, {**item, "merge": touches(changes)})
         if why is None:
             raise TaskNotFound(sent_task_id)
-        if run_id is not None and not why.live and (lost := await why_not_live(ctx, run_id)):
+        if run_id is not None and not why.live and (lost := await ctx.why_not_live(run_id)):
             raise lost
         if refusal := await _refusal(ctx, why, item, sent_parent_id):
             raise refusal

@@ -8,12 +8,11 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import ITEMS, BatchQuery, Encoded, Query
+from app.db.phrases import agent, moment, user
 from app.errors import IdentityNotFound, InvalidInput, TaskNotFound, TaskReadOnly
-from app.idempotency import KEPT, NOT_KEPT, Keyed
 from app.ids import new_id
 from app.operations.mentions import GivenMention, Mention, addressed
-from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under, why_not_live
-from app.operations.tasks.task import VISIBLE, WRITABLE, task_id
+from app.operations.tasks.task import task_id
 from app.rpc import WHO, AgentRequest, AgentWrite, Answer, Context, Page, Step, given, operation
 from app.types import (
     MENTIONS_MAX,
@@ -25,6 +24,9 @@ from app.types import (
     PageLimit,
     Timestamp,
 )
+from app.writes.access import CALLER, VISIBLE, WRITABLE
+from app.writes.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under
+from app.writes.receipts import KEPT, NOT_KEPT, Keyed
 
 
 class TaskComment(Answer):
@@ -65,14 +67,14 @@ class Seen(msgspec.Struct):
     id: UUID
 
 
-COMMENT_JSON: Final = """
+COMMENT_JSON: Final = f"""
     row_to_json((SELECT w FROM (SELECT
         c.id, c.task_id AS "taskId",
-        CASE WHEN c.author_kind = 'user' THEN c.author_id END AS "authorUserId",
-        CASE WHEN c.author_kind = 'agent' THEN c.author_id END AS "authorAgentId",
+        {user("c.author")} AS "authorUserId",
+        {agent("c.author")} AS "authorAgentId",
         c.body, NULL AS "parentCommentId", NULL AS "resolvedAt", c.mentions::json,
-        to_char(c.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt",
-        to_char(c.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "updatedAt",
+        {moment("c.created_at")} AS "createdAt",
+        {moment("c.created_at")} AS "updatedAt",
         NULL AS "deletedAt") w))"""
 
 # Writes the comments of `remark`, a CTE with the task and its version, who speaks, and the comment; with each its
@@ -141,7 +143,7 @@ ADD_COMMENT = Keyed(
 SEES_TASK = Query(
     Seen,
     f"""
-    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
+    WITH i AS ({CALLER})
     SELECT t.id
       FROM i
       JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = %(task_id)s::uuid
@@ -209,7 +211,7 @@ async def comment_on_task(ctx: Context, req: CommentOnTask) -> Encoded[TaskComme
     if row is not None:
         return row.comment
     await ctx.unless_answered()
-    if run_id is not None and (lost := await why_not_live(ctx, run_id)):
+    if run_id is not None and (lost := await ctx.why_not_live(run_id)):
         raise lost
     if await ctx.db.one(SEES_TASK, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, task_id=id):
         raise TaskReadOnly

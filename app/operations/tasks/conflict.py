@@ -15,6 +15,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 import msgspec
 from msgspec import Meta, UnsetType
 
+from app.db.phrases import moment
 from app.operations.tasks.task import TASK_JSON
 from app.rpc import Answer
 from app.types import IdentityKind, Timestamp, Version
@@ -89,7 +90,7 @@ SEEN: Final = f"""
                 SELECT coalesce(json_agg(json_build_object(
                            'field', c.field, 'from', c.was, 'to', c.becomes, 'version', c.version,
                            'by', json_build_object('id', a.id, 'kind', a.kind, 'handle', a.handle),
-                           'at', to_char(c.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
+                           'at', {moment("c.created_at")})
                            ORDER BY c.version, c.field), '[]') AS changed,
                        coalesce(jsonb_object_agg(c.field, c.becomes), '{{}}') AS became
                   FROM (SELECT DISTINCT ON (f.field)

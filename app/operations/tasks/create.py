@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Encoded, Query
+from app.db.phrases import agent, moment, user
 from app.decoding import explained, refuse_nul
 from app.errors import (
     ApiError,
@@ -18,19 +19,19 @@ from app.errors import (
     InvalidInput,
     TaskNotFound,
 )
-from app.idempotency import KEPT, NOT_KEPT, Keyed
-from app.ids import new_id
+from app.ids import new_id, uuid_or_none
 from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
 from app.operations.mentions import addressed
 from app.operations.messages.message import POSTED, SPOKEN
 from app.operations.tasks.card import CREATE_CARDS
 from app.operations.tasks.change import ASSIGNEE_KNOWN, ATTEMPTS_MAX, PARENT_VISIBLE
-from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, why_not_live
-from app.operations.tasks.fence import under as under_run
-from app.operations.tasks.task import ONE_ASSIGNEE, TASK_JSON, EncodedTask, Task, uuid_or_none
+from app.operations.tasks.task import ONE_ASSIGNEE, TASK_JSON, EncodedTask, Task, priority
 from app.operations.tasks.update import assignment, bound, due, ranked, under
 from app.rpc import AgentRequest, AgentWrite, Context, IdempotencyKey, Step, changes, given, operation
 from app.types import BULK_ROWS_MAX, Id, Markdown, NewTaskStatus, TaskPriority, Title, When, trimmed_title
+from app.writes.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun
+from app.writes.fence import under as under_run
+from app.writes.receipts import KEPT, NOT_KEPT, Keyed
 
 
 class CreatedRow(msgspec.Struct):
@@ -100,12 +101,12 @@ _CREATED: Final = f"""
                (SELECT jsonb_object_agg(f.key, jsonb_build_array(NULL, f.value))
                   FROM jsonb_each(jsonb_build_object(
                        'title', c.title, 'description', c.description, 'status', c.status,
-                       'priority', (ARRAY['none', 'low', 'medium', 'high', 'urgent'])[c.priority + 1],
-                       'dueAt', to_char(c.due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
-                       'assigneeUserId', CASE WHEN c.assignee_kind = 'user' THEN c.assignee_id END,
-                       'assigneeAgentId', CASE WHEN c.assignee_kind = 'agent' THEN c.assignee_id END,
+                       'priority', {priority("c.priority")},
+                       'dueAt', {moment("c.due_at")},
+                       'assigneeUserId', {user("c.assignee")},
+                       'assigneeAgentId', {agent("c.assignee")},
                        'channelId', c.channel_id, 'parentTaskId', c.parent_task_id,
-                       'startedAt', to_char(c.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))) AS f
+                       'startedAt', {moment("c.started_at")})) AS f
                  WHERE f.value <> 'null')
           FROM created c
     ), participant AS (
@@ -363,7 +364,7 @@ async def _create(
         if created:
             return [row.task for row in created]
         await ctx.unless_answered()
-        if run_id is not None and (lost := await why_not_live(ctx, run_id)):
+        if run_id is not None and (lost := await ctx.why_not_live(run_id)):
             raise lost
         if bad := await ctx.db.one(FIND_UNUSABLE, **parameters):
             try:

@@ -12,12 +12,14 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Encoded, Query
+from app.db.phrases import moment
 from app.errors import TaskNotFound, VersionNotFound
 from app.operations.tasks.comment import SEES_TASK
 from app.operations.tasks.conflict import Author
-from app.operations.tasks.task import TASK_JSON, VISIBLE, EncodedTask, task_id
+from app.operations.tasks.task import TASK_JSON, EncodedTask, task_id
 from app.rpc import AgentRequest, Answer, Context, Page, given, operation
 from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, VERSION_MAX, Id, PageLimit, Timestamp
+from app.writes.access import CALLER, VISIBLE
 
 
 class FieldChange(Answer):
@@ -89,9 +91,9 @@ class TaskAtRow(msgspec.Struct):
     updated_at: str | None  # None: it has not had that version
 
 
-_ENTRY: Final = """
+_ENTRY: Final = f"""
         e.kind, e.version, json_build_object('id', a.id, 'kind', a.kind, 'handle', a.handle) AS by,
-        to_char(e.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS at, e.request_id AS "requestId",
+        {moment("e.created_at")} AS at, e.request_id AS "requestId",
         (SELECT coalesce(json_agg(json_build_object('field', f.field, 'from', f.change->0, 'to', f.change->1)
                                   ORDER BY f.field), '[]')
            FROM jsonb_each(e.changes) AS f (field, change)) AS changes,
@@ -130,7 +132,7 @@ NEWEST_FIRST = Query(
 MY_ACTIVITY = Query(
     ActivityRow,
     f"""
-    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
+    WITH i AS ({CALLER})
     SELECT row_to_json((SELECT w FROM (SELECT {_ENTRY},
                json_build_object('id', t.id, 'identifier', 'T-' || t.number, 'title', t.title) AS task) w)),
            e.seq::text
@@ -148,7 +150,7 @@ MY_ACTIVITY = Query(
 TASK_AT = Query(
     TaskAtRow,
     f"""
-    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
+    WITH i AS ({CALLER})
     SELECT {TASK_JSON}, t.version,
            (SELECT coalesce(jsonb_object_agg(f.field, f.was), '{{}}')
               FROM (SELECT DISTINCT ON (x.field) x.field, x.change->0 AS was
@@ -156,7 +158,7 @@ TASK_AT = Query(
                      CROSS JOIN LATERAL jsonb_each(e.changes) AS x (field, change)
                      WHERE e.workspace_id = t.workspace_id AND e.task_id = t.id AND e.version > %(version)s::int
                      ORDER BY x.field, e.version) f),
-           (SELECT to_char(e.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+           (SELECT {moment("e.created_at")}
               FROM task_events e
              WHERE e.workspace_id = t.workspace_id AND e.task_id = t.id AND e.version = %(version)s::int
                AND e.subject_id = '00000000-0000-0000-0000-000000000000')

@@ -16,7 +16,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Query, array
 from app.errors import InvalidInput, TaskNotFound
-from app.ids import LAST_ID
+from app.ids import LAST_ID, uuid_or_none
 from app.operations.tasks.reading import look_up
 from app.operations.tasks.selection import CountRow, IncludeTotal, OfStatus, OnlyFields, statuses_in, trimmed
 from app.operations.tasks.task import (
@@ -24,11 +24,9 @@ from app.operations.tasks.task import (
     ONE_ASSIGNEE,
     PRIORITIES,
     TASK_JSON,
-    VISIBLE,
     EncodedTask,
     Task,
     task_id,
-    uuid_or_none,
 )
 from app.rpc import AgentRequest, Context, Page, given, operation
 from app.types import (
@@ -42,6 +40,7 @@ from app.types import (
     TaskPriority,
     When,
 )
+from app.writes.access import VISIBLE
 
 TRIGRAM_CHARACTERS: Final = 3  # the index over words knows nothing shorter
 RARE_ROWS_MAX: Final = 5_000  # words in more tasks are common: who sees many tasks soon meets a page of them

@@ -11,9 +11,10 @@ from app.db import ITEMS, BatchQuery, Encoded
 from app.errors import TaskNotFound, VersionNotFound
 from app.operations.tasks.history import task_at
 from app.operations.tasks.selection import Fields
-from app.operations.tasks.task import TASK_JSON, VISIBLE, EncodedTask, Task, task_id
+from app.operations.tasks.task import TASK_JSON, EncodedTask, Task, task_id
 from app.rpc import AgentRequest, Context, Step, given, operation
 from app.types import Id, Version
+from app.writes.access import VISIBLE
 
 
 class FoundRow(msgspec.Struct):

@@ -11,16 +11,18 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Encoded, Query
+from app.db.phrases import agent, moment, user
 from app.errors import InvalidInput, RelationCycle, TaskNotFound, TaskReadOnly, VersionConflict
-from app.idempotency import KEPT, NOT_KEPT, Keyed
 from app.ids import new_id
 from app.operations.tasks.change import version_conflict
 from app.operations.tasks.comment import SEES_TASK
-from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, refuse_late, under
-from app.operations.tasks.task import VISIBLE, WRITABLE, task_id
+from app.operations.tasks.task import task_id
 from app.operations.turns import take_turn
 from app.rpc import AgentRequest, AgentWrite, Answer, Context, Outcome, given, operation
 from app.types import Id, TaskStatus, Timestamp, Version
+from app.writes.access import CALLER, VISIBLE, WRITABLE
+from app.writes.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under
+from app.writes.receipts import KEPT, NOT_KEPT, Keyed
 
 RELATIONS_SHOWN_MAX: Final = 500  # of one task; a plan with more edges than this at one task is no plan
 
@@ -113,13 +115,13 @@ _SHOWN: Final = f"""
          LIMIT %(limit)s
     )"""
 
-_RELATIONS_JSON: Final = """
+_RELATIONS_JSON: Final = f"""
     (SELECT coalesce(json_agg(row_to_json((SELECT w FROM (SELECT
                 s.kind,
                 json_build_object('id', s.id, 'identifier', 'T-' || s.number, 'title', s.title, 'status', s.status) AS task,
-                CASE WHEN s.created_by_kind = 'user' THEN s.created_by_id END AS "createdByUserId",
-                CASE WHEN s.created_by_kind = 'agent' THEN s.created_by_id END AS "createdByAgentId",
-                to_char(s.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt") w))
+                {user("s.created_by")} AS "createdByUserId",
+                {agent("s.created_by")} AS "createdByAgentId",
+                {moment("s.created_at")} AS "createdAt") w))
                 ORDER BY s.created_at, s.id), '[]')
        FROM shown s)"""
 
@@ -218,7 +220,7 @@ MAY = Query(
 RELATIONS = Query(
     RelationsRow,
     f"""
-    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id, %(task_id)s::uuid AS task_id),
+    WITH i AS ({CALLER}, %(task_id)s::uuid AS task_id),
     related AS ({_RELATED}
     ), {_SHOWN}
     SELECT {_RELATIONS_JSON}
@@ -337,7 +339,7 @@ async def _change(
         changed = await tx.one(statement.form(ctx.keep), **edge)
     if changed is not None:
         return Outcome(changed.relations)
-    await refuse_late(ctx, run_id)
+    await ctx.refuse_late(run_id)
     await _refuse(ctx, req, edge, first, may_be_cycle=statement is LINK)
     return Outcome(await _relations(ctx, first), wrote=False)
 

@@ -18,13 +18,14 @@ from app.errors import (
     TaskReadOnly,
     VersionConflict,
 )
+from app.ids import uuid_or_none
 from app.operations.tasks.change import change
 from app.operations.tasks.conflict import OnConflict
-from app.operations.tasks.fence import FENCE_ERRORS, UnderRun
-from app.operations.tasks.fence import under as under_run
-from app.operations.tasks.task import ONE_ASSIGNEE, PRIORITIES, Task, task_id, uuid_or_none
+from app.operations.tasks.task import ONE_ASSIGNEE, PRIORITIES, Task, task_id
 from app.rpc import AgentWrite, Context, Outcome, Step, changes, given, operation
 from app.types import Id, Markdown, TaskPriority, TaskStatus, Title, Version, When, trimmed_title
+from app.writes.fence import FENCE_ERRORS, UnderRun
+from app.writes.fence import under as under_run
 
 
 class UpdateTask(AgentWrite):

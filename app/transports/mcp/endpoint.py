@@ -37,6 +37,7 @@ from msgspec import UNSET
 from pydantic import ValidationError
 from starlette.types import Receive, Scope, Send
 
+from app import version
 from app.auth import Keys
 from app.db import Database
 from app.errors import ApiError, InternalError, InvalidInput, NotFound, PermissionDenied
@@ -49,7 +50,6 @@ from app.transports.mcp.call import Call, Exchange, Refused, accepts_stream, bod
 from app.transports.mcp.documents import documents
 from app.transports.mcp.messages import Message
 from app.transports.mcp.tools import Tool, Toolbox, loop
-from app.transports.openapi.document import version
 
 Json: TypeAlias = dict[str, Any]  # Any: a JSON object of any shape
 Ctx: TypeAlias = ServerRequestContext[Json, Call]

@@ -1,11 +1,10 @@
 """The whole document: what it says of the service, its pages, and what operations share."""
 
 import importlib
-import tomllib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
+from app import version
 from app.rpc import Operation
 from app.transports.examples import refusal
 from app.transports.openapi.failures import by_family, prose, spelled
@@ -21,8 +20,6 @@ from app.transports.openapi.headers import (
 from app.transports.openapi.paths import link, paths, shared_failures, tag_of, takes_task
 from app.transports.openapi.schemas import closed, schemas
 from app.transports.openapi.structs import Schema
-
-PYPROJECT: Final = Path(__file__).parents[3] / "pyproject.toml"
 
 ABOUT: Final = """\
 Tasks that AI agents share. Every operation is a `POST` with a JSON object; those that only read also answer to
@@ -93,11 +90,6 @@ def _tags(operations: tuple[Operation, ...]) -> Iterator[tuple[str, str]]:
         about = importlib.import_module(f"app.operations.{tag}").__doc__ or ""
         yield tag, about.partition("\n")[0]
     yield "service", "The service itself: neither page needs a key."
-
-
-def version() -> str:
-    """The version of this service, from the one place where it stands."""
-    return tomllib.loads(PYPROJECT.read_text())["project"]["version"]
 
 
 def _page(name: str, summary: str, responses: Schema) -> Schema:

@@ -6,7 +6,6 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import BatchQuery
 from app.errors import RunNotFound
-from app.idempotency import KEPT_WITH_ETAG, Keyed
 from app.ids import new_id
 from app.operations.runs.bare.task import BARE_JSON, BareRow, BareTask, Kind, Link, Title
 from app.operations.runs.bare.tree import tree
@@ -21,9 +20,10 @@ from app.operations.runs.bare.writing import (
 )
 from app.operations.runs.run import RunStatus
 from app.operations.tasks.change import ATTEMPTS_MAX
-from app.operations.tasks.fence import UnderRun, refuse_late, under
 from app.rpc import BareRequest, Context, Outcome, changes, given, operation
 from app.types import Markdown, When
+from app.writes.fence import UnderRun, under
+from app.writes.receipts import KEPT_WITH_ETAG, Keyed
 
 # A State that is asked for comes first: the run names it.
 CREATE_RUN = Keyed(
@@ -119,7 +119,7 @@ async def create_task(ctx: Context, req: CreateBareTask) -> Outcome[BareTask]:
     for _ in range(ATTEMPTS_MAX):
         if (row := await ctx.db.write(CREATE_RUN.form(ctx.keep), item)) is not None:
             return Outcome(row.task, version=row.version)
-        await refuse_late(ctx, run_id)
+        await ctx.refuse_late(run_id)
         if given(req.parent_id) and not await tree(ctx, [linked["parentId"]], depth_max=0):
             raise RunNotFound(str(req.parent_id), field="parentId")
         if given(req.work_item_id):

@@ -7,13 +7,13 @@ from msgspec import UNSET, Meta
 
 from app.db import Query
 from app.errors import EtagMismatch, RunClaimed, RunNotFound, TaskReadOnly, TooManyParts
-from app.idempotency import KEPT, NOT_KEPT, Keyed
 from app.operations.runs.bare.task import run_id_of
 from app.operations.runs.bare.writing import MATCHES, MAY_WRITE
 from app.operations.runs.run import RUN_VISIBLE
-from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, refuse_late, under
 from app.rpc import IN_PATH, IN_QUERY, Answer, BareRequest, Context, IfMatch, etag_of, operation, versions_in
 from app.types import Id
+from app.writes.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under
+from app.writes.receipts import KEPT, NOT_KEPT, Keyed
 
 DELETED_RUNS_MAX: Final = (
     1000  # with all that hangs below it; a call should not hold so many locks for longer
@@ -127,7 +127,7 @@ async def delete_task(ctx: Context, req: DeleteBareTask) -> Deleted:
         count_max=DELETED_RUNS_MAX,
     )
     if done is None:
-        await refuse_late(ctx, run_id)
+        await ctx.refuse_late(run_id)
         raise RunNotFound(req.task_id, field="taskId")
     if not done.matches:
         raise EtagMismatch(etag_of(done.version))

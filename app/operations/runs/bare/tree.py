@@ -9,6 +9,7 @@ from app.db import Encoded, Query
 from app.operations.runs.bare.task import BARE_JSON, BareTask
 from app.operations.runs.run import RUN_VISIBLE
 from app.rpc import Context
+from app.writes.access import CALLER
 
 CHILDREN_DEPTH_MAX: Final = 8  # levels of children in an answer; deeper ones are read from their own parent
 CHILDREN_COUNT_MAX: Final = 500  # children of all levels in an answer, nearest first: some 500 kB
@@ -29,7 +30,7 @@ TREE = Query(
     NodeRow,
     f"""
     WITH RECURSIVE i AS MATERIALIZED (
-        SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id
+        {CALLER}
     ), tree AS (
         SELECT r.id, r.parent_id, 0 AS depth
           FROM i

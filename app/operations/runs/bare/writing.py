@@ -8,11 +8,13 @@ from msgspec import UNSET, UnsetType
 
 from app.db import ITEMS
 from app.errors import ApiError, RunNotFound, TaskNotFound, TaskReadOnly
+from app.ids import uuid_or_none
 from app.operations.runs.run import RUN_VISIBLE
 from app.operations.tasks.comment import SEES_TASK
-from app.operations.tasks.fence import FENCE_ERRORS, acting
-from app.operations.tasks.task import WRITABLE, task_id, uuid_or_none
+from app.operations.tasks.task import task_id
 from app.rpc import WHO, BareRequest, Context, changes
+from app.writes.access import WRITABLE
+from app.writes.fence import FENCE_ERRORS, acting
 
 WRITE_ERRORS: Final = (TaskNotFound, TaskReadOnly, *FENCE_ERRORS)
 

@@ -21,12 +21,13 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Query
+from app.db import Database, Query
+from app.db.phrases import moment
 from app.errors import ApiError, LeaseLost, NotHolder, RunNotFound
-from app.idempotency import NOT_KEPT
-from app.operations.tasks.task import VISIBLE, uuid_or_none
-from app.rpc import Context
+from app.ids import uuid_or_none
 from app.types import Id, IdentityKind
+from app.writes.access import CALLER, VISIBLE
+from app.writes.receipts import NOT_KEPT, Identity
 
 UnderRun = Annotated[
     Id | None | UnsetType,
@@ -102,13 +103,13 @@ class FateRow(msgspec.Struct):
 FATE = Query(
     FateRow,
     f"""
-    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
+    WITH i AS ({CALLER})
     SELECT r.holder_id = i.actor_id, t.run_id IS NOT DISTINCT FROM r.id AND r.lease_expires_at > now(),
            CASE WHEN r.ended_at IS NOT NULL THEN r.end_reason WHEN r.lease_expires_at <= now() THEN 'lease_expired' END,
-           to_char(coalesce(r.ended_at, r.lease_expires_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+           {moment("coalesce(r.ended_at, r.lease_expires_at)")},
            t.id::text, 'T-' || t.number,
            c.id::text, h.id::text, h.kind, h.handle,
-           to_char(c.lease_expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+           {moment("c.lease_expires_at")}
       FROM i
       JOIN runs r ON r.workspace_id = i.workspace_id AND r.id = %(run_id)s::uuid AND r.holder_id IS NOT NULL
       JOIN tasks t ON t.workspace_id = r.workspace_id AND t.id = r.work_item_id
@@ -129,16 +130,9 @@ def under(run_id: str | UnsetType | None, *, field: str = "runId") -> UUID | Non
     return id
 
 
-async def refuse_late(ctx: Context, run_id: UUID | None) -> None:
-    """When a write had no effect: raise if that is so because it had it before, or because the claim is over."""
-    await ctx.unless_answered()
-    if run_id is not None and (lost := await why_not_live(ctx, run_id)):
-        raise lost
-
-
-async def why_not_live(ctx: Context, run_id: UUID, *, field: str = "runId") -> ApiError | None:
+async def why_not_live(db: Database, caller: Identity, run_id: UUID, *, field: str) -> ApiError | None:
     """Why a run is not a live claim of the caller; None if it is one."""
-    fate = await ctx.db.one(FATE, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, run_id=run_id)
+    fate = await db.one(FATE, workspace_id=caller.workspace_id, actor_id=caller.identity_id, run_id=run_id)
     if fate is None:
         return RunNotFound(str(run_id), field=field)
     if not fate.is_callers:

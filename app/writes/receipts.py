@@ -28,6 +28,7 @@ from msgspec import UnsetType
 from app.clock import timestamp
 from app.db import Database, Duplicate, Encoded, Query
 from app.db.encoded import as_json
+from app.decoding import Sent
 from app.errors import (
     ApiError,
     Conflict,
@@ -193,11 +194,10 @@ def key_of(header: str | None, field: str | None | UnsetType) -> str | None:
 
 
 def keep(
-    key: str, operation: str, scope: str | None, status: int, body: bytes, placed: Mapping[str, str]
+    key: str, operation: str, scope: str | None, status: int, sent: Sent, placed: Mapping[str, str]
 ) -> Keep:
     """What to store of a call. Two are the same if path, headers and body say the same, however the JSON is laid out."""
-    values = msgspec.json.decode(body or b"{}")
-    values.pop("idempotencyKey", None)
+    values = {name: value for name, value in sent.items() if name != "idempotencyKey"}
     canonical = msgspec.json.encode([operation, values, placed], order="sorted")
     return Keep(
         key=key,
