@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from typing import get_args
 
 import httpx
+import msgspec
 import pytest
 
 from app import administration as admin
@@ -50,6 +51,21 @@ async def test_it_answers_as_documented(op: Operation, http: httpx.AsyncClient, 
     assert answer.status_code == op.status, answer.text
     if "idempotency-replayed" not in answer.headers:
         assert answer.headers["x-request-id"] == answer.json()["meta"]["requestId"] == "mine"
+
+
+@every_operation
+async def test_what_it_answers_has_no_stray_blanks(
+    op: Operation, http: httpx.AsyncClient, home: Home
+) -> None:
+    answer = await http.post(op.path, json=home.request(op), headers=home.caller(op).headers)
+    assert without_free_form(answer.content) == without_free_form(
+        msgspec.json.format(answer.content, indent=-1)
+    )
+
+
+def without_free_form(body: bytes) -> bytes:
+    """An answer without the blanks that Postgres writes into objects of any shape, which callers made."""
+    return body.replace(b'": ', b'":').replace(b", ", b",")
 
 
 @every_reading_operation

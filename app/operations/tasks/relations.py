@@ -116,13 +116,13 @@ _SHOWN: Final = f"""
     )"""
 
 _RELATIONS_JSON: Final = f"""
-    (SELECT coalesce(json_agg(row_to_json((SELECT w FROM (SELECT
+    (SELECT coalesce(array_to_json(array_agg(row_to_json((SELECT w FROM (SELECT
                 s.kind,
-                json_build_object('id', s.id, 'identifier', 'T-' || s.number, 'title', s.title, 'status', s.status) AS task,
+                row_to_json((SELECT w FROM (SELECT s.id, 'T-' || s.number AS identifier, s.title, s.status) w)) AS task,
                 {user("s.created_by")} AS "createdByUserId",
                 {agent("s.created_by")} AS "createdByAgentId",
                 {moment("s.created_at")} AS "createdAt") w))
-                ORDER BY s.created_at, s.id), '[]')
+                ORDER BY s.created_at, s.id)), '[]')
        FROM shown s)"""
 
 _RELATED: Final = """
