@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from app.config import Config, forget_libpq
 from app.db import Unreachable
-from app.embedded import EmbeddedPostgres, EmbeddedPostgresError, cure
+from app.embedded import EmbeddedPostgres, EmbeddedPostgresError
 
 
 class Found(NamedTuple):
@@ -55,6 +55,5 @@ def _named(postgres: EmbeddedPostgres) -> Generator[None]:
     try:
         yield
     except Unreachable as e:
-        raise EmbeddedPostgresError(
-            f"The Postgres in {postgres.cluster} cannot be reached: {e.said} {cure(e.said)}".rstrip()
-        ) from None
+        told = postgres.diagnosis(e.said)
+        raise EmbeddedPostgresError(f"The Postgres in {postgres.cluster} cannot be reached: {told}") from None
