@@ -8,13 +8,17 @@ from app.db.address import Unreachable
 from app.db.database import Database, Duplicate, Transaction
 from app.db.encoded import Encoded, array
 from app.db.query import ITEMS, BatchQuery, Query
+from app.db.rows import Answered, Listed, One
 
 __all__ = [
     "ITEMS",
+    "Answered",
     "BatchQuery",
     "Database",
     "Duplicate",
     "Encoded",
+    "Listed",
+    "One",
     "Query",
     "Transaction",
     "Unreachable",
