@@ -28,7 +28,7 @@ class Alive(msgspec.Struct):
     ok: bool
 
 
-ALIVE = Query(Alive, "SELECT true")
+ALIVE = Query(Alive, "SELECT true", pipelined=True)  # it must not wait for what callers ask
 
 OK: Final = b'{"ok":true}'
 HEALTHZ_SECONDS_MAX: Final = 2.0  # whoever asks wants to hear no, rather than nothing

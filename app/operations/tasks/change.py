@@ -392,7 +392,7 @@ async def _attempt(ctx: Context, item: Mapping[str, Any]) -> ChangedRow | None:
         statement = CHANGE
     if item["changes"].get("parentTaskId") is None:
         return await ctx.db.write(statement.form(ctx.keep), item)
-    async with ctx.db.transaction() as tx:
+    async with ctx.db.transaction(ctx.whose) as tx:
         await take_turn(ctx, tx, "move")
         return await tx.write(statement.form(ctx.keep), item)
 
