@@ -22,7 +22,7 @@ from uuid import UUID
 import msgspec
 
 from app.db import ITEMS, BatchQuery, Encoded
-from app.db.phrases import agent, moment, user
+from app.db.phrases import agent, folded, moment, user
 from app.errors import (
     ApiError,
     Contended,
@@ -245,7 +245,7 @@ _CONSEQUENCES: Final = f"""
         ON CONFLICT DO NOTHING
     ), searchable AS (
         UPDATE task_search x
-           SET words = lower(c.title || chr(10) || coalesce(c.description, ''))
+           SET words = {folded("c.title || chr(10) || coalesce(c.description, '')")}
           FROM changed c
          WHERE x.workspace_id = c.workspace_id AND x.task_id = c.id AND c.difference ?| ARRAY['title', 'description']
     ), {CHANGE_CARDS}, {POSTED}"""
