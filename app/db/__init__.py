@@ -9,6 +9,7 @@ from app.db.database import Database, Duplicate, Transaction
 from app.db.encoded import Encoded, array
 from app.db.query import ITEMS, BatchQuery, Query
 from app.db.rows import Answered, Listed, One
+from app.db.turns import Whose
 
 __all__ = [
     "ITEMS",
@@ -22,5 +23,6 @@ __all__ = [
     "Query",
     "Transaction",
     "Unreachable",
+    "Whose",
     "array",
 ]

@@ -21,6 +21,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import ITEMS, BatchQuery, Listed, Query, array
+from app.db.phrases import folded
 from app.ids import uuid_or_none
 from app.operations.tasks.listing import literal
 from app.operations.tasks.task import ASKERS_TASK_JSON, PRIORITIES, Task
@@ -99,7 +100,7 @@ READY = Query(
                %(queue_max)s::smallint       AS queue_max,
                %(priority_min)s::smallint    AS priority_min,
                %(channel_id)s::uuid          AS channel_id,
-               lower(%(words)s::text)        AS words,
+               {folded("%(words)s::text")} AS words,
                %(after_queue)s::smallint     AS after_queue,
                %(after_rank)s::bigint        AS after_rank,
                %(after_id)s::uuid            AS after_id,
@@ -142,7 +143,7 @@ ANY_READY = BatchQuery(
                (e->>'queueMax')::smallint    AS queue_max,
                (e->>'priorityMin')::smallint AS priority_min,
                (e->>'channelId')::uuid       AS channel_id,
-               lower(e->>'words')            AS words
+               {folded("e->>'words'")} AS words
           FROM {ITEMS}
     )
     SELECT i.ord FROM i WHERE EXISTS (SELECT FROM ({ready_walks("", "", "LIMIT 1")}) w)
