@@ -31,6 +31,7 @@ SERVERS = 2  # behind one database
 HOT_TASKS = 6  # for all callers together, so that they get in each other's way
 TASK_CALLS = 150  # then a hot task is replaced by a new one
 ATTEMPTS_MAX = 100  # of one call; a killed server is back long before
+PAUSE_SECONDS_MAX = 2.0  # between attempts: 100 of them go on for more than a minute
 STARTS_MAX = 10
 FAULT_RATE = 0.04
 ANSWER_SECONDS_MAX = 15
@@ -131,7 +132,8 @@ def _given_up(records: Records) -> Iterator[str]:
     """Calls that were safe to send again, were, and never got an answer."""
     for call in records.calls:
         if call.answer is None and len(call.attempts) >= ATTEMPTS_MAX:
-            yield f"nobody answered {call.operation}, sent {len(call.attempts)} times: {call}"
+            seconds = call.attempts[-1].sent_at - call.began_at
+            yield f"nobody answered {call.operation}, sent {len(call.attempts)} times in {seconds:.1f} s"
 
 
 def _count(result: Round) -> None:
@@ -356,9 +358,9 @@ class _Caller:
         while call.answer is None and len(call.attempts) < patience:
             await asyncio.gather(*(self._send(call) for _ in range(2 if twice else 1)))
             if call.answer is None:
-                await asyncio.sleep(
-                    0.02 * self._random.random()
-                )  # a caller that pauses, as retrying ones should
+                # A caller that pauses, as retrying ones should, ever longer: both servers may be on their way up.
+                pause = min(0.02 * len(call.attempts), PAUSE_SECONDS_MAX)
+                await asyncio.sleep(pause * self._random.random())
         if call.key is not None and self._random.random() < 0.05:
             await self._send(call)  # once more, though there is an answer
 
