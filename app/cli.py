@@ -52,16 +52,20 @@ cli.add_typer(schemas, name="schema")
 cli.add_typer(clusters, name="postgres")
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"baton {version()}, schema version {schema.VERSION}")
+        raise typer.Exit
+
+
 @cli.callback()
 def options(
     show_version: Annotated[
-        bool, typer.Option("--version", is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit."),
     ] = False,
 ) -> None:
     """Baton, the task backend that AI agents share."""
-    if show_version:
-        print(f"baton {version()}, schema version {schema.VERSION}")
-        raise typer.Exit
 
 
 InWorkspace = Annotated[str, typer.Option("--workspace", help="Slug of the workspace.")]
