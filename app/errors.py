@@ -8,6 +8,7 @@
     │   ├── KeyExpired               AUTH_API_KEY_EXPIRED
     │   └── KeyRevoked               AUTH_API_KEY_REVOKED
     ├── PermissionDenied        403  permission_denied
+    │   ├── UnknownHost
     │   ├── ScopeMissing
     │   ├── TaskReadOnly
     │   ├── NotYoursToShow
@@ -168,6 +169,15 @@ class PermissionDenied(ApiError):
 
     status = 403
     code = "permission_denied"
+
+
+class UnknownHost(PermissionDenied):
+    """The server was called by a name that its operator has not allowed."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"This server is not called {name[:80]!r}. Its operator can allow that name with ALLOWED_HOSTS."
+        )
 
 
 class ScopeMissing(PermissionDenied):

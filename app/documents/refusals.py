@@ -49,6 +49,7 @@ from app.errors import (
     TaskReadOnly,
     TimedOut,
     TooManyParts,
+    UnknownHost,
     VersionConflict,
     VersionNotFound,
 )
@@ -70,6 +71,7 @@ _ERRORS: Final[tuple[ApiError, ...]] = (
     KeyInvalid(),
     KeyExpired(),
     KeyRevoked(),
+    UnknownHost("tasks.example"),
     ScopeMissing("task-write"),
     TaskReadOnly(),
     NotAssignee(),
