@@ -27,7 +27,7 @@ import msgspec
 from msgspec import UnsetType
 
 from app.clock import timestamp
-from app.db import Database, Duplicate, Encoded, Query
+from app.db import Database, Duplicate, Encoded, One, Query
 from app.db.encoded import as_json
 from app.decoding import Sent
 from app.errors import (
@@ -69,12 +69,6 @@ class KeptRow(msgspec.Struct):
     version: int | None
     request_id: str
     answered_at: str
-
-
-class Nothing(msgspec.Struct):
-    """A row that says only that the statement ran."""
-
-    done: bool
 
 
 class Repeated(Exception):
@@ -152,7 +146,7 @@ KEEP = Query(
 
 # Whether nobody holds the lock of UNDER_WAY. If so it is held for no longer than this statement takes.
 IS_FREE = Query(
-    Nothing,
+    One[bool],
     """
     SELECT pg_try_advisory_xact_lock(
                hashtextextended(%(workspace_id)s::text || ' ' || %(identity_id)s::text || ' ' || %(key)s::text, 0))
@@ -171,7 +165,7 @@ class Identity(NamedTuple):
 
 
 def key_of(header: str | None, field: str | None | UnsetType) -> str | None:
-    """The key a call came with, in its header or its body; None if it has none."""
+    """The key a call came with, in its header or its body; None if it has none. The header wins."""
     if header is None:
         return field or None
     key = (
@@ -182,9 +176,6 @@ def key_of(header: str | None, field: str | None | UnsetType) -> str | None:
             f"The header `Idempotency-Key` must have 1 to {KEY_CHARACTERS_MAX} printable ASCII characters."
         )
         raise InvalidInput(message, field="Idempotency-Key")
-    if field and field != key:
-        message = "The header `Idempotency-Key` and the field `idempotencyKey` differ. Send one of them."
-        raise InvalidInput(message, field="idempotencyKey")
     return key
 
 
@@ -212,7 +203,7 @@ async def find(db: Database, whose: Identity, key: str) -> KeptRow | None:
 async def is_under_way(db: Database, whose: Identity, key: str) -> bool:
     """Whether a call with this key is running, in any process."""
     row = await db.one(IS_FREE, **whose._asdict(), key=key)
-    return row is not None and not row.done
+    return row is not None and not row.value
 
 
 async def store(

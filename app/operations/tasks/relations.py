@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Encoded, Query
+from app.db import Encoded, One, Query
 from app.db.phrases import agent, moment, user
 from app.errors import InvalidInput, RelationCycle, TaskNotFound, TaskReadOnly, VersionConflict
 from app.ids import new_id
@@ -47,12 +47,6 @@ class Relation(Answer):
     created_by_user_id: Annotated[str | None, Meta(description="The human who linked them.")]
     created_by_agent_id: Annotated[str | None, Meta(description="The agent who linked them.")]
     created_at: Annotated[Timestamp, Meta(description="When they were linked.")]
-
-
-class RelationsRow(msgspec.Struct):
-    """The relations of a task."""
-
-    relations: Encoded[list[Relation]]
 
 
 _INPUT: Final = """
@@ -143,7 +137,7 @@ _ANSWERED: Final = f"""
 # What is written is not seen by the statement that writes it: `related` adds the new edge, or leaves out the old one.
 LINK = Keyed(
     Query(
-        RelationsRow,
+        One[Encoded[list[Relation]]],
         f"""
     WITH {_INPUT}, {HELD}, edge AS (
         INSERT INTO task_relations (workspace_id, from_task_id, kind, to_task_id, created_by_id, created_by_kind)
@@ -173,7 +167,7 @@ LINK = Keyed(
 
 UNLINK = Keyed(
     Query(
-        RelationsRow,
+        One[Encoded[list[Relation]]],
         f"""
     WITH {_INPUT}, {HELD}, edge AS (
         DELETE FROM task_relations r
@@ -225,7 +219,7 @@ MAY = Query(
 )
 
 RELATIONS = Query(
-    RelationsRow,
+    One[Encoded[list[Relation]]],
     f"""
     WITH i AS ({CALLER}, %(task_id)s::uuid AS task_id),
     related AS ({_RELATED}
@@ -303,9 +297,7 @@ async def list_task_relations(ctx: Context, req: ListTaskRelations) -> Encoded[l
     `blocked_by` and `duplicated_by` are the views from the other end.
     """
     id = await task_id(ctx, req.task_id)
-    if not await ctx.db.one(
-        SEES_TASK, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, task_id=id
-    ):
+    if not await ctx.one(SEES_TASK, task_id=id):
         raise TaskNotFound(req.task_id)
     relations = await _relations(ctx, id)
     if req.kind is UNSET:
@@ -315,7 +307,7 @@ async def list_task_relations(ctx: Context, req: ListTaskRelations) -> Encoded[l
 
 
 async def _change(
-    ctx: Context, req: LinkTasks, statement: Keyed[Query[RelationsRow]]
+    ctx: Context, req: LinkTasks, statement: Keyed[Query[One[Encoded[list[Relation]]]]]
 ) -> Outcome[list[Relation]]:
     """Add or remove an edge, and answer with the relations of the task that was named first."""
     first = await task_id(ctx, req.task_id)
@@ -326,8 +318,6 @@ async def _change(
     from_id, to_id = sorted((first, other)) if req.kind == "related" else (first, other)
     run_id = under(req.run_id)
     edge: dict[str, object] = {
-        "workspace_id": ctx.actor.workspace_id,
-        "actor_id": ctx.actor.id,
         "actor_kind": ctx.actor.kind,
         "request_id": ctx.request_id,
         "keep": ctx.keep_json,
@@ -343,9 +333,9 @@ async def _change(
     }
     async with ctx.db.transaction(ctx.whose) as tx:
         await take_turn(ctx, tx, "link")
-        changed = await tx.one(statement.form(ctx.keep), **edge)
+        changed = await tx.one(statement.form(ctx.keep), **ctx.caller, **edge)
     if changed is not None:
-        return Outcome(changed.relations)
+        return Outcome(changed.value)
     await ctx.refuse_late(run_id)
     await _refuse(ctx, req, edge, first, may_be_cycle=statement is LINK)
     return Outcome(await _relations(ctx, first), wrote=False)
@@ -360,7 +350,7 @@ async def _refuse(
     may_be_cycle: bool,
 ) -> None:
     """Raise what stood in the way; return if the edge was simply as wanted already."""
-    may = await ctx.db.one(MAY, **edge)
+    may = await ctx.one(MAY, **edge)
     assert may is not None, "a SELECT from one row of input has one row"
     first_seen, other_seen = may.from_visible, may.to_visible
     if edge["from_task_id"] != first:
@@ -378,12 +368,10 @@ async def _refuse(
 
 
 async def _relations(ctx: Context, id: UUID) -> Encoded[list[Relation]]:
-    row = await ctx.db.one(
+    row = await ctx.one(
         RELATIONS,
-        workspace_id=ctx.actor.workspace_id,
-        actor_id=ctx.actor.id,
         task_id=id,
         limit=RELATIONS_SHOWN_MAX,
     )
     assert row is not None, "an aggregate has one row"
-    return row.relations
+    return row.value

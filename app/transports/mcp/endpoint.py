@@ -16,7 +16,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import mcp_types as protocol
 import msgspec
@@ -45,6 +45,7 @@ from app.logs import RequestLog
 from app.rpc import Actor, Context, Operation, Page, Result, execute
 from app.transports import envelope
 from app.transports.deadlines import Deadlines
+from app.transports.gate import Pages
 from app.transports.mcp import messages
 from app.transports.mcp.call import Call, Exchange, Refused, accepts_stream, body
 from app.transports.mcp.documents import documents
@@ -61,10 +62,12 @@ REQUEST_CANCELLED: Final = (
 )  # as the SDK's own transport says it; the stream of a request must end somehow
 RESOURCE_NOT_FOUND: Final = -32002  # before 2026-07-28, which says "invalid params"
 
+SET_ASIDE: Final = "baton-ignored-arguments"
+"""In the metadata of a result: the arguments that a framework had added, which no tool takes."""
+
 GREETINGS: Final = frozenset({"initialize", "server/discover"})
 """The methods by which a client learns whom it is talking to, before 2026-07-28 and since."""
 
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _HANDSHAKE_DEFAULT: Final = protocol.DEFAULT_NEGOTIATED_VERSION.encode()
 
 log = logging.getLogger("baton.mcp")
@@ -82,7 +85,7 @@ class McpEndpoint:
         *,
         request_id: Callable[[bytes | None], str],
         deadlines: Deadlines,
-        origins: frozenset[str],
+        pages: Pages,
     ) -> None:
         self._tools = Toolbox(operations)
         self._documents = documents(operations)
@@ -91,7 +94,7 @@ class McpEndpoint:
         self._log = request_log
         self._request_id = request_id
         self._deadlines = deadlines
-        self._origins = origins
+        self._pages = pages
         self._under_way: dict[tuple[bytes, protocol.RequestId], Call] = {}
         self._server = Server(
             "baton",
@@ -104,6 +107,8 @@ class McpEndpoint:
         )
         self._server.add_request_handler("tools/call", protocol.CallToolRequestParams, self._call_tool)
         self._server.middleware.clear()  # of spans that nobody collects: a fifth of the time of a call
+
+    verbs: Final = ("POST", "OPTIONS")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whatever it is."""
@@ -145,7 +150,7 @@ class McpEndpoint:
         self._check_origin(headers.get(b"origin"))
         if scope["method"] != "POST":
             text = "POST a message here. There is no stream to GET and no session to DELETE: nothing is kept."
-            raise Refused(405, text, headers=((b"allow", b"POST"),))
+            raise Refused(405, text, headers=((b"allow", b"POST, OPTIONS"),))
         call.names = self._tools.chosen(_asked_tools(scope["query_string"]))
         call.streams = accepts_stream(headers.get(b"accept", b"*/*"))
         message = _message(await body(headers, receive))
@@ -155,12 +160,10 @@ class McpEndpoint:
 
     def _check_origin(self, sent: bytes | None) -> None:
         """Refuse web pages from elsewhere: a browser sends where a page is from, other clients send nothing."""
-        if sent is None:
-            return
-        origin = sent.decode("latin-1")
-        if _host(origin) not in _LOOPBACK and origin not in self._origins:
+        if sent is not None and not self._pages.allow(sent):
+            origin = sent.decode("latin-1")[:80]
             raise PermissionDenied(
-                f"Web pages from {origin[:80]} may not call this server. Its operator can allow them with MCP_ORIGINS."
+                f"Web pages from {origin} may not call this server. Its operator can allow them with WEB_ORIGINS."
             )
 
     def _cancel(self, session: bytes, message: Message, actor: Actor) -> None:
@@ -251,11 +254,12 @@ class McpEndpoint:
         if tool is None or params.name not in call.names:
             text = f"There is no tool `{params.name[:80]}` on this connection. Connect with ?tools=all to see all."
             raise MCPError(code=protocol.INVALID_PARAMS, message=text)
-        arguments = params.arguments or {}
-        if tool.brief and not arguments.get("fields"):
-            arguments = {**arguments, "fields": tool.brief}
         try:
-            return _result(tool, await self._execute(call, tool.operation, arguments))
+            tool.operation.check(call.caller.scopes)
+            arguments, aside = tool.arguments.read(params.arguments or {})
+            if tool.brief and not arguments.get("fields"):
+                arguments["fields"] = tool.brief
+            return _result(tool, await self._execute(call, tool.operation, arguments), aside)
         except ApiError as e:
             return _refusal(call, e)
         except Exception:
@@ -325,11 +329,11 @@ def instructions(tools: Toolbox, shown: Sequence[Tool]) -> str:
 
 
 _WELCOME: Final = "Baton keeps the tasks that agents and people share."
-_CUSTOMS: Final = """Times are RFC 3339. Lists give the main keys; `fields` asks for others. \
-The `message` of a refusal says what to do next; only what is `retryable` may be sent again unchanged."""
+_CUSTOMS: Final = """Times are RFC 3339. Null is left out; `clear` empties fields. Lists give the main keys, \
+`fields` others. A refusal's `message` says what to do next; only what is `retryable` may be repeated unchanged."""
 
 
-def _result(tool: Tool, result: Result) -> Json:
+def _result(tool: Tool, result: Result, aside: Sequence[str]) -> Json:
     """A result as text and as structure, with the same data as over HTTP. A list stands in an object there."""
     raw = envelope.data(result)
     data: Any = msgspec.json.decode(raw)  # Any: of whatever shape the operation has
@@ -346,7 +350,7 @@ def _result(tool: Tool, result: Result) -> Json:
         "structuredContent": data,
         "isError": False,
         "resultType": "complete",
-        **_beside(result),
+        **_beside(result, aside),
     }
 
 
@@ -363,22 +367,17 @@ def _refusal(call: Call, refused: ApiError) -> Json:
     }
 
 
-def _beside(said: Result | ApiError) -> Json:
-    """What HTTP says in headers of its own, as the metadata of a result, under the same names."""
+def _beside(said: Result | ApiError, aside: Sequence[str] = ()) -> Json:
+    """What HTTP says in headers of its own, as the metadata of a result, under the same names; and what was set aside."""
     meta = {name.decode(): value.decode() for name, value in envelope.headers(said)}
+    if aside:
+        meta[SET_ASIDE] = ", ".join(aside)
     return {"_meta": meta} if meta else {}
 
 
 def _call(ctx: Ctx) -> Call:
     assert ctx.request is not None, "every exchange carries its call"
     return ctx.request
-
-
-def _host(origin: str) -> str | None:
-    try:
-        return urlsplit(origin).hostname
-    except ValueError:
-        return None
 
 
 def _message(sent: bytes) -> Message:
