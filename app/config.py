@@ -8,6 +8,8 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+PROJECT: Final = Path(__file__).parents[1]
+
 SECONDS_MAX: Final = 3600.0  # a call that takes longer is not a call any more
 
 Seconds = Annotated[float, Meta(gt=0, le=SECONDS_MAX)]
@@ -47,10 +49,25 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename=str.upper):
     statement_timeout_seconds: Annotated[
         Seconds, Meta(description="After this long the database gives up a statement.")
     ] = 10.0
-    mcp_origins: Annotated[
+    keep_alive_seconds: Annotated[
+        Seconds,
+        Meta(
+            description="A connection on which nothing is asked for this long is closed. A proxy's pool has to give up sooner."
+        ),
+    ] = 75.0
+    web_origins: Annotated[
         str,
         Meta(
-            description="Origins of web pages that may call `/mcp`, split by commas, besides those of this machine."
+            description="Origins of web pages that may call, split by commas, besides pages from this machine."
+        ),
+    ] = ""
+    mcp_origins: Annotated[
+        str, Meta(description="The older name of `WEB_ORIGINS`; those given here may call as well.")
+    ] = ""
+    allowed_hosts: Annotated[
+        str,
+        Meta(
+            description="Host names that callers may use, split by commas: for a proxy on the same machine. `*` allows any."
         ),
     ] = ""
     idempotency_hours: Annotated[
@@ -70,11 +87,20 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename=str.upper):
         return Path(self.postgres_bin) if self.postgres_bin else None
 
     @property
-    def allowed_mcp_origins(self) -> frozenset[str]:
-        """The configured origins, each as a browser sends it."""
+    def allowed_origins(self) -> frozenset[str]:
+        """The configured origins of web pages, each as a browser sends it."""
         return frozenset(
-            origin.strip().rstrip("/") for origin in self.mcp_origins.split(",") if origin.strip()
+            origin.rstrip("/").lower() for origin in (*_listed(self.web_origins), *_listed(self.mcp_origins))
         )
+
+    @property
+    def allowed_host_names(self) -> frozenset[str]:
+        """The configured names of this server, without ports."""
+        return frozenset(name.lower() for name in _listed(self.allowed_hosts))
+
+
+def _listed(value: str) -> list[str]:
+    return [part for item in value.split(",") if (part := item.strip())]
 
 
 class BadSetting(Exception):

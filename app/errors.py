@@ -10,6 +10,7 @@
     ├── PermissionDenied        403  permission_denied
     │   ├── ScopeMissing
     │   ├── TaskReadOnly
+    │   ├── NotYoursToShow
     │   ├── NotAssignee
     │   ├── NotHolder
     │   ├── ChannelNotMember         channel_not_member
@@ -41,6 +42,14 @@
     │   ├── TooManyParts
     │   ├── EtagMismatch
     │   └── AlreadyExists
+    ├── MethodNotAllowed        405  method_not_allowed
+    ├── UnknownEncoding         415  unknown_encoding
+    ├── Unframed
+    │   ├── TooSlow             408  too_slow
+    │   ├── UrlTooLong          414  url_too_long
+    │   ├── HeadTooLarge        431  head_too_large
+    │   ├── UnknownCoding       501  unknown_coding
+    │   └── UnknownVersion      505  unknown_version
     ├── InternalError           500  internal_error
     └── Unavailable             503  upstream_unavailable
         ├── DatabaseUnavailable
@@ -51,8 +60,8 @@
 
 Anything else that is raised is a bug: it is logged whole, and the caller sees `internal_error` and the
 request id. Messages are read by agents, so each says what to do next. `code` is the spelling of the agent
-family; other families translate it. The eight statuses above are the only ones the published client can
-read (contract 0.1), so there are no others.
+family; other families translate it. The published client can read eight statuses (contract 0.1). The others
+are for what no published client can send: a wrong verb, a body in a coding, a request that is not quite HTTP.
 """
 
 from __future__ import annotations
@@ -170,11 +179,21 @@ class ScopeMissing(PermissionDenied):
 
 
 class TaskReadOnly(PermissionDenied):
-    """The caller sees the task only as a reader of its channel, which is not enough to change it."""
+    """The caller sees the task, but may not change it: they neither post in its channel nor have it."""
 
     def __init__(self) -> None:
         super().__init__(
-            "You see this task as a reader of its channel. To change it, be made a poster there or its assignee."
+            "You see this task, but may not change it. Ask to be made a poster of its channel, or its assignee."
+        )
+
+
+class NotYoursToShow(PermissionDenied):
+    """The caller may work on the task, but not decide who else sees it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "You may not decide who else sees this task: that is for those who may post in its channel, and of a task "
+            "in no channel for its creator. Leave its channel alone, and give it only to someone who sees it already."
         )
 
 
@@ -525,6 +544,84 @@ class AlreadyExists(Conflict):
         super().__init__(
             f"There is already a {what} `{name}`. Choose another name.", {"reason": "already_exists"}
         )
+
+
+# What no published client can send ---------------------------------------------------------------------
+
+
+class MethodNotAllowed(ApiError):
+    """The path is there, and answers to other verbs, which the header `Allow` names."""
+
+    status = 405
+    code = "method_not_allowed"
+
+    def __init__(self, path: str, method: str, allowed: tuple[str, ...]) -> None:
+        *others, last = [verb for verb in allowed if verb not in {"HEAD", "OPTIONS"}] or allowed
+        verbs = f"{', '.join(others)} or {last}" if others else last
+        super().__init__(f"{path[:80]} answers to {verbs}, not to {method[:20]}.")
+        self.allowed = allowed
+
+
+class UnknownEncoding(ApiError):
+    """The body is compressed in a way that is not read here."""
+
+    status = 415
+    code = "unknown_encoding"
+
+    def __init__(self, encoding: str, known: str) -> None:
+        super().__init__(
+            f"The body's Content-Encoding is {encoding[:40]!r}. Send it as it is, or with {known}."
+        )
+        self.known = known
+
+
+class Unframed(ApiError):
+    """What came is no request that can be read to its end. The connection is closed after the answer."""
+
+
+class TooSlow(Unframed):
+    """The request did not come in the time that one may take."""
+
+    status = 408
+    code = "too_slow"
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__("The request came too slowly, or stopped halfway. Send it again.")
+
+
+class UrlTooLong(Unframed):
+    """The URL is longer than any that means something here."""
+
+    status = 414
+    code = "url_too_long"
+
+
+class HeadTooLarge(Unframed):
+    """The header fields are too many or too large."""
+
+    status = 431
+    code = "head_too_large"
+
+
+class UnknownCoding(Unframed):
+    """The body comes in a transfer coding other than `chunked`."""
+
+    status = 501
+    code = "unknown_coding"
+
+    def __init__(self) -> None:
+        super().__init__("The only Transfer-Encoding that is read here is `chunked`.")
+
+
+class UnknownVersion(Unframed):
+    """The request is of another version of HTTP."""
+
+    status = 505
+    code = "unknown_version"
+
+    def __init__(self) -> None:
+        super().__init__("This server speaks HTTP/1.1.")
 
 
 # 500 and 503 -------------------------------------------------------------------------------------------

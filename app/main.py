@@ -3,46 +3,66 @@
 import asyncio
 import signal
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from types import FrameType
 
-import msgspec
 from starlette.applications import Starlette
-from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from app import jobs
 from app.auth import Keys
-from app.config import Config
+from app.config import PROJECT, Config
 from app.db import Database
 from app.ending import end
 from app.logs import RequestLog
 from app.operations import OPERATIONS
 from app.operations.runs.bell import bell_of
+from app.transports import pages
 from app.transports.deadlines import Deadlines
+from app.transports.gate import Gate, Names, Pages
 from app.transports.http import RpcEndpoint
 from app.transports.mcp.endpoint import McpEndpoint
-from app.transports.openapi.document import document
-from app.transports.pages import Page, fixed, healthz
+from app.transports.pages import HOME, Content, Nowhere, Page, fixed, healthz
+
+
+class Doors:
+    """Which door answers: by path, for every request that passed the gate."""
+
+    def __init__(self, rpc: RpcEndpoint, mcp: McpEndpoint, pages: Mapping[str, Page], nowhere: Page) -> None:
+        self._rpc = rpc
+        self._mcp = mcp
+        self._pages = pages
+        self._nowhere = nowhere
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        path = scope["path"]
+        if path.startswith("/v1/"):
+            await self._rpc(scope, receive, send)
+        elif path == "/mcp":
+            await self._mcp(scope, receive, send)
+        else:
+            await self._pages.get(path, self._nowhere)(scope, receive, send)
+
+    def verbs(self, path: str) -> tuple[str, ...]:
+        """What a path answers to; nothing if nothing is there."""
+        if path in self._pages:
+            return pages.VERBS
+        return self._mcp.verbs if path == "/mcp" else self._rpc.verbs(path)
 
 
 class Application(Starlette):
-    """Starlette for the few pages around the operations; the operations themselves are answered ahead of its routing."""
+    """Starlette for starting and stopping; requests go through the gate."""
 
-    def __init__(self, rpc: RpcEndpoint, mcp: McpEndpoint, **settings: object) -> None:
+    def __init__(self, gate: Gate, **settings: object) -> None:
         super().__init__(**settings)  # pyright: ignore[reportArgumentType] -- passed on as they came
-        self._rpc = rpc
-        self._mcp = mcp
-        self.router.redirect_slashes = False
-        self.router.default = rpc  # also for what is nowhere: it knows how to say so
+        self._gate = gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request or run the lifespan."""
-        if scope["type"] == "http" and scope["path"].startswith("/v1/"):
-            await self._rpc(scope, receive, send)
-        elif scope["type"] == "http" and scope["path"] in {"/mcp", "/mcp/"}:
-            await self._mcp(scope, receive, send)
+        if scope["type"] == "http":
+            await self._gate(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 
@@ -74,6 +94,7 @@ def create_app(config: Config, dsn: str) -> Application:
 
     deadlines = Deadlines(config.request_timeout_seconds)
     rpc = RpcEndpoint(OPERATIONS, db, keys, request_log, deadlines)
+    web = Pages(config.allowed_origins)
     mcp = McpEndpoint(
         OPERATIONS,
         db,
@@ -81,12 +102,24 @@ def create_app(config: Config, dsn: str) -> Application:
         request_log,
         request_id=rpc.request_id,
         deadlines=deadlines,
-        origins=config.allowed_mcp_origins,
+        pages=web,
     )
-    openapi = msgspec.json.encode(document(OPERATIONS))
-    pages = {"/healthz": healthz(db), "/openapi.json": fixed(openapi)}
-    routes = [Route(path, Page(write, rpc.request_id, request_log)) for path, write in pages.items()]
-    return Application(rpc, mcp, routes=routes, lifespan=lifespan)
+    contents = {
+        "/": fixed(HOME),
+        "/healthz": healthz(db),
+        "/openapi.json": fixed(Content((PROJECT / "docs" / "openapi.json").read_bytes())),
+    }
+    shown = {path: Page(write, rpc.request_id, request_log) for path, write in contents.items()}
+    doors = Doors(rpc, mcp, shown, Nowhere(rpc.request_id, request_log))
+    gate = Gate(
+        doors,
+        pages=web,
+        names=Names(config.host, config.allowed_host_names),
+        verbs=doors.verbs,
+        request_id=rpc.request_id,
+        request_log=request_log,
+    )
+    return Application(gate, lifespan=lifespan)
 
 
 @contextmanager

@@ -54,6 +54,7 @@ class Outlet(asyncio.Transport):
         self.pause_reading = transport.pause_reading
         self.resume_reading = transport.resume_reading
         self.get_extra_info = transport.get_extra_info
+        self.abort = transport.abort
 
     def write(self, data: Data) -> None:
         """Send this, soon."""
@@ -75,3 +76,9 @@ class Outlet(asyncio.Transport):
         """Close the connection when everything is sent."""
         self.flush()
         self._transport.close()
+
+    def write_eof(self) -> None:
+        """Say, when everything is sent, that this was all."""
+        self.flush()
+        if not self.is_closing():
+            self._transport.write_eof()

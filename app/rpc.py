@@ -16,7 +16,8 @@ routes, the OpenAPI document and `docs/operations.md` are derived from that tupl
 
 import asyncio
 import inspect
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+import re
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import (
@@ -37,7 +38,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Database, Duplicate, Encoded, array
+from app.db import Database, Duplicate, Encoded, Query, array
 from app.decoding import Decoder
 from app.errors import ApiError, Contended, DatabaseUnavailable, First, ScopeMissing
 from app.types import NO_NUL, IdentityKind, Scope, Timestamp
@@ -45,6 +46,7 @@ from app.writes import fence, receipts
 from app.writes.receipts import KEY_CHARACTERS_MAX, Identity, Keep, Repeated
 
 T = TypeVar("T")
+R = TypeVar("R", bound=msgspec.Struct)
 
 
 class Family(msgspec.Struct, frozen=True):
@@ -104,7 +106,7 @@ IdempotencyKey: TypeAlias = Annotated[
     Meta(
         description=(
             "A key of your own: sent again, the call has no second effect. It gets the first answer. For whoever cannot "
-            "set the header `Idempotency-Key`."
+            "set the header `Idempotency-Key`, which wins."
         )
     ),
 ]
@@ -204,6 +206,19 @@ class Context(msgspec.Struct, frozen=True):
         return who
 
     @property
+    def caller(self) -> dict[str, UUID]:
+        """Who asks, and in which workspace, as the parameters of a query."""
+        return {"workspace_id": self.actor.workspace_id, "actor_id": self.actor.id}
+
+    def one(self, query: Query[R], **parameters: object) -> Awaitable[R | None]:
+        """The first row of a query, or None. Whoever asks, and in which workspace, goes without saying."""
+        return self.db.one(query, **self.caller, **parameters)
+
+    def all(self, query: Query[R], **parameters: object) -> Awaitable[list[R]]:
+        """The same for every row of it."""
+        return self.db.all(query, **self.caller, **parameters)
+
+    @property
     def keep_json(self) -> str | None:
         """The idempotency key for a statement of one call, which has parameters of its own."""
         return None if self.keep is None else msgspec.json.encode(self.keep).decode()
@@ -286,7 +301,9 @@ class Step(msgspec.Struct, frozen=True):
     line: str
 
 
-ETAG_CHARACTERS_MAX: Final = 12  # a version in its quotes; a longer tag is none of ours
+_VERSION_TAG: Final = re.compile(r'(?:W/)?"([0-9]{1,10})(?:-(?:gzip|br|zstd|deflate))?"')
+"""One of our tags, also as it comes back from behind a proxy that compressed the answer: nginx marks it as weak, Apache
+and Caddy write the coding behind it. The version is the same (docs/decisions/0084)."""
 
 
 def etag_of(version: int) -> str:
@@ -298,9 +315,8 @@ def versions_in(if_match: str | UnsetType) -> list[int] | None:
     """The versions that `If-Match` allows; None if it allows any. What is not one of our tags matches nothing."""
     if if_match is UNSET or if_match.strip() == "*":
         return None
-    tags = [tag.strip() for tag in if_match.split(",")]
-    ours = [tag for tag in tags if len(tag) <= ETAG_CHARACTERS_MAX and tag[:1] == tag[-1:] == '"']
-    return [int(tag[1:-1]) for tag in ours if tag[1:-1].isascii() and tag[1:-1].isdigit()]
+    tags = [_VERSION_TAG.fullmatch(tag.strip()) for tag in if_match.split(",")]
+    return [int(tag[1]) for tag in tags if tag is not None]
 
 
 Result: TypeAlias = (

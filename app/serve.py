@@ -11,6 +11,7 @@ import gc
 import logging
 import multiprocessing
 import os
+import resource
 import signal
 import socket
 import sys
@@ -27,9 +28,10 @@ from app.db import Database, schema
 from app.db.database import ASKERS, READERS, WRITERS
 from app.embedded import DEFAULT_SETTINGS, EmbeddedPostgres
 from app.main import Application, create_app
-from app.protocol import HttpProtocol
+from app.protocol import Door, Limits
 
 DRAIN_SECONDS_MAX: Final = 10  # how long calls under way may take to finish after SIGTERM
+FILES_SPARE: Final = 100  # for the database, the log, modules, and connections that are being dropped
 CONNECTIONS_SPARE: Final = 30  # for commands, which take eight each, for psql, and for Postgres itself
 BACKLOG: Final = 2048  # connections the kernel holds while we are busy
 GARBAGE_YOUNG_MAX: Final = (
@@ -39,7 +41,7 @@ GARBAGE_ROUNDS: Final = 10  # as Python has it
 
 PR_SET_PDEATHSIG: Final = 1
 
-logger = logging.getLogger("baton.serve")
+log = logging.getLogger("baton.serve")
 
 
 def serve(config: Config) -> None:
@@ -49,6 +51,7 @@ def serve(config: Config) -> None:
         signal.signal(stop, _exit)  # until the server takes them over, and after it gives them back
     with ExitStack() as stack:
         listener = stack.enter_context(_bind(config))  # first: nothing has happened yet if that fails
+        door = Door(_limits(config, _open_files()))
         dsn = config.database_url
         if not dsn:
             postgres = EmbeddedPostgres(config.data_dir, config.postgres_bin_dir, _postgres_settings(config))
@@ -67,10 +70,10 @@ def serve(config: Config) -> None:
         if config.workers == 1:
             app = create_app(config, dsn)
             _forget_garbage()
-            uvicorn.Server(_uvicorn_config(config, app)).run(sockets=[listener])
+            uvicorn.Server(_uvicorn_config(config, app, door)).run(sockets=[listener])
         else:
             os.environ["DATABASE_URL"] = dsn  # the workers are fresh interpreters: this is how they learn it
-            _Supervisor(_uvicorn_config(config, "app.serve:worker_app"), sockets=[listener]).run()
+            _Supervisor(_uvicorn_config(config, "app.serve:worker_app", door), sockets=[listener]).run()
 
 
 class _Supervisor(Multiprocess):
@@ -97,7 +100,7 @@ def worker_app() -> Application:
 
 def _tell_of_pending(state: schema.State) -> None:
     if state.pending:
-        logger.warning(
+        log.warning(
             "schema version %d is prepared; once no server of the release before runs any more, run `%s --post`",
             state.prepared,
             schema.COMMAND,
@@ -114,12 +117,40 @@ def _forget_garbage() -> None:
     gc.set_threshold(GARBAGE_YOUNG_MAX, GARBAGE_ROUNDS, GARBAGE_ROUNDS)
 
 
-def _uvicorn_config(config: Config, app: Application | str) -> uvicorn.Config:
+def _open_files() -> int:
+    """How many files may be open at once, connections included: as many as this process may ask for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == hard:
+        return _number(soft)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (ValueError, OSError) as e:  # some systems promise more than they give
+        log.warning("the limit of open files stays at %d, as it cannot be raised to %d: %s", soft, hard, e)
+        return _number(soft)
+    log.info("the limit of open files is raised from %d to %d", soft, hard)
+    return _number(hard)
+
+
+def _number(limit: int) -> int:
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit
+
+
+def _limits(config: Config, open_files: int) -> Limits:
+    """What callers may do, with no more of them than there can be files."""
+    usual = Limits()
+    ours = FILES_SPARE + config.database_connections + WRITERS + ASKERS + READERS
+    return usual._replace(
+        keep_alive_seconds=config.keep_alive_seconds,
+        connections_max=min(usual.connections_max, max(open_files - ours, open_files // 4)),
+    )
+
+
+def _uvicorn_config(config: Config, app: Application | str, door: Door) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         factory=isinstance(app, str),
         loop="uvloop",
-        http=HttpProtocol,
+        http=door,  # pyright: ignore[reportArgumentType] -- called as uvicorn calls the class it expects here
         ws="none",
         lifespan="on",
         workers=config.workers,

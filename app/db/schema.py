@@ -40,6 +40,8 @@ ALTER TABLE baton_schema
 """What 0.1.0 did not write down. It must be there before the first migration, so it is none itself."""
 
 PHASES: Final[tuple[Phase, ...]] = ("pre", "post")
+UNDER_WAY: Final = "under way"
+"""Stands for the fingerprint from the first change of a phase to its last, so that one that was cut off can be taken up again."""
 COMMAND: Final = "python -m app schema apply"
 
 
@@ -96,7 +98,7 @@ def apply(
             legs = _wanted(pending, phases)
             if legs:
                 before()
-                connection.execute(BOOKS)
+                migrating.patiently(connection, "The migration", lambda: connection.execute(BOOKS))
             for leg in legs:
                 _climb(connection, ladder, leg)
             version, prepared, _ = _recognised(connection, ladder)
@@ -121,7 +123,7 @@ def plan(dsn: str, ladder: Ladder = LADDER) -> State:
 def check(dsn: str, ladder: Ladder = LADDER) -> State:
     """Where a database stands that this code can serve; SchemaMismatch if it cannot."""
     with _connect(dsn) as connection:
-        return _fitting(connection, ladder)
+        return _fitting(connection, ladder, thorough=True)
 
 
 def ready(dsn: str, ladder: Ladder = LADDER) -> State:
@@ -132,10 +134,24 @@ def ready(dsn: str, ladder: Ladder = LADDER) -> State:
     return apply(dsn, ladder=ladder)
 
 
-def _fitting(connection: psycopg.Connection, ladder: Ladder) -> State:
+def contents(dsn: str) -> dict[str, object]:
+    """How many rows each table has, and how each object looks: to see that two databases are the same."""
+    with _connect(dsn) as connection, connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        tables = connection.execute("""
+            SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
+             WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1
+        """).fetchall()
+        rows: dict[str, object] = {}
+        for (table,) in tables:
+            rows[table] = connection.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()
+        return {"rows": rows, "objects": catalogue.fingerprints(connection) if _progress(connection) else {}}
+
+
+def _fitting(connection: psycopg.Connection, ladder: Ladder, *, thorough: bool = False) -> State:
     if _progress(connection) is None:
         raise SchemaMismatch(f"The database has no schema yet. Run `{COMMAND}`.")
-    progress = _recognised(connection, ladder)
+    progress = _recognised(connection, ladder, thorough=thorough)
     pending = list(ladder.pending(progress))
     if progress.prepared < ladder.version:
         raise SchemaMismatch(
@@ -167,6 +183,8 @@ def _wanted(pending: Sequence[Leg], phases: Sequence[Phase]) -> list[Leg]:
 
 def _climb(connection: psycopg.Connection, ladder: Ladder, leg: Leg) -> None:
     """Do one leg. The last of its transactions sees whether what is there is what should be."""
+    if leg.migrations:
+        connection.execute("UPDATE baton_schema SET fingerprint = %s", (UNDER_WAY,))
     for migration in leg.migrations:
         migrating.run(
             connection, migration, lambda number=migration.number: _record(connection, leg.phase, number)
@@ -176,22 +194,24 @@ def _climb(connection: psycopg.Connection, ladder: Ladder, leg: Leg) -> None:
         progress = _progress(connection)
         assert progress is not None
         expected = ladder.known.get(progress.name)
-        if expected is None:
-            return
-        if catalogue.is_conclusive(connection) and (
-            odd := catalogue.differing(expected, catalogue.fingerprints(connection))
+        if (
+            expected is not None
+            and catalogue.is_conclusive(connection)
+            and (odd := catalogue.differing(expected, catalogue.fingerprints(connection)))
         ):
             raise MigrationFailed(
                 f"After the migrations to version {leg.to}, {_names(odd)} not as they should be."
             )
-        connection.execute("UPDATE baton_schema SET fingerprint = %s", (catalogue.fingerprint(expected),))
+        connection.execute(
+            "UPDATE baton_schema SET fingerprint = %s", (expected and catalogue.fingerprint(expected),)
+        )
 
 
 def _record(connection: psycopg.Connection, phase: Phase, number: int) -> None:
     connection.execute(
-        "UPDATE baton_schema SET prepared = %s, fingerprint = NULL"
+        "UPDATE baton_schema SET prepared = %s"
         if phase == "pre"
-        else "UPDATE baton_schema SET version = %s, applied_at = now(), fingerprint = NULL",
+        else "UPDATE baton_schema SET version = %s, applied_at = now()",
         (number,),
     )
 
@@ -214,8 +234,11 @@ def _create(connection: psycopg.Connection, ladder: Ladder) -> bool:
         raise Unsuitable(f"The schema cannot be applied: {e} {NEEDS}") from None
 
 
-def _recognised(connection: psycopg.Connection, ladder: Ladder) -> Progress:
-    """How far a database has come that Baton made; SchemaMismatch if a later one did, or it is not what it says."""
+def _recognised(connection: psycopg.Connection, ladder: Ladder, *, thorough: bool = False) -> Progress:
+    """How far a database has come that Baton made; SchemaMismatch if a later one did, or it is not what it says.
+
+    The fingerprint that was written down is believed, unless one is thorough. 0.1.0 left none.
+    """
     progress = _progress(connection)
     assert progress is not None
     if progress.version > ladder.version:
@@ -224,9 +247,12 @@ def _recognised(connection: psycopg.Connection, ladder: Ladder) -> Progress:
             "Run the Baton that fits it, or use another database."
         )
     expected = ladder.known.get(progress.name)
-    if expected is None or progress.fingerprint == catalogue.fingerprint(expected):
+    if (
+        expected is None
+        or progress.fingerprint == UNDER_WAY
+        or (not thorough and progress.fingerprint == catalogue.fingerprint(expected))
+    ):
         return progress
-    # 0.1.0 left no fingerprint, so look at the thing itself.
     if catalogue.is_conclusive(connection) and (
         odd := catalogue.differing(expected, catalogue.fingerprints(connection))
     ):
@@ -247,7 +273,7 @@ def _range(ladder: Ladder) -> str:
 
 def _names(objects: Sequence[str]) -> str:
     more = len(objects) - NAMED_MAX
-    return f"{', '.join(objects[:NAMED_MAX])}{f' and {more} more' if more > 0 else ''} are"
+    return f"{', '.join(objects[:NAMED_MAX])}{f' and {more} more' if more > 0 else ''} {'are' if len(objects) > 1 else 'is'}"
 
 
 def _progress(connection: psycopg.Connection) -> Progress | None:
@@ -272,4 +298,7 @@ def _connect(dsn: str) -> Generator[psycopg.Connection]:
             raise Unsuitable("The database server is too old. Baton needs PostgreSQL 15 or newer.")
         if (encoding := connection.info.parameter_status("server_encoding")) != "UTF8":
             raise Unsuitable(f"The database is encoded as {encoding}. Make one with ENCODING 'UTF8'.")
-        yield connection
+        try:
+            yield connection
+        except psycopg.OperationalError as e:
+            raise Unreachable(f"The database broke off, and the command can be run again: {e}") from None

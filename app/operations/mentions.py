@@ -69,10 +69,8 @@ async def addressed(
     ids = [id for mention in mentions if (id := uuid_or_none(mention.id))]
     found: list[Addressed] = []
     if handles or ids:
-        found = await ctx.db.all(
+        found = await ctx.all(
             FIND_ADDRESSED,
-            workspace_id=ctx.actor.workspace_id,
-            actor_id=ctx.actor.id,
             handles=handles,
             ids=ids,
         )

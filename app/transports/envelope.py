@@ -15,7 +15,15 @@ from msgspec import UNSET, UnsetType
 from app.clock import timestamp
 from app.db import Encoded
 from app.db.encoded import as_json
-from app.errors import AlreadyExists, ApiError, ChannelNotMember, LeaseLost, VersionConflict
+from app.errors import (
+    AlreadyExists,
+    ApiError,
+    ChannelNotMember,
+    LeaseLost,
+    MethodNotAllowed,
+    UnknownEncoding,
+    VersionConflict,
+)
 from app.operations.runs.explain import HolderNow, Obstacle
 from app.operations.runs.run import EndReason
 from app.operations.tasks.conflict import ChangedField, OverlappingField
@@ -175,7 +183,7 @@ SDK_CODES_OF: Final[dict[type[ApiError], str]] = {
 def code_of(error: type[ApiError], family: Family) -> str:
     """The code of an error, as a family spells it."""
     if family is SDK:
-        return SDK_CODES_OF.get(error) or SDK_CODES.get(error.status, error.code)
+        return SDK_CODES_OF.get(error) or SDK_CODES.get(error.status, error.code.upper())
     return error.code
 
 
@@ -231,6 +239,10 @@ def headers(said: Result | ApiError) -> list[tuple[bytes, bytes]]:
         headers.append((b"idempotency-replayed", b"true"))
     if isinstance(said, ApiError) and said.retry_after_seconds is not None:
         headers.append((b"retry-after", b"%d" % said.retry_after_seconds))
+    if isinstance(said, MethodNotAllowed):
+        headers.append((b"allow", ", ".join(said.allowed).encode()))
+    if isinstance(said, UnknownEncoding):
+        headers.append((b"accept-encoding", said.known.encode()))
     return headers
 
 
@@ -244,10 +256,17 @@ BARE_CODES: Final = {
     401: "unauthenticated",
     403: "permission_denied",
     404: "not_found",
+    405: "unimplemented",
+    408: "deadline_exceeded",
     409: "conflict",
+    414: "invalid_argument",
+    415: "invalid_argument",
     429: "resource_exhausted",
+    431: "invalid_argument",
     500: "internal",
+    501: "unimplemented",
     503: "unavailable",
+    505: "unimplemented",
 }
 """Codes of the bare family by status."""
 

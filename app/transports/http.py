@@ -19,17 +19,13 @@ from starlette.types import Receive, Scope, Send
 
 from app.auth import Keys
 from app.db import Database
-from app.errors import ApiError, CallerGone, InternalError, InvalidInput, UnknownPath
+from app.errors import ApiError, CallerGone, InternalError, InvalidInput, MethodNotAllowed
 from app.logs import RequestLog
 from app.rpc import BARE, Context, Operation, Result, execute, family_at
-from app.transports import envelope
+from app.transports import bodies, envelope
 from app.transports.deadlines import Deadline, Deadlines
 from app.transports.paths import Paths
 
-BODY_BYTES_MAX: Final = 1024 * 1024  # 50 bulk rows with long descriptions fit; more belongs into files
-BODY_BYTES_DRAINED_MAX: Final = (
-    16 * BODY_BYTES_MAX
-)  # of an oversized body, read and dropped so that the sender hears the answer
 MEDIA_TYPES_REMEMBERED_MAX: Final = 64  # clients differ in two or three
 
 _SANE_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
@@ -104,7 +100,8 @@ class RpcEndpoint:
         call.actor = actor.handle
         op, placed = self._find(call, scope["query_string"], headers)
         # In a path with parameters all that a GET says stands there.
-        body = await _read(headers, receive) if call.method != "GET" else None if placed is None else b""
+        reads = call.method in {"GET", "HEAD"}
+        body = await _read(headers, receive) if not reads else None if placed is None else b""
         key = headers.get(b"idempotency-key")
         ctx = Context(self._db, actor, request_id, None if key is None else key.decode("latin-1"))
         work = execute(op, ctx, body=body, query=scope["query_string"], placed=placed)
@@ -117,14 +114,18 @@ class RpcEndpoint:
         self, call: "_Call", query: bytes, headers: dict[bytes, bytes]
     ) -> tuple[Operation, dict[str, str] | None]:
         """The operation that a call means, and the fields it has outside of its body; or an UnknownPath."""
+        method = "GET" if call.method == "HEAD" else call.method
         op = self._operations.get(call.path)
         if op is None:
-            return self._paths.find(call.method, call.path, query, headers)
-        if call.method == "POST" or (call.method == "GET" and op.read_only):
+            return self._paths.find(method, call.path, query, headers)
+        if method == "POST" or (method == "GET" and op.read_only):
             return op, None
-        verbs = "GET or POST" if op.read_only else "POST"
-        message = f"{op.path} answers to {verbs}, not to {call.method[:20]}."
-        raise UnknownPath(message)
+        raise MethodNotAllowed(op.path, method, _verbs(op))
+
+    def verbs(self, path: str) -> tuple[str, ...]:
+        """What a path answers to; nothing if nothing is there."""
+        op = self._operations.get(path)
+        return self._paths.verbs(path) if op is None else _verbs(op)
 
     def request_id(self, sent: bytes | None) -> str:
         """The caller's request id, if it sent a sane one; else a fresh one."""
@@ -143,6 +144,10 @@ class _Call:
         self.path = path
         self.actor: str | None = None
         self.code: str | None = None
+
+
+def _verbs(op: Operation) -> tuple[str, ...]:
+    return ("GET", "HEAD", "POST", "OPTIONS") if op.read_only else ("POST", "OPTIONS")
 
 
 def _failure(call: _Call, error: ApiError, request_id: str) -> bytes:
@@ -171,22 +176,8 @@ async def _hung_up(receive: Receive) -> None:
 
 async def _read(headers: dict[bytes, bytes], receive: Receive) -> bytes:
     """The body of a POST, whole, or an InvalidInput."""
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    size = len(body)
-    if message.get("more_body", False):
-        chunks = [body]
-        while message.get("more_body", False) and size <= BODY_BYTES_DRAINED_MAX:
-            message = await receive()
-            chunk: bytes = message.get("body", b"")
-            size += len(chunk)
-            if size <= BODY_BYTES_MAX:
-                chunks.append(chunk)
-        body = b"".join(chunks)
-    if size > BODY_BYTES_MAX:
-        text = f"The body is larger than {BODY_BYTES_MAX} bytes. Send less at once."
-        raise InvalidInput(text, bytesMax=BODY_BYTES_MAX)
-    if size and not _is_json(headers.get(b"content-type", b"application/json")):
+    body = await bodies.whole(headers, receive)
+    if body and not _is_json(headers.get(b"content-type", b"application/json")):
         text = "Send JSON, with the header `Content-Type: application/json`."
         raise InvalidInput(text)
     return body

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from app.decoding import given_twice, parameters, places
-from app.errors import UnknownPath
+from app.errors import MethodNotAllowed, UnknownPath
 from app.rpc import Operation
 
 
@@ -37,13 +37,9 @@ class Paths:
     def find(self, method: str, path: str, query: bytes, headers: Mapping[bytes, bytes]) -> Match:
         """What answers there, or an UnknownPath that says what would."""
         segments = path.split("/")
-        others: list[str] = []
         for op, pattern, query_fields, header_fields in self._routes:
             placed = _matched(pattern, segments)
-            if placed is None:
-                continue
-            if op.method != method:
-                others.append(str(op.method))
+            if placed is None or op.method != method:
                 continue
             for name, value in parameters(query) if query_fields else ():
                 if name in query_fields:
@@ -54,11 +50,19 @@ class Paths:
                 if (value := headers.get(header)) is not None:
                     placed[field] = value.decode("latin-1")
             return Match(op, placed)
-        if others:
-            message = f"{path[:80]} answers to {' and '.join(others)}, not to {method[:20]}."
-        else:
-            message = f"There is no operation at {path[:80]}."
-        raise UnknownPath(message)
+        if verbs := self.verbs(path):
+            raise MethodNotAllowed(path, method, verbs)
+        raise UnknownPath(f"There is no operation at {path[:80]}.")
+
+    def verbs(self, path: str) -> tuple[str, ...]:
+        """What a path answers to; nothing if nothing is there."""
+        segments = path.split("/")
+        found = [
+            str(op.method) for op, pattern, *_ in self._routes if _matched(pattern, segments) is not None
+        ]
+        if "GET" in found:
+            found.append("HEAD")
+        return (*dict.fromkeys(found), "OPTIONS") if found else ()
 
 
 def _matched(pattern: list[str], segments: list[str]) -> dict[str, str] | None:

@@ -17,7 +17,12 @@ from reload.types import ReloadError
 formats = FormatChecker()
 
 # What a wrong verb or an unknown path may get: no operation of the document describes these.
-STRANGERS = {401: "UnauthenticatedError", 404: "NotFoundError", 503: "UnavailableError"}
+STRANGERS = {
+    401: "UnauthenticatedError",
+    404: "NotFoundError",
+    405: "NotFoundError",
+    503: "UnavailableError",
+}
 
 
 @formats.checks("date-time", raises=ValueError)

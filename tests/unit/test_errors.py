@@ -12,6 +12,9 @@ from app.errors import ApiError
 STATUSES = {400, 401, 403, 404, 409, 429, 500, 503}
 """The only ones that the published client turns into errors of its own."""
 
+UNSENT = {405, 408, 414, 415, 431, 501, 505}
+"""For what no published client sends: a wrong verb, a coded body, what is not quite HTTP."""
+
 
 class Line(NamedTuple):
     """One line of the tree."""
@@ -68,7 +71,7 @@ def test_the_drawing_is_the_code_in_the_same_order() -> None:
 
 @pytest.mark.parametrize("error", leaves(), ids=lambda error: error.__name__)
 def test_an_error_has_a_status_the_client_knows_a_code_and_a_description(error: type[ApiError]) -> None:
-    assert error.status in STATUSES
+    assert error.status in STATUSES | UNSENT
     assert re.fullmatch(r"[a-z_]+|AUTH_[A-Z_]+", error.code)
     assert error.code.startswith("AUTH_") == (error.status == 401)
     assert error.__doc__
@@ -77,7 +80,7 @@ def test_an_error_has_a_status_the_client_knows_a_code_and_a_description(error: 
 
 @pytest.mark.parametrize("error", leaves(), ids=lambda error: error.__name__)
 def test_only_what_may_succeed_later_is_retryable(error: type[ApiError]) -> None:
-    assert error.retryable == (error.status >= 500 or error.status == 429)
+    assert error.retryable == (error.status in {408, 429, 500, 503})
     assert (error.retry_after_seconds is not None) == (error.status in {429, 503})
 
 

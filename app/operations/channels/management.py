@@ -6,10 +6,9 @@ Who makes a channel is its admin; of an agent, its owner is, for agents are post
 
 from typing import Annotated, Final, Literal
 
-import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import BatchQuery, Duplicate, Encoded
+from app.db import Answered, BatchQuery, Duplicate, Encoded
 from app.errors import AlreadyExists, ChannelNotAdmin, ChannelNotFound, ChannelNotMember
 from app.ids import new_id, uuid_or_none
 from app.operations.channels.channel import ACTING, CHANNEL_JSON, CHANNEL_MANAGED, Channel, managed
@@ -25,13 +24,6 @@ Purpose = Annotated[str, Meta(max_length=250, pattern="^[^\\u0000-\\u001f]*$(?!\
 """One line."""
 
 
-class ChannelRow(msgspec.Struct):
-    """A channel after what was done to it."""
-
-    ord: int
-    channel: Encoded[Channel]
-
-
 # The end of every statement that leaves a channel `c` with the `ord` of its item.
 CHANNEL_ANSWERED: Final = f"""
     answered AS (
@@ -43,7 +35,7 @@ CHANNEL_ANSWERED: Final = f"""
 
 CREATE = Keyed(
     BatchQuery(
-        ChannelRow,
+        Answered[Channel],
         f"""{ACTING}, created AS (
         INSERT INTO channels (workspace_id, id, name, kind, purpose)
         SELECT i.workspace_id, i.channel_id, i.changes->>'name', i.changes->>'kind', i.changes->>'purpose' FROM acting i
@@ -68,7 +60,7 @@ CREATE = Keyed(
 
 RENAME = Keyed(
     BatchQuery(
-        ChannelRow,
+        Answered[Channel],
         f"""{ACTING}, c AS (
         UPDATE channels c
            SET name = i.changes->>'name',
@@ -85,7 +77,7 @@ RENAME = Keyed(
 
 ARCHIVE = Keyed(
     BatchQuery(
-        ChannelRow,
+        Answered[Channel],
         f"""{ACTING}, c AS (
         UPDATE channels c
            SET archived_at = CASE WHEN (i.changes->>'archived')::boolean THEN coalesce(c.archived_at, now()) END
@@ -145,7 +137,7 @@ async def create_channel(ctx: Context, req: CreateChannel) -> Encoded[Channel]:
         CREATE.form(ctx.keep), {**ctx.who, "runId": run_id, "channelId": new_id(), "changes": made}
     )
     if row is not None:
-        return row.channel
+        return row.answer
     await ctx.refuse_late(run_id)
     raise AlreadyExists("channel", name)
 
@@ -159,7 +151,7 @@ async def rename_channel(ctx: Context, req: RenameChannel) -> Encoded[Channel]:
     name = req.name.removeprefix("#")
     try:
         if (row := await _change(ctx, RENAME, req, {**changes(req, "purpose"), "name": name})) is not None:
-            return row.channel
+            return row.answer
     except Duplicate as e:  # somebody gave this name to another at the same moment
         if e.constraint != "channels_name_key":
             raise
@@ -178,15 +170,15 @@ async def archive_channel(ctx: Context, req: ArchiveChannel) -> Encoded[Channel]
     row = await _change(ctx, ARCHIVE, req, {"archived": req.archived})
     if row is None:  # an admin, but only since the statement
         raise ChannelNotAdmin
-    return row.channel
+    return row.answer
 
 
 async def _change(
     ctx: Context,
-    statement: Keyed[BatchQuery[ChannelRow]],
+    statement: Keyed[BatchQuery[Answered[Channel]]],
     req: RenameChannel | ArchiveChannel,
     said: dict[str, object],
-) -> ChannelRow | None:
+) -> Answered[Channel] | None:
     """Change a channel that the caller manages. None if something else than that stands in the way."""
     id, run_id = uuid_or_none(req.channel_id), under(req.run_id)
     row = await ctx.db.write(

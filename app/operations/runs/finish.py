@@ -35,7 +35,7 @@ from app.operations.tasks.card import CHANGE_CARDS
 from app.operations.tasks.change import ATTEMPTS_MAX, version_conflict
 from app.operations.tasks.comment import COMMENT_CTES
 from app.operations.tasks.conflict import AsRead
-from app.operations.tasks.task import TASK_JSON
+from app.operations.tasks.task import ACTORS_TASK_JSON, TASK_JSON
 from app.rpc import WHO, AgentWrite, Context, Outcome, changes, given, operation
 from app.types import Id
 from app.writes.access import CALLER, VISIBLE
@@ -158,7 +158,7 @@ END = Keyed(
            FOR NO KEY UPDATE OF h
     ), {_ENDED}, {END_CTES}, answered AS (
         SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, r.keep, {RUN_JSON} AS run,
-               json_build_object('run', {RUN_JSON}, 'task', {TASK_JSON}) AS answer, NULL::int AS merged_from
+               json_build_object('run', {RUN_JSON}, 'task', {ACTORS_TASK_JSON}) AS answer, NULL::int AS merged_from
           FROM changed t
           JOIN ended r ON r.ord = t.ord
     ), {KEPT}
@@ -177,7 +177,7 @@ FORCE_END = Keyed(
            FOR NO KEY UPDATE OF h
     ), {_ENDED}, {END_CTES}, answered AS (
         SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, r.keep, {RUN_JSON} AS answer,
-               json_build_object('run', {RUN_JSON}, 'task', {TASK_JSON}) AS run_and_task, NULL::int AS merged_from
+               json_build_object('run', {RUN_JSON}, 'task', {ACTORS_TASK_JSON}) AS run_and_task, NULL::int AS merged_from
           FROM changed t
           JOIN ended r ON r.ord = t.ord
     ), {KEPT}
@@ -366,9 +366,7 @@ async def _end(  # each a fact of its own
 
 
 async def _past(ctx: Context, run_id: UUID, *, sees_all: bool = False) -> PastRow | None:
-    return await ctx.db.one(
-        PAST, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, run_id=run_id, sees_all=sees_all
-    )
+    return await ctx.one(PAST, run_id=run_id, sees_all=sees_all)
 
 
 def _item(

@@ -3,7 +3,7 @@
 Fragments speak of `r`, a row of `runs`, and of `i`, the input that names the caller.
 """
 
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal, LiteralString
 
 import msgspec
 from msgspec import Meta
@@ -11,9 +11,9 @@ from msgspec import Meta
 from app.db import Encoded
 from app.db.phrases import agent, moment, user
 from app.operations.tasks.task import Task
-from app.rpc import Answer
+from app.rpc import Answer, Context
 from app.types import NO_NUL, Timestamp
-from app.writes.access import VISIBLE
+from app.writes.access import VISIBLE, WRITABLE
 
 LEASE_SECONDS_MIN: Final = 1  # below that a heartbeat could not arrive in time
 LEASE_SECONDS_MAX: Final = 86_400  # a day; who needs longer should show a sign of life in between
@@ -160,9 +160,33 @@ PREVIOUS_JSON: Final = f"""
               ORDER BY e.id DESC
               LIMIT 3) p)"""
 
-# Who sees a run: with a task, whoever sees that; without one, everyone in the workspace.
-RUN_VISIBLE: Final = f"""(
-        r.work_item_id IS NULL
-        OR EXISTS (SELECT FROM tasks t WHERE t.workspace_id = r.workspace_id AND t.id = r.work_item_id AND {VISIBLE}))"""
+
+def run_own(run: LiteralString) -> LiteralString:
+    """SQL for whether a run without a task is the caller's.
+
+    It is its author's, the executor's whom it names by id or handle, and theirs who answer for one of the two. Others need
+    the scope of operators.
+    """
+    return f"""(
+        i.sees_all OR {run}.author_id = i.actor_id
+        OR EXISTS (SELECT FROM identities a
+                    WHERE a.workspace_id = i.workspace_id AND (a.id = i.actor_id OR a.owner_id = i.actor_id)
+                      AND (a.id = {run}.author_id OR {run}.executor_id IN (a.id::text, a.handle, '@' || a.handle))))"""
+
+
+# Who sees a run: with a task, whoever sees that; without one, whose it is. `i.sees_all`: whether the caller's key has
+# the scope of operators.
+RUN_VISIBLE: Final = f"""(CASE WHEN r.work_item_id IS NULL THEN {run_own("r")}
+        ELSE EXISTS (SELECT FROM tasks t WHERE t.workspace_id = r.workspace_id AND t.id = r.work_item_id AND {VISIBLE}) END)"""
+
+# Who may write to it: with a task, whoever may change that; without one, whose it is. `o` is the run as it was.
+RUN_WRITABLE: Final = f"""(CASE WHEN o.work_item_id IS NULL THEN {run_own("o")}
+        ELSE EXISTS (SELECT FROM tasks t WHERE t.workspace_id = o.workspace_id AND t.id = o.work_item_id AND {WRITABLE}) END)"""
+
+
+def sees_all(ctx: Context) -> bool:
+    """Whether the caller may see and change the runs and States of everyone, as far as no task says who may."""
+    return "operator" in ctx.actor.scopes
+
 
 EncodedRun = Encoded[Run]

@@ -29,6 +29,7 @@ from app.errors import (
     IdentityNotFound,
     NotAssigned,
     NotAssignee,
+    NotYoursToShow,
     ParentCycle,
     TaskNotFound,
     TaskReadOnly,
@@ -48,10 +49,10 @@ from app.operations.tasks.conflict import (
     OverlappingField,
     touches,
 )
-from app.operations.tasks.task import TASK_JSON, EncodedTask, Task, priority
+from app.operations.tasks.task import ACTORS_TASK_JSON, EncodedTask, Task, priority
 from app.operations.turns import take_turn
 from app.rpc import WHO, Context, Outcome
-from app.writes.access import KNOWN_IDENTITY, VISIBLE, WRITABLE
+from app.writes.access import KNOWN_IDENTITY, MOVABLE, SHARABLE, VISIBLE, WRITABLE, seen_id
 from app.writes.fence import FENCED, HELD, LIVE
 from app.writes.receipts import KEPT, NOT_KEPT, Keyed
 
@@ -78,6 +79,8 @@ class RefusalRow(msgspec.Struct):
     assigned: bool
     assigned_to_caller: bool
     may_assign: bool
+    may_share: bool
+    may_move: bool
     may_bind: bool
     may_put_under: bool
     parent_is_below: bool
@@ -107,6 +110,8 @@ INPUT: Final = f"""
 # The row as it shall be, and how it differs from the row as it was: one entry per field, as {"field": [from, to]}, or
 # null where nothing differs. (OFFSET 0 has it worked out once, not wherever it is named.)
 # `unassign` clears the assignee only if it is of that kind: a null for one of the two fields says nothing of the other.
+# A parent that the caller does not see was shown to them as null, so their null says nothing of it.
+_OLD_PARENT_SEEN: Final = seen_id("i.workspace_id", "i.actor_id", "o.parent_task_id")
 NEXT: Final = f"""
     CROSS JOIN LATERAL (SELECT
         CASE WHEN i.changes ? 'title' THEN i.changes->>'title' ELSE o.title END AS title,
@@ -119,7 +124,8 @@ NEXT: Final = f"""
         CASE WHEN i.changes ? 'assigneeId' THEN i.assignee_kind
              WHEN i.changes->>'unassign' = o.assignee_kind THEN NULL ELSE o.assignee_kind END AS assignee_kind,
         CASE WHEN i.changes ? 'channelId' THEN i.channel_id ELSE o.channel_id END AS channel_id,
-        CASE WHEN i.changes ? 'parentTaskId' THEN i.parent_task_id ELSE o.parent_task_id END AS parent_task_id) n
+        CASE WHEN i.changes ? 'parentTaskId' AND (i.parent_task_id IS NOT NULL OR {_OLD_PARENT_SEEN} IS NOT NULL)
+             THEN i.parent_task_id ELSE o.parent_task_id END AS parent_task_id) n
     CROSS JOIN LATERAL (SELECT
         CASE WHEN n.status = 'in_progress' THEN coalesce(o.started_at, now()) ELSE o.started_at END AS started_at,
         CASE WHEN n.status = 'done' AND o.status <> 'done' THEN now() ELSE o.completed_at END AS completed_at,
@@ -187,6 +193,16 @@ PARENT_BELOW: Final = """EXISTS (
 MAY_ASSIGN: Final = f"""(
         i.assignee_id IS NULL OR (i.assignee_id, i.assignee_kind) = (o.assignee_id, o.assignee_kind) OR {ASSIGNEE_KNOWN})"""
 MAY_BIND: Final = f"""(i.channel_id IS NULL OR i.channel_id = o.channel_id OR {CHANNEL_OPEN})"""
+
+# Whether it stays shown to whom it was, or the caller may decide that: see SHARABLE and MOVABLE. Whoever works on a
+# task without being one of those whose task it is may still give it to somebody who sees it anyway.
+MAY_MOVE: Final = f"""(n.channel_id IS NOT DISTINCT FROM o.channel_id OR {MOVABLE})"""
+MAY_SHARE: Final = f"""(
+        n.assignee_id IS NULL OR n.assignee_id IS NOT DISTINCT FROM o.assignee_id OR {SHARABLE}
+        OR EXISTS (SELECT FROM task_participants p
+                    WHERE p.workspace_id = i.workspace_id AND p.identity_id = n.assignee_id AND p.task_id = t.id)
+        OR EXISTS (SELECT FROM channel_members m
+                    WHERE m.workspace_id = i.workspace_id AND m.identity_id = n.assignee_id AND m.channel_id = t.channel_id))"""
 MAY_PUT_UNDER: Final = (
     f"""(i.parent_task_id IS NULL OR i.parent_task_id = o.parent_task_id OR {PARENT_VISIBLE})"""
 )
@@ -206,6 +222,8 @@ _CHANGED: Final = f"""
            AND (i.version IS NULL OR i.version = o.version OR {MERGEABLE})
            AND {WRITABLE}
            AND {MAY_ASSIGN}
+           AND {MAY_SHARE}
+           AND {MAY_MOVE}
            AND {MAY_BIND}
            AND {MAY_PUT_UNDER}
            AND (i.parent_task_id IS NULL OR NOT {PARENT_BELOW})
@@ -264,7 +282,7 @@ _CHANGE_UNDER_RUN: Final = f"""
 
 _ANSWERED: Final = f"""
     answered AS (
-        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, {TASK_JSON} AS answer, t.merged_from FROM changed t
+        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, {ACTORS_TASK_JSON} AS answer, t.merged_from FROM changed t
     ), {KEPT}
     SELECT ord, answer, merged_from FROM answered"""
 
@@ -301,9 +319,9 @@ CHANGE_AND_COMMENT = Keyed(
          UNION ALL
         SELECT workspace_id, id AS task_id, version, actor_id, actor_kind, request_id, comment FROM unchanged
     ), {COMMENT_CTES}, answered AS (
-        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, {TASK_JSON} AS answer, t.merged_from FROM changed t
+        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, {ACTORS_TASK_JSON} AS answer, t.merged_from FROM changed t
          UNION ALL
-        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, {TASK_JSON}, NULL FROM unchanged t
+        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, {ACTORS_TASK_JSON}, NULL FROM unchanged t
     ), {KEPT}
     SELECT ord, answer, merged_from FROM answered""",
         one_per="taskId",
@@ -321,6 +339,8 @@ WHY = BatchQuery(
            t.assignee_id IS NOT NULL,
            t.assignee_id IS NOT DISTINCT FROM i.actor_id,
            {MAY_ASSIGN},
+           {MAY_SHARE},
+           {MAY_MOVE},
            {MAY_BIND},
            {MAY_PUT_UNDER},
            i.parent_task_id IS NOT NULL AND {PARENT_BELOW},
@@ -328,6 +348,7 @@ WHY = BatchQuery(
       FROM i
       JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
       JOIN seen ON (seen.workspace_id, seen.task_id) = (i.workspace_id, i.task_id) AND seen.sent IS NOT DISTINCT FROM i.version
+               AND (seen.viewer_id IS NULL OR seen.viewer_id = i.actor_id)
      CROSS JOIN LATERAL (SELECT o.*) t                    -- the same row, under the name the shared fragments use
      {NEXT}
      WHERE {VISIBLE}
@@ -411,6 +432,8 @@ async def _refusal(  # noqa: PLR0911 - a ladder
     if not why.may_assign:
         field = "assigneeUserId" if changes["assigneeKind"] == "user" else "assigneeAgentId"
         return IdentityNotFound(str(changes["assigneeId"]), field=field)
+    if not (why.may_share and why.may_move):
+        return NotYoursToShow()
     if not why.may_bind:
         await refuse_posting(ctx, str(changes["channelId"]))
     if not why.may_put_under:

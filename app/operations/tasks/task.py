@@ -3,15 +3,15 @@
 from typing import Annotated, ClassVar, Final, LiteralString, get_args
 from uuid import UUID
 
-import msgspec
 from msgspec import Meta
 
-from app.db import Encoded, Query
+from app.db import Encoded, One, Query
 from app.db.phrases import agent, moment, user
 from app.errors import TaskNotFound
 from app.ids import uuid_or_none
 from app.rpc import Answer, Context
 from app.types import TaskPriority, TaskStatus, Timestamp
+from app.writes.access import seen_id
 
 PRIORITIES: Final[tuple[TaskPriority, ...]] = get_args(TaskPriority)
 """By rank, as stored: a priority is its place in this tuple."""
@@ -82,8 +82,10 @@ class Task(Answer):
     deleted_at: Annotated[Timestamp | None, Meta(description="Always null here.")]
 
 
-# The one definition of a task's JSON: Postgres writes it, with exactly the keys of Task in their order.
-TASK_JSON: Final = f"""
+def task_json(viewer: LiteralString) -> LiteralString:
+    """SQL for a task `t` as it goes out to a viewer: the one definition, with exactly the keys of Task in their order."""
+    parent = seen_id("t.workspace_id", viewer, "t.parent_task_id")
+    return f"""
     row_to_json((SELECT w FROM (SELECT
         t.id, 'T-' || t.number AS identifier, t.workspace_id AS "workspaceId", t.title, t.description, t.status,
         {priority("t.priority")} AS priority, t.version,
@@ -92,7 +94,7 @@ TASK_JSON: Final = f"""
         {agent("t.assignee")} AS "assigneeAgentId",
         {user("t.created_by")} AS "createdByUserId",
         {agent("t.created_by")} AS "createdByAgentId",
-        t.parent_task_id AS "parentTaskId", t.channel_id AS "channelId",
+        CASE WHEN t.parent_task_id IS NOT NULL THEN {parent} END AS "parentTaskId", t.channel_id AS "channelId",
         NULL AS "originMessageId", NULL AS "originExtractionId",
         {moment("t.started_at")} AS "startedAt",
         {moment("t.completed_at")} AS "completedAt",
@@ -103,14 +105,18 @@ TASK_JSON: Final = f"""
         NULL AS "deletedAt") w))"""
 
 
-class TaskId(msgspec.Struct):
-    """The id behind an identifier."""
+TASK_JSON: Final = task_json("i.actor_id")
+"""For statements in which `i` names who will read the answer."""
 
-    id: UUID
+ASKERS_TASK_JSON: Final = task_json("%(actor_id)s::uuid")
+"""For statements of one call, in which a parameter names who will read the answer."""
+
+ACTORS_TASK_JSON: Final = task_json("t.actor_id")
+"""For statements in which the row that was written says who wrote it, and so who will read the answer."""
 
 
 FIND_NUMBER = Query(
-    TaskId,
+    One[UUID],
     """
     SELECT id FROM tasks WHERE workspace_id = %(workspace_id)s::uuid AND number = %(number)s::int
     """,
@@ -129,9 +135,9 @@ async def task_id(ctx: Context, sent: str, *, field: str = "taskId") -> UUID:
         and digits.isdigit()
         and len(digits) <= DIGITS_MAX
     ):
-        found = await ctx.db.one(FIND_NUMBER, workspace_id=ctx.actor.workspace_id, number=int(digits))
+        found = await ctx.one(FIND_NUMBER, number=int(digits))
         if found is not None:
-            return found.id
+            return found.value
     elif (id := uuid_or_none(sent)) is not None:
         return id
     raise TaskNotFound(sent, field=field)

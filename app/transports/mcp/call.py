@@ -14,8 +14,7 @@ from starlette.types import Receive, Send
 
 from app.errors import ApiError, KeyMissing, Unauthenticated
 from app.rpc import Actor
-from app.transports import envelope
-from app.transports.http import BODY_BYTES_MAX
+from app.transports import bodies, envelope
 from app.transports.mcp import messages
 
 PATIENCE_SECONDS: Final = 1.0  # a call that takes longer becomes a stream; almost all take milliseconds
@@ -233,21 +232,13 @@ class Exchange:
 
 async def body(headers: dict[bytes, bytes], receive: Receive) -> bytes:
     """What was posted, whole, or the reason why not."""
-    chunks: list[bytes] = []
-    size = 0
-    while True:
-        event = await receive()
-        chunk: bytes = event.get("body", b"")
-        size += len(chunk)
-        if size > BODY_BYTES_MAX:
-            text = f"The message is larger than {BODY_BYTES_MAX} bytes. Send less at once."
-            raise Refused(413, text, headers=((b"connection", b"close"),))
-        chunks.append(chunk)
-        if not event.get("more_body", False):
-            break
+    try:
+        sent = await bodies.whole(headers, receive)
+    except bodies.TooLarge as e:
+        raise Refused(413, e.message) from None
     if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != b"application/json":
         raise Refused(415, "Send JSON, with the header `Content-Type: application/json`.")
-    return b"".join(chunks)
+    return sent
 
 
 def accepts_stream(accept: bytes) -> bool:

@@ -29,7 +29,7 @@ from app.operations.runs.bare.writing import (
     values,
     work_item_refusal,
 )
-from app.operations.runs.run import ERRORS_MAX, RUN_VISIBLE, NewRunProblem, RunStatus
+from app.operations.runs.run import ERRORS_MAX, RUN_VISIBLE, NewRunProblem, RunStatus, sees_all
 from app.operations.tasks.change import ATTEMPTS_MAX
 from app.operations.turns import take_turn
 from app.rpc import IN_PATH, BareRequest, Context, IfMatch, Outcome, etag_of, operation, versions_in
@@ -198,6 +198,7 @@ async def update_task(ctx: Context, req: UpdateBareTask) -> Outcome[BareTask]:
         **ctx.who,
         "id": id,
         "runId": run_id,
+        "seesAll": sees_all(ctx),
         "versions": versions,
         "changes": sent,
         "children": below,
