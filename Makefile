@@ -97,6 +97,20 @@ bench-report: .venv/run.stamp ## quote the newest runs of both in docs/performan
 .PHONY: bench-setup
 bench-setup: .cache/bench/python.stamp .cache/bench/node.stamp ## install the stacks that bench compares with, into .cache/bench
 
+# Agent frameworks do not agree on the versions of what they stand on: a venv for each group that does.
+FRAMEWORKS := $(basename $(notdir $(wildcard tests/frameworks/*.txt)))
+
+.PHONY: frameworks
+frameworks: .venv/dev.stamp $(FRAMEWORKS:%=.cache/frameworks/%.stamp) ## carry the daily loop through agent frameworks (docs/clients.md), about five minutes and 2 GB
+	FRAMEWORKS=required $(BIN)/python -m pytest tests/frameworks -rA --no-header -q
+
+.cache/frameworks/%.stamp: tests/frameworks/%.txt | .venv/bin/python
+	@rm -rf .cache/frameworks/$*
+	$(BIN)/python -m venv .cache/frameworks/$*
+	@.cache/frameworks/$*/bin/python -m pip install --quiet '$(firstword $(PIP))'
+	.cache/frameworks/$*/bin/python -m pip install --quiet --no-deps --requirement $<
+	@touch $@
+
 # For every system and every Python that we support, whatever this one is; not where from, which each machine knows.
 COMPILE := .cache/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command "make lock" $(UPGRADE)
