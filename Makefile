@@ -42,18 +42,28 @@ test: .venv/dev.stamp ## run all tests, on a Postgres of their own (of other bin
 soak: .venv/dev.stamp ## lose answers and kill servers for MINUTES, and judge what callers saw (SEED, CALLERS, POSTGRES_BIN)
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) --seed $(SEED) --callers $(CALLERS)
 
+.PHONY: upgrade-soak
+upgrade-soak: .venv/dev.stamp ## upgrade from the last release under load, for MINUTES, and judge what callers saw; needs its commit in git
+	$(BIN)/python -m tests.soak.upgrade --minutes $(MINUTES) --seed $(SEED) --callers $(CALLERS)
+
 .PHONY: check
 check: .venv/dev.stamp ## check format, lint, types, and that nothing generated is stale
 	$(BIN)/ruff format --check app tests
 	$(BIN)/ruff check app tests
 	$(BIN)/basedpyright
-	$(BIN)/python -m app.transports.reference --check
+	$(BIN)/python -m tests.upgrade.lint
+	$(BIN)/python -m app.documents.reference --check
 
 .PHONY: format
 format: .venv/dev.stamp ## format the code and mend what can be mended, then write what is generated
 	$(BIN)/ruff check --fix --quiet app tests || true
 	$(BIN)/ruff format app tests
-	$(BIN)/python -m app.transports.reference
+	$(BIN)/python -m app.documents.reference
+
+.PHONY: examples
+examples: .venv/dev.stamp ## play the story of the examples, and write docs/examples.json and what is made of it
+	$(BIN)/python -m pytest --quiet tests/http/test_story.py --record
+	$(BIN)/python -m app.documents.reference
 
 ROUNDS ?= 3
 SECONDS ?= 3

@@ -8,17 +8,20 @@
 --   * Nothing that every write changes (version, updated_at) stands in an index: such an update stays
 --     "heap-only" and touches no index at all.
 --
--- app/db/schema.py applies this file to an empty database and refuses to start on a version it does not know.
+-- app/db/schema.py applies this file to an empty database. One that is older gets there by app/db/migrations/, which
+-- change together with this file: a test compares what comes out of both. It refuses to start on what it does not know.
 
 CREATE EXTENSION IF NOT EXISTS pg_trgm;      -- substring search in task_search
 CREATE EXTENSION IF NOT EXISTS btree_gin;    -- lets that index lead with workspace_id
 
--- The version of this file. One row.
+-- What this database is: the number of the last migration in it. One row.
 CREATE TABLE baton_schema (
-    version     integer     NOT NULL,
-    applied_at  timestamptz NOT NULL DEFAULT now()
+    version     integer     NOT NULL,        -- everything is done up to here, so no release before this number's works on it
+    applied_at  timestamptz NOT NULL DEFAULT now(),
+    prepared    integer,                     -- what only adds is done up to here; null: as version
+    fingerprint text                         -- of the catalogue at that moment; null: nobody looked
 );
-INSERT INTO baton_schema (version) VALUES (1);
+INSERT INTO baton_schema (version) VALUES (3);
 
 
 -- Who there is ------------------------------------------------------------------------------------------
@@ -423,6 +426,15 @@ CREATE TABLE idempotency_keys (
     CONSTRAINT idempotency_keys_fingerprint_check CHECK (length(fingerprint) = 32)
 );
 CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at);  -- for the job, which looks across workspaces
+
+-- Whether a call with this key may take effect: nobody has used it. Until the caller's transaction ends nobody else can.
+-- Of two at once the second waits here, and then sees what the first stored: a statement by itself sees only what was
+-- there when it began, but each query of a volatile function sees what is there now.
+CREATE FUNCTION take_key(workspace_id uuid, identity_id uuid, key text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended($1 || ' ' || $2 || ' ' || $3, 0));
+    RETURN NOT EXISTS (SELECT FROM idempotency_keys k WHERE k.workspace_id = $1 AND k.identity_id = $2 AND k.key = $3);
+END $$;
 
 
 -- What happened -----------------------------------------------------------------------------------------

@@ -15,8 +15,9 @@ import msgspec
 
 from app.auth import KEY_VISIBLE_CHARACTERS, hash_of, new_key
 from app.db import Database, Query, Transaction
+from app.db.phrases import moment
 from app.errors import AlreadyExists, ChannelNotFound, IdentityNotFound, InvalidInput, NotFound
-from app.ids import new_id
+from app.ids import TICK_NOW, id_at, new_id
 from app.types import IdentityKind, Scope, Timestamp
 
 GENERAL: Final = "general"
@@ -186,8 +187,6 @@ class _Scopes(msgspec.Struct):
     scopes: list[str]
 
 
-_MOMENT: Final = """'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'"""
-
 CREATE_WORKSPACE = Query(
     _Workspace,
     f"""
@@ -200,7 +199,7 @@ CREATE_WORKSPACE = Query(
     ), general AS (
         INSERT INTO channels (workspace_id, id, name) SELECT id, %(channel_id)s, 'general' FROM created
     )
-    SELECT id, slug, name, to_char(created_at AT TIME ZONE 'UTC', {_MOMENT}) FROM created
+    SELECT id, slug, name, {moment("created_at")} FROM created
     """,
 )
 
@@ -220,7 +219,7 @@ SET_HISTORY = Query(
 FIND_WORKSPACE = Query(
     _Workspace,
     f"""
-    SELECT id, slug, name, to_char(created_at AT TIME ZONE 'UTC', {_MOMENT}) FROM workspaces WHERE slug = %(slug)s
+    SELECT id, slug, name, {moment("created_at")} FROM workspaces WHERE slug = %(slug)s
     """,
 )
 
@@ -242,10 +241,11 @@ FIND_CHANNELS = Query(
 # The identity, its memberships and its first key: one statement, so there is never one without the other.
 CREATE_IDENTITY = Query(
     _Identity,
-    """
+    f"""
     WITH created AS (
         INSERT INTO identities (workspace_id, id, kind, handle, name, email, owner_id, is_private, agent_type)
-        VALUES (%(workspace_id)s, %(id)s, %(kind)s, %(handle)s, %(name)s, %(email)s, %(owner_id)s, %(is_private)s, %(agent_type)s)
+        VALUES (%(workspace_id)s, {id_at(TICK_NOW, "%(id)s::uuid")}, %(kind)s, %(handle)s, %(name)s, %(email)s,
+                %(owner_id)s, %(is_private)s, %(agent_type)s)
         ON CONFLICT DO NOTHING
         RETURNING *
     ), joined AS (
@@ -268,7 +268,8 @@ CREATE_KEY = Query(
     SELECT a.workspace_id, %(id)s, a.id, %(hash)s, %(prefix)s,
            coalesce(%(scopes)s::text[],
                     (SELECT k.scopes FROM api_keys k
-                      WHERE k.workspace_id = a.workspace_id AND k.identity_id = a.id ORDER BY k.id DESC LIMIT 1)),
+                      WHERE k.workspace_id = a.workspace_id AND k.identity_id = a.id
+                      ORDER BY k.created_at DESC, k.id DESC LIMIT 1)),
            now() + make_interval(days => %(days)s::int)
       FROM identities a
      WHERE a.workspace_id = %(workspace_id)s AND a.id = %(identity_id)s
@@ -281,14 +282,14 @@ LIST_KEYS = Query(
     f"""
     SELECT k.id, a.handle, k.prefix, k.scopes,
            CASE WHEN k.revoked_at IS NOT NULL THEN 'revoked' WHEN k.expires_at <= now() THEN 'expired' ELSE 'active' END,
-           to_char(k.created_at AT TIME ZONE 'UTC', {_MOMENT}),
-           to_char(k.last_used_at AT TIME ZONE 'UTC', {_MOMENT}),
-           to_char(k.expires_at AT TIME ZONE 'UTC', {_MOMENT}),
-           to_char(k.revoked_at AT TIME ZONE 'UTC', {_MOMENT})
+           {moment("k.created_at")},
+           {moment("k.last_used_at")},
+           {moment("k.expires_at")},
+           {moment("k.revoked_at")}
       FROM api_keys k
       JOIN identities a ON a.workspace_id = k.workspace_id AND a.id = k.identity_id
      WHERE k.workspace_id = %(workspace_id)s AND (%(handle)s::text IS NULL OR a.handle = %(handle)s)
-     ORDER BY k.id
+     ORDER BY k.created_at, k.id
     """,
 )
 
@@ -301,10 +302,10 @@ REVOKE_KEY = Query(
         RETURNING *
     )
     SELECT k.id, a.handle, k.prefix, k.scopes, 'revoked',
-           to_char(k.created_at AT TIME ZONE 'UTC', {_MOMENT}),
-           to_char(k.last_used_at AT TIME ZONE 'UTC', {_MOMENT}),
-           to_char(k.expires_at AT TIME ZONE 'UTC', {_MOMENT}),
-           to_char(k.revoked_at AT TIME ZONE 'UTC', {_MOMENT})
+           {moment("k.created_at")},
+           {moment("k.last_used_at")},
+           {moment("k.expires_at")},
+           {moment("k.revoked_at")}
       FROM revoked k
       JOIN identities a ON a.workspace_id = k.workspace_id AND a.id = k.identity_id
     """,
@@ -335,7 +336,7 @@ CREATE_VERIFY_TOKEN = Query(
     f"""
     INSERT INTO verify_tokens (workspace_id, hash, agent_id, expires_at)
     VALUES (%(workspace_id)s, %(hash)s, %(agent_id)s, now() + make_interval(mins => %(minutes)s::int))
-    RETURNING to_char(expires_at AT TIME ZONE 'UTC', {_MOMENT})
+    RETURNING {moment("expires_at")}
     """,
 )
 
@@ -433,7 +434,7 @@ async def create_identity(
     if row is None:
         raise AlreadyExists("user or agent", f"{handle}{f' or email {email}' if email else ''}")
     return Identity(
-        id=id,
+        id=row.id,
         kind=kind,
         handle=handle,
         name=name or handle,

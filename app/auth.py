@@ -16,7 +16,7 @@ from uuid import UUID
 
 import msgspec
 
-from app.db import Database, Query
+from app.db import Database, One, Query
 from app.errors import ApiError, KeyExpired, KeyInvalid, KeyMissing, KeyRevoked
 from app.rpc import Actor
 from app.types import IdentityKind
@@ -47,18 +47,6 @@ class KeyRow(msgspec.Struct):
     seconds_left: float | None  # None: it never expires; zero or less: it has
 
 
-class RevokedRow(msgspec.Struct):
-    """The hash of a key revoked lately."""
-
-    hash: bytes
-
-
-class Counted(msgspec.Struct):
-    """How many rows a statement touched."""
-
-    count: int
-
-
 FIND_KEY = Query(
     KeyRow,
     """
@@ -73,7 +61,7 @@ FIND_KEY = Query(
 )
 
 REVOKED_LATELY = Query(
-    RevokedRow,
+    One[bytes],
     """
     SELECT hash FROM api_keys WHERE revoked_at > now() - make_interval(secs => %(seconds)s)
     """,
@@ -81,7 +69,7 @@ REVOKED_LATELY = Query(
 
 # Every process may report the same key; the condition makes it one write a minute all the same.
 MARK_USED = Query(
-    Counted,
+    One[int],
     """
     WITH marked AS (
         UPDATE api_keys k
@@ -144,7 +132,7 @@ class Keys:
             began = time.monotonic()
             try:
                 for row in await self._db.all(REVOKED_LATELY, seconds=float(LOOK_BACK_SECONDS)):
-                    self._remembered.pop(row.hash, None)
+                    self._remembered.pop(row.value, None)
                 self._heard_at = began
                 if began - written_at > LAST_USED_INTERVAL_SECONDS:
                     written_at = began

@@ -8,16 +8,18 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
 import msgspec
 import typer
 
 from app import administration as admin
+from app import logs, version
 from app.config import BadSetting, Config, from_environment
 from app.db import Database, schema
 from app.decoding import Json
-from app.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from app.embedded import EmbeddedPostgres, EmbeddedPostgresError, majors
 from app.errors import ApiError
 
 T = TypeVar("T")
@@ -36,6 +38,7 @@ keys = typer.Typer(
     no_args_is_help=True, help="API keys. To rotate one, create a second, then revoke the first."
 )
 tokens = typer.Typer(no_args_is_help=True, help="Tokens for verify-connection.")
+clusters = typer.Typer(no_args_is_help=True, help="The embedded Postgres.")
 schemas = typer.Typer(no_args_is_help=True, help="The database's schema.")
 cli.add_typer(workspaces, name="workspace")
 cli.add_typer(agents, name="agent")
@@ -44,6 +47,20 @@ cli.add_typer(channels, name="channel")
 cli.add_typer(keys, name="key")
 cli.add_typer(tokens, name="verify-token")
 cli.add_typer(schemas, name="schema")
+cli.add_typer(clusters, name="postgres")
+
+
+@cli.callback()
+def options(
+    show_version: Annotated[
+        bool, typer.Option("--version", is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Baton, the task backend that AI agents share."""
+    if show_version:
+        print(f"baton {version()}, schema version {schema.VERSION}")
+        raise typer.Exit
+
 
 InWorkspace = Annotated[str, typer.Option("--workspace", help="Slug of the workspace.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
@@ -60,11 +77,37 @@ Channels = Annotated[
 NoGeneral = Annotated[bool, typer.Option("--no-general", help="Do not join #general.")]
 
 
-class SchemaState(admin.Made):
-    """The schema of a database that can be served."""
+class SchemaFile(admin.Made):
+    """A migration."""
 
-    version: int
-    applied: bool = False  # whether this call did it
+    file: str
+    summary: str
+
+
+class SchemaLeg(admin.Made):
+    """The files of one phase of one release, and how to run them."""
+
+    phase: str
+    to: int
+    command: str
+    files: list[SchemaFile]
+
+
+class SchemaState(admin.Made):
+    """The schema of a database, as schema.sql and the migrations count it."""
+
+    version: int  # everything is done up to here
+    prepared: int  # what only adds is done up to here
+    target: int  # what this Baton is made for
+    fits: bool  # whether this Baton can serve it
+    pending: list[SchemaLeg]
+
+
+class SchemaApplied(SchemaState):
+    """The same, after what a command did."""
+
+    applied: bool  # whether anything was to be done
+    files: list[str]
 
 
 @cli.command()
@@ -279,20 +322,160 @@ def verify_token_create(handle: str, workspace: InWorkspace, as_json: AsJson = F
     _show(_run(create), as_json=as_json)
 
 
-@schemas.command("apply")
-def schema_apply(as_json: AsJson = False) -> None:
-    """Apply the schema to an empty database; a database that has it is left alone."""
+@schemas.command("plan")
+def schema_plan(as_json: AsJson = False) -> None:
+    """Show the migrations that a database still needs, and the commands that run them."""
     with _database_url(from_environment()) as dsn:
-        applied = schema.apply(dsn)
-    _show(SchemaState(version=schema.VERSION, applied=applied), as_json=as_json)
+        state = _state(schema.plan(dsn))
+    if as_json:
+        print(msgspec.json.encode(state).decode())
+        return
+    for leg in state.pending:
+        print(f"{leg.command}  # to version {leg.to}")
+        for migration in leg.files:
+            print(f"    {migration.file}  {migration.summary}")
+    if not state.pending:
+        print(f"The database has schema version {state.version}; there is nothing to do.")
+
+
+@schemas.command("apply")
+def schema_apply(
+    pre: Annotated[
+        bool, typer.Option("--pre", help="Only add; servers of the release before go on working.")
+    ] = False,
+    post: Annotated[
+        bool, typer.Option("--post", help="Finish, once no server of an older release runs any more.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring a database to the schema of this Baton: an empty one, or one of an older release. Again does nothing."""
+    config = from_environment()
+    phases: list[schema.Phase] = [phase for phase in schema.PHASES if {"pre": pre, "post": post}[phase]]
+    logs.show_progress()
+    with _database(config) as (dsn, before):
+        state = schema.apply(dsn, phases or schema.PHASES, before=before, pooler=config.database_pooler)
+    files = [migration.path.name for leg in state.done for migration in leg.migrations]
+    applied = SchemaApplied(
+        applied=state.created or bool(state.done), files=files, **msgspec.structs.asdict(_state(state))
+    )
+    if as_json:
+        print(msgspec.json.encode(applied).decode())
+        return
+    if state.created:
+        print(f"The database was empty and has schema version {state.version} now.")
+    elif state.done:
+        print(f"Done: {', '.join(files) or 'no file was needed'}.")
+    _tell(applied)
 
 
 @schemas.command("check")
 def schema_check(as_json: AsJson = False) -> None:
-    """Check that the database has the schema this version serves."""
+    """Check that this Baton can serve the database."""
     with _database_url(from_environment()) as dsn:
-        version = schema.check(dsn)
-    _show(SchemaState(version=version), as_json=as_json)
+        state = _state(schema.check(dsn))
+    if as_json:
+        print(msgspec.json.encode(state).decode())
+    else:
+        _tell(state)
+
+
+class PostgresMoved(admin.Made):
+    """What became of the data of an embedded Postgres."""
+
+    upgraded: bool
+    from_major: int | None
+    to_major: int | None
+    old_cluster: str | None
+    dump: str | None
+
+
+@clusters.command("upgrade")
+def postgres_upgrade(
+    old_bin: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory of the programs of the Postgres that made the data; Debian's unless told."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Move the embedded database to the installed major version of Postgres. The old one is kept until discarded."""
+    config = _embedded()
+    logs.show_progress()
+    moved = majors.move(config.data_dir, config.postgres_bin_dir, old_bin, schema.contents)
+    if moved is None:
+        done = PostgresMoved(upgraded=False, from_major=None, to_major=None, old_cluster=None, dump=None)
+    else:
+        done = PostgresMoved(
+            upgraded=True,
+            from_major=moved.old_major,
+            to_major=moved.major,
+            old_cluster=str(moved.kept),
+            dump=str(moved.dump),
+        )
+    if as_json:
+        print(msgspec.json.encode(done).decode())
+    elif moved is None:
+        print("The installed Postgres made the data; there is nothing to do.")
+    else:
+        print(f"The data is in Postgres {moved.major} now. The old cluster is kept in {moved.kept}.")
+        print("Once all is well: python -m app postgres discard-old")
+
+
+class PostgresDiscarded(admin.Made):
+    """What was deleted."""
+
+    discarded: list[str]
+
+
+@clusters.command("discard-old")
+def postgres_discard_old(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False, as_json: AsJson = False
+) -> None:
+    """Delete the clusters that upgrades have kept."""
+    config = _embedded()
+    found = [str(path) for path in majors.old_clusters(config.data_dir)]
+    if found and not yes and not typer.confirm(f"Delete {', '.join(found)} for good?"):
+        _fail("Nothing was deleted.")
+    majors.discard_old(config.data_dir)
+    _show(PostgresDiscarded(discarded=found), as_json=as_json)
+
+
+def _embedded() -> Config:
+    config = from_environment()
+    if config.database_url:
+        raise BadSetting("DATABASE_URL is set, so there is no embedded Postgres.")
+    return config
+
+
+def _state(state: schema.State) -> SchemaState:
+    return SchemaState(
+        version=state.version,
+        prepared=state.prepared,
+        target=schema.VERSION,
+        fits=state.prepared >= schema.VERSION,
+        pending=[
+            SchemaLeg(
+                phase=leg.phase,
+                to=leg.to,
+                command=f"{schema.COMMAND} --{leg.phase}",
+                files=[SchemaFile(file=m.path.name, summary=m.summary) for m in leg.migrations],
+            )
+            for leg in state.pending
+        ],
+    )
+
+
+def _tell(state: SchemaState) -> None:
+    """Say in words how a database stands."""
+    fits = (
+        "fits this Baton"
+        if state.fits
+        else f"does not fit this Baton yet, which needs version {state.target}"
+    )
+    print(f"The database has schema version {state.version} and {fits}.")
+    if state.pending:
+        print(f"Next, once no server of an older release runs any more: {state.pending[0].command}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -311,6 +494,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ApiError,
         BadSetting,
         EmbeddedPostgresError,
+        schema.MalformedMigration,
+        schema.MigrationFailed,
         schema.SchemaMismatch,
         schema.Unreachable,
         schema.Unsuitable,
@@ -346,17 +531,25 @@ def _run(work: Callable[[Database], Awaitable[T]]) -> T:
             await db.close()
 
     with _database_url(config) as dsn:
-        schema.apply(dsn)
+        schema.ready(dsn)
         return asyncio.run(run(dsn))
 
 
 @contextmanager
 def _database_url(config: Config) -> Generator[str]:
+    with _database(config) as (dsn, _):
+        yield dsn
+
+
+@contextmanager
+def _database(config: Config) -> Generator[tuple[str, Callable[[], object]]]:
+    """Where the database is, and what is done before its schema changes: on a Postgres of one's own, whatever its owner does."""
     if config.database_url:
-        yield config.database_url
+        yield config.database_url, lambda: None
     else:
-        with EmbeddedPostgres(config.data_dir, config.postgres_bin_dir).use() as dsn:
-            yield dsn
+        postgres = EmbeddedPostgres(config.data_dir, config.postgres_bin_dir)
+        with postgres.use() as dsn:
+            yield dsn, lambda: postgres.dump(dsn)
 
 
 def _show(made: admin.Made | Sequence[admin.Made], *, as_json: bool) -> None:

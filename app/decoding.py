@@ -1,7 +1,8 @@
 """From what a caller sent to a checked struct, or an InvalidInput that says what to correct.
 
-Decoding is strict: `"3"` is not a number. The one licence is that a whole number may be written `3.0`, because
-a published client types numbers as floats (contract 0.6).
+Decoding is strict: `"3"` is not a number. There are two licences. A whole number may be written `3.0`, because a
+published client types numbers as floats (contract 0.6). And null means left out in a field that may be left out and
+has no null of its own: forms and frameworks send it for what nobody filled in.
 """
 
 from collections.abc import Mapping
@@ -11,14 +12,17 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from app.errors import InvalidInput
+from app.wording import MOMENT, explained
 
 S = TypeVar("S", bound=msgspec.Struct)
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | float | bool | None"
 """JSON of any shape, before it is checked; `float` includes int."""
 
+Sent: TypeAlias = dict[str, Any]  # Any: JSON of any shape
+"""The object in a body, before it is checked against a request."""
+
 QUERY_PARAMETERS_MAX: Final = 100  # more than any operation has fields, repeated lists included
-COMPLAINT_CHARACTERS_MAX: Final = 200  # some quote the value, which may be as long as the whole body
 
 
 class Decoder(Generic[S]):
@@ -27,6 +31,7 @@ class Decoder(Generic[S]):
     def __init__(self, request: type[S]) -> None:
         self._request = request
         self._json = msgspec.json.Decoder(request)
+        self._kind = msgspec.inspect.type_info(request)
         kinds = {f.encode_name: msgspec.inspect.type_info(f.type) for f in msgspec.structs.fields(request)}
         self._known = frozenset(kinds)
         self._elsewhere = frozenset(name for name, place in places(request).items() if place != "query")
@@ -39,35 +44,46 @@ class Decoder(Generic[S]):
 
     def from_json(self, body: bytes, placed: Mapping[str, str] | None = None) -> S:
         """Decode a JSON body; an empty one counts as `{}`. `placed` are fields that stand elsewhere, in the path for instance."""
-        body = body or b"{}"
+        return self.read(body, placed)[0]
+
+    def read(self, body: bytes, placed: Mapping[str, str] | None = None) -> tuple[S, Sent]:
+        """The same, and beside it everything that was sent, unknown fields too."""
+        try:
+            sent = _sent_in(body)
+        except _NumberTooLarge:
+            raise self._number_too_large(body) from None
         try:
             try:
-                req = self._json.decode(body) if placed is None else self._joined(body, placed)
+                req = self._converted(sent, placed or {})
             except msgspec.ValidationError as e:
-                if "got `float`" not in str(e):
+                if not any(found in str(e) for found in _FORGIVEN):
                     raise
-                req = self._joined(body, placed or {}, whole=True)
+                forgiven = _whole_object(_without_idle_nulls(self._kind, sent))
+                req = self._converted(forgiven, placed or {})
             if placed or b"\\u0000" in body:
                 refuse_nul(req)
         except msgspec.ValidationError as e:
-            raise explained(e) from None
-        except msgspec.DecodeError as e:
-            message = f"The body is not valid JSON: {e}."
-            raise InvalidInput(message) from None
-        except UnicodeDecodeError:
-            message = "The body is not valid UTF-8."
-            raise InvalidInput(message) from None
+            raise explained(e, self._request, sent) from None
         except RecursionError:
-            message = "The body is nested too deeply."
-            raise InvalidInput(message) from None
-        return req
+            raise _too_deep() from None
+        return req, sent
 
-    def _joined(self, body: bytes, placed: Mapping[str, str], *, whole: bool = False) -> S:
-        """A request of which some fields stand elsewhere: there they count, whatever the body says."""
-        sent = msgspec.json.decode(body, type=dict[str, Any])  # Any: JSON of any shape, before it is checked
-        for name in self._elsewhere if placed else ():
-            sent.pop(name, None)
-        return msgspec.convert({**(_whole_object(sent) if whole else sent), **placed}, self._request)
+    def _number_too_large(self, body: bytes) -> InvalidInput:
+        """Which number it is, if it stands in a field we know."""
+        try:
+            self._json.decode(body)
+        except msgspec.ValidationError as e:
+            return explained(e, self._request)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            pass
+        return InvalidInput("The body holds a number that is too large or too long.")
+
+    def _converted(self, sent: Sent, placed: Mapping[str, str]) -> S:
+        """A request. Fields that stand elsewhere count there, whatever the body says."""
+        if placed:
+            in_body = {name: value for name, value in sent.items() if name not in self._elsewhere}
+            return msgspec.convert({**in_body, **placed}, self._request)
+        return msgspec.convert(sent, self._request)
 
     def from_query(self, query: bytes) -> S:
         """Decode a query string; a list is written by repeating its parameter."""
@@ -76,7 +92,7 @@ class Decoder(Generic[S]):
             if name not in self._known:
                 continue
             if name in self._moments and ":" not in value:  # msgspec would take a bare number for an epoch
-                raise InvalidInput(f"`{name}`: Invalid RFC3339 encoded datetime.", field=name)
+                raise InvalidInput(f"`{name}`: Expected {MOMENT}.", field=name)
             if name not in values:
                 values[name] = [value] if name in self._lists else value
             elif isinstance(earlier := values[name], list):
@@ -86,12 +102,46 @@ class Decoder(Generic[S]):
         try:
             req = msgspec.convert(values, self._request, strict=False)
         except msgspec.ValidationError as e:
-            raise explained(e) from None
+            raise explained(e, self._request, values) from None
         for name, field in zip(req.__struct_encode_fields__, req.__struct_fields__, strict=True):
             if name in values and getattr(req, field) is None:  # msgspec would take the word `null` for one
                 raise InvalidInput(f"`{name}`: nothing is null in a query; leave it out.", field=name)
         refuse_nul(req)
         return req
+
+
+def _sent_in(body: bytes) -> Sent:
+    """The object in a body, or an InvalidInput that says why there is none.
+
+    The whole body is decoded here, once, whatever the request knows of it: so it is JSON and UTF-8 for everyone who
+    looks at it later, or the call is refused.
+    """
+    try:
+        return _object(body or b"{}")
+    except msgspec.ValidationError as e:
+        if "out of range" in str(e):
+            raise _NumberTooLarge from None
+        raise explained(e) from None
+    except msgspec.DecodeError as e:
+        message = f"The body is not valid JSON: {e}."
+        raise InvalidInput(message) from None
+    except UnicodeDecodeError:
+        message = "The body is not valid UTF-8."
+        raise InvalidInput(message) from None
+    except RecursionError:
+        raise _too_deep() from None
+
+
+class _NumberTooLarge(Exception):
+    """A number that neither we nor JSON's other readers can hold."""
+
+
+_object: Final = msgspec.json.Decoder(Sent).decode
+
+
+def _too_deep() -> InvalidInput:
+    message = "The body is nested too deeply."
+    return InvalidInput(message)
 
 
 def parameters(query: bytes) -> list[tuple[str, str]]:
@@ -124,16 +174,6 @@ def places(request: type[msgspec.Struct]) -> dict[str, str]:
     return found
 
 
-def explained(error: msgspec.ValidationError) -> InvalidInput:
-    """What msgspec complains of, with the place as a field name."""
-    what, found, place = str(error).rpartition(
-        " - at `$"
-    )  # the last: a value that is quoted may say the same
-    field = place.removesuffix("`").lstrip(".") if found else ""
-    what = (what if found else place)[:COMPLAINT_CHARACTERS_MAX]
-    return InvalidInput(f"`{field}`: {what}." if field else f"{what}.", field=field or None)
-
-
 def _takes(wanted: type[msgspec.inspect.Type], kind: msgspec.inspect.Type) -> bool:
     match kind:
         case msgspec.inspect.Metadata(type=inner):
@@ -142,6 +182,37 @@ def _takes(wanted: type[msgspec.inspect.Type], kind: msgspec.inspect.Type) -> bo
             return any(_takes(wanted, inner) for inner in kinds)
         case _:
             return isinstance(kind, wanted)
+
+
+_FORGIVEN: Final = ("got `float`", "got `null`")
+"""In the complaints about which something can be done."""
+
+
+def _without_idle_nulls(kind: msgspec.inspect.Type, sent: Any) -> Any:  # Any: JSON of any shape
+    """The same without the nulls in fields that may be left out and have no null of their own."""
+    match kind, sent:
+        case msgspec.inspect.Metadata(type=inner), _:
+            return _without_idle_nulls(inner, sent)
+        case msgspec.inspect.UnionType(types=kinds), _:
+            for inner in kinds:
+                sent = _without_idle_nulls(inner, sent)
+            return sent
+        case msgspec.inspect.ListType(item_type=item), [*items]:
+            return [_without_idle_nulls(item, inner) for inner in items]
+        case msgspec.inspect.StructType(fields=fields), {**object_sent}:
+            known = {field.encode_name: field for field in fields}
+            return {
+                name: _without_idle_nulls(known[name].type, value) if name in known else value
+                for name, value in object_sent.items()
+                if value is not None or name not in known or not _is_idle(known[name])
+            }
+        case _:
+            return sent
+
+
+def _is_idle(field: msgspec.inspect.Field) -> bool:
+    """Whether null can mean nothing in this field but that it is left out."""
+    return not field.required and not _takes(msgspec.inspect.NoneType, field.type)
 
 
 def _whole_object(sent: dict[str, Any]) -> dict[str, Any]:  # Any: as above

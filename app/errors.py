@@ -10,6 +10,7 @@
     ├── PermissionDenied        403  permission_denied
     │   ├── ScopeMissing
     │   ├── TaskReadOnly
+    │   ├── NotYoursToShow
     │   ├── NotAssignee
     │   ├── NotHolder
     │   ├── ChannelNotMember         channel_not_member
@@ -178,11 +179,21 @@ class ScopeMissing(PermissionDenied):
 
 
 class TaskReadOnly(PermissionDenied):
-    """The caller sees the task only as a reader of its channel, which is not enough to change it."""
+    """The caller sees the task, but may not change it: they neither post in its channel nor have it."""
 
     def __init__(self) -> None:
         super().__init__(
-            "You see this task as a reader of its channel. To change it, be made a poster there or its assignee."
+            "You see this task, but may not change it. Ask to be made a poster of its channel, or its assignee."
+        )
+
+
+class NotYoursToShow(PermissionDenied):
+    """The caller may work on the task, but not decide who else sees it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "You may not decide who else sees this task: that is for those who may post in its channel, and of a task "
+            "in no channel for its creator. Leave its channel alone, and give it only to someone who sees it already."
         )
 
 

@@ -102,6 +102,15 @@ class _JsonFormatter(logging.Formatter):
         return msgspec.json.encode(line).decode()
 
 
+def show_progress() -> None:
+    """Show an operator, on stderr, how far a command that takes its time has come."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    for slow in ("baton.schema", "baton.dump"):
+        logging.getLogger(slow).addHandler(handler)
+        logging.getLogger(slow).setLevel(logging.INFO)
+
+
 def configure(level: str, log_format: str) -> None:
     """Set up `logging` for a process that serves. Called by the command line, never on import."""
     handler = logging.StreamHandler()

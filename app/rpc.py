@@ -17,7 +17,7 @@ routes, the OpenAPI document and `docs/operations.md` are derived from that tupl
 import asyncio
 import inspect
 import re
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import (
@@ -38,14 +38,15 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app import idempotency
-from app.db import Database, Duplicate, Encoded, array
+from app.db import Database, Duplicate, Encoded, Query, array
 from app.decoding import Decoder
 from app.errors import ApiError, Contended, DatabaseUnavailable, First, ScopeMissing
-from app.idempotency import KEY_CHARACTERS_MAX, Identity, Keep, Repeated
 from app.types import NO_NUL, IdentityKind, Scope, Timestamp
+from app.writes import fence, receipts
+from app.writes.receipts import KEY_CHARACTERS_MAX, Identity, Keep, Repeated
 
 T = TypeVar("T")
+R = TypeVar("R", bound=msgspec.Struct)
 
 
 class Family(msgspec.Struct, frozen=True):
@@ -105,7 +106,7 @@ IdempotencyKey: TypeAlias = Annotated[
     Meta(
         description=(
             "A key of your own: sent again, the call has no second effect. It gets the first answer. For whoever cannot "
-            "set the header `Idempotency-Key`."
+            "set the header `Idempotency-Key`, which wins."
         )
     ),
 ]
@@ -134,6 +135,9 @@ IN_PATH: Final = {"place": "path"}
 
 IN_QUERY: Final = {"place": "query"}
 """For the `Meta` of a field of a request that need not have a body; in one that is sent it counts all the same."""
+
+EMPTIED: Final = {"null": "empties"}
+"""For the `Meta` of a field that null empties. Tools take null for left out, and the name of such a field in `clear`."""
 
 IfMatch = Annotated[
     str | UnsetType,
@@ -202,14 +206,37 @@ class Context(msgspec.Struct, frozen=True):
         return who
 
     @property
+    def caller(self) -> dict[str, UUID]:
+        """Who asks, and in which workspace, as the parameters of a query."""
+        return {"workspace_id": self.actor.workspace_id, "actor_id": self.actor.id}
+
+    def one(self, query: Query[R], **parameters: object) -> Awaitable[R | None]:
+        """The first row of a query, or None. Whoever asks, and in which workspace, goes without saying."""
+        return self.db.one(query, **self.caller, **parameters)
+
+    def all(self, query: Query[R], **parameters: object) -> Awaitable[list[R]]:
+        """The same for every row of it."""
+        return self.db.all(query, **self.caller, **parameters)
+
+    @property
     def keep_json(self) -> str | None:
         """The idempotency key for a statement of one call, which has parameters of its own."""
         return None if self.keep is None else msgspec.json.encode(self.keep).decode()
 
     async def unless_answered(self) -> None:
         """When the statement had no effect: raise Repeated if that is so because it had it before, under this key."""
-        if self.keep is not None and await idempotency.find(self.db, whose(self.actor), self.keep.key):
+        if self.keep is not None and await receipts.find(self.db, whose(self.actor), self.keep.key):
             raise Repeated
+
+    async def why_not_live(self, run_id: UUID, *, field: str = "runId") -> ApiError | None:
+        """Why a run is not a live claim of the caller; None if it is one."""
+        return await fence.why_not_live(self.db, whose(self.actor), run_id, field=field)
+
+    async def refuse_late(self, run_id: UUID | None) -> None:
+        """When a write had no effect: raise if that is so because it had it before, or because the claim is over."""
+        await self.unless_answered()
+        if run_id is not None and (lost := await self.why_not_live(run_id)):
+            raise lost
 
 
 class Row(Protocol[T]):
@@ -328,6 +355,11 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
         """Whether a key with these scopes may call it."""
         return self.scope is None or self.scope in scopes
 
+    def check(self, scopes: frozenset[str]) -> None:
+        """Raise ScopeMissing unless a key with these scopes may call it."""
+        if self.scope is not None and self.scope not in scopes:
+            raise ScopeMissing(self.scope)
+
     @property
     def noun(self) -> str:
         """What it is about: the module or package under `app.operations` in which it stands."""
@@ -353,7 +385,7 @@ def operation(
 
     It answers under the prefix of its family, at its own name unless `path` says otherwise.
 
-    One that is not `read_only` stores its idempotency key with the statement that writes: see app/idempotency.py. One
+    One that is not `read_only` stores its idempotency key with the statement that writes: see app/writes/receipts.py. One
     that waits on purpose has `patience_seconds` more than others before it is given up.
 
     For agents: `core` puts it into the daily loop; `destructive` says that it overwrites or closes what is there,
@@ -409,15 +441,16 @@ def execute(
 
     What is wrong with the call itself is raised at once; the rest is done by whoever awaits the outcome.
     """
-    if op.scope is not None and not op.allows(ctx.actor.scopes):
-        raise ScopeMissing(op.scope)
-    req = op.decoder.from_query(query) if body is None else op.decoder.from_json(body, placed)
+    op.check(ctx.actor.scopes)
+    if body is None:
+        return op.handler(ctx, op.decoder.from_query(query))
+    req, sent = op.decoder.read(body, placed)
     if op.read_only:
         return op.handler(ctx, req)
-    key = idempotency.key_of(ctx.idempotency_key, getattr(req, "idempotency_key", UNSET))
+    key = receipts.key_of(ctx.idempotency_key, getattr(req, "idempotency_key", UNSET))
     if key is None:
         return op.handler(ctx, req)
-    keep = idempotency.keep(key, op.name, op.scope, op.status, body or b"", placed or {})
+    keep = receipts.keep(key, op.name, op.scope, op.status, sent, placed or {})
     return _kept(op, ctx, req, keep)
 
 
@@ -446,18 +479,18 @@ async def _once(
     try:
         outcome = _outcome(await op.handler(msgspec.structs.replace(ctx, keep=keep), req))
         if not outcome.wrote:
-            kept = await idempotency.store(
+            kept = await receipts.store(
                 ctx.db, whose(ctx.actor), keep, ctx.request_id, outcome.result, version=outcome.version
             )
         if outcome.wrote or kept is not None:
             return replace(outcome, first=First(ctx.request_id, keep.answered_at, replayed=False))
     except (Repeated, Duplicate) as e:
-        if isinstance(e, Duplicate) and not idempotency.is_duplicate(e):
+        if isinstance(e, Duplicate) and not receipts.is_duplicate(e):
             raise
     except ApiError as e:
-        if not idempotency.is_final(e):
+        if not receipts.is_final(e):
             raise
-        if await idempotency.store(ctx.db, whose(ctx.actor), keep, ctx.request_id, e.body(), error=e):
+        if await receipts.store(ctx.db, whose(ctx.actor), keep, ctx.request_id, e.body(), error=e):
             e.first = First(ctx.request_id, keep.answered_at, replayed=False)
             raise
     return await _replay(op, ctx, keep)
@@ -470,12 +503,12 @@ def _outcome(result: Result) -> Outcome[Any]:  # Any: of whichever operation
 
 async def _replay(op: Operation, ctx: Context, keep: Keep) -> Result:
     """Answer as the first time."""
-    row = await idempotency.find(ctx.db, whose(ctx.actor), keep.key)
+    row = await receipts.find(ctx.db, whose(ctx.actor), keep.key)
     if row is None:
         raise Contended  # it was there a moment ago: a day old, and reaped just now
-    idempotency.check_same(row, keep)
+    receipts.check_same(row, keep)
     first = First(row.request_id, row.answered_at, replayed=True)
-    if error := idempotency.error_of(row, op.errors):
+    if error := receipts.error_of(row, op.errors):
         error.first = first
         raise error
     return Outcome(row.answer, merged_from=row.merged_from, first=first, version=row.version)
@@ -495,6 +528,18 @@ def changes(req: msgspec.Struct, *fields: str) -> dict[str, object]:
 @cache
 def _wire_names(request: type[msgspec.Struct]) -> dict[str, str]:
     return dict(zip(request.__struct_fields__, request.__struct_encode_fields__, strict=True))
+
+
+def emptied_by_null(request: type[msgspec.Struct]) -> tuple[str, ...]:
+    """The fields of a request that null empties, by wire name; in all others null and left out are one."""
+    found: list[str] = []
+    for field in msgspec.structs.fields(request):
+        match msgspec.inspect.type_info(field.type):
+            case msgspec.inspect.Metadata(extra={"null": "empties"}):
+                found.append(field.encode_name)
+            case _:
+                pass
+    return tuple(found)
 
 
 def given(value: T | UnsetType | None) -> T | None:

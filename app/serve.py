@@ -57,7 +57,10 @@ def serve(config: Config) -> None:
             postgres = EmbeddedPostgres(config.data_dir, config.postgres_bin_dir, _postgres_settings(config))
             dsn = postgres.start()
             stack.callback(postgres.stop)
-        schema.apply(dsn)
+            schema.apply(
+                dsn, before=lambda: postgres.dump(dsn)
+            )  # it is ours alone: nothing older works on it
+        _tell_of_pending(schema.ready(dsn))
         first = asyncio.run(_first_start(dsn, config))
         listener.listen(BACKLOG)
         url = _url(listener)
@@ -93,6 +96,15 @@ def worker_app() -> Application:
     app = create_app(config, config.database_url)
     _forget_garbage()
     return app
+
+
+def _tell_of_pending(state: schema.State) -> None:
+    if state.pending:
+        log.warning(
+            "schema version %d is prepared; once no server of the release before runs any more, run `%s --post`",
+            state.prepared,
+            schema.COMMAND,
+        )
 
 
 def _forget_garbage() -> None:

@@ -35,7 +35,7 @@ from psycopg.sql import SQL, Identifier
 from app import administration as admin
 from app.auth import Keys
 from app.db import Database, Query, schema
-from app.embedded import EmbeddedPostgres
+from app.embedded import ROLE, SUPERUSER, EmbeddedPostgres
 from app.errors import ApiError, IdempotencyKeyReused, InvalidInput, ScopeMissing
 from app.rpc import BARE, SDK, Context, Operation, Page, Result, execute
 from app.transports import envelope
@@ -44,12 +44,19 @@ START_SECONDS_MAX = 30
 POSTGRES_BIN_DIR = Path(value) if (value := os.environ.get("POSTGRES_BIN")) else None  # else the wheel's
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Say that docs/examples.json is to be written anew."""
+    parser.addoption(
+        "--record", action="store_true", help="write docs/examples.json: see tests/http/test_story.py"
+    )
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """A Postgres server of this run's own. Yields a URL of its database."""
+    """A Postgres server of this run's own. Yields how its superuser connects to it."""
     with tempfile.TemporaryDirectory(prefix="baton-test-") as directory:
         embedded = EmbeddedPostgres(Path(directory), POSTGRES_BIN_DIR)
-        yield embedded.start()
+        yield make_conninfo(embedded.start(), user=SUPERUSER)
         embedded.stop()
 
 
@@ -62,11 +69,11 @@ def dsn(postgres: str) -> Iterator[str]:
 
 
 def new_database(postgres: str, name: str) -> str:
-    """Make a database with the schema, for tests that must not share one."""
+    """Make a database with the schema, for tests that must not share one. Its owner is whoever serves elsewhere."""
     drop_database(postgres, name)
     with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
-    dsn = make_conninfo(postgres, dbname=name)
+        connection.execute(SQL("CREATE DATABASE {} OWNER {}").format(Identifier(name), Identifier(ROLE)))
+    dsn = make_conninfo(postgres, dbname=name, user=ROLE)
     schema.apply(dsn)
     return dsn
 
@@ -250,13 +257,14 @@ async def other_workspace(db: Database) -> World:
 
 
 class Server:
-    """`python -m app serve` in a process of its own."""
+    """`python -m app serve` in a process of its own, of this checkout or another."""
 
-    def __init__(self, dsn: str, **settings: str) -> None:
+    def __init__(self, dsn: str, *, checkout: Path | None = None, **settings: str) -> None:
         environ = {**os.environ, "DATABASE_URL": dsn, "PORT": "0", **settings}
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 - the fixture closes it
         self.process = subprocess.Popen(
             [sys.executable, "-m", "app", "serve"],
+            cwd=checkout,
             env=environ,
             stdout=subprocess.PIPE,
             stderr=self.log,

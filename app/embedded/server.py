@@ -5,10 +5,10 @@ import io
 import logging
 import os
 import re
+import secrets
 import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Generator, Mapping
@@ -17,12 +17,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, final
 
-from app.embedded.cluster import ensure_cluster
+from app.embedded.cluster import cure, ensure_cluster
+from app.embedded.dumps import write_dump
 from app.embedded.locks import POLL_SECONDS, lock, open_private
 from app.embedded.postmaster import PORT, answers, command_line, dsn, read_postmaster, socket_path
 from app.embedded.programs import FAST_SHUTDOWN, EmbeddedPostgresError, Identity, Programs, usable_programs
+from app.embedded.role import has_role, make_role
 
 logger = logging.getLogger("baton.postgres")
+dump_logger = logging.getLogger("baton.dump")  # a command shows it, and not what the server does
 
 # What was answered is on disk: fsync, full_page_writes and synchronous_commit stay as they come, on.
 DEFAULT_SETTINGS: Final[Mapping[str, str]] = {
@@ -39,6 +42,7 @@ DEFAULT_SETTINGS: Final[Mapping[str, str]] = {
     "log_timezone": "UTC",  # the log lines up with ours
 }
 
+SOCKET_DIRS: Final = "/tmp/baton-"  # noqa: S108 - $TMPDIR may be long itself; each is made with a random name, for us alone
 SOCKET_BYTES_MAX: Final = 100  # the kernel takes a path of 103 bytes on macOS, of 107 on Linux
 PLAIN_PATH: Final = re.compile(r"[\w./+~-]+", re.ASCII)  # a comma or blank is syntax to libpq and to `-k`
 LOG_BYTES_MAX: Final = 10_000_000  # a start puts a longer log aside, and forgets the one before
@@ -48,6 +52,8 @@ RESTART_WAIT_SECONDS: Final = 120.0  # replaying 2GB of WAL from a slow disk
 SHUTDOWN_SECONDS: Final = 30.0  # writing 256MB of buffers to a slow disk
 QUIT_SECONDS: Final = 10.0  # after SIGQUIT Postgres itself kills its children within 5 s
 BACKOFF_SECONDS: Final = 0.1  # the children of a killed server need a moment; doubled with each failure
+BACKOFF_SECONDS_MAX: Final = 5.0  # for as long as the disk is full, which ends when somebody makes room
+DISK_BYTES_MIN: Final = 16 * 1024 * 1024  # a segment of Postgres' log: it cannot begin another with less
 STABLE_SECONDS: Final = 60.0  # a server that lived this long had started well: forget earlier failures
 QUICK_FAILURES_MAX: Final = 5  # after that it isn't bad luck, and somebody must read the log
 
@@ -59,7 +65,13 @@ class EmbeddedPostgres:
     def __init__(
         self, data_dir: Path, bin_dir: Path | None = None, settings: Mapping[str, str] = DEFAULT_SETTINGS
     ) -> None:
-        self.data_dir = data_dir.expanduser().resolve()
+        try:
+            self.data_dir = data_dir.expanduser().resolve()
+        except (
+            OSError,
+            RuntimeError,
+        ) as error:  # no such home, no such directory to start from, links in a circle
+            raise EmbeddedPostgresError(f"DATA_DIR={data_dir} is no directory: {error}") from error
         self.cluster = self.data_dir / "postgres"
         self.log = self.data_dir / "postgres.log"
         self._configured_bin_dir = bin_dir
@@ -98,8 +110,7 @@ class EmbeddedPostgres:
             logger.error("Postgres took longer than %.0f s to shut down, forcing it", SHUTDOWN_SECONDS)
             _force_down(self._server)
             self._thread.join(QUIT_SECONDS)
-        if self._socket_dir != self.cluster:
-            shutil.rmtree(self._socket_dir, ignore_errors=True)
+        self._remove_socket_dir()
         if users is not None:
             users.close()
         self._owner.close()
@@ -130,23 +141,31 @@ class EmbeddedPostgres:
         finally:
             self.stop(users_wait_seconds=users_wait_seconds)
 
+    def dump(self, dsn: str) -> Path:
+        """Write the data to a file beside the cluster, where only the newest few are kept."""
+        deadline = time.monotonic() + START_WAIT_SECONDS
+        programs, _ = usable_programs(self._configured_bin_dir, self.cluster, deadline)
+        written = write_dump(self.data_dir / "dumps", programs, dsn)
+        dump_logger.info("wrote the data to %s", written)
+        return written
+
     def _own(self, deadline: float = 0.0) -> bool:
         """Try to become the one owner, at least once and until the deadline."""
         try:
             self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             owner = lock(self.data_dir / "owner.lock", fcntl.LOCK_EX, deadline)
+            if owner is None:
+                return False
+            owner.truncate(0)
+            owner.write(b"process %d" % os.getpid())
+            owner.flush()
         except OSError as error:
             raise self._unusable(error) from error
-        if owner is None:
-            return False
-        owner.truncate(0)
-        owner.write(b"process %d" % os.getpid())
-        owner.flush()
         self._owner = owner
         return True
 
     def _owner_name(self) -> str:
-        return (self.data_dir / "owner.lock").read_text() or "another process"
+        return (self.data_dir / "owner.lock").read_text(errors="replace").strip("\0\n ") or "another process"
 
     def _unusable(self, error: Exception) -> EmbeddedPostgresError:
         return EmbeddedPostgresError(
@@ -193,26 +212,58 @@ class EmbeddedPostgres:
             if self._stopping.is_set():
                 return
             quick_failures = 1 if lived_seconds > STABLE_SECONDS else quick_failures + 1
-            if quick_failures > QUICK_FAILURES_MAX:
+            reason = self._full_disk()
+            if quick_failures > QUICK_FAILURES_MAX and not reason:
                 logger.critical("Postgres failed %d times in a row, giving up: %s", quick_failures, self.log)
                 return
-            logger.error("Postgres ended (status %d) after %.1f s, restarting it", status, lived_seconds)
-            if self._stopping.wait(BACKOFF_SECONDS * 2.0 ** (quick_failures - 1)):
+            told = f"Postgres ended (status {status}) after {lived_seconds:.1f} s, restarting it. {reason}"
+            logger.error("%s", told.rstrip())
+            if self._stopping.wait(min(BACKOFF_SECONDS * 2.0 ** (quick_failures - 1), BACKOFF_SECONDS_MAX)):
                 return
             try:
                 server = self._launch(time.monotonic() + RESTART_WAIT_SECONDS)
             except (EmbeddedPostgresError, OSError, subprocess.SubprocessError) as error:
                 logger.error("%s", error)  # noqa: TRY400 - the next round sees the old server, ended again
 
+    def _full_disk(self) -> str:
+        """What to say when the disk has no room for the server; it may have had none for its log either."""
+        free_bytes = shutil.disk_usage(self.data_dir).free
+        if free_bytes >= DISK_BYTES_MIN:
+            return ""
+        return f"There is no space left on the disk of {self.data_dir} ({free_bytes} bytes): make room, and it goes on by itself."
+
     def _prepare(self, deadline: float) -> None:
         """Find the binaries, somebody who can run them, and a cluster that fits them."""
         self._programs, major = usable_programs(self._configured_bin_dir, self.cluster, deadline)
         ensure_cluster(self.cluster, self._programs, major, deadline)
+        if not has_role(self.cluster):  # made by 0.1.0, whose service was the superuser
+            deadline = max(deadline, time.monotonic() + RESTART_WAIT_SECONDS)  # it may have to recover first
+            self._end_orphan(deadline)
+            logger.info("giving the database in %s to a role of its own", self.cluster)
+            make_role(self.cluster, self._programs, deadline)
+        self._remove_socket_dir()
         path = socket_path(str(self.cluster))
         if len(os.fsencode(path)) > SOCKET_BYTES_MAX or not PLAIN_PATH.fullmatch(path):
-            # Borrowers read in postmaster.pid where it is. Not in $TMPDIR, which may be long itself.
-            self._socket_dir = Path(tempfile.mkdtemp(prefix="baton-", dir="/tmp"))
+            # Borrowers read in postmaster.pid where it is.
+            self._socket_dir = Path(f"{SOCKET_DIRS}{secrets.token_hex(4)}")
+            (self.data_dir / "socket").symlink_to(self._socket_dir)  # first: what is made can be found again
+            self._socket_dir.mkdir(mode=0o700)
             self._programs.give(self._socket_dir)
+
+    def _remove_socket_dir(self) -> None:
+        """Remove the socket's directory where it is not the cluster: ours, or that of an owner who was killed."""
+        link = self.data_dir / "socket"
+        if not link.is_symlink():
+            return
+        directory = link.readlink()
+        try:
+            if str(directory).startswith(SOCKET_DIRS) and directory.is_dir() and not directory.is_symlink():
+                for left in (socket_path(str(directory)), socket_path(str(directory)) + ".lock"):
+                    Path(left).unlink(missing_ok=True)
+                directory.rmdir()
+            link.unlink()
+        except OSError as error:
+            logger.warning("cannot remove %s, where a socket was: %s", directory, error)
 
     def _launch(self, deadline: float) -> subprocess.Popen[bytes]:
         """Start the server and return when it takes queries."""
@@ -236,8 +287,9 @@ class EmbeddedPostgres:
             # Children of a server that was killed leave at the latest when their statement ends: wait for it.
             if "pre-existing shared memory block" not in said or time.monotonic() > deadline:
                 status = server.returncode
+                remedy = self._full_disk() or cure(said)
                 raise EmbeddedPostgresError(
-                    f"Postgres did not start (status {status}), {self.log} says: {said}"
+                    f"Postgres did not start (status {status}), {self.log} says: {said} {remedy}".rstrip()
                 )
             self._stopping.wait(BACKOFF_SECONDS)
 
@@ -251,21 +303,21 @@ class EmbeddedPostgres:
     def _end_orphan(self, deadline: float) -> None:
         """Stop a server of this cluster that outlived its owner, and clear away what a killed one left."""
         left = read_postmaster(self.cluster)
-        if left is None:
-            return
-        ours = f"postgres -D {self.cluster} "
-        if ours in command_line(left.pid):
-            logger.warning("stopping Postgres (process %d), which outlived its owner", left.pid)
-            with suppress(ProcessLookupError):
-                os.kill(left.pid, FAST_SHUTDOWN)
-        while ours in command_line(left.pid):
-            if time.monotonic() > deadline:
-                raise EmbeddedPostgresError(f"An old Postgres, process {left.pid}, goes on. Stop it.")
-            time.sleep(POLL_SECONDS)
-        # Another process may have that number by now (in a container after each restart), and for its sake
-        # Postgres would not start. It finds living children of the old server by their memory, not by this.
+        if left is not None:
+            ours = f"postgres -D {self.cluster} "
+            if ours in command_line(left.pid):
+                logger.warning("stopping Postgres (process %d), which outlived its owner", left.pid)
+                with suppress(ProcessLookupError):
+                    os.kill(left.pid, FAST_SHUTDOWN)
+            while ours in command_line(left.pid):
+                if time.monotonic() > deadline:
+                    raise EmbeddedPostgresError(f"An old Postgres, process {left.pid}, goes on. Stop it.")
+                time.sleep(POLL_SECONDS)
+        # Another process may have that number by now (in a container after each restart), or the file may be torn, and
+        # for its sake Postgres would not start. It finds living children of the old server by their memory, not by this.
         (self.cluster / "postmaster.pid").unlink(missing_ok=True)
-        Path(socket_path(left.socket_dir) + ".lock").unlink(missing_ok=True)
+        for directory in {str(self.cluster), left.socket_dir if left is not None else ""} - {""}:
+            Path(socket_path(directory) + ".lock").unlink(missing_ok=True)
 
 
 def _force_down(server: subprocess.Popen[bytes]) -> None:

@@ -14,9 +14,10 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Query
 from app.errors import IdentityNotFound, InvalidInput
-from app.operations.tasks.task import KNOWN_IDENTITY, uuid_or_none
+from app.ids import uuid_or_none
 from app.rpc import Answer, Context
 from app.types import MENTIONS_MAX, Id, IdentityKind
+from app.writes.access import CALLER, KNOWN_IDENTITY
 
 
 class Mention(Answer):
@@ -45,7 +46,7 @@ class Addressed(msgspec.Struct):
 FIND_ADDRESSED = Query(
     Addressed,
     f"""
-    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
+    WITH i AS ({CALLER})
     SELECT a.id, a.kind
       FROM i
       JOIN identities a ON a.workspace_id = i.workspace_id
@@ -68,10 +69,8 @@ async def addressed(
     ids = [id for mention in mentions if (id := uuid_or_none(mention.id))]
     found: list[Addressed] = []
     if handles or ids:
-        found = await ctx.db.all(
+        found = await ctx.all(
             FIND_ADDRESSED,
-            workspace_id=ctx.actor.workspace_id,
-            actor_id=ctx.actor.id,
             handles=handles,
             ids=ids,
         )

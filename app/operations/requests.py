@@ -6,10 +6,10 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from app import idempotency
-from app.idempotency import KEY_CHARACTERS_MAX, KeptRow
 from app.rpc import AgentRequest, Answer, Context, operation, whose
 from app.types import NO_NUL, Timestamp
+from app.writes import receipts
+from app.writes.receipts import KEY_CHARACTERS_MAX, KeptRow
 
 PAUSES_SECONDS: Final = (0.02, 0.05, 0.1, 0.2, 0.3, 0.3)  # while a call is under way: most take milliseconds
 
@@ -63,10 +63,8 @@ async def get_request_outcome(ctx: Context, req: GetRequestOutcome) -> RequestOu
     """
     key, seen = req.idempotency_key, False
     for pause_seconds in PAUSES_SECONDS:
-        under_way = await idempotency.is_under_way(ctx.db, whose(ctx.actor), key)
-        row = await idempotency.find(
-            ctx.db, whose(ctx.actor), key
-        )  # only now: it may have been done meanwhile
+        under_way = await receipts.is_under_way(ctx.db, whose(ctx.actor), key)
+        row = await receipts.find(ctx.db, whose(ctx.actor), key)  # only now: it may have been done meanwhile
         if row is not None:
             return _done(key, row, ctx.actor.scopes)
         if not under_way and not seen:

@@ -12,13 +12,15 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Encoded, Query
+from app.db import Encoded, One, Query
+from app.db.phrases import moment
 from app.errors import ChannelNotFound, ChannelNotMember
 from app.operations.channels.channel import readable
 from app.operations.messages.message import SenderType
-from app.operations.tasks.task import TASK_JSON, VISIBLE, Task
+from app.operations.tasks.task import ASKERS_TASK_JSON, Task
 from app.rpc import AgentRequest, Answer, Context, Excerpt, HistoryCutoff, given, operation
 from app.types import NO_NUL, PAGE_ROWS_MAX, Id, Limit, Timestamp
+from app.writes.access import CALLER, VISIBLE
 
 HITS_DEFAULT: Final = 20  # the contract's number
 SEARCH_CHARACTERS_MAX: Final = 10_000  # some 1,500 words, each an index probe; more than anybody would type
@@ -58,12 +60,6 @@ class SearchTasksResponse(Answer):
     tasks: Annotated[list[TaskSearchHit], Meta(description="The best first.")]
 
 
-class HitRow(msgspec.Struct):
-    """Something that was found, as JSON."""
-
-    hit: Encoded[Answer]
-
-
 class WindowRow(msgspec.Struct):
     """What the history window hides of a search."""
 
@@ -73,9 +69,9 @@ class WindowRow(msgspec.Struct):
 
 # The query tree is what of a query an index can serve: all but the exclusions, with which ts_rank cannot reckon. It is
 # 'T' or nothing where there is nothing else.
-_ASKED: Final = """
+_ASKED: Final = f"""
     i AS MATERIALIZED (
-        SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id, asked, querytree(asked)::tsquery AS ranked
+        {CALLER}, asked, querytree(asked)::tsquery AS ranked
           FROM websearch_to_tsquery('simple', %(text)s::text) AS asked
          WHERE querytree(asked) NOT IN ('', 'T')
     )"""
@@ -97,7 +93,7 @@ _FOUND: Final = f"""
     )"""
 
 SEARCH_MESSAGES = Query(
-    HitRow,
+    One[Encoded[Answer]],
     f"""
     {_FOUND}, best AS (
         SELECT f.* FROM found f CROSS JOIN window_start b
@@ -107,7 +103,7 @@ SEARCH_MESSAGES = Query(
     )
     SELECT row_to_json((SELECT w FROM (SELECT
                m.id, m.channel_id AS "channelId", m.sender_type AS "senderType", m.sender_id AS "senderId", m.content,
-               to_char(m.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt", b.rank) w))
+               {moment("m.created_at")} AS "createdAt", b.rank) w))
       FROM best b
       JOIN messages m ON m.workspace_id = b.workspace_id AND m.id = b.message_id
      ORDER BY b.rank DESC, b.created_at DESC, b.message_id
@@ -120,14 +116,14 @@ COUNT_HIDDEN = Query(
     f"""
     {_FOUND}
     SELECT (SELECT count(*) FROM found f WHERE f.created_at < b.at),
-           to_char(b.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+           {moment("b.at")}
       FROM window_start b
      WHERE b.at > '-infinity'
     """,
 )
 
 SEARCH_TASKS = Query(
-    HitRow,
+    One[Encoded[Answer]],
     f"""
     WITH {_ASKED}, best AS (
         SELECT t.*, ts_rank(x.terms, i.ranked) AS rank
@@ -140,7 +136,7 @@ SEARCH_TASKS = Query(
          ORDER BY rank DESC, t.id DESC
          LIMIT %(limit)s::int
     )
-    SELECT json_build_object('task', {TASK_JSON}, 'rank', t.rank) FROM best t ORDER BY t.rank DESC, t.id DESC
+    SELECT json_build_object('task', {ASKERS_TASK_JSON}, 'rank', t.rank) FROM best t ORDER BY t.rank DESC, t.id DESC
     """,
 )
 
@@ -178,16 +174,14 @@ async def search_messages(ctx: Context, req: SearchMessages) -> Excerpt[SearchMe
     """
     channel = await readable(ctx, req.channel_id) if req.channel_id else None
     asked = {
-        "workspace_id": ctx.actor.workspace_id,
-        "actor_id": ctx.actor.id,
         "text": _asked(req.query),
         "channel_id": channel.id if channel else None,
     }
     limit = min(given(req.limit) or HITS_DEFAULT, PAGE_ROWS_MAX)
-    rows = await ctx.db.all(SEARCH_MESSAGES, **asked, limit=limit + 1)
-    hidden = await ctx.db.one(COUNT_HIDDEN, **asked)
+    rows = await ctx.all(SEARCH_MESSAGES, **asked, limit=limit + 1)
+    hidden = await ctx.one(COUNT_HIDDEN, **asked)
     cutoff = HistoryCutoff(beyond_count=hidden.hidden, cutoff_at=hidden.cutoff_at) if hidden else None
-    hits = b",".join([row.hit.raw for row in rows[:limit]])
+    hits = b",".join([row.value.raw for row in rows[:limit]])
     return Excerpt(Encoded(b'{"messages":[%b]}' % hits), len(rows) > limit, None, cutoff)
 
 
@@ -199,16 +193,14 @@ async def search_tasks(ctx: Context, req: SearchTasks) -> Excerpt[SearchTasksRes
     """
     channel = await readable(ctx, req.channel_id) if req.channel_id else None
     limit = min(given(req.limit) or HITS_DEFAULT, PAGE_ROWS_MAX)
-    rows = await ctx.db.all(
+    rows = await ctx.all(
         SEARCH_TASKS,
-        workspace_id=ctx.actor.workspace_id,
-        actor_id=ctx.actor.id,
         text=_asked(req.query),
         channel_id=channel.id if channel else None,
         open_only=req.open_only,
         limit=limit + 1,
     )
-    hits = b",".join([row.hit.raw for row in rows[:limit]])
+    hits = b",".join([row.value.raw for row in rows[:limit]])
     return Excerpt(Encoded(b'{"tasks":[%b]}' % hits), len(rows) > limit, None, None)
 
 

@@ -11,12 +11,11 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import ITEMS, BatchQuery, Encoded, Query
-from app.errors import Contended, EtagMismatch, InvalidInput, StateNotFound
-from app.idempotency import KEPT_WITH_ETAG, Keyed
-from app.ids import new_id
+from app.db.phrases import moment
+from app.errors import Contended, EtagMismatch, InvalidInput, StateNotFound, TaskReadOnly
+from app.ids import new_id, uuid_or_none
+from app.operations.runs.run import RUN_VISIBLE, RUN_WRITABLE, sees_all
 from app.operations.tasks.change import ATTEMPTS_MAX
-from app.operations.tasks.fence import FENCE_ERRORS, UnderRun, acting, refuse_late, under
-from app.operations.tasks.task import uuid_or_none
 from app.rpc import (
     IN_PATH,
     WHO,
@@ -31,6 +30,8 @@ from app.rpc import (
     versions_in,
 )
 from app.types import NO_NUL, Id, Markdown, Timestamp
+from app.writes.fence import FENCE_ERRORS, UnderRun, acting, under
+from app.writes.receipts import KEPT_WITH_ETAG, Keyed
 
 LABELS_MAX: Final = 200  # groups or tags of a State
 VARIABLES_MAX: Final = 500  # of a State; it is read and written whole
@@ -111,11 +112,24 @@ STATE_JSON: Final = f"""
                     'schema', v->'schema', 'value', v->'value', 'groupIds', v->'groupIds', 'tags', v->'tags',
                     'createdAt', v->>'createdAt', 'updatedAt', v->>'updatedAt') ORDER BY place), '[]')
            FROM jsonb_array_elements(s.variables) WITH ORDINALITY AS e (v, place)) AS variables,
-        to_char(s.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt",
-        to_char(s.updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "updatedAt"
+        {moment("s.created_at")} AS "createdAt",
+        {moment("s.updated_at")} AS "updatedAt"
         FROM (SELECT json_build_object('id', s.root_id, 'title', s.name, 'parentIds', '[]'::json) AS scope) root
        CROSS JOIN LATERAL (SELECT {_LABELS_JSON} AS labels FROM (SELECT s.groups AS labels) l) g
        CROSS JOIN LATERAL (SELECT {_LABELS_JSON} AS labels FROM (SELECT s.tags AS labels) l) k) w))"""
+
+# Whose a State is: with a run, that run's; by itself its author's, and theirs who answer for them. One that 0.1.0 made by
+# itself, without noting for whom, is everybody's in the workspace, as it was then.
+_WITH_RUN: Final = """EXISTS (
+        SELECT FROM runs r WHERE r.workspace_id = s.workspace_id AND r.state_id = s.id)"""
+_OWN: Final = """(
+        s.author_id IS NULL OR s.author_id = i.actor_id OR i.sees_all
+        OR EXISTS (SELECT FROM identities a
+                    WHERE a.workspace_id = i.workspace_id AND a.id = s.author_id AND a.owner_id = i.actor_id))"""
+_VISIBLE: Final = f"""(CASE WHEN NOT {_WITH_RUN} THEN {_OWN} ELSE EXISTS (
+        SELECT FROM runs r WHERE r.workspace_id = s.workspace_id AND r.state_id = s.id AND {RUN_VISIBLE}) END)"""
+_WRITABLE: Final = f"""(CASE WHEN NOT {_WITH_RUN} THEN {_OWN} ELSE EXISTS (
+        SELECT FROM runs o WHERE o.workspace_id = s.workspace_id AND o.state_id = s.id AND {RUN_WRITABLE}) END)"""
 
 _CREATED: Final = f"""
     WITH i AS MATERIALIZED (
@@ -128,8 +142,8 @@ _CREATED: Final = f"""
                e->'tags'                 AS tags
           FROM {ITEMS}
     ), {acting("i.state_id")}, s AS (
-        INSERT INTO states (workspace_id, id, name, root_id, groups, tags)
-        SELECT workspace_id, state_id, name, root_id, groups, tags FROM acting
+        INSERT INTO states (workspace_id, id, name, root_id, groups, tags, author_id)
+        SELECT workspace_id, state_id, name, root_id, groups, tags, actor_id FROM acting
         RETURNING *
     )"""
 
@@ -140,6 +154,7 @@ _UPDATED: Final = f"""
         SELECT {WHO},
                (e->>'runId')::uuid       AS run_id,
                (e->>'stateId')::uuid     AS state_id,
+               (e->>'seesAll')::boolean  AS sees_all,
                nullif(e->'versions', 'null') AS versions,
                e->'variables'            AS variables,
                e->'removed'              AS removed,
@@ -150,7 +165,7 @@ _UPDATED: Final = f"""
            SET variables = n.variables, version = s.version + 1, updated_at = now()
           FROM acting i
           JOIN states o ON o.workspace_id = i.workspace_id AND o.id = i.state_id
-         CROSS JOIN LATERAL (SELECT to_jsonb(to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) AS at) t
+         CROSS JOIN LATERAL (SELECT to_jsonb({moment("now()")}) AS at) t
          CROSS JOIN LATERAL (
                SELECT coalesce(jsonb_agg(merged.variable ORDER BY merged.place), '[]') AS variables
                  FROM (SELECT coalesce(was.place, 1000000 + sent.place) AS place,
@@ -164,7 +179,7 @@ _UPDATED: Final = f"""
                          FULL JOIN jsonb_array_elements(i.variables) WITH ORDINALITY AS sent (v, place)
                            ON sent.v->>'name' = was.v->>'name'
                         WHERE sent.v IS NOT NULL OR NOT i.removed ? (was.v->>'name')) merged) n
-         WHERE s.workspace_id = i.workspace_id AND s.id = i.state_id AND s.version = o.version
+         WHERE s.workspace_id = i.workspace_id AND s.id = i.state_id AND s.version = o.version AND {_WRITABLE}
            AND (i.versions IS NULL OR i.versions @> to_jsonb(o.version))
            AND jsonb_array_length(n.variables) <= i.count_max
         RETURNING s.*
@@ -179,12 +194,26 @@ _WRITTEN: Final = f""", answered AS (
 CREATE_STATE = Keyed(BatchQuery(StateRow, f"{_CREATED}{_WRITTEN}"))
 UPDATE_STATE = Keyed(BatchQuery(StateRow, f"{_UPDATED}{_WRITTEN}", one_per="stateId"))
 
+
+class FoundRow(msgspec.Struct):
+    """A State that the caller sees."""
+
+    ord: int
+    state: Encoded[State]
+    version: int
+    writable: bool
+
+
 GET_STATE = Query(
-    StateRow,
+    FoundRow,
     f"""
-    SELECT 0, {STATE_JSON}, s.version
-      FROM states s
-     WHERE s.workspace_id = %(workspace_id)s::uuid AND s.id = %(state_id)s::uuid
+    WITH i AS (
+        SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id, %(sees_all)s::boolean AS sees_all
+    )
+    SELECT 0, {STATE_JSON}, s.version, {_WRITABLE}
+      FROM i
+      JOIN states s ON s.workspace_id = i.workspace_id AND s.id = %(state_id)s::uuid
+     WHERE {_VISIBLE}
     """,
     pipelined=True,
 )
@@ -241,11 +270,13 @@ class UpdateState(BareRequest):
     if_match: IfMatch = UNSET
     variables: Annotated[
         Annotated[list[NewVariable], Meta(max_length=VARIABLES_MAX)] | None | UnsetType,
-        Meta(description="Variables to add or change, by name. Others stay."),
+        Meta(
+            description="Variables to add or change, by name: of two with one name the last counts. Others stay."
+        ),
     ] = UNSET
     removed: Annotated[
         Annotated[list[Name], Meta(max_length=VARIABLES_MAX)] | None | UnsetType,
-        Meta(description="Names of variables to remove."),
+        Meta(description="Names of variables to remove, unless they are written too."),
     ] = UNSET
     run_id: UnderRun = UNSET
 
@@ -255,7 +286,7 @@ class UpdateState(BareRequest):
     path="states",
     method="POST",
     status=201,
-    errors=(InvalidInput, *FENCE_ERRORS, Contended),
+    errors=(*FENCE_ERRORS, Contended),
 )
 async def create_state(ctx: Context, req: CreateState) -> Outcome[State]:
     """Create a State: variables that outlive a task.
@@ -269,14 +300,14 @@ async def create_state(ctx: Context, req: CreateState) -> Outcome[State]:
         "stateId": new_id(),
         "rootId": new_id(),
         "name": req.name,
-        "groups": _labels(given(req.groups) or [], "groups"),
-        "tags": _labels(given(req.tags) or [], "tags"),
+        "groups": _labels(given(req.groups) or []),
+        "tags": _labels(given(req.tags) or []),
     }
     statement = CREATE_STATE.form(ctx.keep)
     for _ in range(ATTEMPTS_MAX):
         if (row := await ctx.db.write(statement, item)) is not None:
             return Outcome(row.state, version=row.version)
-        await refuse_late(ctx, run_id)
+        await ctx.refuse_late(run_id)
     raise Contended
 
 
@@ -291,7 +322,7 @@ async def get_state(ctx: Context, req: GetState) -> Outcome[State]:
     scope="task-write",
     path="states/{stateId}",
     method="PUT",
-    errors=(InvalidInput, StateNotFound, EtagMismatch, *FENCE_ERRORS, Contended),
+    errors=(InvalidInput, StateNotFound, TaskReadOnly, EtagMismatch, *FENCE_ERRORS, Contended),
 )
 async def update_state(ctx: Context, req: UpdateState) -> Outcome[State]:
     """Add, change and remove variables of a State.
@@ -300,17 +331,14 @@ async def update_state(ctx: Context, req: UpdateState) -> Outcome[State]:
     it the last write wins, variable by variable.
     """
     id, run_id = _state_id(req.state_id), under(req.run_id)
-    variables = given(req.variables) or []
-    _refuse_twice([variable.name for variable in variables], "variables")
-    removed = sorted(set(given(req.removed) or ()))
-    if both := {variable.name for variable in variables} & set(removed):
-        message = f"The variable `{min(both)[:80]}` is to be written and removed. Decide for one."
-        raise InvalidInput(message, field="removed")
+    variables = list({variable.name: variable for variable in given(req.variables) or ()}.values())
+    removed = sorted(set(given(req.removed) or ()) - {variable.name for variable in variables})
     versions = versions_in(req.if_match)
     item = {
         **ctx.who,
         "runId": run_id,
         "stateId": id,
+        "seesAll": sees_all(ctx),
         "versions": versions,
         "variables": [_variable(variable) for variable in variables],
         "removed": removed,
@@ -320,8 +348,10 @@ async def update_state(ctx: Context, req: UpdateState) -> Outcome[State]:
     for _ in range(ATTEMPTS_MAX):
         if (variables or removed) and (row := await ctx.db.write(statement, item)) is not None:
             return Outcome(row.state, version=row.version)
-        await refuse_late(ctx, run_id)
+        await ctx.refuse_late(run_id)
         now = await _state(ctx, id)
+        if not now.writable:
+            raise TaskReadOnly
         if versions is not None and now.version not in versions:
             raise EtagMismatch(etag_of(now.version))
         if not (variables or removed):
@@ -333,8 +363,12 @@ async def update_state(ctx: Context, req: UpdateState) -> Outcome[State]:
     raise Contended
 
 
-async def _state(ctx: Context, id: UUID) -> StateRow:
-    row = await ctx.db.one(GET_STATE, workspace_id=ctx.actor.workspace_id, state_id=id)
+async def _state(ctx: Context, id: UUID) -> FoundRow:
+    row = await ctx.one(
+        GET_STATE,
+        sees_all=sees_all(ctx),
+        state_id=id,
+    )
     if row is None:
         raise StateNotFound(str(id))
     return row
@@ -346,7 +380,8 @@ def _state_id(sent: str) -> UUID:
     return id
 
 
-def _labels(labels: list[NewLabel], field: str) -> list[dict[str, object]]:
+def _labels(labels: list[NewLabel]) -> list[dict[str, object]]:
+    """What was said of labels. Of two with the same id the last counts."""
     made: list[dict[str, object]] = [
         {
             "id": given(label.id) or str(new_id()),
@@ -355,8 +390,7 @@ def _labels(labels: list[NewLabel], field: str) -> list[dict[str, object]]:
         }
         for label in labels
     ]
-    _refuse_twice([str(label["id"]) for label in made], field)
-    return made
+    return list({label["id"]: label for label in made}.values())
 
 
 def _variable(variable: NewVariable) -> dict[str, object]:
@@ -370,9 +404,3 @@ def _variable(variable: NewVariable) -> dict[str, object]:
         "tags": variable.tags,
     }
     return {"id": new_id(), **{name: value for name, value in sent.items() if value is not UNSET}}
-
-
-def _refuse_twice(names: list[str], field: str) -> None:
-    if len(set(names)) < len(names):
-        message = f"`{field}` names the same one twice. Name each once."
-        raise InvalidInput(message, field=field)

@@ -7,11 +7,12 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Encoded, Query
+from app.db import Encoded, One, Query
+from app.db.phrases import moment
 from app.errors import IdentityNotFound, InvalidInput
-from app.operations.tasks.task import KNOWN_IDENTITY
 from app.rpc import AgentRequest, Answer, Context, operation
 from app.types import NAME_CHARACTERS_MAX, NO_NUL, Handle, IdentityKind, Scope, Timestamp
+from app.writes.access import CALLER, KNOWN_IDENTITY
 
 
 class MyChannel(Answer):
@@ -84,18 +85,6 @@ class MeRow(msgspec.Struct):
     channels: list[MyChannel]
 
 
-class InfoRow(msgspec.Struct):
-    """The workspace, as JSON."""
-
-    info: Encoded[WorkspaceInfo]
-
-
-class IdentityRow(msgspec.Struct):
-    """An identity, as JSON."""
-
-    identity: Encoded[ResolvedIdentity]
-
-
 class TokenRow(msgspec.Struct):
     """A verification token before this call."""
 
@@ -121,11 +110,11 @@ ME = Query(
 )
 
 INFO = Query(
-    InfoRow,
-    """
+    One[Encoded[WorkspaceInfo]],
+    f"""
     SELECT row_to_json((SELECT r FROM (SELECT
            w.id, w.name, w.slug,
-           to_char(w.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt",
+           {moment("w.created_at")} AS "createdAt",
            (SELECT count(*) FROM identities a WHERE a.workspace_id = w.id AND a.kind = 'user') AS "memberCount",
            (SELECT count(*) FROM channels c WHERE c.workspace_id = w.id AND c.archived_at IS NULL) AS "channelCount",
            (SELECT count(*) FROM identities a WHERE a.workspace_id = w.id AND a.kind = 'agent') AS "agentCount") r))
@@ -135,13 +124,16 @@ INFO = Query(
 )
 
 RESOLVE = Query(
-    IdentityRow,
+    One[Encoded[ResolvedIdentity]],
     f"""
-    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
+    WITH i AS ({CALLER})
     SELECT row_to_json((SELECT r FROM (SELECT a.id, a.kind, a.name AS "displayName", a.handle) r))
       FROM i
       JOIN identities a ON a.workspace_id = i.workspace_id
-     WHERE (a.handle = lower(%(handle)s::text) OR lower(a.email) = lower(%(email)s::text)) AND {KNOWN_IDENTITY}
+     WHERE (a.handle = lower(%(handle)s::text) OR lower(a.email) = lower(%(email)s::text))
+       AND (%(handle)s::text IS NULL OR a.handle = lower(%(handle)s::text))
+       AND (%(email)s::text IS NULL OR lower(a.email) = lower(%(email)s::text))
+       AND {KNOWN_IDENTITY}
     """,
 )
 
@@ -149,13 +141,13 @@ RESOLVE = Query(
 # token as it was before; `spent` says whether this call is the one.
 SPEND_TOKEN = Query(
     TokenRow,
-    """
+    f"""
     WITH spent AS (
         UPDATE verify_tokens v
            SET used_at = now()
          WHERE v.workspace_id = %(workspace_id)s AND v.hash = %(hash)s AND v.agent_id = %(actor_id)s
            AND v.used_at IS NULL AND v.expires_at > now()
-        RETURNING to_char(v.used_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS verified_at
+        RETURNING {moment("v.used_at")} AS verified_at
     )
     SELECT v.agent_id, v.agent_id = %(actor_id)s, v.used_at IS NOT NULL, v.expires_at <= now(),
            (SELECT verified_at FROM spent)
@@ -174,9 +166,11 @@ class GetWorkspaceInfo(AgentRequest):
 
 
 class ResolveIdentity(AgentRequest):
-    """Whom to look up: exactly one of the two."""
+    """Whom to look up: by one of the two, or by both if both must fit."""
 
-    rules: ClassVar = {"oneOf": [{"required": ["handle"]}, {"required": ["email"]}]}
+    rules: ClassVar = {
+        "not": {"properties": {"handle": {"not": {}}, "email": {"not": {}}}}
+    }  # not without both
 
     handle: Annotated[
         Handle | UnsetType, Meta(description="A user's or agent's handle, with or without `@`.")
@@ -209,7 +203,7 @@ async def get_me(ctx: Context, req: GetMe) -> Me:
     A good first call for an agent that starts with an empty memory.
     """
     actor = ctx.actor
-    row = await ctx.db.one(ME, workspace_id=actor.workspace_id, actor_id=actor.id)
+    row = await ctx.one(ME)
     assert row is not None, "a key belongs to an identity, by foreign key"
     return Me(
         id=str(actor.id),
@@ -227,9 +221,9 @@ async def get_me(ctx: Context, req: GetMe) -> Me:
 @operation(scope="workspace-read", read_only=True, resource="workspace://info")
 async def get_workspace_info(ctx: Context, req: GetWorkspaceInfo) -> Encoded[WorkspaceInfo]:
     """Say what workspace this is, and how many users, agents and channels it has."""
-    row = await ctx.db.one(INFO, workspace_id=ctx.actor.workspace_id)
+    row = await ctx.one(INFO)
     assert row is not None, "a key belongs to a workspace, by foreign key"
-    return row.info
+    return row.value
 
 
 @operation(scope="workspace-read", read_only=True, errors=(InvalidInput, IdentityNotFound))
@@ -238,20 +232,18 @@ async def resolve_identity(ctx: Context, req: ResolveIdentity) -> Encoded[Resolv
 
     Use it to turn `@ada` into the id that assignments need.
     """
-    if bool(req.handle) == bool(req.email):
-        message = "Send exactly one of handle and email."
+    if not req.handle and not req.email:
+        message = "Send a handle or an email."
         raise InvalidInput(message, field="handle")
     handle = req.handle.removeprefix("@") if req.handle else None
-    row = await ctx.db.one(
+    row = await ctx.one(
         RESOLVE,
-        workspace_id=ctx.actor.workspace_id,
-        actor_id=ctx.actor.id,
         handle=handle,
         email=req.email or None,
     )
     if row is None:
         raise IdentityNotFound(str(req.handle or req.email), field="handle" if req.handle else "email")
-    return row.identity
+    return row.value
 
 
 @operation(scope=None, read_only=True, uses_up=True)
@@ -262,7 +254,7 @@ async def verify_connection(ctx: Context, req: VerifyConnection) -> VerifyConnec
     """
     actor = ctx.actor
     digest = hashlib.sha256(req.token.encode()).digest()
-    row = await ctx.db.one(SPEND_TOKEN, workspace_id=actor.workspace_id, actor_id=actor.id, hash=digest)
+    row = await ctx.one(SPEND_TOKEN, hash=digest)
     if row is None:
         return VerifyConnectionResult(
             ok=False, reason="invalid_token", message="This token is not known here."

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from app.administration import ALL_SCOPES, OPERATOR
+from app.db import schema
 from tests.installation import Installation
 
 WHOLE_KEY = re.compile(r"baton_sk_[\w-]{43}")
@@ -145,11 +146,13 @@ def test_verify_token_create_answers_with_the_token(installation: Installation) 
 
 
 def test_schema_apply_leaves_a_schema_that_is_there_alone(installation: Installation) -> None:
-    assert installation.ask("schema", "apply") == {"version": 1, "applied": False}
+    answer = installation.ask("schema", "apply")
+    assert (answer["version"], answer["applied"], answer["files"]) == (schema.VERSION, False, [])
 
 
 def test_schema_check_answers_with_the_version(installation: Installation) -> None:
-    assert installation.ask("schema", "check") == {"version": 1, "applied": False}
+    answer = installation.ask("schema", "check")
+    assert (answer["version"], answer["fits"], answer["pending"]) == (schema.VERSION, True, [])
 
 
 def test_people_read_one_fact_per_line(installation: Installation) -> None:

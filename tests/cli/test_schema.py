@@ -1,6 +1,8 @@
 """`schema apply` and `schema check`, and what serves refuses: a database is empty, ours, or left alone."""
 
+import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,9 +11,11 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
+from app.db import schema
 from tests.conftest import drop_database
 from tests.installation import Installation
 
+VERSION = schema.VERSION
 NAME = f"baton_schema_{os.getpid()}"
 ANY_COMMAND = ("workspace", "create", "acme")
 
@@ -48,14 +52,31 @@ def test_check_says_that_an_empty_database_has_no_schema_and_how_to_get_it(empty
 
 
 def test_apply_fills_an_empty_database_once(empty: Installation) -> None:
-    assert empty.ask("schema", "apply") == {"version": 1, "applied": True}
-    assert empty.ask("schema", "apply") == {"version": 1, "applied": False}
-    assert empty.ask("schema", "check") == {"version": 1, "applied": False}
+    whole = {"version": VERSION, "prepared": VERSION, "target": VERSION, "fits": True, "pending": []}
+    assert empty.ask("schema", "apply") == {**whole, "applied": True, "files": []}
+    assert empty.ask("schema", "apply") == {**whole, "applied": False, "files": []}
+    assert empty.ask("schema", "plan") == empty.ask("schema", "check") == whole
+
+
+def test_for_people_it_says_in_words_how_the_database_stands(empty: Installation) -> None:
+    fits = f"The database has schema version {VERSION} and fits this Baton.\n"
+    created = f"The database was empty and has schema version {VERSION} now.\n"
+    assert empty.run("schema", "apply").stdout == created + fits
+    assert empty.run("schema", "apply").stdout == fits
+    assert empty.run("schema", "check").stdout == fits
+    assert empty.run("schema", "plan").stdout.endswith("there is nothing to do.\n")
+
+
+def test_the_version_is_that_of_the_document(empty: Installation) -> None:
+    published = json.loads((Path(schema.FILE).parent / "docs" / "openapi.json").read_text())["info"][
+        "version"
+    ]
+    assert empty.run("--version").stdout == f"baton {published}, schema version {VERSION}\n"
 
 
 def test_the_first_command_on_an_empty_database_applies_the_schema(empty: Installation) -> None:
     empty.ask(*ANY_COMMAND)
-    assert empty.ask("schema", "check")["version"] == 1
+    assert empty.ask("schema", "check")["version"] == VERSION
 
 
 @pytest.mark.parametrize(
@@ -66,7 +87,7 @@ def test_a_database_from_the_future_is_left_alone(empty: Installation, command: 
     execute(empty, "UPDATE baton_schema SET version = 99")
     line = empty.refusal(*command)
     assert "schema version 99" in line
-    assert "serves version 1" in line
+    assert re.search(rf"serves versions? (\d+ to )?{VERSION}\.", line)
 
 
 def test_a_database_that_belongs_to_something_else_is_left_alone(empty: Installation) -> None:

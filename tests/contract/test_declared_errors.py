@@ -27,6 +27,7 @@ from app.errors import (
     MessageNotFound,
     NotAssigned,
     NotAssignee,
+    NotYoursToShow,
     ParentCycle,
     ScopeMissing,
     SoleMember,
@@ -53,7 +54,6 @@ from app.operations import (
     leave_channel,
     list_comments,
     list_task_history,
-    list_tasks,
     post_message,
     release_task,
     remove_channel_member,
@@ -155,6 +155,13 @@ async def creates_many_in_a_foreign_channel(workspace: World) -> None:
 async def moves_into_a_foreign_channel(workspace: World) -> None:
     bot, channel = await foreign_channel(workspace)
     task = await bot(create_task, title="x")
+    await bot(update_task, task_id=task.id, version=1, channel_id=channel)
+
+
+async def moves_a_task_of_others(workspace: World) -> None:
+    bot, author = await workspace.agent("bot"), await workspace.agent("author")
+    channel = await workspace.channel("builds", author, bot)
+    task = await author(create_task, title="x", assignee_agent_id=bot.id)
     await bot(update_task, task_id=task.id, version=1, channel_id=channel)
 
 
@@ -312,10 +319,10 @@ SCENARIOS: list[tuple[Operation, type[ApiError], Scenario]] = [
     (create_tasks_bulk, ChannelNotMember, creates_many_in_a_foreign_channel),
     (get_task, TaskNotFound, calls(get_task, task_id="T-9")),
     (get_task, VersionNotFound, calls_on_own_task(get_task, at_version=2)),
-    (list_tasks, InvalidInput, calls(list_tasks, assignee_agent_id=NOBODY, assignee_user_id=NOBODY)),
     (update_task, InvalidInput, calls_with_two_assignees(update_task, version=1)),
     (update_task, TaskNotFound, calls(update_task, task_id="T-9", version=1)),
     (update_task, TaskReadOnly, calls_as_reader(update_task, version=1)),
+    (update_task, NotYoursToShow, moves_a_task_of_others),
     (update_task, VersionConflict, calls_on_own_task(update_task, version=2)),
     (update_task, IdentityNotFound, calls_on_own_task(update_task, version=1, assignee_user_id=NOBODY)),
     (update_task, ChannelNotFound, calls_on_own_task(update_task, version=1, channel_id=NOBODY)),

@@ -26,7 +26,6 @@ import app
 from app import administration as admin
 from app.db import BatchQuery, Database, Encoded, Query, schema
 from app.db.encoded import as_json
-from app.idempotency import Keyed
 from app.operations import (
     block_task,
     cancel_task,
@@ -47,9 +46,10 @@ from app.operations import (
     update_task,
 )
 from app.operations.tasks.listing import RARE_ROWS_MAX
-from app.operations.tasks.task import TASK_JSON, Task
+from app.operations.tasks.task import ASKERS_TASK_JSON, Task
 from app.rpc import Context, Operation, execute
 from app.types import PAGE_ROWS_DEFAULT
+from app.writes.receipts import Keyed
 from tests.conftest import Caller, World, drop_database, new_database
 
 
@@ -112,10 +112,17 @@ def test_a_statement_prepares_and_its_columns_fit_its_struct(
     assert prepared.status == pq.ExecStatus.COMMAND_OK, prepared.error_message.decode()
     described = connection.pgconn.describe_prepared(b"")
     columns = [type_name(connection, described.ftype(column)) for column in range(described.nfields)]
-    fields = typing.get_type_hints(query.row)
+    fields = columns_of(query.row)
     assert len(columns) == len(fields), f"{name} has {len(columns)} columns for {list(fields)}"
     for (field, hint), column in zip(fields.items(), columns, strict=True):
         assert python_type(hint) in FITS[column], f"{name}: {field} is {hint}, its column {column}"
+
+
+def columns_of(row: Any) -> dict[str, Any]:
+    """The columns that a struct stands for, with their types; of a generic one as it is named."""
+    struct = get_origin(row) or row
+    named = dict(zip(getattr(struct, "__parameters__", ()), get_args(row), strict=True))
+    return {name: named.get(hint, hint) for name, hint in typing.get_type_hints(struct).items()}
 
 
 def type_name(connection: psycopg.Connection, oid: int) -> str:
@@ -243,6 +250,7 @@ SELECT %(workspace)s, make_id(n), n, 'Task ' || n || ' about ' || md5(n::text), 
 INSERT INTO task_participants (workspace_id, identity_id, task_id)
 SELECT workspace_id, p.id, tasks.id FROM tasks CROSS JOIN LATERAL (VALUES (assignee_id), (created_by_id)) AS p (id)
  WHERE p.id IS NOT NULL ON CONFLICT DO NOTHING;
+INSERT INTO task_participants (workspace_id, identity_id, task_id) VALUES (%(workspace)s, %(caller)s, make_id(3));
 INSERT INTO task_search (workspace_id, task_id, words)
 SELECT workspace_id, id, lower(title || chr(10) || description) FROM tasks;
 INSERT INTO task_comments (workspace_id, task_id, id, author_id, author_kind, body)
@@ -417,7 +425,7 @@ WRITES: Final[list[tuple[Operation, dict[str, object]]]] = [
     (
         update_task,
         {
-            "taskId": "T-200",
+            "taskId": "T-202",
             "version": 1,
             "title": "y",
             "assigneeAgentId": "{stranger}",
@@ -495,8 +503,9 @@ async def test_a_task_is_written_with_the_documented_keys_in_their_order(workspa
     bot = await workspace.agent()
     await bot(create_task, title="x")
     [row] = await workspace.db.all(
-        Query(Written, f"SELECT {TASK_JSON} FROM tasks t WHERE t.workspace_id = %(workspace)s"),
+        Query(Written, f"SELECT {ASKERS_TASK_JSON} FROM tasks t WHERE t.workspace_id = %(workspace)s"),
         workspace=workspace.info.id,
+        actor_id=bot.id,
     )
     assert list(json.loads(row.task.raw)) == list(Task.__struct_encode_fields__)
 

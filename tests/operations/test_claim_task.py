@@ -4,8 +4,15 @@ import asyncio
 
 import pytest
 
-from app.errors import LeaseLost, NotClaimable
-from app.operations import claim_next_task, claim_task, comment_on_task, create_task, explain_task
+from app.errors import LeaseLost, NotClaimable, TaskReadOnly
+from app.operations import (
+    claim_next_task,
+    claim_task,
+    comment_on_task,
+    create_task,
+    explain_task,
+    update_task,
+)
 from tests.conftest import World
 from tests.operations.claims import everything, expire
 from tests.operations.claims import held as held_task
@@ -67,15 +74,19 @@ async def test_of_many_who_claim_one_task_at_once_one_gets_it(workspace: World) 
         assert all(isinstance(answer, NotClaimable) for answer in answers if isinstance(answer, Exception))
 
 
-async def test_a_task_in_anothers_channel_can_be_claimed_by_name_but_is_not_offered(workspace: World) -> None:
+async def test_a_task_in_anothers_channel_can_be_claimed_only_when_it_is_assigned(workspace: World) -> None:
     bot, other = await workspace.agent(), await workspace.agent("other")
     channel = await workspace.channel("elsewhere", other)
     task = await other(create_task, title="a", channel_id=channel)
     await other(create_task, title="x", channel_id=channel)
     await other(comment_on_task, task_id=task.id, body="help, @bot")
     explanation = await bot(explain_task, task_id=task.id)
-    assert (explanation.claimable, explanation.offered) == (True, False)
+    assert (explanation.claimable, explanation.offered) == (False, False)
     assert await bot(claim_next_task) == []
+    with pytest.raises(TaskReadOnly):
+        await bot(claim_task, task_id=task.id)
+    await other(update_task, task_id=task.id, version=1, assignee_agent_id=bot.id)
+    assert (await bot(explain_task, task_id=task.id)).offered
     assert (await bot(claim_task, task_id=task.id)).task.id == task.id
 
 

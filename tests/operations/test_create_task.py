@@ -27,7 +27,7 @@ async def test_a_new_task_is_todo_and_at_version_one(workspace: World) -> None:
 async def test_a_task_takes_everything_it_is_given(workspace: World) -> None:
     ada, bot = await workspace.user("ada"), await workspace.agent("bot")
     channel = await workspace.channel("builds", ada, bot)
-    parent = await ada(create_task, title="Release 2.0")
+    parent = await ada(create_task, title="Release 2.0", channel_id=channel)
     task = await ada(
         create_task,
         title="Tag it",

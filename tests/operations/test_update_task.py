@@ -16,7 +16,7 @@ from app.errors import (
     TaskReadOnly,
     VersionConflict,
 )
-from app.operations import comment_on_task, create_task, get_task, list_tasks, update_task
+from app.operations import create_task, get_task, list_tasks, update_task
 from tests.conftest import Caller, World
 
 
@@ -229,7 +229,7 @@ async def test_a_task_sent_back_as_it_was_read_changes_nothing(workspace: World)
         assignee_agent_id=secret.id,
         due_at="2026-12-01T09:00:00.123456Z",
     )
-    await ada(comment_on_task, task_id=task.id, body="@helper please look")
+    await workspace.join("hers", helper)
     seen = await helper(get_task, task_id=task.id)
     sent_back = {name: getattr(seen, name) for name in seen.__struct_fields__ if name != "id"}
     assert await helper(update_task, task_id=seen.id, **sent_back) == seen

@@ -1,7 +1,8 @@
 """Who sees a task, and who may change it: every relation to a task, through every operation that touches one.
 
 A relation is a small story that ends with a caller and a task. Whatever the door, the answer must be the same:
-`writes`, `reads` (a 403 on every change), or `nothing` (a 404, as if the task did not exist).
+`writes`; `remarks` (reads and comments, a 403 on every change); `reads` (a 403 on every change, a remark too); or
+`nothing` (a 404, as if the task did not exist).
 """
 
 from collections.abc import Awaitable, Callable
@@ -25,7 +26,7 @@ from app.operations import (
 from app.rpc import Operation
 from tests.conftest import Caller, World
 
-Access = Literal["writes", "reads", "nothing"]
+Access = Literal["writes", "remarks", "reads", "nothing"]
 Story = tuple[Caller, Any]
 
 
@@ -49,6 +50,38 @@ async def creator_who_left_the_channel(workspace: World) -> Story:
     channel = await workspace.channel("builds", bot)
     task = await bot(create_task, title="needle", channel_id=channel)
     await workspace.leave(channel, bot)
+    return bot, task
+
+
+async def creator_who_may_only_read_the_channel(workspace: World) -> Story:
+    bot = await workspace.agent("bot")
+    channel = await workspace.channel("builds", bot)
+    task = await bot(create_task, title="needle", channel_id=channel)
+    await workspace.join("builds", bot, role="reader")
+    return bot, task
+
+
+async def assignee_who_left_the_channel(workspace: World) -> Story:
+    author, bot = await workspace.agent("author"), await workspace.agent("bot")
+    channel = await workspace.channel("builds", author, bot)
+    task = await author(create_task, title="needle", channel_id=channel, assignee_agent_id=bot.id)
+    await workspace.leave(channel, bot)
+    return bot, task
+
+
+async def owner_of_an_assignee_who_left_the_channel(workspace: World) -> Story:
+    ada, bot, author = await owned(workspace)
+    channel = await workspace.channel("builds", author, bot)
+    task = await author(create_task, title="needle", channel_id=channel, assignee_agent_id=bot.id)
+    await workspace.leave(channel, bot)
+    return ada, task
+
+
+async def mentioned_from_a_channel(workspace: World) -> Story:
+    author, bot = await workspace.agent("author"), await workspace.agent("bot")
+    channel = await workspace.channel("builds", author, private=True)
+    task = await author(create_task, title="needle", channel_id=channel)
+    await author(comment_on_task, task_id=task.id, body="@bot, please look")
     return bot, task
 
 
@@ -200,14 +233,18 @@ ACCESS: dict[Callable[[World], Awaitable[Story]], Access] = {
     creator: "writes",
     assignee: "writes",
     former_assignee: "writes",
-    creator_who_left_the_channel: "writes",
+    creator_who_left_the_channel: "remarks",
+    creator_who_may_only_read_the_channel: "remarks",
+    assignee_who_left_the_channel: "writes",
+    owner_of_an_assignee_who_left_the_channel: "writes",
     channel_poster: "writes",
     channel_admin: "writes",
     channel_reader: "reads",
     channel_reader_who_is_assigned: "writes",
     former_channel_member: "nothing",
-    commenter_who_left_the_channel: "writes",
-    blocker_who_left_the_channel: "writes",
+    commenter_who_left_the_channel: "remarks",
+    blocker_who_left_the_channel: "remarks",
+    mentioned_from_a_channel: "remarks",
     member_of_another_channel: "nothing",
     mentioned_in_a_comment: "writes",
     mentioned_in_a_reason: "writes",
@@ -216,7 +253,7 @@ ACCESS: dict[Callable[[World], Awaitable[Story]], Access] = {
     owner_of_the_creator: "writes",
     owner_of_the_assignee: "writes",
     owner_of_a_later_assignee: "writes",
-    owner_of_a_commenter: "writes",
+    owner_of_a_commenter: "remarks",
     owner_of_the_mentioned: "writes",
     owner_of_a_channel_member: "nothing",
     agent_of_the_same_owner: "nothing",
@@ -233,6 +270,8 @@ async def test_every_operation_agrees_on_who_may_what(
     assert await seen_in_lists(caller, task) == (ACCESS[story] != "nothing")
     for name in (task.id, task.identifier):
         await check_doors(caller, name, ACCESS[story])
+    if ACCESS[story] == "writes":
+        await check_release(caller, task.id)
 
 
 async def test_the_same_handle_in_another_workspace_sees_nothing(
@@ -280,10 +319,14 @@ async def check_doors(caller: Caller, name: str, access: Access) -> None:
             for op in READS:
                 await caller(op, task_id=name)
             await change_everything(caller, name)
-        case "reads":
+        case "reads" | "remarks":
             for op in READS:
                 await caller(op, task_id=name)
+            if access == "remarks":
+                await caller(comment_on_task, task_id=name, body="I see")
             for op, fields in CHANGES:
+                if op is comment_on_task and access == "remarks":
+                    continue
                 with pytest.raises(TaskReadOnly):
                     await caller(op, task_id=name, **fields)
         case "nothing":
@@ -295,10 +338,15 @@ async def check_doors(caller: Caller, name: str, access: Access) -> None:
 
 async def change_everything(caller: Caller, name: str) -> None:
     task = await caller(get_task, task_id=name)
-    if caller.id in {task.assignee_agent_id, task.assignee_user_id}:
-        task = await caller(release_task, task_id=name)
-    with pytest.raises((NotAssignee, NotAssigned)):
-        await caller(release_task, task_id=name)
     await caller(update_task, task_id=name, version=task.version, title=f"by {name}")
     for op, fields in CHANGES[1:-1]:
         await caller(op, task_id=name, **fields)
+
+
+async def check_release(caller: Caller, task_id: str) -> None:
+    """An assignee gives the task back, once; nobody else does."""
+    task = await caller(get_task, task_id=task_id)
+    if caller.id in {task.assignee_agent_id, task.assignee_user_id}:
+        await caller(release_task, task_id=task_id)
+    with pytest.raises((NotAssignee, NotAssigned, TaskReadOnly)):
+        await caller(release_task, task_id=task_id)

@@ -15,6 +15,7 @@ LAYERS = (
     # words
     "app.errors",
     "app.types",
+    "app.wording",
     "app.decoding",
     "app.config",
     "app.ids",
@@ -24,8 +25,9 @@ LAYERS = (
     # the database
     "app.embedded",
     "app.db",
+    # the ground under everything that is written
+    "app.writes",
     # the pipeline, and who may enter
-    "app.idempotency",
     "app.rpc",
     "app.auth",
     "app.administration",
@@ -42,8 +44,25 @@ LAYERS = (
     "app.serve",
     "app.cli",
     "app.__main__",
+    # what is written about it
+    "app.documents",
 )
 """The reading order: each layer builds on those before it, and within one no two modules need each other."""
+
+NOUNS = (
+    "mentions",
+    "channels",
+    "turns",
+    "messages",
+    "tasks",
+    "runs",
+    "states",
+    "inbox",
+    "search",
+    "requests",
+    "workspace",
+)
+"""The same within app.operations: each noun builds on those before it. What they all stand on lies below, in app.writes."""
 
 
 def modules() -> dict[str, Path]:
@@ -89,6 +108,24 @@ def test_a_module_imports_nothing_of_a_later_layer(module: str) -> None:
     assert ours & set(later) == set()
 
 
+def noun_of(module: str) -> str | None:
+    """Which noun of app.operations a module belongs to; None for the table of all, and for what stands elsewhere."""
+    return (
+        module.removeprefix("app.operations.").split(".")[0] if module.startswith("app.operations.") else None
+    )
+
+
+def test_every_noun_has_its_rung() -> None:
+    assert sorted({noun for module in MODULES if (noun := noun_of(module))}) == sorted(NOUNS)
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if noun_of(module)])
+def test_a_noun_imports_nothing_of_a_later_noun(module: str) -> None:
+    nouns = {noun for name in imports(module) if (noun := noun_of(name))}
+    later = NOUNS[NOUNS.index(noun_of(module) or "") + 1 :]
+    assert nouns & set(later) == set()
+
+
 def test_no_modules_need_each_other() -> None:
     needs = {module: [name for name in imports(module) if name in MODULES] for module in MODULES}
     TopologicalSorter(needs).prepare()  # raises CycleError, which names them
@@ -116,6 +153,12 @@ def test_only_the_config_reads_the_environment(module: str) -> None:
     assert not read or module in {"app.config", "app.serve"}, (
         "app.serve tells its workers where the database is"
     )
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_that_serves_needs_what_writes_the_documents(module: str) -> None:
+    if not module.startswith("app.documents"):
+        assert not [name for name in imports(module) if name.startswith("app.documents")]
 
 
 def test_imports_are_found_wherever_they_stand() -> None:

@@ -11,10 +11,11 @@ import msgspec
 from msgspec import Meta
 
 from app.db import ITEMS, Query
+from app.db.phrases import moment
 from app.errors import ChannelArchived, ChannelNotAdmin, ChannelNotFound, ChannelNotMember
-from app.operations.tasks.fence import acting
-from app.operations.tasks.task import uuid_or_none
+from app.ids import uuid_or_none
 from app.rpc import WHO, Answer, Context, HistoryCutoff
+from app.writes.fence import acting
 
 Role = Literal["reader", "poster", "admin"]
 ChannelKind = Literal["public", "private", "dm"]
@@ -116,7 +117,7 @@ LOOK = Query(
            AND (c.kind = 'public' OR m.role IS NOT NULL)
     ), {HALVING}
     SELECT f.id, f.name, f.kind, f.role, f.archived,
-           to_char(f.moment AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), older.messages
+           {moment("f.moment")}, older.messages
       FROM found f CROSS JOIN older
     """,
     pipelined=True,
@@ -126,9 +127,7 @@ LOOK = Query(
 async def look(ctx: Context, sent: str, *, field: str = "channelId") -> Look:
     """The channel that a caller named, if they may know of it; else ChannelNotFound."""
     if (id := uuid_or_none(sent)) is not None:
-        found = await ctx.db.one(
-            LOOK, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, channel_id=id
-        )
+        found = await ctx.one(LOOK, channel_id=id)
         if found is not None:
             return found
     raise ChannelNotFound(sent, field=field)

@@ -6,31 +6,22 @@ Who makes a channel is its admin; of an agent, its owner is, for agents are post
 
 from typing import Annotated, Final, Literal
 
-import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import BatchQuery, Duplicate, Encoded
+from app.db import Answered, BatchQuery, Duplicate, Encoded
 from app.errors import AlreadyExists, ChannelNotAdmin, ChannelNotFound, ChannelNotMember
-from app.idempotency import KEPT, Keyed
-from app.ids import new_id
+from app.ids import new_id, uuid_or_none
 from app.operations.channels.channel import ACTING, CHANNEL_JSON, CHANNEL_MANAGED, Channel, managed
-from app.operations.tasks.fence import FENCE_ERRORS, UnderRun, refuse_late, under
-from app.operations.tasks.task import uuid_or_none
-from app.rpc import AgentWrite, Context, changes, operation
+from app.rpc import EMPTIED, AgentWrite, Context, changes, operation
 from app.types import Id
+from app.writes.fence import FENCE_ERRORS, UnderRun, under
+from app.writes.receipts import KEPT, Keyed
 
 ChannelName = Annotated[str, Meta(pattern="^#?[a-z][a-z0-9-]{0,62}$(?!\\n)")]
 """Lowercase letters, digits and hyphens, a letter first; a leading `#` is ignored. `$` alone also matches before a line feed."""
 
 Purpose = Annotated[str, Meta(max_length=250, pattern="^[^\\u0000-\\u001f]*$(?!\\n)")]
 """One line."""
-
-
-class ChannelRow(msgspec.Struct):
-    """A channel after what was done to it."""
-
-    ord: int
-    channel: Encoded[Channel]
 
 
 # The end of every statement that leaves a channel `c` with the `ord` of its item.
@@ -44,7 +35,7 @@ CHANNEL_ANSWERED: Final = f"""
 
 CREATE = Keyed(
     BatchQuery(
-        ChannelRow,
+        Answered[Channel],
         f"""{ACTING}, created AS (
         INSERT INTO channels (workspace_id, id, name, kind, purpose)
         SELECT i.workspace_id, i.channel_id, i.changes->>'name', i.changes->>'kind', i.changes->>'purpose' FROM acting i
@@ -69,7 +60,7 @@ CREATE = Keyed(
 
 RENAME = Keyed(
     BatchQuery(
-        ChannelRow,
+        Answered[Channel],
         f"""{ACTING}, c AS (
         UPDATE channels c
            SET name = i.changes->>'name',
@@ -86,7 +77,7 @@ RENAME = Keyed(
 
 ARCHIVE = Keyed(
     BatchQuery(
-        ChannelRow,
+        Answered[Channel],
         f"""{ACTING}, c AS (
         UPDATE channels c
            SET archived_at = CASE WHEN (i.changes->>'archived')::boolean THEN coalesce(c.archived_at, now()) END
@@ -120,7 +111,8 @@ class RenameChannel(AgentWrite):
     channel_id: Annotated[Id, Meta(description="The channel.")]
     name: Annotated[ChannelName, Meta(description="Its new name.")]
     purpose: Annotated[
-        Purpose | None | UnsetType, Meta(description="What it is for from now on; null clears it.")
+        Purpose | None | UnsetType,
+        Meta(description="What it is for from now on; null clears it.", extra=EMPTIED),
     ] = UNSET
     run_id: UnderRun = UNSET
 
@@ -145,8 +137,8 @@ async def create_channel(ctx: Context, req: CreateChannel) -> Encoded[Channel]:
         CREATE.form(ctx.keep), {**ctx.who, "runId": run_id, "channelId": new_id(), "changes": made}
     )
     if row is not None:
-        return row.channel
-    await refuse_late(ctx, run_id)
+        return row.answer
+    await ctx.refuse_late(run_id)
     raise AlreadyExists("channel", name)
 
 
@@ -159,7 +151,7 @@ async def rename_channel(ctx: Context, req: RenameChannel) -> Encoded[Channel]:
     name = req.name.removeprefix("#")
     try:
         if (row := await _change(ctx, RENAME, req, {**changes(req, "purpose"), "name": name})) is not None:
-            return row.channel
+            return row.answer
     except Duplicate as e:  # somebody gave this name to another at the same moment
         if e.constraint != "channels_name_key":
             raise
@@ -178,21 +170,21 @@ async def archive_channel(ctx: Context, req: ArchiveChannel) -> Encoded[Channel]
     row = await _change(ctx, ARCHIVE, req, {"archived": req.archived})
     if row is None:  # an admin, but only since the statement
         raise ChannelNotAdmin
-    return row.channel
+    return row.answer
 
 
 async def _change(
     ctx: Context,
-    statement: Keyed[BatchQuery[ChannelRow]],
+    statement: Keyed[BatchQuery[Answered[Channel]]],
     req: RenameChannel | ArchiveChannel,
     said: dict[str, object],
-) -> ChannelRow | None:
+) -> Answered[Channel] | None:
     """Change a channel that the caller manages. None if something else than that stands in the way."""
     id, run_id = uuid_or_none(req.channel_id), under(req.run_id)
     row = await ctx.db.write(
         statement.form(ctx.keep), {**ctx.who, "runId": run_id, "channelId": id, "changes": said}
     )
     if row is None:
-        await refuse_late(ctx, run_id)
+        await ctx.refuse_late(run_id)
         await managed(ctx, req.channel_id)
     return row

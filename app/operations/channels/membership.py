@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta
 
-from app.db import BatchQuery, Encoded, Query
+from app.db import Answered, BatchQuery, Encoded, One, Query
 from app.errors import (
     ChannelArchived,
     ChannelNotAdmin,
@@ -21,7 +21,7 @@ from app.errors import (
     MemberNotFound,
     SoleMember,
 )
-from app.idempotency import KEPT, Keyed
+from app.ids import uuid_or_none
 from app.operations.channels.channel import (
     ACTING,
     CHANNEL_KNOWN,
@@ -36,11 +36,12 @@ from app.operations.channels.channel import (
     refuse_posting,
 )
 from app.operations.channels.directory import MEMBERSHIP_JSON, Membership
-from app.operations.channels.management import CHANNEL_ANSWERED, ChannelRow
-from app.operations.tasks.fence import FENCE_ERRORS, UnderRun, refuse_late, under
-from app.operations.tasks.task import KNOWN_IDENTITY, uuid_or_none
+from app.operations.channels.management import CHANNEL_ANSWERED
 from app.rpc import AgentWrite, Answer, Context, operation
 from app.types import Id, IdentityKind
+from app.writes.access import CALLER, KNOWN_IDENTITY
+from app.writes.fence import FENCE_ERRORS, UnderRun, under
+from app.writes.receipts import KEPT, Keyed
 
 
 class Departure(Answer):
@@ -48,26 +49,6 @@ class Departure(Answer):
 
     channel_id: Annotated[str, Meta(description="The channel.")]
     member_id: Annotated[str, Meta(description="Who is no longer in it.")]
-
-
-class MembershipRow(msgspec.Struct):
-    """A membership after what was done to it."""
-
-    ord: int
-    membership: Encoded[Membership]
-
-
-class DepartureRow(msgspec.Struct):
-    """Someone who was taken out of a channel."""
-
-    ord: int
-    departure: Encoded[Departure]
-
-
-class Kind(msgspec.Struct):
-    """Whether someone is a user or an agent."""
-
-    kind: IdentityKind
 
 
 class Locked(msgspec.Struct):
@@ -78,7 +59,7 @@ class Locked(msgspec.Struct):
 
 JOIN = Keyed(
     BatchQuery(
-        ChannelRow,
+        Answered[Channel],
         f"""{ACTING}, joined AS (
         INSERT INTO channel_members (workspace_id, channel_id, identity_id)
         SELECT i.workspace_id, i.channel_id, i.actor_id
@@ -108,7 +89,7 @@ _MEMBER_ANSWERED: Final = f"""
 # `m` sees the membership as it was before: an old one stays as it is, a new one comes from `added`.
 ADD = Keyed(
     BatchQuery(
-        MembershipRow,
+        Answered[Membership],
         f"""{ACTING}, may AS MATERIALIZED (
         SELECT i.*, i.changes->>'role' AS role
           FROM acting i
@@ -138,7 +119,7 @@ ADD = Keyed(
 
 SET_ROLE = Keyed(
     BatchQuery(
-        MembershipRow,
+        Answered[Membership],
         f"""{ACTING}, m AS (
         UPDATE channel_members m
            SET role = i.changes->>'role'
@@ -164,7 +145,7 @@ LOCK_CHANNEL = BatchQuery(
 # Admins take anyone out, owners their agents, everyone themselves; but never the last one.
 REMOVE = Keyed(
     BatchQuery(
-        DepartureRow,
+        Answered[Departure],
         f"""{ACTING}, gone AS (
         DELETE FROM channel_members m
          USING acting i
@@ -186,7 +167,7 @@ REMOVE = Keyed(
 )
 
 FIND_MEMBER = Query(
-    Kind,
+    One[IdentityKind],
     """
     SELECT a.kind
       FROM channel_members m
@@ -198,9 +179,9 @@ FIND_MEMBER = Query(
 )
 
 FIND_AGENT = Query(
-    Kind,
+    One[IdentityKind],
     f"""
-    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
+    WITH i AS ({CALLER})
     SELECT a.kind
       FROM i
       JOIN identities a ON a.workspace_id = i.workspace_id AND a.id = %(member_id)s::uuid
@@ -269,8 +250,8 @@ async def join_channel(ctx: Context, req: JoinChannel) -> Encoded[Channel]:
     """
     item = _item(ctx, req)
     if (row := await ctx.db.write(JOIN.form(ctx.keep), item)) is not None:
-        return row.channel
-    await refuse_late(ctx, item["runId"])
+        return row.answer
+    await ctx.refuse_late(item["runId"])
     channel = await look(ctx, req.channel_id)
     if channel.archived:
         raise ChannelArchived(channel.name)
@@ -288,7 +269,7 @@ async def leave_channel(ctx: Context, req: LeaveChannel) -> Encoded[Departure]:
     """
     row = await _remove(ctx, _item(ctx, req, ctx.actor.id))
     if row is not None:
-        return row.departure
+        return row.answer
     await readable(ctx, req.channel_id)
     raise SoleMember
 
@@ -312,22 +293,16 @@ async def add_channel_member(ctx: Context, req: AddChannelMember) -> Encoded[Mem
     """
     item = _item(ctx, req, member := uuid_or_none(req.member_id), role=req.role)
     if (row := await ctx.db.write(ADD.form(ctx.keep), item)) is not None:
-        return row.membership
-    await refuse_late(ctx, item["runId"])
+        return row.answer
+    await ctx.refuse_late(item["runId"])
     if req.role == "admin":
         await managed(ctx, req.channel_id)
     await refuse_posting(ctx, req.channel_id)
-    if (
-        req.role == "admin"
-        and member is not None
-        and await ctx.db.one(
-            FIND_AGENT, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, member_id=member
-        )
-    ):
+    if req.role == "admin" and member is not None and await ctx.one(FIND_AGENT, member_id=member):
         raise _no_admin()
     # Somebody else may have added them at the same moment.
     if member is not None and (row := await ctx.db.write(ADD.form(ctx.keep), item)) is not None:
-        return row.membership
+        return row.answer
     raise IdentityNotFound(req.member_id, field="memberId")
 
 
@@ -342,7 +317,7 @@ async def remove_channel_member(ctx: Context, req: RemoveChannelMember) -> Encod
     """
     row = await _remove(ctx, _item(ctx, req, member := uuid_or_none(req.member_id)))
     if row is not None:
-        return row.departure
+        return row.answer
     channel = await readable(ctx, req.channel_id)
     if member is None or await _kind_of_member(ctx, channel, member) is None:
         raise MemberNotFound(req.member_id)
@@ -364,8 +339,8 @@ async def set_channel_member_role(ctx: Context, req: SetChannelMemberRole) -> En
     """Say what a member may do in a channel: read, also write, or also manage. For its admins."""
     item = _item(ctx, req, member := uuid_or_none(req.member_id), role=req.role)
     if (row := await ctx.db.write(SET_ROLE.form(ctx.keep), item)) is not None:
-        return row.membership
-    await refuse_late(ctx, item["runId"])
+        return row.answer
+    await ctx.refuse_late(item["runId"])
     channel = await managed(ctx, req.channel_id)
     if member is not None and await _kind_of_member(ctx, channel, member) == "agent":
         raise _no_admin()
@@ -387,22 +362,20 @@ def _item(
     }
 
 
-async def _remove(ctx: Context, item: dict[str, Any]) -> DepartureRow | None:  # Any: see _item
+async def _remove(ctx: Context, item: dict[str, Any]) -> Answered[Departure] | None:  # Any: see _item
     """Take someone out of a channel, if the caller may and someone is left."""
     async with ctx.db.transaction() as tx:
         locked = await tx.write(LOCK_CHANNEL, item)
         row = await tx.write(REMOVE.form(ctx.keep), item) if locked else None
     if row is None:
-        await refuse_late(ctx, item["runId"])
+        await ctx.refuse_late(item["runId"])
     return row
 
 
 async def _kind_of_member(ctx: Context, channel: Look, member_id: UUID) -> IdentityKind | None:
     """Whether a member of a channel is a user or an agent; None if they are not a member."""
-    row = await ctx.db.one(
-        FIND_MEMBER, workspace_id=ctx.actor.workspace_id, channel_id=channel.id, member_id=member_id
-    )
-    return row.kind if row else None
+    row = await ctx.one(FIND_MEMBER, channel_id=channel.id, member_id=member_id)
+    return row.value if row else None
 
 
 def _no_admin() -> InvalidInput:

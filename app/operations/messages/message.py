@@ -12,6 +12,7 @@ from uuid import UUID
 
 from msgspec import Meta
 
+from app.db.phrases import moment
 from app.rpc import Answer, SdkAnswer
 from app.types import Timestamp
 
@@ -112,25 +113,25 @@ IN_WINDOW: Final = """
         (SELECT now() - make_interval(days => w.history_days) FROM workspaces w WHERE w.id = i.workspace_id), '-infinity')"""
 
 # The one definition of each shape: a message `m` as it goes out.
-MESSAGE_JSON: Final = """
+MESSAGE_JSON: Final = f"""
     row_to_json((SELECT w FROM (SELECT
         m.id, m.channel_id AS "channelId", m.parent_id AS "parentId", m.sender_type AS "senderType",
         m.sender_id AS "senderId", m.content, m.metadata::json, false AS "isEdited", m.version,
         m.reply_count AS "replyCount", '[]'::json AS reactions, '[]'::json AS attachments,
-        to_char(m.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt",
-        to_char(coalesce(m.updated_at, m.created_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "updatedAt",
+        {moment("m.created_at")} AS "createdAt",
+        {moment("coalesce(m.updated_at, m.created_at)")} AS "updatedAt",
         NULL AS "deletedAt") w))"""
 
-SUMMARY_JSON: Final = """
+SUMMARY_JSON: Final = f"""
     row_to_json((SELECT w FROM (SELECT
         m.id, m.parent_id AS "parentId", m.sender_type AS "senderType", m.sender_id AS "senderId", m.content,
         m.metadata::json, m.reply_count AS "replyCount",
-        to_char(m.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt") w))"""
+        {moment("m.created_at")} AS "createdAt") w))"""
 
-OUTPUT_JSON: Final = """
+OUTPUT_JSON: Final = f"""
     row_to_json((SELECT w FROM (SELECT
         m.id, m.channel_id, m.parent_id AS thread_id, m.sender_id AS author_identity_id, m.kind, m.content,
-        m.metadata::json, to_char(m.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS created_at,
+        m.metadata::json, {moment("m.created_at")} AS created_at,
         m.version) w))"""
 
 # The channels' rows are locked in the order of their ids and held to the commit; that is what makes positions

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, LiteralString, TypeVar
 import msgspec
 from msgspec import Meta, UnsetType
 
-from app.db import ITEMS, BatchQuery, Encoded
+from app.db import ITEMS, Answered, BatchQuery
 from app.errors import (
     ChannelArchived,
     ChannelNotFound,
@@ -15,8 +15,7 @@ from app.errors import (
     InvalidInput,
     MessageNotFound,
 )
-from app.idempotency import KEPT, NOT_KEPT, Keyed
-from app.ids import new_id
+from app.ids import new_id, uuid_or_none
 from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
 from app.operations.mentions import Addressed
 from app.operations.messages.message import (
@@ -28,10 +27,10 @@ from app.operations.messages.message import (
     Message,
     MessageOutput,
 )
-from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, under, why_not_live
-from app.operations.tasks.task import uuid_or_none
 from app.rpc import WHO, Context
 from app.types import Id, Markdown
+from app.writes.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, under
+from app.writes.receipts import KEPT, NOT_KEPT, Keyed
 
 R = TypeVar("R", bound=msgspec.Struct)
 
@@ -54,20 +53,6 @@ SAY_ERRORS: Final = (
     IdentityNotFound,
     *FENCE_ERRORS,
 )
-
-
-class MessageRow(msgspec.Struct):
-    """A message just written."""
-
-    ord: int
-    message: Encoded[Message]
-
-
-class OutputRow(msgspec.Struct):
-    """The same for the SDK family."""
-
-    ord: int
-    message: Encoded[MessageOutput]
 
 
 def answering(answer: LiteralString) -> LiteralString:
@@ -101,8 +86,8 @@ def answering(answer: LiteralString) -> LiteralString:
     SELECT ord, answer FROM answered"""
 
 
-SEND = Keyed(BatchQuery(MessageRow, answering(MESSAGE_JSON)))
-POST = Keyed(BatchQuery(OutputRow, answering(OUTPUT_JSON)))
+SEND = Keyed(BatchQuery(Answered[Message], answering(MESSAGE_JSON)))
+POST = Keyed(BatchQuery(Answered[MessageOutput], answering(OUTPUT_JSON)))
 
 
 async def say(
@@ -142,7 +127,7 @@ async def say(
     if (row := await ctx.db.write(statement.form(ctx.keep), item)) is not None:
         return row
     await ctx.unless_answered()
-    if run_id is not None and (lost := await why_not_live(ctx, run_id, field=run_field)):
+    if run_id is not None and (lost := await ctx.why_not_live(run_id, field=run_field)):
         raise lost
     await refuse_posting(ctx, channel_id, field=channel_field)
     if thread_id:

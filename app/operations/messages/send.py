@@ -3,10 +3,10 @@
 from contextlib import suppress
 from typing import Annotated, Final
 
-import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import ITEMS, BatchQuery, Encoded, Query
+from app.db import ITEMS, Answered, BatchQuery, Encoded, One, Query
+from app.db.phrases import moment
 from app.errors import (
     AttachmentNotFound,
     ChannelArchived,
@@ -14,24 +14,24 @@ from app.errors import (
     ChannelNotMember,
     MessageNotFound,
 )
-from app.idempotency import KEPT, NOT_KEPT, Keyed
+from app.ids import uuid_or_none
 from app.operations.channels.channel import refuse_posting
 from app.operations.mentions import GivenMention, addressed
 from app.operations.messages.message import IN_WINDOW, MESSAGE_JSON, Message
 from app.operations.messages.say import (
     SAY_ERRORS,
     SEND,
-    MessageRow,
     ReplyTo,
     ToChannel,
     ToSay,
     answering,
     say,
 )
-from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, refuse_late, under
-from app.operations.tasks.task import uuid_or_none
 from app.rpc import WHO, AgentWrite, Answer, Context, given, operation
 from app.types import MENTIONS_MAX, NO_NUL, Id, Markdown
+from app.writes.access import CALLER
+from app.writes.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under
+from app.writes.receipts import KEPT, NOT_KEPT, Keyed
 
 ATTACHMENTS_MAX: Final = 20
 NAME_CHARACTERS_MAX: Final = 255  # what file systems take
@@ -39,7 +39,7 @@ KIND_CHARACTERS_MAX: Final = 64
 
 FLAG = Keyed(
     BatchQuery(
-        MessageRow,
+        Answered[Message],
         f"""
     WITH i AS MATERIALIZED (
         SELECT {WHO},
@@ -51,7 +51,7 @@ FLAG = Keyed(
         UPDATE messages m
            SET metadata = m.metadata || jsonb_build_object(
                    'needsHuman', true, 'needsHumanReason', i.reason, 'needsHumanBy', i.actor_id,
-                   'needsHumanAt', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')),
+                   'needsHumanAt', {moment("clock_timestamp()")}),
                version = m.version + 1, updated_at = clock_timestamp()
           FROM i
          WHERE m.workspace_id = i.workspace_id AND m.id = i.message_id AND {IN_WINDOW}
@@ -71,17 +71,11 @@ FLAG = Keyed(
 )
 
 
-class Placed(msgspec.Struct):
-    """The channel a message stands in."""
-
-    channel_id: str
-
-
 # For refusals: where a message stands that the caller can read.
 PLACE = Query(
-    Placed,
+    One[str],
     f"""
-    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
+    WITH i AS ({CALLER})
     SELECT m.channel_id::text
       FROM i
       JOIN messages m ON m.workspace_id = i.workspace_id AND m.id = %(message_id)s::uuid AND {IN_WINDOW}
@@ -99,17 +93,10 @@ class ArtifactRef(Answer):
     type: Annotated[str, Meta(description="What it is.")]
 
 
-class ArtifactRow(msgspec.Struct):
-    """An artifact just shared."""
-
-    ord: int
-    artifact: Encoded[ArtifactRef]
-
-
 _ARTIFACT_JSON: Final = """row_to_json((SELECT w FROM (SELECT
         m.id AS "messageId", m.metadata->'artifact'->>'name' AS name, m.metadata->'artifact'->>'type' AS type) w))"""
 
-SHARE = Keyed(BatchQuery(ArtifactRow, answering(_ARTIFACT_JSON)))
+SHARE = Keyed(BatchQuery(Answered[ArtifactRef], answering(_ARTIFACT_JSON)))
 
 
 class SendMessage(AgentWrite):
@@ -187,7 +174,7 @@ async def send_message(ctx: Context, req: SendMessage) -> Encoded[Message]:
         mentions=mentions,
         under_run=req.run_id,
     )
-    return row.message
+    return row.answer
 
 
 @operation(
@@ -209,7 +196,7 @@ async def create_artifact(ctx: Context, req: CreateArtifact) -> Encoded[Artifact
         metadata=metadata,
         under_run=req.run_id,
     )
-    return row.artifact
+    return row.answer
 
 
 @operation(
@@ -230,10 +217,10 @@ async def flag_needs_human(ctx: Context, req: FlagNeedsHuman) -> Encoded[Message
         {**ctx.who, "messageId": id, "runId": run_id, "reason": req.reason},
     )
     if row is not None:
-        return row.message
-    await refuse_late(ctx, run_id)
-    place = await ctx.db.one(PLACE, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, message_id=id)
+        return row.answer
+    await ctx.refuse_late(run_id)
+    place = await ctx.one(PLACE, message_id=id)
     if place is not None:
         with suppress(ChannelNotFound):  # they left a private channel meanwhile, and with it the message
-            await refuse_posting(ctx, place.channel_id)
+            await refuse_posting(ctx, place.value)
     raise MessageNotFound(req.message_id)

@@ -10,7 +10,8 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Encoded, Query
+from app.db import Encoded, One, Query
+from app.db.phrases import moment
 from app.operations.messages.message import IN_WINDOW, SenderType
 from app.rpc import AgentRequest, Answer, Context, Excerpt, HistoryCutoff, given, operation
 from app.types import Limit, Timestamp, When
@@ -44,12 +45,6 @@ class UnreadMentionsResponse(Answer):
     count: Annotated[
         int, Meta(description="How many wait in all, those not listed included; 1000 means that or more.")
     ]
-
-
-class MentionRow(msgspec.Struct):
-    """Something that waits, as JSON."""
-
-    mention: Encoded[MentionSummary]
 
 
 class CountsRow(msgspec.Struct):
@@ -91,7 +86,7 @@ WHAT_WAITS: Final = """FROM listed u
      ORDER BY u.created_at DESC, u.id DESC"""
 
 LIST_WAITING = Query(
-    MentionRow,
+    One[Encoded[MentionSummary]],
     f"""
     {LISTED}
     SELECT row_to_json((SELECT w FROM (SELECT
@@ -102,7 +97,7 @@ LIST_WAITING = Query(
                coalesce(m.sender_type, CASE r.author_kind WHEN 'user' THEN 'human' ELSE 'agent' END) AS "senderType",
                coalesce(m.sender_id, r.author_id) AS "senderId",
                coalesce(m.content, r.body) AS content,
-               to_char(u.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt") w))
+               {moment("u.created_at")} AS "createdAt") w))
       {WHAT_WAITS}
     """,
     pipelined=True,
@@ -115,7 +110,7 @@ COUNT_WAITING = Query(
         SELECT count(*) AS messages FROM i CROSS JOIN counted m WHERE m.channel_id IS NULL OR {IN_WINDOW}
     )
     SELECT inside.messages, (SELECT count(*) FROM counted) - inside.messages,
-           to_char((now() - make_interval(days => w.history_days)) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+           {moment("(now() - make_interval(days => w.history_days))")}
       FROM inside
       JOIN workspaces w ON w.id = %(workspace_id)s::uuid
     """,
@@ -145,19 +140,17 @@ async def get_unread_mentions(ctx: Context, req: GetUnreadMentions) -> Excerpt[U
     """
     since = given(req.since)
     asked = {
-        "workspace_id": ctx.actor.workspace_id,
-        "actor_id": ctx.actor.id,
         "since": since.timestamp() if isinstance(since, datetime) else None,
         "comments": "task-read" in ctx.actor.scopes,
     }
     limit = min(given(req.limit) or MENTIONS_DEFAULT, MENTIONS_LISTED_MAX)
-    rows = await ctx.db.all(LIST_WAITING, **asked, limit=limit)
-    counts = await ctx.db.one(COUNT_WAITING, **asked, counted_max=MENTIONS_COUNTED_MAX)
+    rows = await ctx.all(LIST_WAITING, **asked, limit=limit)
+    counts = await ctx.one(COUNT_WAITING, **asked, counted_max=MENTIONS_COUNTED_MAX)
     assert counts is not None, "an aggregate has a row"
     cutoff = (
         HistoryCutoff(beyond_count=counts.hidden, cutoff_at=counts.cutoff_at) if counts.cutoff_at else None
     )
     # What began to wait between the two statements is counted with the next call.
     count = max(counts.count, len(rows))
-    data = b'{"mentions":[%b],"count":%d}' % (b",".join([row.mention.raw for row in rows]), count)
+    data = b'{"mentions":[%b],"count":%d}' % (b",".join([row.value.raw for row in rows]), count)
     return Excerpt(Encoded(data), count > len(rows), None, cutoff)

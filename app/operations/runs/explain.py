@@ -7,11 +7,13 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Query
+from app.db.phrases import moment
 from app.errors import ApiError, NotClaimable, TaskNotFound, TaskReadOnly
 from app.operations.runs.run import FAILURES_MAX
-from app.operations.tasks.task import VISIBLE, WRITABLE, task_id
+from app.operations.tasks.task import task_id
 from app.rpc import AgentRequest, Answer, Context, operation
 from app.types import Id, IdentityKind, TaskStatus, Timestamp
+from app.writes.access import CALLER, VISIBLE, WRITABLE
 
 BLOCKERS_SHOWN_MAX: Final = 20  # of one task; who waits for more knows what to do with twenty
 
@@ -110,14 +112,14 @@ class FactsRow(msgspec.Struct):
 FACTS = Query(
     FactsRow,
     f"""
-    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
+    WITH i AS ({CALLER})
     SELECT o.id::text, 'T-' || o.number, o.status, {WRITABLE},
            o.assignee_id IS NOT NULL OR o.channel_id IS NULL
                OR EXISTS (SELECT FROM channel_members m
                            WHERE m.workspace_id = i.workspace_id AND m.identity_id = i.actor_id AND m.channel_id = o.channel_id
                              AND m.role <> 'reader'),
            o.failures, o.assignee_id::text, o.assignee_kind, a.handle, o.assignee_id IS NOT DISTINCT FROM i.actor_id,
-           r.id::text, to_char(r.lease_expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+           r.id::text, {moment("r.lease_expires_at")},
            coalesce(r.lease_expires_at <= now(), false),
            (SELECT coalesce(jsonb_agg(jsonb_build_object(
                        'id', s.id, 'identifier', 'T-' || s.number, 'title', s.title, 'status', s.status) ORDER BY s.number), '[]')
@@ -173,10 +175,8 @@ async def explain_task(ctx: Context, req: ExplainTask) -> Explanation:
 
 async def facts_of(ctx: Context, id: UUID) -> FactsRow | None:
     """What decides whether a task can be claimed; None if the caller does not see it."""
-    return await ctx.db.one(
+    return await ctx.one(
         FACTS,
-        workspace_id=ctx.actor.workspace_id,
-        actor_id=ctx.actor.id,
         task_id=id,
         limit=BLOCKERS_SHOWN_MAX,
     )
@@ -203,7 +203,7 @@ def _permission(facts: FactsRow) -> Obstacle | None:
         return None
     return Obstacle(
         code="read_only",
-        message="You see it as a reader of its channel. Ask to be made a poster there, or its assignee.",
+        message="You see it, but may not change it. Ask to be made a poster of its channel, or its assignee.",
         helps=[
             Help(
                 operation="update-task",

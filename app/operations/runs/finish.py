@@ -17,8 +17,8 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import ITEMS, BatchQuery, Encoded, Query
+from app.db.phrases import moment
 from app.errors import Contended, RunEnded, RunNotFound, VersionConflict
-from app.idempotency import KEPT, NOT_KEPT, Keyed
 from app.ids import new_id
 from app.operations.messages.message import POSTED
 from app.operations.runs.run import (
@@ -35,10 +35,12 @@ from app.operations.tasks.card import CHANGE_CARDS
 from app.operations.tasks.change import ATTEMPTS_MAX, version_conflict
 from app.operations.tasks.comment import COMMENT_CTES
 from app.operations.tasks.conflict import AsRead
-from app.operations.tasks.fence import FENCE_ERRORS, under, why_not_live
-from app.operations.tasks.task import TASK_JSON, VISIBLE
+from app.operations.tasks.task import ACTORS_TASK_JSON, TASK_JSON
 from app.rpc import WHO, AgentWrite, Context, Outcome, changes, given, operation
 from app.types import Id
+from app.writes.access import CALLER, VISIBLE
+from app.writes.fence import FENCE_ERRORS, under
+from app.writes.receipts import KEPT, NOT_KEPT, Keyed
 
 
 class EndedRow(msgspec.Struct):
@@ -121,8 +123,8 @@ END_CTES: Final = f"""
                'assigneeUserId', CASE WHEN m.assignee_id IS NULL AND m.old_assignee_kind = 'user' THEN
                    jsonb_build_array(m.old_assignee_id, NULL) END,
                'completedAt', CASE WHEN m.completed_at IS DISTINCT FROM m.old_completed_at THEN jsonb_build_array(
-                   to_char(m.old_completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
-                   to_char(m.completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) END)) AS difference) d
+                   {moment("m.old_completed_at")},
+                   {moment("m.completed_at")}) END)) AS difference) d
     ), event AS (
         INSERT INTO task_events (workspace_id, task_id, version, kind, actor_id, actor_kind, request_id, changes)
         SELECT c.workspace_id, c.id, c.version,
@@ -156,7 +158,7 @@ END = Keyed(
            FOR NO KEY UPDATE OF h
     ), {_ENDED}, {END_CTES}, answered AS (
         SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, r.keep, {RUN_JSON} AS run,
-               json_build_object('run', {RUN_JSON}, 'task', {TASK_JSON}) AS answer, NULL::int AS merged_from
+               json_build_object('run', {RUN_JSON}, 'task', {ACTORS_TASK_JSON}) AS answer, NULL::int AS merged_from
           FROM changed t
           JOIN ended r ON r.ord = t.ord
     ), {KEPT}
@@ -175,7 +177,7 @@ FORCE_END = Keyed(
            FOR NO KEY UPDATE OF h
     ), {_ENDED}, {END_CTES}, answered AS (
         SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, r.keep, {RUN_JSON} AS answer,
-               json_build_object('run', {RUN_JSON}, 'task', {TASK_JSON}) AS run_and_task, NULL::int AS merged_from
+               json_build_object('run', {RUN_JSON}, 'task', {ACTORS_TASK_JSON}) AS run_and_task, NULL::int AS merged_from
           FROM changed t
           JOIN ended r ON r.ord = t.ord
     ), {KEPT}
@@ -209,7 +211,7 @@ class PastRow(msgspec.Struct):
 PAST = Query(
     PastRow,
     f"""
-    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
+    WITH i AS ({CALLER})
     SELECT t.id::text, r.end_reason, r.holder_id = i.actor_id,
            {RUN_JSON}, json_build_object('run', {RUN_JSON}, 'task', {TASK_JSON})
       FROM i
@@ -351,7 +353,7 @@ async def _end(  # each a fact of its own
         past = await _past(ctx, run_id)
         if past is not None and past.ended_by_caller and past.end_reason == end_reason:
             return Outcome(past.both, wrote=False)
-        if (lost := await why_not_live(ctx, run_id)) is not None:
+        if (lost := await ctx.why_not_live(run_id)) is not None:
             raise lost
         if past is not None and (
             conflict := await version_conflict(
@@ -364,9 +366,7 @@ async def _end(  # each a fact of its own
 
 
 async def _past(ctx: Context, run_id: UUID, *, sees_all: bool = False) -> PastRow | None:
-    return await ctx.db.one(
-        PAST, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, run_id=run_id, sees_all=sees_all
-    )
+    return await ctx.one(PAST, run_id=run_id, sees_all=sees_all)
 
 
 def _item(

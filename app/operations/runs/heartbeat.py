@@ -9,15 +9,17 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import ITEMS, BatchQuery, Encoded, Query
+from app.db import ITEMS, Answered, BatchQuery, Encoded, Listed, One, Query
+from app.db.phrases import moment
 from app.errors import Contended, LogFull, RunNotFound
-from app.idempotency import KEPT, NOT_KEPT, Keyed
-from app.operations.runs.run import RUN_VISIBLE, LeaseSeconds, Note, Progress
+from app.operations.runs.run import RUN_VISIBLE, LeaseSeconds, Note, Progress, sees_all
 from app.operations.tasks.change import ATTEMPTS_MAX
-from app.operations.tasks.fence import FENCE_ERRORS, under, why_not_live
-from app.rpc import WHO, AgentRequest, AgentWrite, Answer, Context, Page, changes, given, operation
+from app.rpc import EMPTIED, WHO, AgentRequest, AgentWrite, Answer, Context, Page, changes, given, operation
 from app.rpc import Step as LoopStep
 from app.types import NO_NUL, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, PageLimit, Timestamp
+from app.writes.access import CALLER
+from app.writes.fence import FENCE_ERRORS, under
+from app.writes.receipts import KEPT, NOT_KEPT, Keyed
 
 STEPS_MAX: Final = 100  # per call
 STEPS_LOGGED_MAX: Final = 100_000  # per run; one that says more is in a loop
@@ -32,13 +34,6 @@ class Alive(Answer):
     lease_expires_at: Annotated[
         Timestamp, Meta(description="When the claim is lost unless there is another sign of life before.")
     ]
-
-
-class AliveRow(msgspec.Struct):
-    """A claim after a sign of life."""
-
-    ord: int
-    alive: Encoded[Alive]
 
 
 class Step(msgspec.Struct, rename="camel"):
@@ -72,34 +67,14 @@ class Appended(Answer):
     ]
 
 
-class AppendedRow(msgspec.Struct):
-    """What was appended."""
-
-    ord: int
-    appended: Encoded[Appended]
-
-
-class StepRow(msgspec.Struct):
-    """A step in a list."""
-
-    item: Encoded[LoggedStep]
-    cursor: str
-
-
-class SeenRow(msgspec.Struct):
-    """A run the caller sees."""
-
-    id: str
-
-
-_ALIVE_JSON: Final = """row_to_json((SELECT w FROM (SELECT
+_ALIVE_JSON: Final = f"""row_to_json((SELECT w FROM (SELECT
                r.id AS "runId", r.work_item_id AS "taskId", r.lease_seconds AS "leaseSeconds",
-               to_char(r.lease_expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "leaseExpiresAt") w))"""
+               {moment("r.lease_expires_at")} AS "leaseExpiresAt") w))"""
 
 # A new length of the lease counts from now, also a shorter one: then the expiry job is told to look earlier.
 HEARTBEAT = Keyed(
     BatchQuery(
-        AliveRow,
+        Answered[Alive],
         f"""
     WITH i AS MATERIALIZED (
         SELECT {WHO},
@@ -135,7 +110,7 @@ HEARTBEAT = Keyed(
 # The row of the run gives out the numbers, and is locked until they are committed: they follow each other without gaps.
 APPEND = Keyed(
     BatchQuery(
-        AppendedRow,
+        Answered[Appended],
         f"""
     WITH i AS MATERIALIZED (
         SELECT {WHO},
@@ -161,7 +136,7 @@ APPEND = Keyed(
     ), answered AS (
         SELECT a.ord, a.workspace_id, a.actor_id, a.request_id, a.keep, row_to_json((SELECT w FROM (SELECT
                a.log_length - jsonb_array_length(a.steps) + 1 AS "firstNumber", a.log_length AS "lastNumber",
-               to_char(a.lease_expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "leaseExpiresAt") w)) AS answer,
+               {moment("a.lease_expires_at")} AS "leaseExpiresAt") w)) AS answer,
                NULL::int AS merged_from
           FROM alive a
     ), {KEPT}
@@ -172,9 +147,9 @@ APPEND = Keyed(
 )
 
 SEES_RUN = Query(
-    SeenRow,
+    One[str],
     f"""
-    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
+    WITH i AS ({CALLER}, %(sees_all)s::boolean AS sees_all)
     SELECT r.id::text
       FROM i
       JOIN runs r ON r.workspace_id = i.workspace_id AND r.id = %(run_id)s::uuid
@@ -184,14 +159,8 @@ SEES_RUN = Query(
 )
 
 
-class LengthRow(msgspec.Struct):
-    """How long a log is."""
-
-    length: int
-
-
 LOG_LENGTH = Query(
-    LengthRow,
+    One[int],
     """
     SELECT log_length FROM runs WHERE workspace_id = %(workspace_id)s::uuid AND id = %(run_id)s::uuid
     """,
@@ -199,11 +168,11 @@ LOG_LENGTH = Query(
 )
 
 LIST_LOG = Query(
-    StepRow,
-    """
+    Listed[LoggedStep],
+    f"""
     SELECT row_to_json((SELECT w FROM (SELECT
                l.number, l.step->>'kind' AS kind, l.step->>'text' AS text, l.step->'data' AS data,
-               to_char(l.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt") w)),
+               {moment("l.created_at")} AS "createdAt") w)),
            l.number::text
       FROM run_log l
      WHERE l.workspace_id = %(workspace_id)s::uuid AND l.run_id = %(run_id)s::uuid AND l.number > %(after)s::int
@@ -222,11 +191,15 @@ class HeartbeatRun(AgentWrite):
         Meta(description="Seconds a sign of life keeps the claim from now on. As before unless told."),
     ] = UNSET
     progress: Annotated[
-        Progress | None | UnsetType, Meta(description="How far you are, 0 to 1; null forgets it.")
+        Progress | None | UnsetType,
+        Meta(description="How far you are, 0 to 1; null forgets it.", extra=EMPTIED),
     ] = UNSET
     note: Annotated[
         Note | None | UnsetType,
-        Meta(description="What you are at, in a line. The next holder reads the last one."),
+        Meta(
+            description="What you are at, in a line; null forgets it. The next holder reads the last one.",
+            extra=EMPTIED,
+        ),
     ] = UNSET
 
 
@@ -275,10 +248,10 @@ async def heartbeat_run(ctx: Context, req: HeartbeatRun) -> Encoded[Alive]:
     for _ in range(ATTEMPTS_MAX):
         row = await ctx.db.write(HEARTBEAT.form(ctx.keep), item)
         if row is not None:
-            return row.alive
+            return row.answer
         await ctx.unless_answered()
         assert run_id is not None, "a run id was sent"
-        if (lost := await why_not_live(ctx, run_id)) is not None:
+        if (lost := await ctx.why_not_live(run_id)) is not None:
             raise lost
     raise Contended
 
@@ -297,12 +270,12 @@ async def append_run_log(ctx: Context, req: AppendRunLog) -> Encoded[Appended]:
             {**ctx.who, "runId": run_id, "steps": req.steps, "lengthMax": STEPS_LOGGED_MAX},
         )
         if row is not None:
-            return row.appended
+            return row.answer
         await ctx.unless_answered()
-        if (lost := await why_not_live(ctx, run_id)) is not None:
+        if (lost := await ctx.why_not_live(run_id)) is not None:
             raise lost
-        length = await ctx.db.one(LOG_LENGTH, workspace_id=ctx.actor.workspace_id, run_id=run_id)
-        if length is not None and length.length + len(req.steps) > STEPS_LOGGED_MAX:
+        length = await ctx.one(LOG_LENGTH, run_id=run_id)
+        if length is not None and length.value + len(req.steps) > STEPS_LOGGED_MAX:
             raise LogFull(STEPS_LOGGED_MAX)
     raise Contended
 
@@ -314,14 +287,15 @@ async def list_run_log(ctx: Context, req: ListRunLog) -> Page[LoggedStep]:
     To follow a run that is going on, ask again with the number of the last step as `cursor`: nothing is missed.
     """
     run_id = under(req.run_id)
-    if not await ctx.db.one(
-        SEES_RUN, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, run_id=run_id
+    if not await ctx.one(
+        SEES_RUN,
+        sees_all=sees_all(ctx),
+        run_id=run_id,
     ):
         raise RunNotFound(req.run_id)
     limit = min(given(req.limit) or PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX)
-    rows = await ctx.db.all(
+    rows = await ctx.all(
         LIST_LOG,
-        workspace_id=ctx.actor.workspace_id,
         run_id=run_id,
         after=int(given(req.cursor) or 0),
         limit=limit + 1,

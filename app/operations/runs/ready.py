@@ -6,8 +6,7 @@ Ready is a task that
 * is nobody's, or the caller's;
 * waits for nothing: everything that blocks it is done or cancelled;
 * is offered to the caller: assigned to them, or bound to a channel they post in, or bound to none while they take
-  part in it. (One bound to somebody else's channel, in which they are only mentioned, is not offered; but it can be
-  claimed by name.)
+  part in it. (One bound to somebody else's channel, in which they are only mentioned, is not theirs to claim.)
 
 The order is `todo` before `backlog`, then by rank, then by id. The rank is the time of creation, one week earlier
 for each step of priority: so the more urgent goes first and the older among equals, yet a task of low priority that
@@ -18,12 +17,12 @@ never changes by itself, so that an index holds the order, and a claim reads onl
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, LiteralString
 
-import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Query, array
+from app.db import Listed, Query, array
+from app.ids import uuid_or_none
 from app.operations.tasks.listing import literal
-from app.operations.tasks.task import PRIORITIES, TASK_JSON, EncodedTask, Task, uuid_or_none
+from app.operations.tasks.task import ASKERS_TASK_JSON, PRIORITIES, Task
 from app.rpc import AgentRequest, Context, Page, given, operation
 from app.types import (
     NO_NUL,
@@ -90,15 +89,8 @@ def ready_walks(own: LiteralString, shared: LiteralString, end: LiteralString) -
                   {end}) w)"""
 
 
-class ReadyRow(msgspec.Struct):
-    """A ready task, and the cursor that continues behind it."""
-
-    item: EncodedTask
-    cursor: str
-
-
 READY = Query(
-    ReadyRow,
+    Listed[Task],
     f"""
     WITH i AS MATERIALIZED (
         SELECT %(workspace_id)s::uuid        AS workspace_id,
@@ -124,7 +116,7 @@ READY = Query(
          ORDER BY w.queue, w.claim_rank, w.id
          LIMIT %(limit)s
     )
-    SELECT {TASK_JSON}, t.queue || '.' || t.claim_rank || '.' || t.id
+    SELECT {ASKERS_TASK_JSON}, t.queue || '.' || t.claim_rank || '.' || t.id
       FROM page
       JOIN tasks t ON t.workspace_id = %(workspace_id)s::uuid AND t.id = page.id
      ORDER BY t.queue, t.claim_rank, t.id
@@ -193,13 +185,11 @@ async def anything_ready(ctx: Context, item: Mapping[str, Any]) -> bool:
     return bool(await _ready(ctx, item, 1, BEFORE_ALL))
 
 
-async def _ready(ctx: Context, item: Mapping[str, Any], limit: int, cursor: str) -> list[ReadyRow]:
+async def _ready(ctx: Context, item: Mapping[str, Any], limit: int, cursor: str) -> list[Listed[Task]]:
     queue, _, rest = cursor.partition(".")
     rank, _, id = rest.partition(".")
-    return await ctx.db.all(
+    return await ctx.all(
         READY,
-        workspace_id=ctx.actor.workspace_id,
-        actor_id=ctx.actor.id,
         queue_max=item["queueMax"],
         priority_min=item["priorityMin"],
         channel_id=item["channelId"],

@@ -3,15 +3,17 @@
 Fragments speak of `r`, a row of `runs`, and of `i`, the input that names the caller.
 """
 
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal, LiteralString
 
 import msgspec
 from msgspec import Meta
 
 from app.db import Encoded
-from app.operations.tasks.task import VISIBLE, Task
-from app.rpc import Answer
+from app.db.phrases import agent, moment, user
+from app.operations.tasks.task import Task
+from app.rpc import Answer, Context
 from app.types import NO_NUL, Timestamp
+from app.writes.access import VISIBLE, WRITABLE
 
 LEASE_SECONDS_MIN: Final = 1  # below that a heartbeat could not arrive in time
 LEASE_SECONDS_MAX: Final = 86_400  # a day; who needs longer should show a sign of life in between
@@ -130,27 +132,27 @@ class RunAndTask(Answer):
     task: Annotated[Task, Meta(description="Its task.")]
 
 
-RUN_JSON: Final = """
+RUN_JSON: Final = f"""
     row_to_json((SELECT w FROM (SELECT
         r.id, r.work_item_id AS "taskId", r.kind, r.status, r.title,
-        CASE WHEN r.holder_kind = 'user' THEN r.holder_id END AS "holderUserId",
-        CASE WHEN r.holder_kind = 'agent' THEN r.holder_id END AS "holderAgentId",
+        {user("r.holder")} AS "holderUserId",
+        {agent("r.holder")} AS "holderAgentId",
         r.attempt, r.lease_seconds AS "leaseSeconds",
-        to_char(r.lease_expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "leaseExpiresAt",
+        {moment("r.lease_expires_at")} AS "leaseExpiresAt",
         r.progress, r.note, r.handoff, r.input, r.output, r.errors, r.end_reason AS "endReason", r.log_length AS "logLength",
-        to_char(r.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "startedAt",
-        to_char(r.ended_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "endedAt",
-        to_char(r.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt",
-        to_char(r.updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "updatedAt") w))"""
+        {moment("r.started_at")} AS "startedAt",
+        {moment("r.ended_at")} AS "endedAt",
+        {moment("r.created_at")} AS "createdAt",
+        {moment("r.updated_at")} AS "updatedAt") w))"""
 
 # The earlier claims of task `t`, without run `r`.
-PREVIOUS_JSON: Final = """
+PREVIOUS_JSON: Final = f"""
     (SELECT coalesce(json_agg(json_build_object(
             'id', p.id, 'attempt', p.attempt,
-            'holderUserId', CASE WHEN p.holder_kind = 'user' THEN p.holder_id END,
-            'holderAgentId', CASE WHEN p.holder_kind = 'agent' THEN p.holder_id END,
+            'holderUserId', {user("p.holder")},
+            'holderAgentId', {agent("p.holder")},
             'endReason', p.end_reason,
-            'endedAt', to_char(p.ended_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+            'endedAt', {moment("p.ended_at")},
             'progress', p.progress, 'note', p.note, 'handoff', p.handoff, 'errors', p.errors) ORDER BY p.id DESC), '[]')
        FROM (SELECT e.*
                FROM runs e
@@ -158,9 +160,33 @@ PREVIOUS_JSON: Final = """
               ORDER BY e.id DESC
               LIMIT 3) p)"""
 
-# Who sees a run: with a task, whoever sees that; without one, everyone in the workspace.
-RUN_VISIBLE: Final = f"""(
-        r.work_item_id IS NULL
-        OR EXISTS (SELECT FROM tasks t WHERE t.workspace_id = r.workspace_id AND t.id = r.work_item_id AND {VISIBLE}))"""
+
+def run_own(run: LiteralString) -> LiteralString:
+    """SQL for whether a run without a task is the caller's.
+
+    It is its author's, the executor's whom it names by id or handle, and theirs who answer for one of the two. Others need
+    the scope of operators.
+    """
+    return f"""(
+        i.sees_all OR {run}.author_id = i.actor_id
+        OR EXISTS (SELECT FROM identities a
+                    WHERE a.workspace_id = i.workspace_id AND (a.id = i.actor_id OR a.owner_id = i.actor_id)
+                      AND (a.id = {run}.author_id OR {run}.executor_id IN (a.id::text, a.handle, '@' || a.handle))))"""
+
+
+# Who sees a run: with a task, whoever sees that; without one, whose it is. `i.sees_all`: whether the caller's key has
+# the scope of operators.
+RUN_VISIBLE: Final = f"""(CASE WHEN r.work_item_id IS NULL THEN {run_own("r")}
+        ELSE EXISTS (SELECT FROM tasks t WHERE t.workspace_id = r.workspace_id AND t.id = r.work_item_id AND {VISIBLE}) END)"""
+
+# Who may write to it: with a task, whoever may change that; without one, whose it is. `o` is the run as it was.
+RUN_WRITABLE: Final = f"""(CASE WHEN o.work_item_id IS NULL THEN {run_own("o")}
+        ELSE EXISTS (SELECT FROM tasks t WHERE t.workspace_id = o.workspace_id AND t.id = o.work_item_id AND {WRITABLE}) END)"""
+
+
+def sees_all(ctx: Context) -> bool:
+    """Whether the caller may see and change the runs and States of everyone, as far as no task says who may."""
+    return "operator" in ctx.actor.scopes
+
 
 EncodedRun = Encoded[Run]

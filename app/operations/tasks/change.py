@@ -10,7 +10,7 @@ A version that has passed is refused, unless the call may be merged and nobody t
 read from the log in the same snapshot, and `t.version = o.version` holds it until the write.
 
 A change that takes the task from its assignee, or out of progress and review, ends the claim on it, if there is
-one. A change that says `runId` is made under a claim: see fence.py.
+one. A change that says `runId` is made under a claim: see app/writes/fence.py.
 
 When no row comes back, `WHY` runs over the same input and says why not; that is off the hot path.
 """
@@ -22,18 +22,19 @@ from uuid import UUID
 import msgspec
 
 from app.db import ITEMS, BatchQuery, Encoded
+from app.db.phrases import agent, moment, user
 from app.errors import (
     ApiError,
     Contended,
     IdentityNotFound,
     NotAssigned,
     NotAssignee,
+    NotYoursToShow,
     ParentCycle,
     TaskNotFound,
     TaskReadOnly,
     VersionConflict,
 )
-from app.idempotency import KEPT, NOT_KEPT, Keyed
 from app.ids import new_id
 from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
 from app.operations.messages.message import POSTED
@@ -48,10 +49,12 @@ from app.operations.tasks.conflict import (
     OverlappingField,
     touches,
 )
-from app.operations.tasks.fence import FENCED, HELD, LIVE, why_not_live
-from app.operations.tasks.task import KNOWN_IDENTITY, TASK_JSON, VISIBLE, WRITABLE, EncodedTask, Task
+from app.operations.tasks.task import ACTORS_TASK_JSON, EncodedTask, Task, priority
 from app.operations.turns import take_turn
 from app.rpc import WHO, Context, Outcome
+from app.writes.access import KNOWN_IDENTITY, MOVABLE, SHARABLE, VISIBLE, WRITABLE, seen_id
+from app.writes.fence import FENCED, HELD, LIVE
+from app.writes.receipts import KEPT, NOT_KEPT, Keyed
 
 ATTEMPTS_MAX: Final = 30  # where no version decides, losing this often means the task is changed all the time
 
@@ -76,6 +79,8 @@ class RefusalRow(msgspec.Struct):
     assigned: bool
     assigned_to_caller: bool
     may_assign: bool
+    may_share: bool
+    may_move: bool
     may_bind: bool
     may_put_under: bool
     parent_is_below: bool
@@ -105,7 +110,9 @@ INPUT: Final = f"""
 # The row as it shall be, and how it differs from the row as it was: one entry per field, as {"field": [from, to]}, or
 # null where nothing differs. (OFFSET 0 has it worked out once, not wherever it is named.)
 # `unassign` clears the assignee only if it is of that kind: a null for one of the two fields says nothing of the other.
-NEXT: Final = """
+# A parent that the caller does not see was shown to them as null, so their null says nothing of it.
+_OLD_PARENT_SEEN: Final = seen_id("i.workspace_id", "i.actor_id", "o.parent_task_id")
+NEXT: Final = f"""
     CROSS JOIN LATERAL (SELECT
         CASE WHEN i.changes ? 'title' THEN i.changes->>'title' ELSE o.title END AS title,
         CASE WHEN i.changes ? 'description' THEN i.changes->>'description' ELSE o.description END AS description,
@@ -117,7 +124,8 @@ NEXT: Final = """
         CASE WHEN i.changes ? 'assigneeId' THEN i.assignee_kind
              WHEN i.changes->>'unassign' = o.assignee_kind THEN NULL ELSE o.assignee_kind END AS assignee_kind,
         CASE WHEN i.changes ? 'channelId' THEN i.channel_id ELSE o.channel_id END AS channel_id,
-        CASE WHEN i.changes ? 'parentTaskId' THEN i.parent_task_id ELSE o.parent_task_id END AS parent_task_id) n
+        CASE WHEN i.changes ? 'parentTaskId' AND (i.parent_task_id IS NOT NULL OR {_OLD_PARENT_SEEN} IS NOT NULL)
+             THEN i.parent_task_id ELSE o.parent_task_id END AS parent_task_id) n
     CROSS JOIN LATERAL (SELECT
         CASE WHEN n.status = 'in_progress' THEN coalesce(o.started_at, now()) ELSE o.started_at END AS started_at,
         CASE WHEN n.status = 'done' AND o.status <> 'done' THEN now() ELSE o.completed_at END AS completed_at,
@@ -125,10 +133,10 @@ NEXT: Final = """
         CASE WHEN n.status IN ('in_progress', 'in_review') AND n.assignee_id = o.assignee_id THEN o.run_id END AS run_id,
         CASE WHEN n.status = 'done' OR (o.status = 'blocked' AND n.status <> 'blocked') THEN 0 ELSE o.failures END AS failures) s
     CROSS JOIN LATERAL (SELECT
-        CASE WHEN o.assignee_kind = 'user' THEN o.assignee_id END AS user_before,
-        CASE WHEN n.assignee_kind = 'user' THEN n.assignee_id END AS user_after,
-        CASE WHEN o.assignee_kind = 'agent' THEN o.assignee_id END AS agent_before,
-        CASE WHEN n.assignee_kind = 'agent' THEN n.assignee_id END AS agent_after) x
+        {user("o.assignee")} AS user_before,
+        {user("n.assignee")} AS user_after,
+        {agent("o.assignee")} AS agent_before,
+        {agent("n.assignee")} AS agent_after) x
     CROSS JOIN LATERAL (
         SELECT nullif(jsonb_strip_nulls(jsonb_build_object(
             'title', CASE WHEN n.title IS DISTINCT FROM o.title THEN
@@ -138,11 +146,11 @@ NEXT: Final = """
             'status', CASE WHEN n.status IS DISTINCT FROM o.status THEN
                 jsonb_build_array(o.status, n.status) END,
             'priority', CASE WHEN n.priority IS DISTINCT FROM o.priority THEN jsonb_build_array(
-                (ARRAY['none', 'low', 'medium', 'high', 'urgent'])[o.priority + 1],
-                (ARRAY['none', 'low', 'medium', 'high', 'urgent'])[n.priority + 1]) END,
+                {priority("o.priority")},
+                {priority("n.priority")}) END,
             'dueAt', CASE WHEN n.due_at IS DISTINCT FROM o.due_at THEN jsonb_build_array(
-                to_char(o.due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
-                to_char(n.due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) END,
+                {moment("o.due_at")},
+                {moment("n.due_at")}) END,
             'assigneeUserId', CASE WHEN x.user_after IS DISTINCT FROM x.user_before THEN
                 jsonb_build_array(x.user_before, x.user_after) END,
             'assigneeAgentId', CASE WHEN x.agent_after IS DISTINCT FROM x.agent_before THEN
@@ -152,14 +160,14 @@ NEXT: Final = """
             'parentTaskId', CASE WHEN n.parent_task_id IS DISTINCT FROM o.parent_task_id THEN
                 jsonb_build_array(o.parent_task_id, n.parent_task_id) END,
             'startedAt', CASE WHEN s.started_at IS DISTINCT FROM o.started_at THEN jsonb_build_array(
-                to_char(o.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
-                to_char(s.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) END,
+                {moment("o.started_at")},
+                {moment("s.started_at")}) END,
             'completedAt', CASE WHEN s.completed_at IS DISTINCT FROM o.completed_at THEN jsonb_build_array(
-                to_char(o.completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
-                to_char(s.completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) END,
+                {moment("o.completed_at")},
+                {moment("s.completed_at")}) END,
             'cancelledAt', CASE WHEN s.cancelled_at IS DISTINCT FROM o.cancelled_at THEN jsonb_build_array(
-                to_char(o.cancelled_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
-                to_char(s.cancelled_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')) END)), '{}') AS changes
+                {moment("o.cancelled_at")},
+                {moment("s.cancelled_at")}) END)), '{{}}') AS changes
         OFFSET 0) d"""
 
 
@@ -185,6 +193,16 @@ PARENT_BELOW: Final = """EXISTS (
 MAY_ASSIGN: Final = f"""(
         i.assignee_id IS NULL OR (i.assignee_id, i.assignee_kind) = (o.assignee_id, o.assignee_kind) OR {ASSIGNEE_KNOWN})"""
 MAY_BIND: Final = f"""(i.channel_id IS NULL OR i.channel_id = o.channel_id OR {CHANNEL_OPEN})"""
+
+# Whether it stays shown to whom it was, or the caller may decide that: see SHARABLE and MOVABLE. Whoever works on a
+# task without being one of those whose task it is may still give it to somebody who sees it anyway.
+MAY_MOVE: Final = f"""(n.channel_id IS NOT DISTINCT FROM o.channel_id OR {MOVABLE})"""
+MAY_SHARE: Final = f"""(
+        n.assignee_id IS NULL OR n.assignee_id IS NOT DISTINCT FROM o.assignee_id OR {SHARABLE}
+        OR EXISTS (SELECT FROM task_participants p
+                    WHERE p.workspace_id = i.workspace_id AND p.identity_id = n.assignee_id AND p.task_id = t.id)
+        OR EXISTS (SELECT FROM channel_members m
+                    WHERE m.workspace_id = i.workspace_id AND m.identity_id = n.assignee_id AND m.channel_id = t.channel_id))"""
 MAY_PUT_UNDER: Final = (
     f"""(i.parent_task_id IS NULL OR i.parent_task_id = o.parent_task_id OR {PARENT_VISIBLE})"""
 )
@@ -204,6 +222,8 @@ _CHANGED: Final = f"""
            AND (i.version IS NULL OR i.version = o.version OR {MERGEABLE})
            AND {WRITABLE}
            AND {MAY_ASSIGN}
+           AND {MAY_SHARE}
+           AND {MAY_MOVE}
            AND {MAY_BIND}
            AND {MAY_PUT_UNDER}
            AND (i.parent_task_id IS NULL OR NOT {PARENT_BELOW})
@@ -262,7 +282,7 @@ _CHANGE_UNDER_RUN: Final = f"""
 
 _ANSWERED: Final = f"""
     answered AS (
-        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, {TASK_JSON} AS answer, t.merged_from FROM changed t
+        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, {ACTORS_TASK_JSON} AS answer, t.merged_from FROM changed t
     ), {KEPT}
     SELECT ord, answer, merged_from FROM answered"""
 
@@ -299,9 +319,9 @@ CHANGE_AND_COMMENT = Keyed(
          UNION ALL
         SELECT workspace_id, id AS task_id, version, actor_id, actor_kind, request_id, comment FROM unchanged
     ), {COMMENT_CTES}, answered AS (
-        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, {TASK_JSON} AS answer, t.merged_from FROM changed t
+        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, {ACTORS_TASK_JSON} AS answer, t.merged_from FROM changed t
          UNION ALL
-        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, {TASK_JSON}, NULL FROM unchanged t
+        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, {ACTORS_TASK_JSON}, NULL FROM unchanged t
     ), {KEPT}
     SELECT ord, answer, merged_from FROM answered""",
         one_per="taskId",
@@ -319,6 +339,8 @@ WHY = BatchQuery(
            t.assignee_id IS NOT NULL,
            t.assignee_id IS NOT DISTINCT FROM i.actor_id,
            {MAY_ASSIGN},
+           {MAY_SHARE},
+           {MAY_MOVE},
            {MAY_BIND},
            {MAY_PUT_UNDER},
            i.parent_task_id IS NOT NULL AND {PARENT_BELOW},
@@ -326,6 +348,7 @@ WHY = BatchQuery(
       FROM i
       JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
       JOIN seen ON (seen.workspace_id, seen.task_id) = (i.workspace_id, i.task_id) AND seen.sent IS NOT DISTINCT FROM i.version
+               AND (seen.viewer_id IS NULL OR seen.viewer_id = i.actor_id)
      CROSS JOIN LATERAL (SELECT o.*) t                    -- the same row, under the name the shared fragments use
      {NEXT}
      WHERE {VISIBLE}
@@ -371,7 +394,7 @@ async def change(
         why = await ctx.db.ask(WHY, {**item, "merge": touches(changes)})
         if why is None:
             raise TaskNotFound(sent_task_id)
-        if run_id is not None and not why.live and (lost := await why_not_live(ctx, run_id)):
+        if run_id is not None and not why.live and (lost := await ctx.why_not_live(run_id)):
             raise lost
         if refusal := await _refusal(ctx, why, item, sent_parent_id):
             raise refusal
@@ -409,6 +432,8 @@ async def _refusal(  # noqa: PLR0911 - a ladder
     if not why.may_assign:
         field = "assigneeUserId" if changes["assigneeKind"] == "user" else "assigneeAgentId"
         return IdentityNotFound(str(changes["assigneeId"]), field=field)
+    if not (why.may_share and why.may_move):
+        return NotYoursToShow()
     if not why.may_bind:
         await refuse_posting(ctx, str(changes["channelId"]))
     if not why.may_put_under:

@@ -1,19 +1,17 @@
 """Remarks on tasks: written with comment-on-task, or along with a change that gives its reason; read with list-comments."""
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar, Final, LiteralString
 from uuid import UUID
 
-import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import ITEMS, BatchQuery, Encoded, Query
+from app.db import ITEMS, Answered, BatchQuery, Encoded, Listed, One, Query
+from app.db.phrases import agent, moment, user
 from app.errors import IdentityNotFound, InvalidInput, TaskNotFound, TaskReadOnly
-from app.idempotency import KEPT, NOT_KEPT, Keyed
-from app.ids import new_id
+from app.ids import TICK_NOW, id_at, new_id, tick_of
 from app.operations.mentions import GivenMention, Mention, addressed
-from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under, why_not_live
-from app.operations.tasks.task import VISIBLE, WRITABLE, task_id
+from app.operations.tasks.task import task_id
 from app.rpc import WHO, AgentRequest, AgentWrite, Answer, Context, Page, Step, given, operation
 from app.types import (
     MENTIONS_MAX,
@@ -25,6 +23,9 @@ from app.types import (
     PageLimit,
     Timestamp,
 )
+from app.writes.access import CALLER, REMARKABLE, SHARABLE, VISIBLE
+from app.writes.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under
+from app.writes.receipts import KEPT, NOT_KEPT, Keyed
 
 
 class TaskComment(Answer):
@@ -45,57 +46,74 @@ class TaskComment(Answer):
     deleted_at: Annotated[Timestamp | None, Meta(description="Always null here.")]
 
 
-class CommentRow(msgspec.Struct):
-    """A comment just written."""
-
-    ord: int
-    comment: Encoded[TaskComment]
-
-
-class CommentPageRow(msgspec.Struct):
-    """A comment in a list."""
-
-    item: Encoded[TaskComment]
-    cursor: str
-
-
-class Seen(msgspec.Struct):
-    """A task the caller sees."""
-
-    id: UUID
-
-
-COMMENT_JSON: Final = """
+COMMENT_JSON: Final = f"""
     row_to_json((SELECT w FROM (SELECT
         c.id, c.task_id AS "taskId",
-        CASE WHEN c.author_kind = 'user' THEN c.author_id END AS "authorUserId",
-        CASE WHEN c.author_kind = 'agent' THEN c.author_id END AS "authorAgentId",
+        {user("c.author")} AS "authorUserId",
+        {agent("c.author")} AS "authorAgentId",
         c.body, NULL AS "parentCommentId", NULL AS "resolvedAt", c.mentions::json,
-        to_char(c.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt",
-        to_char(c.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "updatedAt",
+        {moment("c.created_at")} AS "createdAt",
+        {moment("c.created_at")} AS "updatedAt",
         NULL AS "deletedAt") w))"""
+
+
+def in_its_place(task_id: LiteralString, id: LiteralString, nth: LiteralString = "1") -> LiteralString:
+    """SQL: an id behind all that was said about a task of row `r`. From here to the commit nobody else says anything there.
+
+    The lock is asked for before the clock, so a comment that waited comes later. Whoever takes several takes them in the
+    order of their tasks.
+    """
+    return id_at(
+        f"""CASE WHEN pg_advisory_xact_lock(hashtextextended('remark ' || r.workspace_id || ' ' || {task_id}, 0)) IS NOT NULL
+                         THEN greatest({TICK_NOW}, (SELECT {tick_of("c.id")}
+                                                      FROM task_comments c
+                                                     WHERE c.workspace_id = r.workspace_id AND c.task_id = {task_id}
+                                                     ORDER BY c.id DESC
+                                                     LIMIT 1)) + {nth} END""",
+        id,
+    )
+
 
 # Writes the comments of `remark`, a CTE with the task and its version, who speaks, and the comment; with each its
 # event, and whoever now takes part: the author, everyone mentioned, and the owners of agents among them. What
 # waited for the author on this task is answered; for everyone mentioned the comment waits.
-COMMENT_CTES: Final = """
-    comment AS (
+#
+# An author who may not bring others in (SHARABLE) mentions those who see the task anyway. To them others are just text.
+COMMENT_CTES: Final = f"""
+    remarked AS MATERIALIZED (
+        SELECT r.*, {in_its_place("r.task_id", "r.comment->>'id'", "r.nth")} AS comment_id
+          FROM (SELECT remark.*, row_number() OVER (PARTITION BY workspace_id, task_id ORDER BY comment->>'id') AS nth
+                  FROM remark) r
+    ), said_to AS MATERIALIZED (
+        SELECT i.workspace_id, i.task_id, i.version, i.actor_id, i.actor_kind, i.request_id, i.comment, i.comment_id,
+               CASE WHEN i.comment->'mentions' = '[]' OR {SHARABLE} THEN i.comment->'mentions'
+                    ELSE (SELECT coalesce(jsonb_agg(e.m ORDER BY e.place), '[]')
+                            FROM jsonb_array_elements(i.comment->'mentions') WITH ORDINALITY AS e (m, place)
+                           WHERE EXISTS (SELECT FROM task_participants p
+                                          WHERE p.workspace_id = i.workspace_id AND p.identity_id = (e.m->>'id')::uuid
+                                            AND p.task_id = t.id)
+                              OR EXISTS (SELECT FROM channel_members m
+                                          WHERE m.workspace_id = i.workspace_id AND m.identity_id = (e.m->>'id')::uuid
+                                            AND m.channel_id = t.channel_id)) END AS mentions
+          FROM remarked i
+          JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = i.task_id
+    ), comment AS (
         INSERT INTO task_comments (workspace_id, task_id, id, author_id, author_kind, body, mentions)
-        SELECT workspace_id, task_id, (comment->>'id')::uuid, actor_id, actor_kind, comment->>'body', comment->'mentions'
-          FROM remark
+        SELECT workspace_id, task_id, comment_id, actor_id, actor_kind, comment->>'body', mentions
+          FROM said_to
         RETURNING *
     ), comment_event AS (
         INSERT INTO task_events (workspace_id, task_id, version, subject_id, kind, actor_id, actor_kind, request_id)
-        SELECT workspace_id, task_id, version, (comment->>'id')::uuid, 'commented', actor_id, actor_kind, request_id
-          FROM remark
+        SELECT workspace_id, task_id, version, comment_id, 'commented', actor_id, actor_kind, request_id
+          FROM remarked
     ), party AS (
         INSERT INTO task_participants (workspace_id, identity_id, task_id)
         SELECT r.workspace_id, p.id, r.task_id
-          FROM remark r
+          FROM said_to r
          CROSS JOIN LATERAL (
                SELECT r.actor_id AS id
                 UNION ALL
-               SELECT (m->>'id')::uuid FROM jsonb_array_elements(r.comment->'mentions') AS m) named
+               SELECT (m->>'id')::uuid FROM jsonb_array_elements(r.mentions) AS m) named
           JOIN identities a ON a.workspace_id = r.workspace_id AND a.id = named.id
          CROSS JOIN LATERAL (VALUES (a.id), (a.owner_id)) AS p (id)
          WHERE p.id IS NOT NULL
@@ -107,15 +125,15 @@ COMMENT_CTES: Final = """
          WHERE u.workspace_id = r.workspace_id AND u.identity_id = r.actor_id AND u.place_id = r.task_id
     ), told AS (
         INSERT INTO unread_mentions (workspace_id, identity_id, place_id, id, created_at)
-        SELECT r.workspace_id, (m->>'id')::uuid, r.task_id, (r.comment->>'id')::uuid, now()
-          FROM remark r
-         CROSS JOIN LATERAL jsonb_array_elements(r.comment->'mentions') AS m
+        SELECT r.workspace_id, (m->>'id')::uuid, r.task_id, r.comment_id, now()
+          FROM said_to r
+         CROSS JOIN LATERAL jsonb_array_elements(r.mentions) AS m
          WHERE (m->>'id')::uuid <> r.actor_id
     )"""
 
 ADD_COMMENT = Keyed(
     BatchQuery(
-        CommentRow,
+        Answered[TaskComment],
         f"""
     WITH i AS MATERIALIZED (
         SELECT {WHO},
@@ -127,11 +145,11 @@ ADD_COMMENT = Keyed(
         SELECT i.*, t.version
           FROM i
           JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = i.task_id
-         WHERE {WRITABLE} AND {NOT_KEPT} AND {FENCED}
+         WHERE {REMARKABLE} AND {NOT_KEPT} AND {FENCED}
     ), {ALIVE}, {COMMENT_CTES}, answered AS (
         SELECT r.ord, r.workspace_id, r.actor_id, r.request_id, r.keep, {COMMENT_JSON} AS answer, NULL::int AS merged_from
           FROM comment c
-          JOIN remark r ON (r.comment->>'id')::uuid = c.id
+          JOIN remarked r ON r.comment_id = c.id
     ), {KEPT}
     SELECT ord, answer FROM answered
     """,
@@ -139,9 +157,9 @@ ADD_COMMENT = Keyed(
 )
 
 SEES_TASK = Query(
-    Seen,
+    One[UUID],
     f"""
-    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
+    WITH i AS ({CALLER})
     SELECT t.id
       FROM i
       JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = %(task_id)s::uuid
@@ -151,7 +169,7 @@ SEES_TASK = Query(
 )
 
 LIST_COMMENTS = Query(
-    CommentPageRow,
+    Listed[TaskComment],
     f"""
     SELECT {COMMENT_JSON}, c.id::text
       FROM task_comments c
@@ -197,7 +215,7 @@ async def comment_on_task(ctx: Context, req: CommentOnTask) -> Encoded[TaskComme
     """Add a remark to a task.
 
     Use it to say what you found, ask something or hand over. Whoever you address as `@handle` sees the task from
-    then on.
+    then on. If you may not post in its channel, you address only those who see it already: `mentions` says whom.
 
     A comment never changes the task's version, so it cannot conflict with anything.
     """
@@ -207,11 +225,11 @@ async def comment_on_task(ctx: Context, req: CommentOnTask) -> Encoded[TaskComme
         ADD_COMMENT.form(ctx.keep), {**ctx.who, "taskId": id, "runId": run_id, "comment": comment}
     )
     if row is not None:
-        return row.comment
+        return row.answer
     await ctx.unless_answered()
-    if run_id is not None and (lost := await why_not_live(ctx, run_id)):
+    if run_id is not None and (lost := await ctx.why_not_live(run_id)):
         raise lost
-    if await ctx.db.one(SEES_TASK, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, task_id=id):
+    if await ctx.one(SEES_TASK, task_id=id):
         raise TaskReadOnly
     raise TaskNotFound(req.task_id)
 
@@ -223,15 +241,11 @@ async def list_comments(ctx: Context, req: ListComments) -> Page[TaskComment]:
     Page with `cursor`.
     """
     id = await task_id(ctx, req.task_id)
-    if not await ctx.db.one(
-        SEES_TASK, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, task_id=id
-    ):
+    if not await ctx.one(SEES_TASK, task_id=id):
         raise TaskNotFound(req.task_id)
     limit = min(given(req.limit) or PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX)
     after = given(req.cursor) or NIL
-    rows = await ctx.db.all(
-        LIST_COMMENTS, workspace_id=ctx.actor.workspace_id, task_id=id, after=str(after), limit=limit + 1
-    )
+    rows = await ctx.all(LIST_COMMENTS, task_id=id, after=str(after), limit=limit + 1)
     return Page[TaskComment].cut(rows, limit)
 
 

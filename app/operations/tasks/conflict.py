@@ -10,14 +10,16 @@ merged), of `o`, the task as it is, and of `d`, the difference the change would 
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, LiteralString, TypeAlias
 
 import msgspec
 from msgspec import Meta, UnsetType
 
-from app.operations.tasks.task import TASK_JSON
+from app.db.phrases import moment
+from app.operations.tasks.task import task_json
 from app.rpc import Answer
 from app.types import IdentityKind, Timestamp, Version
+from app.writes.access import seen_id
 
 VERSIONS_BACK_MAX: Final = (
     1000  # of one task's log, read to explain or merge; who is further behind must read anew
@@ -67,6 +69,19 @@ class OverlappingField(Answer):
     theirs: Annotated[str | None, Meta(description="The value it has now.")]
 
 
+def shown_changes(event: LiteralString, viewer: LiteralString) -> LiteralString:
+    """SQL for the fields that an event changed, as rows of (field, [from, to]), without a parent that the viewer does not see."""
+    before = seen_id(f"{event}.workspace_id", viewer, "(x.change->>0)::uuid")
+    after = seen_id(f"{event}.workspace_id", viewer, "(x.change->>1)::uuid")
+    return f"""(
+            SELECT x.field, x.change FROM jsonb_each({event}.changes) AS x (field, change) WHERE x.field <> 'parentTaskId'
+             UNION ALL
+            SELECT x.field, jsonb_build_array(y.before, y.after)
+              FROM (SELECT 'parentTaskId' AS field, {event}.changes->'parentTaskId' AS change) x
+             CROSS JOIN LATERAL (SELECT {before} AS before, {after} AS after) y
+             WHERE x.change IS NOT NULL AND (y.before IS NOT NULL OR y.after IS NOT NULL))"""
+
+
 # Of one task's log at most 1000 versions are read to explain or to merge: who is further behind must read anew.
 
 # Whether a change may be applied to a task that has moved on. A version that has not been yet is no base for it.
@@ -78,25 +93,29 @@ MERGEABLE: Final = """(
                AND v.changes ?| i.merge))"""
 
 # The task as it is, and what has changed since the version that was sent, each field once: from the value it had then to
-# the value it has now. Nothing of that depends on who asks, so it is worked out once for all who lost to the same writer.
+# the value it has now. Only what it is a part of depends on who asks, so for a task that stands alone it is worked out
+# once for all who lost to the same writer. (What it was once a part of, and is no more, is then shown to nobody.)
 # Without a version, or with the one the task is at, nothing has changed and the last two are null.
 SEEN: Final = f"""
     seen AS MATERIALIZED (
-        SELECT k.workspace_id, k.task_id, k.version AS sent, t.version, {TASK_JSON} AS task, since.changed, since.became
-          FROM (SELECT DISTINCT i.workspace_id, i.task_id, i.version FROM i) k
+        SELECT k.workspace_id, k.task_id, k.version AS sent, k.viewer_id, t.version, {task_json("k.viewer_id")} AS task,
+               since.changed, since.became
+          FROM (SELECT DISTINCT i.workspace_id, i.task_id, i.version,
+                       CASE WHEN p.parent_task_id IS NOT NULL THEN i.actor_id END AS viewer_id
+                  FROM i JOIN tasks p ON p.workspace_id = i.workspace_id AND p.id = i.task_id) k
           JOIN tasks t ON t.workspace_id = k.workspace_id AND t.id = k.task_id
           LEFT JOIN LATERAL (
                 SELECT coalesce(json_agg(json_build_object(
                            'field', c.field, 'from', c.was, 'to', c.becomes, 'version', c.version,
                            'by', json_build_object('id', a.id, 'kind', a.kind, 'handle', a.handle),
-                           'at', to_char(c.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
+                           'at', {moment("c.created_at")})
                            ORDER BY c.version, c.field), '[]') AS changed,
                        coalesce(jsonb_object_agg(c.field, c.becomes), '{{}}') AS became
                   FROM (SELECT DISTINCT ON (f.field)
                                f.field, v.version, v.actor_id, v.created_at, f.change->1 AS becomes,
                                first_value(f.change->0) OVER (PARTITION BY f.field ORDER BY v.version) AS was
                           FROM task_events v
-                         CROSS JOIN LATERAL jsonb_each(v.changes) AS f (field, change)
+                         CROSS JOIN LATERAL {shown_changes("v", "k.viewer_id")} AS f (field, change)
                          WHERE v.workspace_id = k.workspace_id AND v.task_id = k.task_id
                            AND v.version > k.version AND v.version > t.version - 1000
                          ORDER BY f.field, v.version DESC) c

@@ -7,8 +7,9 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Encoded, Query
-from app.decoding import explained, refuse_nul
+from app.db import Encoded, One, Query
+from app.db.phrases import agent, moment, user
+from app.decoding import refuse_nul
 from app.errors import (
     ApiError,
     ChannelArchived,
@@ -18,25 +19,20 @@ from app.errors import (
     InvalidInput,
     TaskNotFound,
 )
-from app.idempotency import KEPT, NOT_KEPT, Keyed
-from app.ids import new_id
+from app.ids import TICK_NOW, id_at, new_id, tick_of, uuid_or_none
 from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
 from app.operations.mentions import addressed
 from app.operations.messages.message import POSTED, SPOKEN
 from app.operations.tasks.card import CREATE_CARDS
 from app.operations.tasks.change import ASSIGNEE_KNOWN, ATTEMPTS_MAX, PARENT_VISIBLE
-from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, why_not_live
-from app.operations.tasks.fence import under as under_run
-from app.operations.tasks.task import ONE_ASSIGNEE, TASK_JSON, EncodedTask, Task, uuid_or_none
+from app.operations.tasks.task import ASKERS_TASK_JSON, ONE_ASSIGNEE, EncodedTask, Task, priority
 from app.operations.tasks.update import assignment, bound, due, ranked, under
 from app.rpc import AgentRequest, AgentWrite, Context, IdempotencyKey, Step, changes, given, operation
 from app.types import BULK_ROWS_MAX, Id, Markdown, NewTaskStatus, TaskPriority, Title, When, trimmed_title
-
-
-class CreatedRow(msgspec.Struct):
-    """A task just created."""
-
-    task: EncodedTask
+from app.wording import explained
+from app.writes.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun
+from app.writes.fence import under as under_run
+from app.writes.receipts import KEPT, NOT_KEPT, Keyed
 
 
 class UnusableRow(msgspec.Struct):
@@ -79,17 +75,27 @@ _INPUT: Final = f"""
 
 # The counter's row stays locked from here to the commit, which is this one insert. Nothing is taken from it
 # unless every row can be created, so numbers are consecutive and none is lost.
+#
+# Ids are in the order of numbers: behind the latest that can be seen, by as many as there are between, also when a
+# clock is set back.
 _CREATED: Final = f"""
     WITH {_INPUT}, {HELD}, {ALIVE}, counter AS (
         UPDATE task_counters k
            SET last_number = k.last_number + %(count)s
          WHERE k.workspace_id = %(workspace_id)s::uuid AND NOT EXISTS (SELECT FROM unusable)
            AND NOT EXISTS (SELECT FROM i WHERE NOT ({NOT_KEPT} AND {FENCED}))
-        RETURNING k.last_number - %(count)s AS before
+        RETURNING k.last_number - %(count)s AS before,
+                  greatest({TICK_NOW},
+                           (SELECT {tick_of("t.id")} + k.last_number - %(count)s - t.number
+                              FROM tasks t
+                             WHERE t.workspace_id = %(workspace_id)s::uuid
+                             ORDER BY t.number DESC
+                             LIMIT 1)) AS tick
     ), created AS (
         INSERT INTO tasks (workspace_id, id, number, title, description, status, priority, due_at, assignee_id, assignee_kind,
                            created_by_id, created_by_kind, parent_task_id, channel_id, started_at)
-        SELECT i.workspace_id, i.id, counter.before + i.ord + 1, i.title, i.description, i.status, i.priority, i.due_at,
+        SELECT i.workspace_id, {id_at("counter.tick + i.ord + 1", "i.id")}, counter.before + i.ord + 1,
+               i.title, i.description, i.status, i.priority, i.due_at,
                i.assignee_id, i.assignee_kind, i.actor_id, i.actor_kind, i.parent_task_id, i.channel_id,
                CASE WHEN i.status = 'in_progress' THEN now() END
           FROM i CROSS JOIN counter
@@ -100,12 +106,12 @@ _CREATED: Final = f"""
                (SELECT jsonb_object_agg(f.key, jsonb_build_array(NULL, f.value))
                   FROM jsonb_each(jsonb_build_object(
                        'title', c.title, 'description', c.description, 'status', c.status,
-                       'priority', (ARRAY['none', 'low', 'medium', 'high', 'urgent'])[c.priority + 1],
-                       'dueAt', to_char(c.due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
-                       'assigneeUserId', CASE WHEN c.assignee_kind = 'user' THEN c.assignee_id END,
-                       'assigneeAgentId', CASE WHEN c.assignee_kind = 'agent' THEN c.assignee_id END,
+                       'priority', {priority("c.priority")},
+                       'dueAt', {moment("c.due_at")},
+                       'assigneeUserId', {user("c.assignee")},
+                       'assigneeAgentId', {agent("c.assignee")},
                        'channelId', c.channel_id, 'parentTaskId', c.parent_task_id,
-                       'startedAt', to_char(c.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))) AS f
+                       'startedAt', {moment("c.started_at")})) AS f
                  WHERE f.value <> 'null')
           FROM created c
     ), participant AS (
@@ -122,17 +128,17 @@ _CREATED: Final = f"""
         SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id, %(request_id)s AS request_id,
                %(keep)s::jsonb AS keep, NULL::int AS merged_from,
                (CASE WHEN %(bulk)s THEN '[' || told.tasks || ']' ELSE told.tasks END)::json AS answer
-          FROM (SELECT string_agg({TASK_JSON}::text, ',' ORDER BY t.number) AS tasks FROM created t) told
+          FROM (SELECT string_agg({ASKERS_TASK_JSON}::text, ',' ORDER BY t.number) AS tasks FROM created t) told
          WHERE told.tasks IS NOT NULL
     ), {KEPT}"""
 
 CREATE = Keyed(
     Query(
-        CreatedRow,
+        One[EncodedTask],
         f"""
     {_CREATED}, said AS ({CREATE_CARDS}
     ), {POSTED}
-    SELECT {TASK_JSON} FROM created t ORDER BY t.number
+    SELECT {ASKERS_TASK_JSON} FROM created t ORDER BY t.number
     """,
     )
 )
@@ -140,7 +146,7 @@ CREATE = Keyed(
 # The same with a summary: what the caller says in one channel about all the tasks, instead of the cards there.
 CREATE_AND_TELL = Keyed(
     Query(
-        CreatedRow,
+        One[EncodedTask],
         f"""
     {_CREATED}, summary AS (
         SELECT i.*, told.tasks, told.assignees
@@ -161,7 +167,7 @@ CREATE_AND_TELL = Keyed(
                coalesce(s.content, 'Created ' || s.tasks), '{{}}', s.mentions || s.assignees
           FROM summary s
     ), {POSTED}, {SPOKEN}
-    SELECT {TASK_JSON} FROM created t ORDER BY t.number
+    SELECT {ASKERS_TASK_JSON} FROM created t ORDER BY t.number
     """,
     )
 )
@@ -222,9 +228,8 @@ class CreateTasksBulk(AgentWrite):
         "properties": {
             "tasks": {
                 "anyOf": [
-                    _ROWS,
-                    {"type": "string", "contentMediaType": "application/json", "contentSchema": _ROWS},
-                ]
+                    _ROWS
+                ]  # a string that holds them is taken as well, but no schema can say which strings do
             }
         }
     }
@@ -233,7 +238,8 @@ class CreateTasksBulk(AgentWrite):
         str
         | list[dict[str, Any]],  # Any: each row is checked one by one, so that the failing one can be named
         Meta(
-            description="1 to 50 tasks, each with the fields of create-task: a JSON array, or a string that holds one."
+            description="1 to 50 tasks, each with the fields of create-task: a JSON array, or a string that holds one.",
+            extra={"items": NewTask},
         ),
     ]
     summary_channel_id: Annotated[
@@ -323,7 +329,7 @@ def _row(sent: Any) -> NewTask:  # Any: this is JSON of any shape, before it is 
     try:
         row = msgspec.convert(sent, NewTask)
     except msgspec.ValidationError as e:
-        raise explained(e) from None
+        raise explained(e, NewTask) from None
     except RecursionError:
         message = "It is nested too deeply."
         raise InvalidInput(message) from None
@@ -346,8 +352,6 @@ async def _create(
         except ApiError as e:
             raise _at(index, e) if summary is not None else e from None
     parameters: dict[str, object] = {
-        "workspace_id": ctx.actor.workspace_id,
-        "actor_id": ctx.actor.id,
         "actor_kind": ctx.actor.kind,
         "rows": msgspec.json.encode(rows).decode(),
         "run_id": run_id,
@@ -357,15 +361,15 @@ async def _create(
     for _ in range(ATTEMPTS_MAX):
         if summary:
             told = msgspec.json.encode(summary).decode()
-            created = await ctx.db.all(CREATE_AND_TELL.form(ctx.keep), **parameters, **counted, summary=told)
+            created = await ctx.all(CREATE_AND_TELL.form(ctx.keep), **parameters, **counted, summary=told)
         else:
-            created = await ctx.db.all(CREATE.form(ctx.keep), **parameters, **counted)
+            created = await ctx.all(CREATE.form(ctx.keep), **parameters, **counted)
         if created:
-            return [row.task for row in created]
+            return [row.value for row in created]
         await ctx.unless_answered()
-        if run_id is not None and (lost := await why_not_live(ctx, run_id)):
+        if run_id is not None and (lost := await ctx.why_not_live(run_id)):
             raise lost
-        if bad := await ctx.db.one(FIND_UNUSABLE, **parameters):
+        if bad := await ctx.one(FIND_UNUSABLE, **parameters):
             try:
                 await _refuse(ctx, bad, tasks[bad.ord])
             except ApiError as e:

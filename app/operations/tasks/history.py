@@ -11,13 +11,15 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Encoded, Query
+from app.db import Encoded, Listed, Query
+from app.db.phrases import moment
 from app.errors import TaskNotFound, VersionNotFound
 from app.operations.tasks.comment import SEES_TASK
-from app.operations.tasks.conflict import Author
-from app.operations.tasks.task import TASK_JSON, VISIBLE, EncodedTask, task_id
+from app.operations.tasks.conflict import Author, shown_changes
+from app.operations.tasks.task import TASK_JSON, EncodedTask, task_id
 from app.rpc import AgentRequest, Answer, Context, Page, given, operation
 from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, VERSION_MAX, Id, PageLimit, Timestamp
+from app.writes.access import CALLER, VISIBLE
 
 
 class FieldChange(Answer):
@@ -66,20 +68,6 @@ class Activity(HistoryEntry):
     task: Annotated[TaskName, Meta(description="Which task.")]
 
 
-class HistoryRow(msgspec.Struct):
-    """An entry in a list, and the cursor that continues behind it."""
-
-    item: Encoded[HistoryEntry]
-    cursor: str
-
-
-class ActivityRow(msgspec.Struct):
-    """The same with its task."""
-
-    item: Encoded[Activity]
-    cursor: str
-
-
 class TaskAtRow(msgspec.Struct):
     """A task as it is, and what differed at an earlier version."""
 
@@ -89,12 +77,12 @@ class TaskAtRow(msgspec.Struct):
     updated_at: str | None  # None: it has not had that version
 
 
-_ENTRY: Final = """
+_ENTRY: Final = f"""
         e.kind, e.version, json_build_object('id', a.id, 'kind', a.kind, 'handle', a.handle) AS by,
-        to_char(e.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS at, e.request_id AS "requestId",
+        {moment("e.created_at")} AS at, e.request_id AS "requestId",
         (SELECT coalesce(json_agg(json_build_object('field', f.field, 'from', f.change->0, 'to', f.change->1)
                                   ORDER BY f.field), '[]')
-           FROM jsonb_each(e.changes) AS f (field, change)) AS changes,
+           FROM {shown_changes("e", "%(actor_id)s::uuid")} AS f (field, change)) AS changes,
         c.id AS "commentId", left(c.body, 200) AS comment"""
 
 _NAMES: Final = """
@@ -102,7 +90,7 @@ _NAMES: Final = """
       LEFT JOIN task_comments c ON c.workspace_id = e.workspace_id AND c.task_id = e.task_id AND c.id = e.subject_id"""
 
 OLDEST_FIRST = Query(
-    HistoryRow,
+    Listed[HistoryEntry],
     f"""
     SELECT row_to_json((SELECT w FROM (SELECT {_ENTRY}) w)), e.version || '-' || e.subject_id
       FROM task_events e
@@ -115,7 +103,7 @@ OLDEST_FIRST = Query(
 )
 
 NEWEST_FIRST = Query(
-    HistoryRow,
+    Listed[HistoryEntry],
     f"""
     SELECT row_to_json((SELECT w FROM (SELECT {_ENTRY}) w)), e.version || '-' || e.subject_id
       FROM task_events e
@@ -128,9 +116,9 @@ NEWEST_FIRST = Query(
 )
 
 MY_ACTIVITY = Query(
-    ActivityRow,
+    Listed[Activity],
     f"""
-    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
+    WITH i AS ({CALLER})
     SELECT row_to_json((SELECT w FROM (SELECT {_ENTRY},
                json_build_object('id', t.id, 'identifier', 'T-' || t.number, 'title', t.title) AS task) w)),
            e.seq::text
@@ -148,15 +136,15 @@ MY_ACTIVITY = Query(
 TASK_AT = Query(
     TaskAtRow,
     f"""
-    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id)
+    WITH i AS ({CALLER})
     SELECT {TASK_JSON}, t.version,
            (SELECT coalesce(jsonb_object_agg(f.field, f.was), '{{}}')
               FROM (SELECT DISTINCT ON (x.field) x.field, x.change->0 AS was
                       FROM task_events e
-                     CROSS JOIN LATERAL jsonb_each(e.changes) AS x (field, change)
+                     CROSS JOIN LATERAL {shown_changes("e", "i.actor_id")} AS x (field, change)
                      WHERE e.workspace_id = t.workspace_id AND e.task_id = t.id AND e.version > %(version)s::int
                      ORDER BY x.field, e.version) f),
-           (SELECT to_char(e.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+           (SELECT {moment("e.created_at")}
               FROM task_events e
              WHERE e.workspace_id = t.workspace_id AND e.task_id = t.id AND e.version = %(version)s::int
                AND e.subject_id = '00000000-0000-0000-0000-000000000000')
@@ -205,16 +193,13 @@ async def list_task_history(ctx: Context, req: ListTaskHistory) -> Page[HistoryE
     Newest first unless told. To see the whole task as it was at some version, use get-task with `atVersion`.
     """
     id = await task_id(ctx, req.task_id)
-    if not await ctx.db.one(
-        SEES_TASK, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, task_id=id
-    ):
+    if not await ctx.one(SEES_TASK, task_id=id):
         raise TaskNotFound(req.task_id)
     limit = min(given(req.limit) or PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX)
     query, start = (OLDEST_FIRST, FIRST) if req.order == "oldest" else (NEWEST_FIRST, LAST)
     version, _, subject_id = (given(req.cursor) or start).partition("-")
-    rows = await ctx.db.all(
+    rows = await ctx.all(
         query,
-        workspace_id=ctx.actor.workspace_id,
         task_id=id,
         version=int(version),
         subject_id=subject_id,
@@ -231,10 +216,8 @@ async def list_my_activity(ctx: Context, req: ListMyActivity) -> Page[Activity]:
     your own changes and comments, on tasks you can still see.
     """
     limit = min(given(req.limit) or PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX)
-    rows = await ctx.db.all(
+    rows = await ctx.all(
         MY_ACTIVITY,
-        workspace_id=ctx.actor.workspace_id,
-        actor_id=ctx.actor.id,
         before=int(given(req.cursor) or SEQ_MAX),
         limit=limit + 1,
     )
@@ -243,10 +226,7 @@ async def list_my_activity(ctx: Context, req: ListMyActivity) -> Page[Activity]:
 
 async def task_at(ctx: Context, task_id: UUID, version: int) -> EncodedTask | None:
     """A task as it was at a version, worked back from what it is; None if the caller sees no such task."""
-    actor = ctx.actor
-    row = await ctx.db.one(
-        TASK_AT, workspace_id=actor.workspace_id, actor_id=actor.id, task_id=task_id, version=version
-    )
+    row = await ctx.one(TASK_AT, task_id=task_id, version=version)
     if row is None:
         return None
     if row.updated_at is None:

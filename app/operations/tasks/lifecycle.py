@@ -22,10 +22,10 @@ from app.errors import (
 from app.operations.tasks.change import change
 from app.operations.tasks.comment import new_comment
 from app.operations.tasks.conflict import AsRead, OnConflict
-from app.operations.tasks.fence import FENCE_ERRORS, UnderRun, under
 from app.operations.tasks.task import Task, task_id
 from app.rpc import AgentWrite, Context, Outcome, Step, given, operation
 from app.types import Id, Markdown
+from app.writes.fence import FENCE_ERRORS, UnderRun, under
 
 
 class OnTask(AgentWrite, kw_only=True):

@@ -10,17 +10,19 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Encoded, Query
+from app.db import Encoded, One, Query
+from app.db.phrases import agent, moment, user
 from app.errors import InvalidInput, RelationCycle, TaskNotFound, TaskReadOnly, VersionConflict
-from app.idempotency import KEPT, NOT_KEPT, Keyed
 from app.ids import new_id
 from app.operations.tasks.change import version_conflict
-from app.operations.tasks.comment import SEES_TASK
-from app.operations.tasks.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, refuse_late, under
-from app.operations.tasks.task import VISIBLE, WRITABLE, task_id
+from app.operations.tasks.comment import SEES_TASK, in_its_place
+from app.operations.tasks.task import task_id
 from app.operations.turns import take_turn
 from app.rpc import AgentRequest, AgentWrite, Answer, Context, Outcome, given, operation
 from app.types import Id, TaskStatus, Timestamp, Version
+from app.writes.access import CALLER, VISIBLE, WRITABLE
+from app.writes.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under
+from app.writes.receipts import KEPT, NOT_KEPT, Keyed
 
 RELATIONS_SHOWN_MAX: Final = 500  # of one task; a plan with more edges than this at one task is no plan
 
@@ -45,12 +47,6 @@ class Relation(Answer):
     created_by_user_id: Annotated[str | None, Meta(description="The human who linked them.")]
     created_by_agent_id: Annotated[str | None, Meta(description="The agent who linked them.")]
     created_at: Annotated[Timestamp, Meta(description="When they were linked.")]
-
-
-class RelationsRow(msgspec.Struct):
-    """The relations of a task."""
-
-    relations: Encoded[list[Relation]]
 
 
 _INPUT: Final = """
@@ -92,11 +88,14 @@ _CYCLE: Final = """(i.kind = 'blocks' AND EXISTS (
         SELECT FROM down WHERE down.id = i.from_task_id))"""
 
 # Both tasks keep their version: a relation is no part of either. So each event has a subject of its own.
-_EVENTS: Final = """
+_EVENTS: Final = f"""
         INSERT INTO task_events (workspace_id, task_id, version, subject_id, kind, actor_id, actor_kind, request_id, changes)
-        SELECT i.workspace_id, t.id, t.version, e.subject_id, e.kind, i.actor_id, i.actor_kind, i.request_id, e.changes
-          FROM edge CROSS JOIN i
-         CROSS JOIN LATERAL (VALUES"""
+        SELECT r.workspace_id, r.task_id, r.version, {in_its_place("r.task_id", "r.subject_id")}, r.kind, r.actor_id,
+               r.actor_kind, r.request_id, r.changes
+          FROM (SELECT i.workspace_id, t.id AS task_id, t.version, e.subject_id, e.kind, i.actor_id, i.actor_kind,
+                       i.request_id, e.changes
+                  FROM edge CROSS JOIN i
+                 CROSS JOIN LATERAL (VALUES"""
 
 # The relations of `i.task_id` as they go out, from `related`: its rows of task_relations, from either end.
 _SHOWN: Final = f"""
@@ -113,13 +112,13 @@ _SHOWN: Final = f"""
          LIMIT %(limit)s
     )"""
 
-_RELATIONS_JSON: Final = """
+_RELATIONS_JSON: Final = f"""
     (SELECT coalesce(json_agg(row_to_json((SELECT w FROM (SELECT
                 s.kind,
                 json_build_object('id', s.id, 'identifier', 'T-' || s.number, 'title', s.title, 'status', s.status) AS task,
-                CASE WHEN s.created_by_kind = 'user' THEN s.created_by_id END AS "createdByUserId",
-                CASE WHEN s.created_by_kind = 'agent' THEN s.created_by_id END AS "createdByAgentId",
-                to_char(s.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt") w))
+                {user("s.created_by")} AS "createdByUserId",
+                {agent("s.created_by")} AS "createdByAgentId",
+                {moment("s.created_at")} AS "createdAt") w))
                 ORDER BY s.created_at, s.id), '[]')
        FROM shown s)"""
 
@@ -138,7 +137,7 @@ _ANSWERED: Final = f"""
 # What is written is not seen by the statement that writes it: `related` adds the new edge, or leaves out the old one.
 LINK = Keyed(
     Query(
-        RelationsRow,
+        One[Encoded[list[Relation]]],
         f"""
     WITH {_INPUT}, {HELD}, edge AS (
         INSERT INTO task_relations (workspace_id, from_task_id, kind, to_task_id, created_by_id, created_by_kind)
@@ -155,7 +154,9 @@ LINK = Keyed(
                 jsonb_build_object(CASE edge.kind WHEN 'blocks' THEN 'blocked_by' WHEN 'duplicate' THEN 'duplicated_by'
                                                   ELSE edge.kind END, jsonb_build_array(NULL, i.from_task_id)))
                ) AS e (task_id, subject_id, kind, changes)
-          JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = e.task_id
+                  JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = e.task_id
+                 ORDER BY t.id
+                OFFSET 0) r
     ), related AS ({_RELATED}
          UNION ALL
         SELECT * FROM edge
@@ -166,7 +167,7 @@ LINK = Keyed(
 
 UNLINK = Keyed(
     Query(
-        RelationsRow,
+        One[Encoded[list[Relation]]],
         f"""
     WITH {_INPUT}, {HELD}, edge AS (
         DELETE FROM task_relations r
@@ -183,7 +184,9 @@ UNLINK = Keyed(
                 jsonb_build_object(CASE edge.kind WHEN 'blocks' THEN 'blocked_by' WHEN 'duplicate' THEN 'duplicated_by'
                                                   ELSE edge.kind END, jsonb_build_array(i.from_task_id, NULL)))
                ) AS e (task_id, subject_id, kind, changes)
-          JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = e.task_id
+                  JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = e.task_id
+                 ORDER BY t.id
+                OFFSET 0) r
     ), related AS (
         SELECT was.* FROM ({_RELATED}) was
          WHERE NOT EXISTS (SELECT FROM edge
@@ -216,9 +219,9 @@ MAY = Query(
 )
 
 RELATIONS = Query(
-    RelationsRow,
+    One[Encoded[list[Relation]]],
     f"""
-    WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id, %(task_id)s::uuid AS task_id),
+    WITH i AS ({CALLER}, %(task_id)s::uuid AS task_id),
     related AS ({_RELATED}
     ), {_SHOWN}
     SELECT {_RELATIONS_JSON}
@@ -294,9 +297,7 @@ async def list_task_relations(ctx: Context, req: ListTaskRelations) -> Encoded[l
     `blocked_by` and `duplicated_by` are the views from the other end.
     """
     id = await task_id(ctx, req.task_id)
-    if not await ctx.db.one(
-        SEES_TASK, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, task_id=id
-    ):
+    if not await ctx.one(SEES_TASK, task_id=id):
         raise TaskNotFound(req.task_id)
     relations = await _relations(ctx, id)
     if req.kind is UNSET:
@@ -306,7 +307,7 @@ async def list_task_relations(ctx: Context, req: ListTaskRelations) -> Encoded[l
 
 
 async def _change(
-    ctx: Context, req: LinkTasks, statement: Keyed[Query[RelationsRow]]
+    ctx: Context, req: LinkTasks, statement: Keyed[Query[One[Encoded[list[Relation]]]]]
 ) -> Outcome[list[Relation]]:
     """Add or remove an edge, and answer with the relations of the task that was named first."""
     first = await task_id(ctx, req.task_id)
@@ -317,8 +318,6 @@ async def _change(
     from_id, to_id = sorted((first, other)) if req.kind == "related" else (first, other)
     run_id = under(req.run_id)
     edge: dict[str, object] = {
-        "workspace_id": ctx.actor.workspace_id,
-        "actor_id": ctx.actor.id,
         "actor_kind": ctx.actor.kind,
         "request_id": ctx.request_id,
         "keep": ctx.keep_json,
@@ -334,10 +333,10 @@ async def _change(
     }
     async with ctx.db.transaction() as tx:
         await take_turn(ctx, tx, "link")
-        changed = await tx.one(statement.form(ctx.keep), **edge)
+        changed = await tx.one(statement.form(ctx.keep), **ctx.caller, **edge)
     if changed is not None:
-        return Outcome(changed.relations)
-    await refuse_late(ctx, run_id)
+        return Outcome(changed.value)
+    await ctx.refuse_late(run_id)
     await _refuse(ctx, req, edge, first, may_be_cycle=statement is LINK)
     return Outcome(await _relations(ctx, first), wrote=False)
 
@@ -351,7 +350,7 @@ async def _refuse(
     may_be_cycle: bool,
 ) -> None:
     """Raise what stood in the way; return if the edge was simply as wanted already."""
-    may = await ctx.db.one(MAY, **edge)
+    may = await ctx.one(MAY, **edge)
     assert may is not None, "a SELECT from one row of input has one row"
     first_seen, other_seen = may.from_visible, may.to_visible
     if edge["from_task_id"] != first:
@@ -369,12 +368,10 @@ async def _refuse(
 
 
 async def _relations(ctx: Context, id: UUID) -> Encoded[list[Relation]]:
-    row = await ctx.db.one(
+    row = await ctx.one(
         RELATIONS,
-        workspace_id=ctx.actor.workspace_id,
-        actor_id=ctx.actor.id,
         task_id=id,
         limit=RELATIONS_SHOWN_MAX,
     )
     assert row is not None, "an aggregate has one row"
-    return row.relations
+    return row.value

@@ -1,22 +1,28 @@
-"""What a task is: its shape on the wire, who may touch it, and the SQL fragments every statement on tasks shares.
+"""What a task is: its shape on the wire, its JSON in SQL, and how a caller names one."""
 
-Fragments speak of `t`, a row of `tasks`, and of `i`, the input that names the caller: `i.workspace_id` and
-`i.actor_id`. All are constants, so that a statement built from them is still a constant.
-"""
-
-from typing import Annotated, ClassVar, Final, get_args
+from typing import Annotated, ClassVar, Final, LiteralString, get_args
 from uuid import UUID
 
-import msgspec
 from msgspec import Meta
 
-from app.db import Encoded, Query
+from app.db import Encoded, One, Query
+from app.db.phrases import agent, moment, user
 from app.errors import TaskNotFound
+from app.ids import uuid_or_none
 from app.rpc import Answer, Context
 from app.types import TaskPriority, TaskStatus, Timestamp
+from app.writes.access import seen_id
 
 PRIORITIES: Final[tuple[TaskPriority, ...]] = get_args(TaskPriority)
 """By rank, as stored: a priority is its place in this tuple."""
+
+_BY_RANK: Final = ", ".join(f"'{name}'" for name in PRIORITIES)
+
+
+def priority(rank: LiteralString) -> LiteralString:
+    """A rank as the priority it is."""
+    return f"(ARRAY[{_BY_RANK}])[{rank} + 1]"
+
 
 DIGITS_MAX: Final = 9  # of an identifier; the counter is an integer, and longer numbers would not fit
 
@@ -76,60 +82,41 @@ class Task(Answer):
     deleted_at: Annotated[Timestamp | None, Meta(description="Always null here.")]
 
 
-TASK_FIELDS: Final = frozenset(msgspec.structs.fields(Task)[n].encode_name for n in range(24))
-
-# The one definition of a task's JSON: Postgres writes it, with exactly the keys of Task in their order.
-TASK_JSON: Final = """
+def task_json(viewer: LiteralString) -> LiteralString:
+    """SQL for a task `t` as it goes out to a viewer: the one definition, with exactly the keys of Task in their order."""
+    parent = seen_id("t.workspace_id", viewer, "t.parent_task_id")
+    return f"""
     row_to_json((SELECT w FROM (SELECT
         t.id, 'T-' || t.number AS identifier, t.workspace_id AS "workspaceId", t.title, t.description, t.status,
-        (ARRAY['none', 'low', 'medium', 'high', 'urgent'])[t.priority + 1] AS priority, t.version,
-        to_char(t.due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "dueAt",
-        CASE WHEN t.assignee_kind = 'user' THEN t.assignee_id END AS "assigneeUserId",
-        CASE WHEN t.assignee_kind = 'agent' THEN t.assignee_id END AS "assigneeAgentId",
-        CASE WHEN t.created_by_kind = 'user' THEN t.created_by_id END AS "createdByUserId",
-        CASE WHEN t.created_by_kind = 'agent' THEN t.created_by_id END AS "createdByAgentId",
-        t.parent_task_id AS "parentTaskId", t.channel_id AS "channelId",
+        {priority("t.priority")} AS priority, t.version,
+        {moment("t.due_at")} AS "dueAt",
+        {user("t.assignee")} AS "assigneeUserId",
+        {agent("t.assignee")} AS "assigneeAgentId",
+        {user("t.created_by")} AS "createdByUserId",
+        {agent("t.created_by")} AS "createdByAgentId",
+        CASE WHEN t.parent_task_id IS NOT NULL THEN {parent} END AS "parentTaskId", t.channel_id AS "channelId",
         NULL AS "originMessageId", NULL AS "originExtractionId",
-        to_char(t.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "startedAt",
-        to_char(t.completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "completedAt",
-        to_char(t.cancelled_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "cancelledAt",
+        {moment("t.started_at")} AS "startedAt",
+        {moment("t.completed_at")} AS "completedAt",
+        {moment("t.cancelled_at")} AS "cancelledAt",
         NULL AS "archivedAt",
-        to_char(t.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt",
-        to_char(t.updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "updatedAt",
+        {moment("t.created_at")} AS "createdAt",
+        {moment("t.updated_at")} AS "updatedAt",
         NULL AS "deletedAt") w))"""
 
-# Who sees a task: whoever takes part in it, and the members of its channel. The first two lines only save
-# the look-ups that follow; creator and assignee are participants too.
-VISIBLE: Final = """(
-        t.created_by_id = i.actor_id OR t.assignee_id = i.actor_id
-        OR EXISTS (SELECT FROM task_participants p
-                    WHERE p.workspace_id = i.workspace_id AND p.identity_id = i.actor_id AND p.task_id = t.id)
-        OR EXISTS (SELECT FROM channel_members m
-                    WHERE m.workspace_id = i.workspace_id AND m.identity_id = i.actor_id AND m.channel_id = t.channel_id))"""
 
-# Who may change it: the same, but being a mere reader of its channel is not enough (contract R12).
-WRITABLE: Final = """(
-        t.created_by_id = i.actor_id OR t.assignee_id = i.actor_id
-        OR EXISTS (SELECT FROM task_participants p
-                    WHERE p.workspace_id = i.workspace_id AND p.identity_id = i.actor_id AND p.task_id = t.id)
-        OR EXISTS (SELECT FROM channel_members m
-                    WHERE m.workspace_id = i.workspace_id AND m.identity_id = i.actor_id AND m.channel_id = t.channel_id
-                      AND m.role <> 'reader'))"""
+TASK_JSON: Final = task_json("i.actor_id")
+"""For statements in which `i` names who will read the answer."""
 
-# Which identities `a` the caller may know of: all but private agents of other owners (contract section 8).
-KNOWN_IDENTITY: Final = """(
-        NOT a.is_private OR a.owner_id = i.actor_id OR a.id = i.actor_id
-        OR a.owner_id = (SELECT me.owner_id FROM identities me WHERE me.workspace_id = i.workspace_id AND me.id = i.actor_id))"""
+ASKERS_TASK_JSON: Final = task_json("%(actor_id)s::uuid")
+"""For statements of one call, in which a parameter names who will read the answer."""
 
-
-class TaskId(msgspec.Struct):
-    """The id behind an identifier."""
-
-    id: UUID
+ACTORS_TASK_JSON: Final = task_json("t.actor_id")
+"""For statements in which the row that was written says who wrote it, and so who will read the answer."""
 
 
 FIND_NUMBER = Query(
-    TaskId,
+    One[UUID],
     """
     SELECT id FROM tasks WHERE workspace_id = %(workspace_id)s::uuid AND number = %(number)s::int
     """,
@@ -148,20 +135,12 @@ async def task_id(ctx: Context, sent: str, *, field: str = "taskId") -> UUID:
         and digits.isdigit()
         and len(digits) <= DIGITS_MAX
     ):
-        found = await ctx.db.one(FIND_NUMBER, workspace_id=ctx.actor.workspace_id, number=int(digits))
+        found = await ctx.one(FIND_NUMBER, number=int(digits))
         if found is not None:
-            return found.id
+            return found.value
     elif (id := uuid_or_none(sent)) is not None:
         return id
     raise TaskNotFound(sent, field=field)
-
-
-def uuid_or_none(sent: str) -> UUID | None:
-    """The UUID a caller sent, or None where it is not one: then no such thing can exist."""
-    try:
-        return msgspec.convert(sent, UUID)  # a third of what UUID() takes
-    except msgspec.ValidationError:
-        return None
 
 
 EncodedTask = Encoded[Task]

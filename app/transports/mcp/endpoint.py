@@ -37,6 +37,7 @@ from msgspec import UNSET
 from pydantic import ValidationError
 from starlette.types import Receive, Scope, Send
 
+from app import version
 from app.auth import Keys
 from app.db import Database
 from app.errors import ApiError, InternalError, InvalidInput, NotFound, PermissionDenied
@@ -50,7 +51,6 @@ from app.transports.mcp.call import Call, Exchange, Refused, accepts_stream, bod
 from app.transports.mcp.documents import documents
 from app.transports.mcp.messages import Message
 from app.transports.mcp.tools import Tool, Toolbox, loop
-from app.transports.openapi.document import version
 
 Json: TypeAlias = dict[str, Any]  # Any: a JSON object of any shape
 Ctx: TypeAlias = ServerRequestContext[Json, Call]
@@ -61,6 +61,13 @@ REQUEST_CANCELLED: Final = (
     -32800
 )  # as the SDK's own transport says it; the stream of a request must end somehow
 RESOURCE_NOT_FOUND: Final = -32002  # before 2026-07-28, which says "invalid params"
+
+BATCHES: Final = "2025-03-26"
+"""The one version of the protocol that has batches, which is also supposed of who says none."""
+BATCH_MESSAGES_MAX: Final = 50  # a batch is answered in one piece, after its last message
+
+SET_ASIDE: Final = "baton-ignored-arguments"
+"""In the metadata of a result: the arguments that a framework had added, which no tool takes."""
 
 GREETINGS: Final = frozenset({"initialize", "server/discover"})
 """The methods by which a client learns whom it is talking to, before 2026-07-28 and since."""
@@ -131,6 +138,9 @@ class McpEndpoint:
         with self._deadlines.within():
             message = await self._admit(call, scope, headers, receive)
         session = headers.get(b"mcp-session-id", b"")[:SESSION_BYTES_MAX]
+        if isinstance(message, list):
+            await self._serve_batch(call, message, headers, session, receive)
+            return
         if message.method is UNSET or message.id is UNSET:
             if message.method == "notifications/cancelled":
                 self._cancel(session, message, call.caller)
@@ -141,17 +151,21 @@ class McpEndpoint:
 
     async def _admit(
         self, call: Call, scope: Scope, headers: dict[bytes, bytes], receive: Receive
-    ) -> Message:
+    ) -> Message | list[Message]:
         """Who sent this, and what it says; the key comes before anything else."""
         call.actor = await self._keys.actor(headers.get(b"authorization"))
         self._check_origin(headers.get(b"origin"))
         if scope["method"] != "POST":
             text = "POST a message here. There is no stream to GET and no session to DELETE: nothing is kept."
             raise Refused(405, text, headers=((b"allow", b"POST, OPTIONS"),))
-        call.names = self._tools.chosen(_asked_tools(scope["query_string"]))
+        asked = _asked(scope["query_string"])
+        call.names = self._tools.chosen(",".join(asked.get("tools", ())))
+        call.strict = _is_strict(asked.get("strict", ()))
         call.streams = accepts_stream(headers.get(b"accept", b"*/*"))
         message = _message(await body(headers, receive))
-        if message.method is not UNSET:
+        if isinstance(message, list):
+            call.what = "/mcp batch"
+        elif message.method is not UNSET:
             call.what = f"/mcp {message.method[:80]}"
         return message
 
@@ -205,6 +219,43 @@ class McpEndpoint:
         else:
             await call.answer(status, said)
 
+    async def _serve_batch(
+        self,
+        call: Call,
+        batch: list[Message],
+        headers: dict[bytes, bytes],
+        session: bytes,
+        receive: Receive,
+    ) -> None:
+        """Answer several messages of one client at once, as 2025-03-26 has it: one after the other, in their order."""
+        version = headers.get(b"mcp-protocol-version", _HANDSHAKE_DEFAULT).decode("latin-1")
+        if version != BATCHES:
+            raise Refused(400, f"Version {version[:20]} knows no batches: send one message at a time.")
+        if not 0 < len(batch) <= BATCH_MESSAGES_MAX:
+            raise Refused(
+                400, f"A batch holds 1 to {BATCH_MESSAGES_MAX} messages; this one has {len(batch)}."
+            )
+        if any(message.method == "initialize" for message in batch):
+            raise Refused(400, "`initialize` stands by itself, not in a batch.")
+        connection = Connection.from_envelope(version, None, None)
+        call.begin(receive)
+        answers: list[bytes] = []
+        try:
+            for message in batch:
+                if message.method == "notifications/cancelled":
+                    self._cancel(session, message, call.caller)
+                if message.method is not UNSET and message.id is not UNSET:
+                    reply = await self._reply(call, message.id, message.method, message.given, connection)
+                    answers.append(reply[1])
+        except asyncio.CancelledError:
+            if not call.was_given_up():
+                raise
+            call.code = "cancelled"  # nobody waits for the answers
+        finally:
+            call.end()
+        call.what = "/mcp batch"
+        await call.answer(200 if answers else 202, b"[%b]" % b",".join(answers) if answers else b"")
+
     async def _reply(
         self, call: Call, request_id: protocol.RequestId, method: str, params: Json, connection: Connection
     ) -> tuple[int, bytes]:
@@ -242,7 +293,8 @@ class McpEndpoint:
     ) -> protocol.ListToolsResult:
         call = _call(ctx)
         tools = self._tools.shown(call.names, call.caller.scopes)
-        return protocol.ListToolsResult(tools=[protocol.Tool.model_validate(tool.json) for tool in tools])
+        told = [tool.strict if call.strict else tool.json for tool in tools]
+        return protocol.ListToolsResult(tools=[protocol.Tool.model_validate(tool) for tool in told])
 
     async def _call_tool(self, ctx: Ctx, params: protocol.CallToolRequestParams) -> Json:
         call = _call(ctx)
@@ -251,11 +303,12 @@ class McpEndpoint:
         if tool is None or params.name not in call.names:
             text = f"There is no tool `{params.name[:80]}` on this connection. Connect with ?tools=all to see all."
             raise MCPError(code=protocol.INVALID_PARAMS, message=text)
-        arguments = params.arguments or {}
-        if tool.brief and not arguments.get("fields"):
-            arguments = {**arguments, "fields": tool.brief}
         try:
-            return _result(tool, await self._execute(call, tool.operation, arguments))
+            tool.operation.check(call.caller.scopes)
+            arguments, aside = tool.arguments.read(params.arguments or {})
+            if tool.brief and not arguments.get("fields"):
+                arguments["fields"] = tool.brief
+            return _result(tool, await self._execute(call, tool.operation, arguments), aside)
         except ApiError as e:
             return _refusal(call, e)
         except Exception:
@@ -325,11 +378,11 @@ def instructions(tools: Toolbox, shown: Sequence[Tool]) -> str:
 
 
 _WELCOME: Final = "Baton keeps the tasks that agents and people share."
-_CUSTOMS: Final = """Times are RFC 3339. Lists give the main keys; `fields` asks for others. \
-The `message` of a refusal says what to do next; only what is `retryable` may be sent again unchanged."""
+_CUSTOMS: Final = """Times are RFC 3339. Null is left out; `clear` empties fields. Lists give the main keys, \
+`fields` others. A refusal's `message` says what to do next; only what is `retryable` may be repeated unchanged."""
 
 
-def _result(tool: Tool, result: Result) -> Json:
+def _result(tool: Tool, result: Result, aside: Sequence[str]) -> Json:
     """A result as text and as structure, with the same data as over HTTP. A list stands in an object there."""
     raw = envelope.data(result)
     data: Any = msgspec.json.decode(raw)  # Any: of whatever shape the operation has
@@ -346,7 +399,7 @@ def _result(tool: Tool, result: Result) -> Json:
         "structuredContent": data,
         "isError": False,
         "resultType": "complete",
-        **_beside(result),
+        **_beside(result, aside),
     }
 
 
@@ -363,9 +416,11 @@ def _refusal(call: Call, refused: ApiError) -> Json:
     }
 
 
-def _beside(said: Result | ApiError) -> Json:
-    """What HTTP says in headers of its own, as the metadata of a result, under the same names."""
+def _beside(said: Result | ApiError, aside: Sequence[str] = ()) -> Json:
+    """What HTTP says in headers of its own, as the metadata of a result, under the same names; and what was set aside."""
     meta = {name.decode(): value.decode() for name, value in envelope.headers(said)}
+    if aside:
+        meta[SET_ASIDE] = ", ".join(aside)
     return {"_meta": meta} if meta else {}
 
 
@@ -374,14 +429,14 @@ def _call(ctx: Ctx) -> Call:
     return ctx.request
 
 
-def _message(sent: bytes) -> Message:
+def _message(sent: bytes) -> Message | list[Message]:
     try:
-        message = messages.decode(sent)
+        message = messages.decode_all(sent)
     except msgspec.ValidationError as e:
         raise Refused(400, f"This is not one JSON-RPC message: {e}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise Refused(400, f"The body is not valid JSON: {e}.", code=protocol.PARSE_ERROR) from None
-    if message.jsonrpc != "2.0":
+    if any(one.jsonrpc != "2.0" for one in (message if isinstance(message, list) else [message])):
         raise Refused(400, 'This is not a JSON-RPC message: it lacks `"jsonrpc": "2.0"`.')
     return message
 
@@ -405,11 +460,21 @@ def _connection(
     return Connection.from_envelope(route.protocol_version, route.client_info, route.client_capabilities)
 
 
-def _asked_tools(query: bytes) -> str:
-    """What `?tools=` says, which may be there more than once."""
+def _asked(query: bytes) -> dict[str, list[str]]:
+    """What stands behind the `?` of the address: `tools`, which may be there more than once, and `strict`."""
     if not query:
-        return ""
+        return {}
     try:
-        return ",".join(parse_qs(query.decode("ascii"), errors="strict").get("tools", ()))
+        return parse_qs(query.decode("ascii"), errors="strict", keep_blank_values=True)
     except ValueError:
         raise InvalidInput("The query string is not valid: percent-encode it as UTF-8.") from None
+
+
+def _is_strict(asked: Sequence[str]) -> bool:
+    match [word.lower() for word in asked]:
+        case [] | ["false"]:
+            return False
+        case ["true"]:
+            return True
+        case _:
+            raise InvalidInput("`strict` in the address is `true` or `false`.", field="strict")

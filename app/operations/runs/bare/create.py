@@ -6,7 +6,6 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import BatchQuery
 from app.errors import RunNotFound
-from app.idempotency import KEPT_WITH_ETAG, Keyed
 from app.ids import new_id
 from app.operations.runs.bare.task import BARE_JSON, BareRow, BareTask, Kind, Link, Title
 from app.operations.runs.bare.tree import tree
@@ -19,11 +18,12 @@ from app.operations.runs.bare.writing import (
     values,
     work_item_refusal,
 )
-from app.operations.runs.run import RunStatus
+from app.operations.runs.run import RunStatus, sees_all
 from app.operations.tasks.change import ATTEMPTS_MAX
-from app.operations.tasks.fence import UnderRun, refuse_late, under
 from app.rpc import BareRequest, Context, Outcome, changes, given, operation
 from app.types import Markdown, When
+from app.writes.fence import UnderRun, under
+from app.writes.receipts import KEPT_WITH_ETAG, Keyed
 
 # A State that is asked for comes first: the run names it.
 CREATE_RUN = Keyed(
@@ -115,11 +115,11 @@ async def create_task(ctx: Context, req: CreateBareTask) -> Outcome[BareTask]:
     }
     sent = {name: value for name, value in sent.items() if value is not None}  # here null means absent
     run_id = under(req.run_id)
-    item = {**ctx.who, "id": new_id(), "runId": run_id, "changes": sent}
+    item = {**ctx.who, "newId": new_id(), "runId": run_id, "seesAll": sees_all(ctx), "changes": sent}
     for _ in range(ATTEMPTS_MAX):
         if (row := await ctx.db.write(CREATE_RUN.form(ctx.keep), item)) is not None:
             return Outcome(row.task, version=row.version)
-        await refuse_late(ctx, run_id)
+        await ctx.refuse_late(run_id)
         if given(req.parent_id) and not await tree(ctx, [linked["parentId"]], depth_max=0):
             raise RunNotFound(str(req.parent_id), field="parentId")
         if given(req.work_item_id):

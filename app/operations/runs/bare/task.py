@@ -7,9 +7,10 @@ import msgspec
 from msgspec import Meta
 
 from app.db import Encoded
+from app.db.phrases import moment
 from app.errors import RunNotFound
+from app.ids import uuid_or_none
 from app.operations.runs.run import RunError, RunStatus
-from app.operations.tasks.task import uuid_or_none
 from app.rpc import Answer
 from app.types import NAME_CHARACTERS_MAX, NO_NUL, TEXT_CHARACTERS_MAX, Timestamp
 
@@ -69,15 +70,15 @@ class BareRow(msgspec.Struct):
 
 
 # A run `r` as it goes out, without children.
-BARE_JSON: Final = """
+BARE_JSON: Final = f"""
     row_to_json((SELECT w FROM (SELECT
         r.id, r.kind, r.status, r.title, r.description, r.target_id AS "targetId", r.executor_id AS "executorId",
         r.input, r.output, r.params, r.errors, r.parent_id AS "parentId", '[]'::json AS children, r.state_id AS "stateId",
-        to_char(r.started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "startedAt",
-        to_char(r.ended_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "endedAt",
+        {moment("r.started_at")} AS "startedAt",
+        {moment("r.ended_at")} AS "endedAt",
         r.app_id AS "appId", r.author_id AS "authorId", r.workspace_id AS "organizationId",
-        to_char(r.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "createdAt",
-        to_char(r.updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS "updatedAt",
+        {moment("r.created_at")} AS "createdAt",
+        {moment("r.updated_at")} AS "updatedAt",
         r.work_item_id AS "workItemId") w))"""
 
 # The same with those that came along with the call, in `i.children`.

@@ -7,8 +7,9 @@ import msgspec
 
 from app.db import Encoded, Query
 from app.operations.runs.bare.task import BARE_JSON, BareTask
-from app.operations.runs.run import RUN_VISIBLE
+from app.operations.runs.run import RUN_VISIBLE, sees_all
 from app.rpc import Context
+from app.writes.access import CALLER
 
 CHILDREN_DEPTH_MAX: Final = 8  # levels of children in an answer; deeper ones are read from their own parent
 CHILDREN_COUNT_MAX: Final = 500  # children of all levels in an answer, nearest first: some 500 kB
@@ -29,7 +30,7 @@ TREE = Query(
     NodeRow,
     f"""
     WITH RECURSIVE i AS MATERIALIZED (
-        SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id
+        {CALLER}, %(sees_all)s::boolean AS sees_all
     ), tree AS (
         SELECT r.id, r.parent_id, 0 AS depth
           FROM i
@@ -59,10 +60,9 @@ TREE = Query(
 
 async def tree(ctx: Context, run_ids: list[UUID], *, depth_max: int = CHILDREN_DEPTH_MAX) -> list[NodeRow]:
     """Runs with what hangs below them, nearest first."""
-    return await ctx.db.all(
+    return await ctx.all(
         TREE,
-        workspace_id=ctx.actor.workspace_id,
-        actor_id=ctx.actor.id,
+        sees_all=sees_all(ctx),
         run_ids=run_ids,
         depth_max=depth_max,
         count_max=CHILDREN_COUNT_MAX + len(run_ids),

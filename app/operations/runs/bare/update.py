@@ -15,7 +15,6 @@ from app.errors import (
     RunNotFound,
     TaskReadOnly,
 )
-from app.idempotency import KEPT_WITH_ETAG, Keyed
 from app.operations.runs.bare.task import BARE_JSON_WITH_CHILDREN, BareRow, BareTask, Link, Title, run_id_of
 from app.operations.runs.bare.tree import children
 from app.operations.runs.bare.writing import (
@@ -30,12 +29,13 @@ from app.operations.runs.bare.writing import (
     values,
     work_item_refusal,
 )
-from app.operations.runs.run import ERRORS_MAX, RUN_VISIBLE, NewRunProblem, RunStatus
+from app.operations.runs.run import ERRORS_MAX, RUN_VISIBLE, NewRunProblem, RunStatus, sees_all
 from app.operations.tasks.change import ATTEMPTS_MAX
-from app.operations.tasks.fence import UnderRun, refuse_late, under, why_not_live
 from app.operations.turns import take_turn
 from app.rpc import IN_PATH, BareRequest, Context, IfMatch, Outcome, etag_of, operation, versions_in
 from app.types import Id, Markdown, When
+from app.writes.fence import UnderRun, under
+from app.writes.receipts import KEPT_WITH_ETAG, Keyed
 
 # The row as it shall be. The server stamps what the caller leaves unsaid (B8). A claim keeps its status and times.
 _NEXT: Final = """
@@ -198,6 +198,7 @@ async def update_task(ctx: Context, req: UpdateBareTask) -> Outcome[BareTask]:
         **ctx.who,
         "id": id,
         "runId": run_id,
+        "seesAll": sees_all(ctx),
         "versions": versions,
         "changes": sent,
         "children": below,
@@ -205,7 +206,7 @@ async def update_task(ctx: Context, req: UpdateBareTask) -> Outcome[BareTask]:
     for _ in range(ATTEMPTS_MAX):
         row = await _write_run(ctx, item, moves=linked.get("parentId") is not None)
         if row is None:
-            await refuse_late(ctx, run_id)
+            await ctx.refuse_late(run_id)
             why = await ctx.db.ask(WHY_RUN, item)
             if why is None:
                 raise RunNotFound(req.task_id, field="taskId")
@@ -234,7 +235,7 @@ async def _refusal(  # noqa: PLR0911 -- a ladder
     if not why.may_write:
         if not why.is_claim:
             return TaskReadOnly()
-        return await why_not_live(ctx, item["id"]) or RunClaimed()
+        return await ctx.why_not_live(item["id"]) or RunClaimed()
     if not why.matches:
         return EtagMismatch(etag_of(why.version))
     if not why.parent_ok:

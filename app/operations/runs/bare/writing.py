@@ -8,21 +8,25 @@ from msgspec import UNSET, UnsetType
 
 from app.db import ITEMS
 from app.errors import ApiError, RunNotFound, TaskNotFound, TaskReadOnly
-from app.operations.runs.run import RUN_VISIBLE
+from app.ids import TICK_NOW, id_at, uuid_or_none
+from app.operations.runs.run import RUN_VISIBLE, RUN_WRITABLE
 from app.operations.tasks.comment import SEES_TASK
-from app.operations.tasks.fence import FENCE_ERRORS, acting
-from app.operations.tasks.task import WRITABLE, task_id, uuid_or_none
+from app.operations.tasks.task import task_id
 from app.rpc import WHO, BareRequest, Context, changes
+from app.writes.access import WRITABLE
+from app.writes.fence import FENCE_ERRORS, acting
 
 WRITE_ERRORS: Final = (TaskNotFound, TaskReadOnly, *FENCE_ERRORS)
 
-# `id` is the run that is written. `run_id` is the claim it is written under, as in every statement that writes.
+# `id` is the run that is written, or a new one in its place in time. `run_id` is the claim it is written under, as in every
+# statement that writes.
 INPUT: Final = f"""
     i AS MATERIALIZED (
         SELECT {WHO},
-               (e->>'id')::uuid           AS id,
+               coalesce((e->>'id')::uuid, {id_at(TICK_NOW, "e->>'newId'")}) AS id,
                (e->>'runId')::uuid        AS run_id,
                (e->>'children')::json     AS children,
+               (e->>'seesAll')::boolean   AS sees_all,
                nullif(e->'versions', 'null') AS versions,
                e->'changes'               AS changes,
                (e->'changes'->>'parentId')::uuid   AS parent_id,
@@ -41,10 +45,8 @@ WORK_ITEM_WRITABLE: Final = f"""EXISTS (
 MATCHES: Final = """(i.versions IS NULL OR i.versions @> to_jsonb(o.version))"""
 
 # Who may write into it: into a claim its holder while it lives, and nothing that is the claim's own; into any
-# other run whoever may write to the work item it belongs to, and everyone if it belongs to none.
-MAY_WRITE: Final = f"""(CASE WHEN o.holder_id IS NULL THEN
-             o.work_item_id IS NULL
-             OR EXISTS (SELECT FROM tasks t WHERE t.workspace_id = o.workspace_id AND t.id = o.work_item_id AND {WRITABLE})
+# other run see RUN_WRITABLE.
+MAY_WRITE: Final = f"""(CASE WHEN o.holder_id IS NULL THEN {RUN_WRITABLE}
         ELSE o.holder_id = i.actor_id AND o.ended_at IS NULL AND o.lease_expires_at > now()
              AND NOT i.changes ?| ARRAY['status', 'startedAt', 'endedAt', 'workItemId'] END)"""
 
@@ -86,5 +88,5 @@ async def links(
 
 async def work_item_refusal(ctx: Context, id: UUID, sent: str) -> ApiError:
     """Why a task of the workspace cannot be what a run works on."""
-    seen = await ctx.db.one(SEES_TASK, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, task_id=id)
+    seen = await ctx.one(SEES_TASK, task_id=id)
     return TaskReadOnly() if seen else TaskNotFound(sent, field="workItemId")

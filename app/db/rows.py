@@ -1,0 +1,29 @@
+"""The shapes that most rows have. Whatever is of another shape has a struct where it is asked for."""
+
+from typing import Generic, TypeVar
+
+import msgspec
+
+from app.db.encoded import Encoded
+
+T = TypeVar("T")
+
+
+class One(msgspec.Struct, Generic[T]):
+    """A row of one column."""
+
+    value: T
+
+
+class Listed(msgspec.Struct, Generic[T]):
+    """A row of a list: an item, and the cursor that continues behind it."""
+
+    item: Encoded[T]
+    cursor: str
+
+
+class Answered(msgspec.Struct, Generic[T]):
+    """A row of a batch: the answer to the call at place `ord`."""
+
+    ord: int
+    answer: Encoded[T]

@@ -1,0 +1,54 @@
+"""The headers of requests and answers, each described once and referred to from everywhere."""
+
+from typing import Final
+
+from app.documents.openapi.structs import Schema
+from app.writes.receipts import KEY_CHARACTERS_MAX
+
+REQUEST_ID_PATTERN: Final = "^[A-Za-z0-9._:-]{1,128}$"
+
+REQUEST_ID_PARAMETER: Final[Schema] = {
+    "name": "X-Request-Id",
+    "in": "header",
+    "description": (
+        f"Your own id for this request. One that matches `{REQUEST_ID_PATTERN}` comes back in the answer and stands "
+        "in the log and the history; any other is replaced."
+    ),
+    "schema": {"type": "string"},
+}
+
+IDEMPOTENCY_KEY_PARAMETER: Final[Schema] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": (
+        "A key of your own for this call, unique among your calls of a day. The same request with the same key has no "
+        "second effect and gets the first answer; another request with the same key is refused."
+    ),
+    "schema": {"type": "string", "minLength": 1, "maxLength": KEY_CHARACTERS_MAX, "pattern": "^[ -~]+$"},
+}
+
+REQUEST_ID_HEADER: Final[Schema] = {
+    "description": "The id of the request, the same as `meta.requestId`.",
+    "required": True,
+    "schema": {"type": "string", "pattern": REQUEST_ID_PATTERN},
+}
+
+RETRY_AFTER_HEADER: Final[Schema] = {
+    "description": "Seconds to wait before trying again.",
+    "required": True,
+    "schema": {"type": "integer", "minimum": 1, "maximum": 30},
+}
+
+REPLAYED_HEADER: Final[Schema] = {
+    "description": "This is the answer that the same request got the first time; nothing was done now.",
+    "schema": {"const": "true"},
+}
+
+MERGED_FROM_HEADER: Final[Schema] = {
+    "description": "The task had moved on from this version, which you sent, and your change was merged.",
+    "schema": {"type": "integer", "minimum": 1},
+}
+
+HEADERS: Final[Schema] = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
+
+HEADERS_503: Final[Schema] = {**HEADERS, "Retry-After": {"$ref": "#/components/headers/RetryAfter"}}

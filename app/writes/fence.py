@@ -1,0 +1,158 @@
+"""Acting under a claim: what happens to a write that says `runId`.
+
+Such a write takes effect only while that run is the live claim of its task, held by the caller, with a lease that
+the database's clock has not run past; and then it is a sign of life, which moves the end of the lease. Both happen
+in the statement that writes, so there is no moment between the check and the write:
+
+    held    locks the tasks whose live claims the items act under; everything that ends a claim changes that row
+    alive   renews the leases of those claims
+    acting  the items that may take effect at all, for statements that lock something else than a task first
+
+Locks are taken in one order everywhere, first the task's row and then the run's, so that holders, rivals and the
+expiry job wait for each other in a line and never in a circle.
+
+Fragments speak of `i`, the items: `i.ord`, `i.workspace_id`, `i.actor_id`, and `i.run_id`, null for a call that acts
+under no claim.
+"""
+
+from typing import Annotated, Final, LiteralString
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from app.db import Database, Query
+from app.db.phrases import moment
+from app.errors import ApiError, LeaseLost, NotHolder, RunNotFound
+from app.ids import uuid_or_none
+from app.types import Id, IdentityKind
+from app.writes.access import CALLER, VISIBLE
+from app.writes.receipts import NOT_KEPT, Identity
+
+UnderRun = Annotated[
+    Id | None | UnsetType,
+    Meta(
+        description=(
+            "Your claim: the id of its `run`. The write is refused with `lease_lost` once it is over, and renews its lease "
+            "otherwise."
+        )
+    ),
+]
+"""The field `runId` of every operation that writes."""
+
+HELD: Final = """
+    held AS MATERIALIZED (
+        SELECT i.ord, i.workspace_id, r.id AS run_id, r.work_item_id AS task_id
+          FROM i
+          JOIN runs r ON r.workspace_id = i.workspace_id AND r.id = i.run_id
+          JOIN tasks h ON h.workspace_id = r.workspace_id AND h.id = r.work_item_id AND h.run_id = r.id
+         WHERE r.holder_id = i.actor_id AND r.lease_expires_at > now()
+           FOR NO KEY UPDATE OF h
+    )"""
+
+FENCED: Final = """(i.run_id IS NULL OR EXISTS (SELECT FROM held WHERE held.ord = i.ord))"""
+
+ALIVE: Final = """
+    alive AS (
+        UPDATE runs r
+           SET lease_expires_at = greatest(r.lease_expires_at, now() + make_interval(secs => r.lease_seconds))
+          FROM held
+         WHERE r.workspace_id = held.workspace_id AND r.id = held.run_id AND r.ended_at IS NULL
+    )"""
+
+
+def acting(lock_order: LiteralString) -> LiteralString:
+    """Held, alive, and the items that may act, in the order in which the statement shall lock what they write.
+
+    They are sorted to the last before the first comes out: so all the tasks of their claims are locked before any
+    row that is written.
+    """
+    return f"""{HELD}, {ALIVE}, acting AS MATERIALIZED (
+        SELECT i.* FROM i WHERE {FENCED} AND {NOT_KEPT} ORDER BY {lock_order}
+    )"""
+
+
+# The same question without locks, for finding out why a write had no effect.
+LIVE: Final = """(i.run_id IS NULL OR EXISTS (
+        SELECT FROM runs r
+          JOIN tasks h ON h.workspace_id = r.workspace_id AND h.id = r.work_item_id AND h.run_id = r.id
+         WHERE r.workspace_id = i.workspace_id AND r.id = i.run_id AND r.holder_id = i.actor_id
+           AND r.lease_expires_at > now()))"""
+
+
+FENCE_ERRORS: Final = (LeaseLost, NotHolder, RunNotFound)
+"""What a write can answer with because of its `runId`."""
+
+
+class FateRow(msgspec.Struct):
+    """What became of a claim, and who holds its task now."""
+
+    is_callers: bool
+    live: bool
+    end_reason: str | None
+    ended_at: str | None
+    task_id: str
+    identifier: str
+    holder_run_id: str | None
+    holder_id: str | None
+    holder_kind: IdentityKind | None
+    holder_handle: str | None
+    holder_lease_expires_at: str | None
+
+
+FATE = Query(
+    FateRow,
+    f"""
+    WITH i AS ({CALLER})
+    SELECT r.holder_id = i.actor_id, t.run_id IS NOT DISTINCT FROM r.id AND r.lease_expires_at > now(),
+           CASE WHEN r.ended_at IS NOT NULL THEN r.end_reason WHEN r.lease_expires_at <= now() THEN 'lease_expired' END,
+           {moment("coalesce(r.ended_at, r.lease_expires_at)")},
+           t.id::text, 'T-' || t.number,
+           c.id::text, h.id::text, h.kind, h.handle,
+           {moment("c.lease_expires_at")}
+      FROM i
+      JOIN runs r ON r.workspace_id = i.workspace_id AND r.id = %(run_id)s::uuid AND r.holder_id IS NOT NULL
+      JOIN tasks t ON t.workspace_id = r.workspace_id AND t.id = r.work_item_id
+      LEFT JOIN runs c ON c.workspace_id = t.workspace_id AND c.id = t.run_id AND c.id <> r.id AND c.lease_expires_at > now()
+      LEFT JOIN identities h ON h.workspace_id = c.workspace_id AND h.id = c.holder_id
+     WHERE {VISIBLE}
+    """,
+    pipelined=True,
+)
+
+
+def under(run_id: str | UnsetType | None, *, field: str = "runId") -> UUID | None:
+    """The id in a `runId` field; RunNotFound if it cannot be one."""
+    if run_id is UNSET or run_id is None:
+        return None
+    if (id := uuid_or_none(run_id)) is None:
+        raise RunNotFound(run_id, field=field)
+    return id
+
+
+async def why_not_live(db: Database, caller: Identity, run_id: UUID, *, field: str) -> ApiError | None:
+    """Why a run is not a live claim of the caller; None if it is one."""
+    fate = await db.one(FATE, workspace_id=caller.workspace_id, actor_id=caller.identity_id, run_id=run_id)
+    if fate is None:
+        return RunNotFound(str(run_id), field=field)
+    if not fate.is_callers:
+        return NotHolder()
+    if fate.live:
+        return None
+    holder = None
+    if fate.holder_id is not None:
+        holder = {
+            "runId": fate.holder_run_id,
+            "id": fate.holder_id,
+            "kind": fate.holder_kind,
+            "handle": fate.holder_handle,
+            "leaseExpiresAt": fate.holder_lease_expires_at,
+        }
+    return LeaseLost(
+        run_id=str(run_id),
+        task_id=fate.task_id,
+        identifier=fate.identifier,
+        end_reason=fate.end_reason or "lease_expired",
+        ended_at=fate.ended_at,
+        holder=holder,
+    )
