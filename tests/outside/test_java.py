@@ -1,5 +1,6 @@
 """A stock Java client calls Baton. It offers to go on in HTTP/2 with every first request, as all JDKs do on a plain address."""
 
+import asyncio
 import json
 import shutil
 import subprocess
@@ -61,8 +62,11 @@ async def test_a_stock_java_client_does_the_daily_loop(
     bot = await workspace.agent()
     source = tmp_path / "Loop.java"
     source.write_text(LOOP)
-    subprocess.run(["javac", "-d", tmp_path, source], check=True, timeout=SECONDS_MAX)
-    done = subprocess.run(
+    await asyncio.to_thread(
+        subprocess.run, ["javac", "-d", tmp_path, source], check=True, timeout=SECONDS_MAX
+    )
+    done = await asyncio.to_thread(
+        subprocess.run,
         ["java", "-cp", tmp_path, "Loop", server.url, bot.api_key],
         capture_output=True,
         text=True,

@@ -48,10 +48,14 @@ def server(dsn: str) -> Iterator[Server]:
     server.log.close()
 
 
-@pytest.fixture(params=[
-    pytest.param(name, marks=pytest.mark.skipif(program(name) is None, reason=f"There is no {name}, so its configuration is not tried. Debian and Ubuntu: apt-get install {name}"))
-    for name in FILES
-], scope="module")  # fmt: skip
+def needed(name: str) -> pytest.MarkDecorator:
+    missing = (
+        f"There is no {name}, so its configuration is not tried. Debian and Ubuntu: apt-get install {name}"
+    )
+    return pytest.mark.skipif(program(name) is None, reason=missing)
+
+
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=needed(name)) for name in FILES])
 def proxy(
     request: pytest.FixtureRequest, server: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
