@@ -18,7 +18,7 @@ from app.db import Database, Query, Transaction
 from app.db.phrases import moment
 from app.errors import AlreadyExists, ChannelNotFound, IdentityNotFound, InvalidInput, NotFound
 from app.ids import TICK_NOW, id_at, new_id
-from app.types import IdentityKind, Scope, Timestamp
+from app.types import IdentityKind, Scope, Timestamp, shows_something
 
 GENERAL: Final = "general"
 ALL_SCOPES: Final[tuple[str, ...]] = get_args(Scope)
@@ -590,5 +590,8 @@ def _check_name(field: str, name: str) -> None:
 
 
 def _check_text(field: str, text: str | None) -> None:
-    if text is not None and not (text.strip() and len(text) <= LABEL_CHARACTERS_MAX):
-        raise InvalidInput(f"A {field} has 1 to {LABEL_CHARACTERS_MAX} characters.", field=field)
+    if text is not None and not (shows_something(text) and len(text) <= LABEL_CHARACTERS_MAX):
+        raise InvalidInput(
+            f"A {field} has 1 to {LABEL_CHARACTERS_MAX} characters, something to see, and no control characters.",
+            field=field,
+        )

@@ -5,11 +5,12 @@ otherwise it borrows the running embedded Postgres or starts it for as long as i
 """
 
 import asyncio
+import re
 import sys
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn, TypeVar
+from typing import Annotated, Final, NoReturn, TextIO, TypeVar
 
 import msgspec
 import typer
@@ -21,6 +22,7 @@ from app.db import Database, schema
 from app.decoding import Json
 from app.embedded import EmbeddedPostgres, EmbeddedPostgresError, majors
 from app.errors import ApiError
+from app.types import CONTROL
 
 T = TypeVar("T")
 
@@ -505,7 +507,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    print(f"baton: {' '.join(message.split())}", file=sys.stderr)
+    _say(f"baton: {' '.join(message.split())}", sys.stderr)
     raise SystemExit(1) from None
 
 
@@ -554,7 +556,7 @@ def _database(config: Config) -> Generator[tuple[str, Callable[[], object]]]:
 
 def _show(made: admin.Made | Sequence[admin.Made], *, as_json: bool) -> None:
     if as_json:
-        print(msgspec.json.encode(made).decode())
+        _say(msgspec.json.encode(made).decode())
         return
     for number, thing in enumerate(made if isinstance(made, Sequence) else [made]):
         if number:
@@ -562,4 +564,15 @@ def _show(made: admin.Made | Sequence[admin.Made], *, as_json: bool) -> None:
         fields: dict[str, Json] = msgspec.to_builtins(thing)
         for key, value in fields.items():
             text = ", ".join(map(str, value)) if isinstance(value, list) else "-" if value is None else value
-            print(f"{key:14} {text}")
+            _say(f"{key:14} {text}")
+
+
+def _say(line: str, file: TextIO | None = None) -> None:
+    """Print a line in which nothing that is stored moves the cursor, or turns the direction of what is read.
+
+    What would is written as JSON writes it, so JSON stays what it says.
+    """
+    print(_UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", line), file=file)
+
+
+_UNPRINTABLE: Final = re.compile(f"[{CONTROL}\t\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")

@@ -38,7 +38,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Database, Duplicate, Encoded, Query, array
+from app.db import Database, Duplicate, Encoded, Query, Whose, array
 from app.decoding import Decoder
 from app.errors import ApiError, Contended, DatabaseUnavailable, First, ScopeMissing
 from app.types import NO_NUL, IdentityKind, Scope, Timestamp
@@ -217,6 +217,11 @@ class Context(msgspec.Struct, frozen=True):
     def all(self, query: Query[R], **parameters: object) -> Awaitable[list[R]]:
         """The same for every row of it."""
         return self.db.all(query, **self.caller, **parameters)
+
+    @property
+    def whose(self) -> Whose:
+        """For whom a transaction runs."""
+        return Whose(self.actor.workspace_id, self.actor.id)
 
     @property
     def keep_json(self) -> str | None:

@@ -8,6 +8,7 @@ from app.db.database import Database, Duplicate, Transaction
 from app.db.encoded import Encoded, array
 from app.db.query import ITEMS, BatchQuery, Query
 from app.db.rows import Answered, Listed, One
+from app.db.turns import Whose
 
 __all__ = [
     "ITEMS",
@@ -20,5 +21,6 @@ __all__ = [
     "One",
     "Query",
     "Transaction",
+    "Whose",
     "array",
 ]

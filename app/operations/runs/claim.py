@@ -20,7 +20,7 @@ from uuid import UUID
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import ITEMS, Answered, BatchQuery, Encoded
-from app.db.phrases import moment
+from app.db.phrases import folded, moment
 from app.errors import Contended, NotClaimable, TaskNotFound, TaskReadOnly, VersionConflict
 from app.ids import TICK_NOW, id_at, new_id, uuid_or_none
 from app.operations.messages.message import POSTED
@@ -128,7 +128,7 @@ def _claiming_next(fence: LiteralString, inputs: LiteralString) -> BatchQuery[An
                (e->>'queueMax')::smallint  AS queue_max,
                (e->>'priorityMin')::smallint AS priority_min,
                (e->>'channelId')::uuid     AS channel_id,
-               lower(e->>'words')          AS words,
+               {folded("e->>'words'")} AS words,
                e->>'claimKey'              AS claim_key,
                ARRAY(SELECT jsonb_array_elements_text(e->'runIds')::uuid) AS run_ids,
                ARRAY(SELECT jsonb_array_elements_text(e->'messageIds')::uuid) AS message_ids,

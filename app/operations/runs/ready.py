@@ -20,6 +20,7 @@ from typing import Annotated, Any, Final, LiteralString
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Listed, Query, array
+from app.db.phrases import folded
 from app.ids import uuid_or_none
 from app.operations.tasks.listing import literal
 from app.operations.tasks.task import ASKERS_TASK_JSON, PRIORITIES, Task
@@ -98,7 +99,7 @@ READY = Query(
                %(queue_max)s::smallint       AS queue_max,
                %(priority_min)s::smallint    AS priority_min,
                %(channel_id)s::uuid          AS channel_id,
-               lower(%(words)s::text)        AS words,
+               {folded("%(words)s::text")} AS words,
                %(after_queue)s::smallint     AS after_queue,
                %(after_rank)s::bigint        AS after_rank,
                %(after_id)s::uuid            AS after_id,

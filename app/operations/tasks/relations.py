@@ -331,7 +331,7 @@ async def _change(
         "from_event_id": new_id(),
         "to_event_id": new_id(),
     }
-    async with ctx.db.transaction() as tx:
+    async with ctx.db.transaction(ctx.whose) as tx:
         await take_turn(ctx, tx, "link")
         changed = await tx.one(statement.form(ctx.keep), **ctx.caller, **edge)
     if changed is not None:
