@@ -44,6 +44,22 @@ PARALLEL ?= --numprocesses logical --maxprocesses 4 --dist worksteal
 test: .venv/dev.stamp ## run all tests, on a Postgres of their own (of other binaries: POSTGRES_BIN=/usr/lib/postgresql/15/bin)
 	$(BIN)/python -m pytest $(PARALLEL)
 
+OUTSIDE := chromium nginx haproxy caddy default-jdk-headless
+
+.PHONY: outside
+outside: outside-setup .venv/dev.stamp ## call from a real browser, a stock Java client and through real proxies
+	$(BIN)/python -m pytest tests/outside
+
+# Without them the tests in tests/outside are left out, and say so.
+.PHONY: outside-setup
+outside-setup: ## install what they need, on Debian and Ubuntu as root; else say what is missing
+	@missing=; for program in chromium nginx haproxy caddy javac; do \
+		PATH="$$PATH:/usr/sbin" command -v "$$program" >/dev/null || missing="$$missing $$program"; done; \
+	test -z "$$missing" && exit; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && { apt-get install -y -qq --no-install-recommends $(OUTSIDE) || { apt-get update -qq && apt-get install -y -qq --no-install-recommends $(OUTSIDE); }; } >/dev/null 2>&1; \
+	then echo "Installed$$missing."; \
+	else echo "MISSING HERE:$$missing. What they show is left out. On Debian and Ubuntu: apt-get install $(OUTSIDE)" >&2; fi
+
 .PHONY: soak
 soak: .venv/dev.stamp ## lose answers and kill servers for MINUTES, and judge what callers saw (SEED, CALLERS, POSTGRES_BIN)
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) --seed $(SEED) --callers $(CALLERS)
