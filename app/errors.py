@@ -54,6 +54,7 @@
     ├── InternalError           500  internal_error
     └── Unavailable             503  upstream_unavailable
         ├── DatabaseUnavailable
+        ├── StorageFull
         ├── TimedOut
         ├── CallerGone
         ├── Overloaded
@@ -663,6 +664,15 @@ class DatabaseUnavailable(Unavailable):
     def __init__(self) -> None:
         super().__init__(
             "The database cannot be reached right now. A write may or may not have happened: read, then repeat it."
+        )
+
+
+class StorageFull(Unavailable):
+    """The database has no space left on its disk. Nothing was written; reading still works."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The database has no space left on its disk. Nothing was written; tell the operator, and try again later."
         )
 
 

@@ -38,7 +38,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Database, Duplicate, Encoded, Query, array
+from app.db import Database, Duplicate, Encoded, Query, Whose, array
 from app.decoding import Decoder
 from app.errors import ApiError, Contended, DatabaseUnavailable, First, ScopeMissing
 from app.types import NO_NUL, IdentityKind, Scope, Timestamp
@@ -204,6 +204,11 @@ class Context(msgspec.Struct, frozen=True):
         if self.keep is not None:
             who["keep"] = self.keep
         return who
+
+    @property
+    def whose(self) -> Whose:
+        """For whom a transaction runs."""
+        return Whose(self.actor.workspace_id, self.actor.id)
 
     @property
     def caller(self) -> dict[str, UUID]:

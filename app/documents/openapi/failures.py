@@ -17,6 +17,7 @@ from app.errors import (
     KeyRevoked,
     Overloaded,
     ScopeMissing,
+    StorageFull,
     TimedOut,
     UnknownHost,
 )
@@ -31,6 +32,7 @@ ALWAYS: Final = (
     UnknownHost,
     InternalError,
     DatabaseUnavailable,
+    StorageFull,
     TimedOut,
     Overloaded,
 )

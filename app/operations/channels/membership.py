@@ -364,7 +364,7 @@ def _item(
 
 async def _remove(ctx: Context, item: dict[str, Any]) -> Answered[Departure] | None:  # Any: see _item
     """Take someone out of a channel, if the caller may and someone is left."""
-    async with ctx.db.transaction() as tx:
+    async with ctx.db.transaction(ctx.whose) as tx:
         locked = await tx.write(LOCK_CHANNEL, item)
         row = await tx.write(REMOVE.form(ctx.keep), item) if locked else None
     if row is None:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Encoded, One, Query
-from app.db.phrases import agent, moment, user
+from app.db.phrases import agent, folded, moment, user
 from app.decoding import refuse_nul
 from app.errors import (
     ApiError,
@@ -123,7 +123,7 @@ _CREATED: Final = f"""
          WHERE p.id IS NOT NULL
     ), searchable AS (
         INSERT INTO task_search (workspace_id, task_id, words)
-        SELECT workspace_id, id, lower(title || chr(10) || coalesce(description, '')) FROM created
+        SELECT workspace_id, id, {folded("title || chr(10) || coalesce(description, '')")} FROM created
     ), answered AS (
         SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id, %(request_id)s AS request_id,
                %(keep)s::jsonb AS keep, NULL::int AS merged_from,
