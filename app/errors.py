@@ -234,6 +234,15 @@ class ChannelNotAdmin(PermissionDenied):
         super().__init__("Only an admin of the channel may do this. list-channel-members says who is one.")
 
 
+class MemberRemoved(PermissionDenied):
+    """Whoever was taken out of a channel comes back only if an admin of it adds them, or who took them out."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "They were taken out of this channel. Only an admin of it can add them again, with add-channel-member."
+        )
+
+
 # 404 ---------------------------------------------------------------------------------------------------
 
 
@@ -432,6 +441,17 @@ class SoleMember(Conflict):
         super().__init__(
             "You are the only member, so you cannot leave. Add someone first, or archive the channel.",
             {"reason": "sole_member"},
+        )
+
+
+class LastAdmin(Conflict):
+    """A channel keeps an admin as long as somebody is in it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "That is the only admin of the channel, which keeps one. Make someone else in it an admin first, with "
+            "set-channel-member-role, or archive the channel.",
+            {"reason": "last_admin"},
         )
 
 
