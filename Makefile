@@ -42,11 +42,16 @@ test: .venv/dev.stamp ## run all tests, on a Postgres of their own (of other bin
 soak: .venv/dev.stamp ## lose answers and kill servers for MINUTES, and judge what callers saw (SEED, CALLERS, POSTGRES_BIN)
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) --seed $(SEED) --callers $(CALLERS)
 
+.PHONY: upgrade-soak
+upgrade-soak: .venv/dev.stamp ## upgrade from the last release under load, for MINUTES, and judge what callers saw; needs its commit in git
+	$(BIN)/python -m tests.soak.upgrade --minutes $(MINUTES) --seed $(SEED) --callers $(CALLERS)
+
 .PHONY: check
 check: .venv/dev.stamp ## check format, lint, types, and that nothing generated is stale
 	$(BIN)/ruff format --check app tests
 	$(BIN)/ruff check app tests
 	$(BIN)/basedpyright
+	$(BIN)/python -m tests.upgrade.lint
 	$(BIN)/python -m app.transports.reference --check
 
 .PHONY: format

@@ -371,8 +371,7 @@ def schema_apply(
 ) -> None:
     """Bring a database to the schema of this Baton: an empty one, or one of an older release. Again does nothing."""
     config = from_environment()
-    wanted: dict[schema.Phase, bool] = {"pre": pre, "post": post}
-    phases = [phase for phase, told in wanted.items() if told]
+    phases: list[schema.Phase] = [phase for phase in schema.PHASES if {"pre": pre, "post": post}[phase]]
     logs.show_progress()
     with _database(config) as (dsn, before):
         state = schema.apply(dsn, phases or schema.PHASES, before=before, pooler=config.database_pooler)

@@ -1,7 +1,8 @@
 """From what a caller sent to a checked struct, or an InvalidInput that says what to correct.
 
-Decoding is strict: `"3"` is not a number. The one licence is that a whole number may be written `3.0`, because
-a published client types numbers as floats (contract 0.6).
+Decoding is strict: `"3"` is not a number. There are two licences. A whole number may be written `3.0`, because a
+published client types numbers as floats (contract 0.6). And null means left out in a field that may be left out and
+has no null of its own: forms and frameworks send it for what nobody filled in.
 """
 
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from app.errors import InvalidInput
+from app.wording import MOMENT, explained
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -21,7 +23,6 @@ Sent: TypeAlias = dict[str, Any]  # Any: JSON of any shape
 """The object in a body, before it is checked against a request."""
 
 QUERY_PARAMETERS_MAX: Final = 100  # more than any operation has fields, repeated lists included
-COMPLAINT_CHARACTERS_MAX: Final = 200  # some quote the value, which may be as long as the whole body
 
 
 class Decoder(Generic[S]):
@@ -30,6 +31,7 @@ class Decoder(Generic[S]):
     def __init__(self, request: type[S]) -> None:
         self._request = request
         self._json = msgspec.json.Decoder(request)
+        self._kind = msgspec.inspect.type_info(request)
         kinds = {f.encode_name: msgspec.inspect.type_info(f.type) for f in msgspec.structs.fields(request)}
         self._known = frozenset(kinds)
         self._elsewhere = frozenset(name for name, place in places(request).items() if place != "query")
@@ -54,13 +56,14 @@ class Decoder(Generic[S]):
             try:
                 req = self._converted(sent, placed or {})
             except msgspec.ValidationError as e:
-                if "got `float`" not in str(e):
+                if not any(found in str(e) for found in _FORGIVEN):
                     raise
-                req = self._converted(_whole_object(sent), placed or {})
+                forgiven = _whole_object(_without_idle_nulls(self._kind, sent))
+                req = self._converted(forgiven, placed or {})
             if placed or b"\\u0000" in body:
                 refuse_nul(req)
         except msgspec.ValidationError as e:
-            raise explained(e) from None
+            raise explained(e, self._request, sent) from None
         except RecursionError:
             raise _too_deep() from None
         return req, sent
@@ -70,7 +73,7 @@ class Decoder(Generic[S]):
         try:
             self._json.decode(body)
         except msgspec.ValidationError as e:
-            return explained(e)
+            return explained(e, self._request)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass
         return InvalidInput("The body holds a number that is too large or too long.")
@@ -89,7 +92,7 @@ class Decoder(Generic[S]):
             if name not in self._known:
                 continue
             if name in self._moments and ":" not in value:  # msgspec would take a bare number for an epoch
-                raise InvalidInput(f"`{name}`: Invalid RFC3339 encoded datetime.", field=name)
+                raise InvalidInput(f"`{name}`: Expected {MOMENT}.", field=name)
             if name not in values:
                 values[name] = [value] if name in self._lists else value
             elif isinstance(earlier := values[name], list):
@@ -99,7 +102,7 @@ class Decoder(Generic[S]):
         try:
             req = msgspec.convert(values, self._request, strict=False)
         except msgspec.ValidationError as e:
-            raise explained(e) from None
+            raise explained(e, self._request, values) from None
         for name, field in zip(req.__struct_encode_fields__, req.__struct_fields__, strict=True):
             if name in values and getattr(req, field) is None:  # msgspec would take the word `null` for one
                 raise InvalidInput(f"`{name}`: nothing is null in a query; leave it out.", field=name)
@@ -171,16 +174,6 @@ def places(request: type[msgspec.Struct]) -> dict[str, str]:
     return found
 
 
-def explained(error: msgspec.ValidationError) -> InvalidInput:
-    """What msgspec complains of, with the place as a field name."""
-    what, found, place = str(error).rpartition(
-        " - at `$"
-    )  # the last: a value that is quoted may say the same
-    field = place.removesuffix("`").lstrip(".") if found else ""
-    what = (what if found else place)[:COMPLAINT_CHARACTERS_MAX]
-    return InvalidInput(f"`{field}`: {what}." if field else f"{what}.", field=field or None)
-
-
 def _takes(wanted: type[msgspec.inspect.Type], kind: msgspec.inspect.Type) -> bool:
     match kind:
         case msgspec.inspect.Metadata(type=inner):
@@ -189,6 +182,37 @@ def _takes(wanted: type[msgspec.inspect.Type], kind: msgspec.inspect.Type) -> bo
             return any(_takes(wanted, inner) for inner in kinds)
         case _:
             return isinstance(kind, wanted)
+
+
+_FORGIVEN: Final = ("got `float`", "got `null`")
+"""In the complaints about which something can be done."""
+
+
+def _without_idle_nulls(kind: msgspec.inspect.Type, sent: Any) -> Any:  # Any: JSON of any shape
+    """The same without the nulls in fields that may be left out and have no null of their own."""
+    match kind, sent:
+        case msgspec.inspect.Metadata(type=inner), _:
+            return _without_idle_nulls(inner, sent)
+        case msgspec.inspect.UnionType(types=kinds), _:
+            for inner in kinds:
+                sent = _without_idle_nulls(inner, sent)
+            return sent
+        case msgspec.inspect.ListType(item_type=item), [*items]:
+            return [_without_idle_nulls(item, inner) for inner in items]
+        case msgspec.inspect.StructType(fields=fields), {**object_sent}:
+            known = {field.encode_name: field for field in fields}
+            return {
+                name: _without_idle_nulls(known[name].type, value) if name in known else value
+                for name, value in object_sent.items()
+                if value is not None or name not in known or not _is_idle(known[name])
+            }
+        case _:
+            return sent
+
+
+def _is_idle(field: msgspec.inspect.Field) -> bool:
+    """Whether null can mean nothing in this field but that it is left out."""
+    return not field.required and not _takes(msgspec.inspect.NoneType, field.type)
 
 
 def _whole_object(sent: dict[str, Any]) -> dict[str, Any]:  # Any: as above

@@ -101,7 +101,7 @@ _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])
 _LENGTH: Final = re.compile(rb"[0-9]{1,%d}" % LENGTH_DIGITS_MAX)
 _STOP: Final = re.compile(rb"\r\n\r\n|(?<!\r)\n|\r(?!\n|\Z)|\0")  # the end of a head, or what is in none
 _EMPTY_LINES: Final = re.compile(rb"(?:\r\n)*")
-_CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})(?:[ \t]*;[\t -~\x80-\xff]*)?\r\n")
+_CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})(?:;[\t -~\x80-\xff]*)?\r\n")
 _END: Final = b"\r\n\r\n"
 
 
@@ -265,7 +265,7 @@ class Reader:
         if (
             end < len(_END)
             or end - start > HEAD_BYTES_REMEMBERED_MAX
-            or buffer[start : start + 1] in {b"\r", b"\n"}
+            or buffer[start] in b"\r\n"
         ):
             end = self._end_of_head()
             if end is None:

@@ -135,6 +135,9 @@ IN_PATH: Final = {"place": "path"}
 IN_QUERY: Final = {"place": "query"}
 """For the `Meta` of a field of a request that need not have a body; in one that is sent it counts all the same."""
 
+EMPTIED: Final = {"null": "empties"}
+"""For the `Meta` of a field that null empties. Tools take null for left out, and the name of such a field in `clear`."""
+
 IfMatch = Annotated[
     str | UnsetType,
     Meta(
@@ -351,6 +354,11 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
         """Whether a key with these scopes may call it."""
         return self.scope is None or self.scope in scopes
 
+    def check(self, scopes: frozenset[str]) -> None:
+        """Raise ScopeMissing unless a key with these scopes may call it."""
+        if self.scope is not None and self.scope not in scopes:
+            raise ScopeMissing(self.scope)
+
     @property
     def noun(self) -> str:
         """What it is about: the module or package under `app.operations` in which it stands."""
@@ -432,8 +440,7 @@ def execute(
 
     What is wrong with the call itself is raised at once; the rest is done by whoever awaits the outcome.
     """
-    if op.scope is not None and not op.allows(ctx.actor.scopes):
-        raise ScopeMissing(op.scope)
+    op.check(ctx.actor.scopes)
     if body is None:
         return op.handler(ctx, op.decoder.from_query(query))
     req, sent = op.decoder.read(body, placed)
@@ -520,6 +527,18 @@ def changes(req: msgspec.Struct, *fields: str) -> dict[str, object]:
 @cache
 def _wire_names(request: type[msgspec.Struct]) -> dict[str, str]:
     return dict(zip(request.__struct_fields__, request.__struct_encode_fields__, strict=True))
+
+
+def emptied_by_null(request: type[msgspec.Struct]) -> tuple[str, ...]:
+    """The fields of a request that null empties, by wire name; in all others null and left out are one."""
+    found: list[str] = []
+    for field in msgspec.structs.fields(request):
+        match msgspec.inspect.type_info(field.type):
+            case msgspec.inspect.Metadata(extra={"null": "empties"}):
+                found.append(field.encode_name)
+            case _:
+                pass
+    return tuple(found)
 
 
 def given(value: T | UnsetType | None) -> T | None:

@@ -42,6 +42,7 @@ class MigrationFailed(Exception):
 @contextmanager
 def only_one(connection: psycopg.Connection) -> Generator[None]:
     """Keep others from migrating the same database; the connection must be in autocommit mode."""
+    _set_timeouts(connection)
     deadline = time.monotonic() + LOCK_WAIT_SECONDS_MAX
     while connection.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,)).fetchone() != (True,):
         if time.monotonic() > deadline:
@@ -64,7 +65,7 @@ def run(connection: psycopg.Connection, migration: Migration, record: Callable[[
             record()
         else:
             _set_timeouts(connection, statement=STATEMENT_TIMEOUT)
-            _patiently(connection, migration, lambda: _run_whole(connection, migration, record))
+            patiently(connection, migration.path.name, lambda: _run_whole(connection, migration, record))
     except psycopg.Error as e:
         left = (
             "what its earlier steps did is kept, and a second run does no harm"
@@ -83,13 +84,15 @@ def _run_whole(connection: psycopg.Connection, migration: Migration, record: Cal
 def _run_step(connection: psycopg.Connection, migration: Migration, step: Step) -> None:
     if step.is_concurrent:  # it waits for older transactions, and nobody waits for it
         _set_timeouts(connection, lock="0")
-        _patiently(connection, migration, lambda: _build(connection, step))
+        patiently(connection, migration.path.name, lambda: _build(connection, step))
         return
     _set_timeouts(connection)
     rows = 0
     while True:
         began = time.monotonic()
-        done = _patiently(connection, migration, lambda: connection.execute(step.text.encode()).rowcount)
+        done = patiently(
+            connection, migration.path.name, lambda: connection.execute(step.text.encode()).rowcount
+        )
         if not step.repeated:
             return
         rows += max(done, 0)
@@ -111,7 +114,7 @@ def _build(connection: psycopg.Connection, step: Step) -> None:
     connection.execute(step.text.encode())
 
 
-def _patiently(connection: psycopg.Connection, migration: Migration, work: Callable[[], T]) -> T:
+def patiently(connection: psycopg.Connection, name: str, work: Callable[[], T]) -> T:
     """Do something that others may be in the way of, again and again if need be, but not for ever."""
     for attempt in range(1, TRIES_MAX + 1):
         try:
@@ -119,9 +122,9 @@ def _patiently(connection: psycopg.Connection, migration: Migration, work: Calla
         except (pg_errors.LockNotAvailable, pg_errors.DeadlockDetected) as e:
             if attempt == TRIES_MAX:
                 raise MigrationFailed(
-                    f"{migration.path.name} gave up after {attempt} tries: others hold what it must lock. {_oldest(connection)}"
+                    f"{name} gave up after {attempt} tries: others hold what it must lock. {_oldest(connection)}"
                 ) from e
-            logger.info("%s: somebody is in the way, try %d", migration.path.name, attempt)
+            logger.info("%s: somebody is in the way, try %d", name, attempt)
         time.sleep(min(0.1 * 2**attempt, PAUSE_SECONDS_MAX) * (0.5 + random.random()))  # noqa: S311 - as above
     raise AssertionError
 

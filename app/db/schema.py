@@ -96,7 +96,7 @@ def apply(
             legs = _wanted(pending, phases)
             if legs:
                 before()
-                connection.execute(BOOKS)
+                migrating.patiently(connection, "The migration", lambda: connection.execute(BOOKS))
             for leg in legs:
                 _climb(connection, ladder, leg)
             version, prepared, _ = _recognised(connection, ladder)
@@ -121,7 +121,7 @@ def plan(dsn: str, ladder: Ladder = LADDER) -> State:
 def check(dsn: str, ladder: Ladder = LADDER) -> State:
     """Where a database stands that this code can serve; SchemaMismatch if it cannot."""
     with _connect(dsn) as connection:
-        return _fitting(connection, ladder)
+        return _fitting(connection, ladder, thorough=True)
 
 
 def ready(dsn: str, ladder: Ladder = LADDER) -> State:
@@ -132,10 +132,10 @@ def ready(dsn: str, ladder: Ladder = LADDER) -> State:
     return apply(dsn, ladder=ladder)
 
 
-def _fitting(connection: psycopg.Connection, ladder: Ladder) -> State:
+def _fitting(connection: psycopg.Connection, ladder: Ladder, *, thorough: bool = False) -> State:
     if _progress(connection) is None:
         raise SchemaMismatch(f"The database has no schema yet. Run `{COMMAND}`.")
-    progress = _recognised(connection, ladder)
+    progress = _recognised(connection, ladder, thorough=thorough)
     pending = list(ladder.pending(progress))
     if progress.prepared < ladder.version:
         raise SchemaMismatch(
@@ -214,8 +214,11 @@ def _create(connection: psycopg.Connection, ladder: Ladder) -> bool:
         raise Unsuitable(f"The schema cannot be applied: {e} {NEEDS}") from None
 
 
-def _recognised(connection: psycopg.Connection, ladder: Ladder) -> Progress:
-    """How far a database has come that Baton made; SchemaMismatch if a later one did, or it is not what it says."""
+def _recognised(connection: psycopg.Connection, ladder: Ladder, *, thorough: bool = False) -> Progress:
+    """How far a database has come that Baton made; SchemaMismatch if a later one did, or it is not what it says.
+
+    The fingerprint that was written down is believed, unless one is thorough. 0.1.0 left none.
+    """
     progress = _progress(connection)
     assert progress is not None
     if progress.version > ladder.version:
@@ -224,9 +227,8 @@ def _recognised(connection: psycopg.Connection, ladder: Ladder) -> Progress:
             "Run the Baton that fits it, or use another database."
         )
     expected = ladder.known.get(progress.name)
-    if expected is None or progress.fingerprint == catalogue.fingerprint(expected):
+    if expected is None or (not thorough and progress.fingerprint == catalogue.fingerprint(expected)):
         return progress
-    # 0.1.0 left no fingerprint, so look at the thing itself.
     if catalogue.is_conclusive(connection) and (
         odd := catalogue.differing(expected, catalogue.fingerprints(connection))
     ):
@@ -247,7 +249,7 @@ def _range(ladder: Ladder) -> str:
 
 def _names(objects: Sequence[str]) -> str:
     more = len(objects) - NAMED_MAX
-    return f"{', '.join(objects[:NAMED_MAX])}{f' and {more} more' if more > 0 else ''} are"
+    return f"{', '.join(objects[:NAMED_MAX])}{f' and {more} more' if more > 0 else ''} {'are' if len(objects) > 1 else 'is'}"
 
 
 def _progress(connection: psycopg.Connection) -> Progress | None:

@@ -527,7 +527,7 @@ EXAMPLES: Final[dict[str, Example]] = {
 }
 
 _ERRORS: Final[tuple[ApiError, ...]] = (
-    InvalidInput("`title`: Expected `str`, got `int`.", field="title"),
+    InvalidInput("`title`: Expected text, got a whole number.", field="title"),
     KeyMissing(),
     KeyInvalid(),
     KeyExpired(),

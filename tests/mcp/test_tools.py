@@ -12,7 +12,7 @@ import pytest
 import app.transports.mcp
 from app.errors import InvalidInput
 from app.operations import OPERATIONS
-from app.rpc import Operation
+from app.rpc import Operation, emptied_by_null
 from app.transports.mcp.documents import documents
 from app.transports.mcp.endpoint import instructions
 from app.transports.mcp.tools import (
@@ -85,7 +85,8 @@ def test_schemas_are_valid_inlined_objects_to_an_independent_implementation(op: 
 def test_a_tool_takes_exactly_the_fields_of_its_request(op: Operation) -> None:
     [tool] = listed(op.name)
     fields = msgspec.structs.fields(op.request)
-    assert set(tool["inputSchema"]["properties"]) == {field.encode_name for field in fields}
+    clear = {"clear"} if emptied_by_null(op.request) else set()
+    assert set(tool["inputSchema"]["properties"]) == {field.encode_name for field in fields} | clear
     assert set(tool["inputSchema"].get("required", ())) == {f.encode_name for f in fields if f.required}
 
 

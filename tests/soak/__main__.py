@@ -13,8 +13,9 @@ from collections import Counter
 from pathlib import Path
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
-from app.embedded import EmbeddedPostgres
+from app.embedded import SUPERUSER, EmbeddedPostgres
 from tests.conftest import drop_database, new_database
 from tests.soak.run import run_round, told
 
@@ -34,7 +35,7 @@ def main() -> int:
         tempfile.TemporaryDirectory(prefix="baton-soak-") as directory,
         EmbeddedPostgres(Path(directory), Path(bin_dir) if bin_dir else None).use() as url,
     ):
-        return _run(url, arguments)
+        return _run(make_conninfo(url, user=SUPERUSER), arguments)
 
 
 def _run(url: str, arguments: argparse.Namespace) -> int:

@@ -12,9 +12,10 @@ import itertools
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import httpx
 import psycopg
@@ -63,13 +64,53 @@ def told(counts: Counter[str], answers: Counter[str], faults: Counter[str]) -> s
     )
 
 
-async def run_round(dsn: str, seed: int, *, callers: int, seconds: float) -> Round:
-    """Run one round in a workspace of its own, and judge it."""
+class People(NamedTuple):
+    """Who takes part: the ids and keys of the callers, a channel for tasks, and one in which only they speak."""
+
+    callers: list[tuple[str, str]]
+    tasks_id: str
+    talk_id: str
+
+
+async def new_people(dsn: str, slug: str, callers: int) -> People:
+    """Make a workspace for a round."""
+    db = Database(dsn, connections_max=2, statement_timeout_seconds=10, pooler=False)
+    await db.open()
+    workspace = await admin.create_workspace(db, slug)
+    talk = await admin.create_channel(db, workspace, "talk")
+    identities = [
+        await admin.create_identity(
+            db, workspace, kind="agent", handle=f"caller-{number}", channels=("general", talk.name)
+        )
+        for number in range(callers)
+    ]
+    [general] = await admin._channels(db, workspace, ["general"])
+    await db.close()
+    keys = [(str(identity.id), identity.api_key) for identity in identities]
+    return People(keys, str(general.id), str(talk.id))
+
+
+async def run_round(
+    dsn: str,
+    seed: int,
+    *,
+    callers: int,
+    seconds: float,
+    people: People | None = None,
+    code: Path | None = None,
+    meanwhile: Callable[["Stage"], Awaitable[None]] | None = None,
+) -> Round:
+    """Run one round in a workspace of its own, and judge it.
+
+    The servers run this checkout, or that in `code`. `meanwhile` may do something to them while the callers work.
+    """
     result = Round(seed)
-    async with _stage(dsn, seed, callers) as stage:
+    people = people or await new_people(dsn, f"soak-{seed}-{time.time_ns()}", callers)
+    async with _stage(dsn, seed, people, code) as stage:
         until = time.monotonic() + seconds
         faults = asyncio.create_task(_terminate_backends(dsn, random.Random(seed), result.faults))
-        await asyncio.gather(*(caller.work(until) for caller in stage.callers))
+        work = [caller.work(until) for caller in stage.callers]
+        await asyncio.gather(*work, *([meanwhile(stage)] if meanwhile else []))
         faults.cancel()
         with suppress(asyncio.CancelledError):
             await faults
@@ -82,8 +123,15 @@ async def run_round(dsn: str, seed: int, *, callers: int, seconds: float) -> Rou
         result.records.histories = await stage.callers[0].read_histories()
         result.records.messages = await stage.callers[0].read_messages()
     _count(result)
-    result.complaints = judge(result.records)
+    result.complaints = [*judge(result.records), *_given_up(result.records)]
     return result
+
+
+def _given_up(records: Records) -> Iterator[str]:
+    """Calls that were safe to send again, were, and never got an answer."""
+    for call in records.calls:
+        if call.answer is None and len(call.attempts) >= ATTEMPTS_MAX:
+            yield f"nobody answered {call.operation}, sent {len(call.attempts)} times: {call}"
 
 
 def _count(result: Round) -> None:
@@ -100,9 +148,15 @@ def _count(result: Round) -> None:
             result.answers["merged"] += attempt.merged_from is not None
 
 
-class _Stage:
-    def __init__(self) -> None:
+class Stage:
+    """What a round plays on."""
+
+    def __init__(self, dsn: str, code: Path | None) -> None:
+        self.dsn = dsn
         self.servers: list[Server] = []
+        self.code = [code] * SERVERS  # what each of them runs, from its next start on
+        self._running = [code] * SERVERS  # and now
+        self._started = [asyncio.Event() for _ in range(SERVERS)]
         self.proxies: list[Proxy] = []
         self.callers: list[_Caller] = []
         self.tasks: list[str] = []  # the hot ones
@@ -112,45 +166,45 @@ class _Stage:
     def kill(self, index: int) -> None:
         self.servers[index].process.kill()
 
-    async def keep_up(self, index: int, dsn: str) -> None:
+    async def replace(self, index: int, code: Path | None) -> None:
+        """Give one server time to finish, and start other code in its place."""
+        self.code[index] = code
+        while (
+            self._running[index] != code
+        ):  # it may just have been killed, and be on its way up with the old code
+            self._started[index].clear()
+            self.servers[index].process.terminate()
+            await self._started[index].wait()
+
+    async def keep_up(self, index: int) -> None:
         """Start a server again whenever it dies."""
         while True:
             await asyncio.to_thread(self.servers[index].process.wait)
             if self.stopping:
                 return
             self.servers[index].close()
-            self.servers[index] = await asyncio.to_thread(_server, dsn)
+            code = self.code[index]
+            self.servers[index] = await asyncio.to_thread(_server, self.dsn, code)
+            self._running[index] = code
             self.proxies[index].upstream_port = _port(self.servers[index])
+            self._started[index].set()
 
 
 @asynccontextmanager
-async def _stage(dsn: str, seed: int, callers: int) -> AsyncGenerator[_Stage]:
-    stage = _Stage()
-    db = Database(dsn, connections_max=2, statement_timeout_seconds=10, pooler=False)
-    await db.open()
-    slug = f"soak-{seed}-{time.time_ns()}"
-    workspace = await admin.create_workspace(db, slug)
-    talk = await admin.create_channel(db, workspace, "talk")
-    identities = [
-        await admin.create_identity(
-            db, workspace, kind="agent", handle=f"caller-{number}", channels=("general", talk.name)
-        )
-        for number in range(callers)
-    ]
-    [general] = await admin._channels(db, workspace, ["general"])
-    await db.close()
-    stage.talk_id = str(talk.id)
+async def _stage(dsn: str, seed: int, people: People, code: Path | None) -> AsyncGenerator[Stage]:
+    stage = Stage(dsn, code)
+    stage.talk_id = people.talk_id
     for index in range(SERVERS):
-        stage.servers.append(await asyncio.to_thread(_server, dsn))
+        stage.servers.append(await asyncio.to_thread(_server, dsn, code))
         proxy = Proxy(seed * 100 + index, FAULT_RATE, lambda index=index: stage.kill(index))
         proxy.upstream_port = _port(stage.servers[index])
         await proxy.start()
         stage.proxies.append(proxy)
     stage.callers = [
-        _Caller(stage, number, identity, str(general.id), random.Random(seed * 1000 + number))
-        for number, identity in enumerate(identities)
+        _Caller(stage, number, identity, people.tasks_id, random.Random(seed * 1000 + number))
+        for number, identity in enumerate(people.callers)
     ]
-    keepers = [asyncio.create_task(stage.keep_up(index, dsn)) for index in range(SERVERS)]
+    keepers = [asyncio.create_task(stage.keep_up(index)) for index in range(SERVERS)]
     try:
         yield stage
     finally:
@@ -169,16 +223,16 @@ class _Caller:
     """An agent that writes down everything."""
 
     def __init__(
-        self, stage: _Stage, number: int, identity: admin.Identity, channel_id: str, chosen: random.Random
+        self, stage: Stage, number: int, identity: tuple[str, str], channel_id: str, chosen: random.Random
     ) -> None:
         self.calls: list[Call] = []
         self._stage = stage
         self._number = number
-        self._id = str(identity.id)
+        self._id, api_key = identity
         self._channel_id = channel_id
         self._random = chosen
         self._client = httpx.AsyncClient(
-            headers={"Authorization": f"Bearer {identity.api_key}"},
+            headers={"Authorization": f"Bearer {api_key}"},
             timeout=ANSWER_SECONDS_MAX,
             limits=httpx.Limits(max_keepalive_connections=4),
         )
@@ -388,7 +442,7 @@ async def _terminate_backends(dsn: str, pick: random.Random, faults: Counter[str
                 """
                 SELECT pg_terminate_backend(pid)
                   FROM pg_stat_activity
-                 WHERE datname = current_database() AND pid <> pg_backend_pid()
+                 WHERE datname = current_database() AND pid <> pg_backend_pid() AND usename = current_user
                  ORDER BY (state = 'active') DESC, random()
                  LIMIT %s
                 """,
@@ -397,12 +451,12 @@ async def _terminate_backends(dsn: str, pick: random.Random, faults: Counter[str
             faults["backends terminated"] += ended.rowcount
 
 
-def _server(dsn: str) -> Server:
+def _server(dsn: str, code: Path | None) -> Server:
     """A running server. One whose connection is ended while it starts gives up, and is started again."""
     for _ in range(STARTS_MAX - 1):
         with suppress(AssertionError):
-            return Server(dsn, LOG_LEVEL="error")
-    return Server(dsn, LOG_LEVEL="error")
+            return Server(dsn, checkout=code, LOG_LEVEL="error")
+    return Server(dsn, checkout=code, LOG_LEVEL="error")
 
 
 def _port(server: Server) -> int:

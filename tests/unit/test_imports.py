@@ -15,6 +15,7 @@ LAYERS = (
     # words
     "app.errors",
     "app.types",
+    "app.wording",
     "app.decoding",
     "app.config",
     "app.ids",

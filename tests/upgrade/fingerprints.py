@@ -10,9 +10,10 @@ import tempfile
 from pathlib import Path
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from app.db import catalogue, schema
-from app.embedded import EmbeddedPostgres
+from app.embedded import SUPERUSER, EmbeddedPostgres
 from tests.conftest import drop_database, new_database
 from tests.upgrade.releases import database_of
 
@@ -50,7 +51,8 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="baton-fingerprints-") as directory,
         EmbeddedPostgres(Path(directory), Path(configured) if configured else None).use() as postgres,
     ):
-        FILE.write_text(json.dumps(fingerprints(postgres), indent=1) + "\n")
+        found = fingerprints(make_conninfo(postgres, user=SUPERUSER))
+        FILE.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

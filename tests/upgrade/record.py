@@ -1,4 +1,4 @@
-"""`python -m tests.upgrade.record 0.1.0 b8b9d17` keeps a small database of a release, and what that release said of it.
+"""`python -m tests.upgrade.record 0.1.0` keeps a small database of a release, and what that release said of it.
 
 It takes the release out of git, runs it, works with it over HTTP, reads everything back, and writes both beside this
 file: `releases/0.1.0.sql`, a dump in plain text, and `releases/0.1.0.json`, whose keys are calls and whose values are
@@ -18,19 +18,19 @@ from typing import Any
 import httpx
 
 from app.embedded import EmbeddedPostgres, find_binaries
-from tests.upgrade.releases import DIRECTORY, checked_out, serving
+from tests.upgrade.releases import COMMITS, DIRECTORY, checked_out, serving
 
 WORKSPACE = "acme"
 
 
 def main() -> None:
     """Record one release."""
-    release, commit = sys.argv[1:]
+    [release] = sys.argv[1:]
     configured = os.environ.get("POSTGRES_BIN")
     bin_dir = find_binaries(Path(configured) if configured else None)
     with (
         tempfile.TemporaryDirectory(prefix="baton-record-") as directory,
-        checked_out(commit) as checkout,
+        checked_out(COMMITS[release]) as checkout,
         EmbeddedPostgres(Path(directory), bin_dir).use() as dsn,
     ):
         with serving(checkout, dsn) as url:

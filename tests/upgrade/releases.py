@@ -13,9 +13,11 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
+from app.embedded import ROLE
 from tests.conftest import Server, drop_database
 
 ROOT = Path(__file__).parents[2]
+COMMITS = {"0.1.0": "b8b9d17"}  # where each release stands in git
 DIRECTORY = Path(__file__).parent / "releases"
 
 
@@ -46,10 +48,8 @@ def database_of(release: str, postgres: str) -> Generator[str]:
     name = f"baton_release_{os.getpid()}"
     drop_database(postgres, name)
     with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(
-            SQL("CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0").format(Identifier(name))
-        )
-    dsn = make_conninfo(postgres, dbname=name)
+        connection.execute(SQL("CREATE DATABASE {} OWNER {}").format(Identifier(name), Identifier(ROLE)))
+    dsn = make_conninfo(postgres, dbname=name, user=ROLE)
     with psycopg.connect(dsn) as connection:
         connection.execute((DIRECTORY / f"{release}.sql").read_bytes())
     yield dsn

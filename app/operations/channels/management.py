@@ -13,7 +13,7 @@ from app.db import BatchQuery, Duplicate, Encoded
 from app.errors import AlreadyExists, ChannelNotAdmin, ChannelNotFound, ChannelNotMember
 from app.ids import new_id, uuid_or_none
 from app.operations.channels.channel import ACTING, CHANNEL_JSON, CHANNEL_MANAGED, Channel, managed
-from app.rpc import AgentWrite, Context, changes, operation
+from app.rpc import EMPTIED, AgentWrite, Context, changes, operation
 from app.types import Id
 from app.writes.fence import FENCE_ERRORS, UnderRun, under
 from app.writes.receipts import KEPT, Keyed
@@ -131,7 +131,8 @@ class RenameChannel(AgentWrite):
     channel_id: Annotated[Id, Meta(description="The channel.")]
     name: Annotated[ChannelName, Meta(description="Its new name.")]
     purpose: Annotated[
-        Purpose | None | UnsetType, Meta(description="What it is for from now on; null clears it.")
+        Purpose | None | UnsetType,
+        Meta(description="What it is for from now on; null clears it.", extra=EMPTIED),
     ] = UNSET
     run_id: UnderRun = UNSET
 

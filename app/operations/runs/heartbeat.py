@@ -14,7 +14,7 @@ from app.db.phrases import moment
 from app.errors import Contended, LogFull, RunNotFound
 from app.operations.runs.run import RUN_VISIBLE, LeaseSeconds, Note, Progress, sees_all
 from app.operations.tasks.change import ATTEMPTS_MAX
-from app.rpc import WHO, AgentRequest, AgentWrite, Answer, Context, Page, changes, given, operation
+from app.rpc import EMPTIED, WHO, AgentRequest, AgentWrite, Answer, Context, Page, changes, given, operation
 from app.rpc import Step as LoopStep
 from app.types import NO_NUL, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, PageLimit, Timestamp
 from app.writes.access import CALLER
@@ -224,11 +224,15 @@ class HeartbeatRun(AgentWrite):
         Meta(description="Seconds a sign of life keeps the claim from now on. As before unless told."),
     ] = UNSET
     progress: Annotated[
-        Progress | None | UnsetType, Meta(description="How far you are, 0 to 1; null forgets it.")
+        Progress | None | UnsetType,
+        Meta(description="How far you are, 0 to 1; null forgets it.", extra=EMPTIED),
     ] = UNSET
     note: Annotated[
         Note | None | UnsetType,
-        Meta(description="What you are at, in a line. The next holder reads the last one."),
+        Meta(
+            description="What you are at, in a line; null forgets it. The next holder reads the last one.",
+            extra=EMPTIED,
+        ),
     ] = UNSET
 
 

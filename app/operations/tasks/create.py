@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Encoded, Query
 from app.db.phrases import agent, moment, user
-from app.decoding import explained, refuse_nul
+from app.decoding import refuse_nul
 from app.errors import (
     ApiError,
     ChannelArchived,
@@ -29,6 +29,7 @@ from app.operations.tasks.task import ASKERS_TASK_JSON, ONE_ASSIGNEE, EncodedTas
 from app.operations.tasks.update import assignment, bound, due, ranked, under
 from app.rpc import AgentRequest, AgentWrite, Context, IdempotencyKey, Step, changes, given, operation
 from app.types import BULK_ROWS_MAX, Id, Markdown, NewTaskStatus, TaskPriority, Title, When, trimmed_title
+from app.wording import explained
 from app.writes.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun
 from app.writes.fence import under as under_run
 from app.writes.receipts import KEPT, NOT_KEPT, Keyed
@@ -234,7 +235,8 @@ class CreateTasksBulk(AgentWrite):
         str
         | list[dict[str, Any]],  # Any: each row is checked one by one, so that the failing one can be named
         Meta(
-            description="1 to 50 tasks, each with the fields of create-task: a JSON array, or a string that holds one."
+            description="1 to 50 tasks, each with the fields of create-task: a JSON array, or a string that holds one.",
+            extra={"items": NewTask},
         ),
     ]
     summary_channel_id: Annotated[
@@ -324,7 +326,7 @@ def _row(sent: Any) -> NewTask:  # Any: this is JSON of any shape, before it is 
     try:
         row = msgspec.convert(sent, NewTask)
     except msgspec.ValidationError as e:
-        raise explained(e) from None
+        raise explained(e, NewTask) from None
     except RecursionError:
         message = "It is nested too deeply."
         raise InvalidInput(message) from None

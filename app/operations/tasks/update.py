@@ -23,7 +23,7 @@ from app.ids import uuid_or_none
 from app.operations.tasks.change import change
 from app.operations.tasks.conflict import OnConflict
 from app.operations.tasks.task import ONE_ASSIGNEE, PRIORITIES, Task, task_id
-from app.rpc import AgentWrite, Context, Outcome, Step, changes, given, operation
+from app.rpc import EMPTIED, AgentWrite, Context, Outcome, Step, changes, given, operation
 from app.types import Id, Markdown, TaskPriority, TaskStatus, Title, Version, When, trimmed_title
 from app.writes.fence import FENCE_ERRORS, UnderRun
 from app.writes.fence import under as under_run
@@ -43,7 +43,7 @@ class UpdateTask(AgentWrite):
         Title | None | UnsetType, Meta(description="New title. 1 to 500 characters after trimming.")
     ] = UNSET
     description: Annotated[
-        Markdown | None | UnsetType, Meta(description="New description; null clears it.")
+        Markdown | None | UnsetType, Meta(description="New description; null clears it.", extra=EMPTIED)
     ] = UNSET
     status: Annotated[
         TaskStatus | None | UnsetType, Meta(description="New status. Any status may follow any other.")
@@ -52,24 +52,29 @@ class UpdateTask(AgentWrite):
     assignee_agent_id: Annotated[
         Id | None | UnsetType,
         Meta(
-            description="Agent to assign; null unassigns. Nobody else has it then; null unassigns agents only."
+            description="Agent to assign; null unassigns. Nobody else has it then; null unassigns agents only.",
+            extra=EMPTIED,
         ),
     ] = UNSET
     assignee_user_id: Annotated[
         Id | None | UnsetType,
         Meta(
-            description="User to assign; null unassigns. Nobody else has it then; null unassigns users only."
+            description="User to assign; null unassigns. Nobody else has it then; null unassigns users only.",
+            extra=EMPTIED,
         ),
     ] = UNSET
     due_at: Annotated[
-        When | None | UnsetType, Meta(description="When it is due; null clears it. With an offset.")
+        When | None | UnsetType,
+        Meta(description="When it is due; null clears it. With an offset.", extra=EMPTIED),
     ] = UNSET
     channel_id: Annotated[
-        Id | None | UnsetType, Meta(description="Channel to bind it to; null unbinds it.")
+        Id | None | UnsetType, Meta(description="Channel to bind it to; null unbinds it.", extra=EMPTIED)
     ] = UNSET
     parent_task_id: Annotated[
         Id | None | UnsetType,
-        Meta(description="Task to move it under; null makes it stand alone. By id or as `T-42`."),
+        Meta(
+            description="Task to move it under; null makes it stand alone. By id or as `T-42`.", extra=EMPTIED
+        ),
     ] = UNSET
     run_id: UnderRun = UNSET
 

@@ -62,6 +62,9 @@ REQUEST_CANCELLED: Final = (
 )  # as the SDK's own transport says it; the stream of a request must end somehow
 RESOURCE_NOT_FOUND: Final = -32002  # before 2026-07-28, which says "invalid params"
 
+SET_ASIDE: Final = "baton-ignored-arguments"
+"""In the metadata of a result: the arguments that a framework had added, which no tool takes."""
+
 GREETINGS: Final = frozenset({"initialize", "server/discover"})
 """The methods by which a client learns whom it is talking to, before 2026-07-28 and since."""
 
@@ -251,11 +254,12 @@ class McpEndpoint:
         if tool is None or params.name not in call.names:
             text = f"There is no tool `{params.name[:80]}` on this connection. Connect with ?tools=all to see all."
             raise MCPError(code=protocol.INVALID_PARAMS, message=text)
-        arguments = params.arguments or {}
-        if tool.brief and not arguments.get("fields"):
-            arguments = {**arguments, "fields": tool.brief}
         try:
-            return _result(tool, await self._execute(call, tool.operation, arguments))
+            tool.operation.check(call.caller.scopes)
+            arguments, aside = tool.arguments.read(params.arguments or {})
+            if tool.brief and not arguments.get("fields"):
+                arguments["fields"] = tool.brief
+            return _result(tool, await self._execute(call, tool.operation, arguments), aside)
         except ApiError as e:
             return _refusal(call, e)
         except Exception:
@@ -330,11 +334,11 @@ def instructions(tools: Toolbox, shown: Sequence[Tool]) -> str:
 
 
 _WELCOME: Final = "Baton keeps the tasks that agents and people share."
-_CUSTOMS: Final = """Times are RFC 3339. Lists give the main keys; `fields` asks for others. \
-The `message` of a refusal says what to do next; only what is `retryable` may be sent again unchanged."""
+_CUSTOMS: Final = """Times are RFC 3339. Null is left out; `clear` empties fields. Lists give the main keys, \
+`fields` others. A refusal's `message` says what to do next; only what is `retryable` may be repeated unchanged."""
 
 
-def _result(tool: Tool, result: Result) -> Json:
+def _result(tool: Tool, result: Result, aside: Sequence[str]) -> Json:
     """A result as text and as structure, with the same data as over HTTP. A list stands in an object there."""
     raw = envelope.data(result)
     data: Any = msgspec.json.decode(raw)  # Any: of whatever shape the operation has
@@ -351,7 +355,7 @@ def _result(tool: Tool, result: Result) -> Json:
         "structuredContent": data,
         "isError": False,
         "resultType": "complete",
-        **_beside(result),
+        **_beside(result, aside),
     }
 
 
@@ -368,9 +372,11 @@ def _refusal(call: Call, refused: ApiError) -> Json:
     }
 
 
-def _beside(said: Result | ApiError) -> Json:
-    """What HTTP says in headers of its own, as the metadata of a result, under the same names."""
+def _beside(said: Result | ApiError, aside: Sequence[str] = ()) -> Json:
+    """What HTTP says in headers of its own, as the metadata of a result, under the same names; and what was set aside."""
     meta = {name.decode(): value.decode() for name, value in envelope.headers(said)}
+    if aside:
+        meta[SET_ASIDE] = ", ".join(aside)
     return {"_meta": meta} if meta else {}
 
 

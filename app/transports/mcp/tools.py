@@ -3,6 +3,10 @@
 Every tool costs the context of every agent that connects, in every conversation. So schemas are inlined and keep
 what tells a model what to send, and leave out what only the server must know: it checks each call in full, and a
 refusal names the field and its rule. Nothing here knows an operation by name.
+
+Frameworks and providers convert schemas before a model sees them, each in its own way. So these keep to what all of
+them take: plain types, one to a schema; no null, which as an argument means left out; and every object of an answer
+that has more keys than are told says so.
 """
 
 import math
@@ -15,6 +19,7 @@ import msgspec
 
 from app.errors import InvalidInput
 from app.rpc import Answer, Operation
+from app.transports.mcp.arguments import CLEAR, Arguments, rows_of
 
 Schema: TypeAlias = dict[str, Any]  # Any: JSON Schema is JSON of any shape
 
@@ -30,10 +35,23 @@ _ALL: Final = "all"
 
 # What a server checks and a model does not need to be told beforehand.
 _UNTOLD: Final = frozenset(
-    {"title", "default", "minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum", "pattern"}
+    {
+        *(
+            "title",
+            "default",
+            "minLength",
+            "maxLength",
+            "minItems",
+            "maxItems",
+            "minimum",
+            "maximum",
+            "pattern",
+        ),
+        "format",  # of which some frameworks make an object that they cannot send
+    }
 )
 _WORD: Final = re.compile(r"[A-Za-z][a-z]*")
-_EMPTY: Final = frozenset({"a", "the", "its", "new"})
+_EMPTY: Final = frozenset({"a", "the", "its", "new", "to"})
 _SENTENCE_END: Final = re.compile(r"(?<=[.?!])\s")
 _PLAIN: Final[Mapping[type[msgspec.inspect.Type], str]] = {
     msgspec.inspect.StrType: "string",
@@ -41,17 +59,21 @@ _PLAIN: Final[Mapping[type[msgspec.inspect.Type], str]] = {
     msgspec.inspect.FloatType: "number",
     msgspec.inspect.BoolType: "boolean",
 }
-_PAGINATION: Final[Schema] = {"type": "object", "properties": {"cursor": {"type": ["string", "null"]}}}
+_NULL: Final[Schema] = {"type": "null"}
+_OF_NULL: Final = re.compile(r"; null [^.;]*")  # in a description: what null does over HTTP
+_PAGINATION: Final[Schema] = {"type": "object"}  # whose `cursor` may be null, so that it has not one type
 
 
 class Tool:
     """One operation as a model sees it."""
 
-    __slots__ = ("brief", "json", "name", "operation", "wrapped")
+    __slots__ = ("arguments", "brief", "json", "name", "operation", "wrapped")
 
     def __init__(self, operation: Operation) -> None:
         self.operation = operation
         self.name = operation.name
+        self.arguments = Arguments(operation.request)
+        """What reads the arguments of a call."""
         kind = msgspec.inspect.type_info(operation.result)
         self.wrapped = isinstance(kind, msgspec.inspect.ListType)
         """Whether the result is a list, which structured content cannot be: it stands in an object then."""
@@ -66,11 +88,16 @@ class Tool:
         }
 
     def _input(self) -> Schema:
-        whole = msgspec.json.schema(self.operation.request)
-        schema = _told(_inlined(whole, whole.get("$defs", {})))
+        schema = _schema(self.operation.request)
         properties = schema.get("properties", {})
+        for name, item in rows_of(self.operation.request).items():
+            told = {"type": "array", "items": _bare(_schema(item))}
+            properties[name] = {"description": properties[name]["description"], **told}
         if self.brief:
             properties["fields"]["description"] += f" Unless told: {', '.join(self.brief)}."
+        if clearable := self.arguments.clearable:
+            names = {"type": "string", "enum": list(clearable)}
+            properties[CLEAR] = {"type": "array", "items": names}
         told: Schema = {"type": "object", "properties": properties}
         if schema.get("required"):
             told["required"] = schema["required"]
@@ -183,6 +210,12 @@ def _keys(answer: type[msgspec.Struct]) -> tuple[str, ...]:
     return answer.brief if issubclass(answer, Answer) else ()
 
 
+def _schema(request: type[msgspec.Struct]) -> Schema:
+    """What a model is told of a request: in one piece, and only what it needs."""
+    whole = msgspec.json.schema(request)
+    return _told(_inlined(whole, whole.get("$defs", {})))
+
+
 def _inlined(schema: Schema, definitions: Schema, within: tuple[str, ...] = ()) -> Schema:
     """The schema with every reference replaced by what it refers to; one that contains itself ends as any object."""
 
@@ -213,13 +246,10 @@ def _told(schema: Schema) -> Schema:
         elif key == "items":
             told[key] = _bare(_told(value))
         elif key == "anyOf":
-            # A null which the description does not speak of means the same as leaving the field out.
-            clears = "null" in schema.get("description", "null")
-            told |= _either([_told(choice) for choice in value if clears or choice != {"type": "null"}])
+            told |= _either([_told(choice) for choice in value if choice != _NULL])
         elif key == "description":
-            told[key] = _SENTENCE_END.split(value, 1)[
-                0
-            ]  # what follows the first sentence is for the documentation
+            first = _SENTENCE_END.split(value, 1)[0]  # what follows is for the documentation
+            told[key] = _OF_NULL.sub("", first)
         elif key not in _UNTOLD and not (key == "required" and not value):
             told[key] = value
     if "enum" in told:
@@ -231,8 +261,9 @@ def _told(schema: Schema) -> Schema:
 
 def _unless_obvious(name: str, schema: Schema) -> Schema:
     """The schema of a field, without a description that only repeats its name: `status`, for one, is the new status."""
-    words = {word.lower() for word in _WORD.findall(schema.get("description", ""))}
-    if words <= _EMPTY | {word.lower() for word in _WORD.findall(name)}:
+    said = tuple(word.lower() for word in _WORD.findall(name))
+    words = {word.lower() for word in _WORD.findall(schema.get("description", ""))} - _EMPTY
+    if all(any(known.startswith(word) for known in said) for word in words):  # to assign: the assignee
         schema.pop("description", None)
     return schema
 
@@ -245,20 +276,11 @@ def _bare(schema: Schema) -> Schema:
 
 
 def _either(choices: list[Schema]) -> Schema:
-    """A choice of schemas. `or null` is folded into the one it belongs to, and `or a list of these` says no more."""
-    real = [choice for choice in choices if choice != {"type": "null"}]
-    for choice in real:
-        if choice.get("items") in real:
+    """A choice of schemas; where one is a list of another, both are told in their shortest form."""
+    for choice in choices:
+        if choice.get("items") in choices:
             choice["items"] = {"type": choice["items"]["type"]}
-    if len(choices) == 1:
-        return choices[0]
-    if len(real) == len(choices) or len(real) != 1 or not isinstance(real[0].get("type"), str):
-        return {"anyOf": choices}
-    [only] = real
-    folded = {**only, "type": [only["type"], "null"]}
-    if "enum" in only:
-        folded["enum"] = [*only["enum"], None]
-    return folded
+    return choices[0] if len(choices) == 1 else {"anyOf": choices}
 
 
 def _shape(kind: msgspec.inspect.Type, depth: int = 0) -> Schema:
@@ -270,7 +292,9 @@ def _shape(kind: msgspec.inspect.Type, depth: int = 0) -> Schema:
             keys = _keys(answer)
             told = [field for field in fields if not keys or field.encode_name in keys]
             shapes = {field.encode_name: _shape(field.type, depth + 1) for field in told}
-            return {"type": "object", "properties": {name: shape for name, shape in shapes.items() if shape}}
+            told_shapes = {name: shape for name, shape in shapes.items() if shape}
+            more = {} if len(told_shapes) == len(fields) else {"additionalProperties": True}
+            return {"type": "object", "properties": told_shapes, **more}
         case msgspec.inspect.ListType(item_type=item):
             return {"type": "array", "items": _shape(item, depth)} if depth < DEPTH_MAX else {"type": "array"}
         case msgspec.inspect.LiteralType(values=values):
