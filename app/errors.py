@@ -11,10 +11,12 @@
     │   ├── ScopeMissing
     │   ├── TaskReadOnly
     │   ├── NotYoursToShow
+    │   ├── BlockerHidden
     │   ├── NotAssignee
     │   ├── NotHolder
     │   ├── ChannelNotMember         channel_not_member
-    │   └── ChannelNotAdmin
+    │   ├── ChannelNotAdmin
+    │   └── MemberRemoved
     ├── NotFound                404  not_found
     │   ├── UnknownPath
     │   ├── TaskNotFound
@@ -33,6 +35,7 @@
     │   ├── IdempotencyKeyReused
     │   ├── ChannelArchived
     │   ├── SoleMember
+    │   ├── LastAdmin
     │   ├── RelationCycle
     │   ├── LeaseLost
     │   ├── NotClaimable
@@ -194,6 +197,16 @@ class NotYoursToShow(PermissionDenied):
         super().__init__(
             "You may not decide who else sees this task: that is for those who may post in its channel, and of a task "
             "in no channel for its creator. Leave its channel alone, and give it only to someone who sees it already."
+        )
+
+
+class BlockerHidden(PermissionDenied):
+    """A task is not made to wait for something that its creator or its assignee does not see."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The task that is to wait was made by, or is assigned to, someone who does not see the one that would block it. "
+            "Show it to them first: bind it to a channel that they are in, or mention them on it."
         )
 
 
