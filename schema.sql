@@ -55,7 +55,7 @@ CREATE TABLE identities (
     name          text        NOT NULL,
     email         text,                      -- humans only; resolve-identity finds a human by it
     owner_id      uuid,                      -- agents only: the human who answers for it and sees what it sees
-    is_private    boolean     NOT NULL DEFAULT false,  -- agents only: to all but its owner and the owner's other agents it does not exist
+    is_private    boolean     NOT NULL DEFAULT false,  -- agents only: it exists for its owner, the owner's other agents, and who is in a channel with it
     agent_type    text        NOT NULL DEFAULT 'local',
     created_at    timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (workspace_id, id),
