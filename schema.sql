@@ -21,7 +21,7 @@ CREATE TABLE baton_schema (
     prepared    integer,                     -- what only adds is done up to here; null: as version
     fingerprint text                         -- of the catalogue at that moment; null: nobody looked
 );
-INSERT INTO baton_schema (version) VALUES (2);
+INSERT INTO baton_schema (version) VALUES (3);
 
 
 -- Who there is ------------------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ CREATE TABLE task_participants (
     PRIMARY KEY (workspace_id, identity_id, task_id)
 );
 
--- The words of a task, folded to lower case, for substring search, and as terms for ranked search. Apart from the
+-- The words of a task, folded (lower case, one normal form, one sigma), for substring search, and as terms for ranked search. Apart from the
 -- task, so that a change of status never touches the large indexes over them.
 CREATE TABLE task_search (
     workspace_id  uuid NOT NULL,
@@ -447,6 +447,15 @@ CREATE TABLE idempotency_keys (
     CONSTRAINT idempotency_keys_fingerprint_check CHECK (length(fingerprint) = 32)
 );
 CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at);  -- for the job, which looks across workspaces
+
+-- Whether a call with this key may take effect: nobody has used it. Until the caller's transaction ends nobody else can.
+-- Of two at once the second waits here, and then sees what the first stored: a statement by itself sees only what was
+-- there when it began, but each query of a volatile function sees what is there now.
+CREATE FUNCTION take_key(workspace_id uuid, identity_id uuid, key text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended($1 || ' ' || $2 || ' ' || $3, 0));
+    RETURN NOT EXISTS (SELECT FROM idempotency_keys k WHERE k.workspace_id = $1 AND k.identity_id = $2 AND k.key = $3);
+END $$;
 
 
 -- What happened -----------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from uuid import UUID
 
 import msgspec
 
-from app.db import Database, Query
+from app.db import Database, One, Query
 from app.errors import ApiError, KeyExpired, KeyInvalid, KeyMissing, KeyRevoked, ScopeMissing
 from app.rpc import Actor
 from app.types import IdentityKind
@@ -54,12 +54,6 @@ class KeyRow(msgspec.Struct):
     seconds_left: float | None  # None: it never expires; zero or less: it has
 
 
-class RevokedRow(msgspec.Struct):
-    """The hash of a key revoked lately."""
-
-    hash: bytes
-
-
 class StayRow(msgspec.Struct):
     """The key of a call that waits, as it is now."""
 
@@ -67,12 +61,6 @@ class StayRow(msgspec.Struct):
     scopes: list[str]
     revoked: bool
     expired: bool
-
-
-class Counted(msgspec.Struct):
-    """How many rows a statement touched."""
-
-    count: int
 
 
 FIND_KEY = Query(
@@ -89,10 +77,11 @@ FIND_KEY = Query(
 )
 
 REVOKED_LATELY = Query(
-    RevokedRow,
+    One[bytes],
     """
-    SELECT hash FROM api_keys WHERE revoked_at > now() - make_interval(secs => %(seconds)s)
+    SELECT hash FROM api_keys WHERE revoked_at > now() - make_interval(secs => %(seconds)s::float8)
     """,
+    pipelined=True,  # on a connection that no slow call holds: who hears nothing for too long trusts no key
 )
 
 KEYS_NOW = Query(
@@ -108,7 +97,7 @@ KEYS_NOW = Query(
 
 # Every process may report the same key; the condition makes it one write a minute all the same.
 MARK_USED = Query(
-    Counted,
+    One[int],
     """
     WITH marked AS (
         UPDATE api_keys k
@@ -251,7 +240,7 @@ class Keys:
             began = time.monotonic()
             try:
                 for row in await self._db.all(REVOKED_LATELY, seconds=float(LOOK_BACK_SECONDS)):
-                    self._remembered.pop(row.hash, None)
+                    self._remembered.pop(row.value, None)
                 self._heard_at = began
                 if self._stays:
                     await self._ask()

@@ -5,10 +5,12 @@ otherwise it borrows the running embedded Postgres or starts it for as long as i
 """
 
 import asyncio
+import re
 import sys
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, NoReturn, TypeVar
+from pathlib import Path
+from typing import Annotated, Final, NoReturn, TextIO, TypeVar
 
 import msgspec
 import typer
@@ -18,8 +20,9 @@ from app import logs, version
 from app.config import BadSetting, Config, from_environment
 from app.db import Database, schema
 from app.decoding import Json
-from app.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from app.embedded import EmbeddedPostgres, EmbeddedPostgresError, majors
 from app.errors import ApiError
+from app.types import CONTROL
 
 T = TypeVar("T")
 
@@ -37,6 +40,7 @@ keys = typer.Typer(
     no_args_is_help=True, help="API keys. To rotate one, create a second, then revoke the first."
 )
 tokens = typer.Typer(no_args_is_help=True, help="Tokens for verify-connection.")
+clusters = typer.Typer(no_args_is_help=True, help="The embedded Postgres.")
 schemas = typer.Typer(no_args_is_help=True, help="The database's schema.")
 cli.add_typer(workspaces, name="workspace")
 cli.add_typer(agents, name="agent")
@@ -45,6 +49,7 @@ cli.add_typer(channels, name="channel")
 cli.add_typer(keys, name="key")
 cli.add_typer(tokens, name="verify-token")
 cli.add_typer(schemas, name="schema")
+cli.add_typer(clusters, name="postgres")
 
 
 @cli.callback()
@@ -400,6 +405,75 @@ def schema_check(as_json: AsJson = False) -> None:
         _tell(state)
 
 
+class PostgresMoved(admin.Made):
+    """What became of the data of an embedded Postgres."""
+
+    upgraded: bool
+    from_major: int | None
+    to_major: int | None
+    old_cluster: str | None
+    dump: str | None
+
+
+@clusters.command("upgrade")
+def postgres_upgrade(
+    old_bin: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory of the programs of the Postgres that made the data; Debian's unless told."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Move the embedded database to the installed major version of Postgres. The old one is kept until discarded."""
+    config = _embedded()
+    logs.show_progress()
+    moved = majors.move(config.data_dir, config.postgres_bin_dir, old_bin, schema.contents)
+    if moved is None:
+        done = PostgresMoved(upgraded=False, from_major=None, to_major=None, old_cluster=None, dump=None)
+    else:
+        done = PostgresMoved(
+            upgraded=True,
+            from_major=moved.old_major,
+            to_major=moved.major,
+            old_cluster=str(moved.kept),
+            dump=str(moved.dump),
+        )
+    if as_json:
+        print(msgspec.json.encode(done).decode())
+    elif moved is None:
+        print("The installed Postgres made the data; there is nothing to do.")
+    else:
+        print(f"The data is in Postgres {moved.major} now. The old cluster is kept in {moved.kept}.")
+        print("Once all is well: python -m app postgres discard-old")
+
+
+class PostgresDiscarded(admin.Made):
+    """What was deleted."""
+
+    discarded: list[str]
+
+
+@clusters.command("discard-old")
+def postgres_discard_old(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False, as_json: AsJson = False
+) -> None:
+    """Delete the clusters that upgrades have kept."""
+    config = _embedded()
+    found = [str(path) for path in majors.old_clusters(config.data_dir)]
+    if found and not yes and not typer.confirm(f"Delete {', '.join(found)} for good?"):
+        _fail("Nothing was deleted.")
+    majors.discard_old(config.data_dir)
+    _show(PostgresDiscarded(discarded=found), as_json=as_json)
+
+
+def _embedded() -> Config:
+    config = from_environment()
+    if config.database_url:
+        raise BadSetting("DATABASE_URL is set, so there is no embedded Postgres.")
+    return config
+
+
 def _state(state: schema.State) -> SchemaState:
     return SchemaState(
         version=state.version,
@@ -457,7 +531,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    print(f"baton: {' '.join(message.split())}", file=sys.stderr)
+    _say(f"baton: {' '.join(message.split())}", sys.stderr)
     raise SystemExit(1) from None
 
 
@@ -506,7 +580,7 @@ def _database(config: Config) -> Generator[tuple[str, Callable[[], object]]]:
 
 def _show(made: admin.Made | Sequence[admin.Made], *, as_json: bool) -> None:
     if as_json:
-        print(msgspec.json.encode(made).decode())
+        _say(msgspec.json.encode(made).decode())
         return
     for number, thing in enumerate(made if isinstance(made, Sequence) else [made]):
         if number:
@@ -514,4 +588,15 @@ def _show(made: admin.Made | Sequence[admin.Made], *, as_json: bool) -> None:
         fields: dict[str, Json] = msgspec.to_builtins(thing)
         for key, value in fields.items():
             text = ", ".join(map(str, value)) if isinstance(value, list) else "-" if value is None else value
-            print(f"{key:14} {text}")
+            _say(f"{key:14} {text}")
+
+
+def _say(line: str, file: TextIO | None = None) -> None:
+    """Print a line in which nothing that is stored moves the cursor, or turns the direction of what is read.
+
+    What would is written as JSON writes it, so JSON stays what it says.
+    """
+    print(_UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", line), file=file)
+
+
+_UNPRINTABLE: Final = re.compile(f"[{CONTROL}\t\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")

@@ -262,11 +262,7 @@ class Reader:
         """The head of the next request, if it is there whole. Its body is to be read before the one behind it."""
         buffer, start = self._buffer, self._at
         end = buffer.find(_END, max(start, self._looked)) + len(_END)
-        if (
-            end < len(_END)
-            or end - start > HEAD_BYTES_REMEMBERED_MAX
-            or buffer[start] in b"\r\n"
-        ):
+        if end < len(_END) or end - start > HEAD_BYTES_REMEMBERED_MAX or buffer[start] in b"\r\n":
             end = self._end_of_head()
             if end is None:
                 return None

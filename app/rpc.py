@@ -17,7 +17,7 @@ routes, the OpenAPI document and `docs/operations.md` are derived from that tupl
 import asyncio
 import inspect
 import re
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import (
@@ -38,7 +38,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Database, Duplicate, Encoded, array
+from app.db import Database, Duplicate, Encoded, Query, Whose, array
 from app.decoding import Decoder
 from app.errors import ApiError, Contended, DatabaseUnavailable, First, ScopeMissing
 from app.types import NO_NUL, IdentityKind, Scope, Timestamp
@@ -46,6 +46,7 @@ from app.writes import fence, receipts
 from app.writes.receipts import KEY_CHARACTERS_MAX, Identity, Keep, Repeated
 
 T = TypeVar("T")
+R = TypeVar("R", bound=msgspec.Struct)
 
 
 class Family(msgspec.Struct, frozen=True):
@@ -105,7 +106,7 @@ IdempotencyKey: TypeAlias = Annotated[
     Meta(
         description=(
             "A key of your own: sent again, the call has no second effect. It gets the first answer. For whoever cannot "
-            "set the header `Idempotency-Key`."
+            "set the header `Idempotency-Key`, which wins."
         )
     ),
 ]
@@ -216,6 +217,24 @@ class Context(msgspec.Struct, frozen=True):
         """After waiting, before taking anything: raise if the caller's key has ended meanwhile."""
         if self.admission is not None:
             await self.admission.check()
+
+    @property
+    def caller(self) -> dict[str, UUID]:
+        """Who asks, and in which workspace, as the parameters of a query."""
+        return {"workspace_id": self.actor.workspace_id, "actor_id": self.actor.id}
+
+    def one(self, query: Query[R], **parameters: object) -> Awaitable[R | None]:
+        """The first row of a query, or None. Whoever asks, and in which workspace, goes without saying."""
+        return self.db.one(query, **self.caller, **parameters)
+
+    def all(self, query: Query[R], **parameters: object) -> Awaitable[list[R]]:
+        """The same for every row of it."""
+        return self.db.all(query, **self.caller, **parameters)
+
+    @property
+    def whose(self) -> Whose:
+        """For whom a transaction runs."""
+        return Whose(self.actor.workspace_id, self.actor.id)
 
     @property
     def keep_json(self) -> str | None:

@@ -7,5 +7,20 @@ A result that Postgres already wrote as JSON stays bytes until it leaves: `Encod
 from app.db.database import Database, Duplicate, Transaction
 from app.db.encoded import Encoded, array
 from app.db.query import ITEMS, BatchQuery, Query
+from app.db.rows import Answered, Listed, One
+from app.db.turns import Whose
 
-__all__ = ["ITEMS", "BatchQuery", "Database", "Duplicate", "Encoded", "Query", "Transaction", "array"]
+__all__ = [
+    "ITEMS",
+    "Answered",
+    "BatchQuery",
+    "Database",
+    "Duplicate",
+    "Encoded",
+    "Listed",
+    "One",
+    "Query",
+    "Transaction",
+    "Whose",
+    "array",
+]

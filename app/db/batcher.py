@@ -66,17 +66,20 @@ encode_items: Final = msgspec.json.Encoder(enc_hook=as_json).encode
 class _Waiting:
     """An item in line."""
 
-    __slots__ = ("future", "item", "only_one", "since", "workspace")
+    __slots__ = ("future", "item", "only_ones", "since", "workspace")
 
     def __init__(self, query: AnyBatchQuery, item: Item, future: AnyFuture) -> None:
         self.item = item
         self.future = future
         self.since = time.monotonic()
         self.workspace: int = item["workspaceId"].int  # a number is looked up faster than the id
-        # What no two items under way may share: where a version decides, the statement itself picks the winner.
-        self.only_one: object = None
+        # What no two items under way may share: where a version decides, the statement itself picks the winner. Of two
+        # with the same idempotency key the second must see what the first has stored.
+        self.only_ones: tuple[object, ...] = ()
         if query.one_per is not None and (item.get("version") is None or item.get("merge")):
-            self.only_one = item.get(query.one_per)
+            self.only_ones = (item.get(query.one_per),)
+        if (keep := item.get("keep")) is not None:
+            self.only_ones = (*self.only_ones, (item["actorId"], keep.key))
 
     def answer(self, row: AnyRow) -> None:
         """Give the caller its row, unless it has one or has gone away."""
@@ -122,11 +125,11 @@ class _Line:
                 self.workspaces[workspace] = line
             if waiting.future.done():  # its caller has gone away, and nothing was sent yet
                 continue
-            if waiting.only_one is not None:
-                if waiting.only_one in under_way:
+            if waiting.only_ones:
+                if not under_way.isdisjoint(waiting.only_ones):
                     aside.append(waiting)
                     continue
-                under_way.add(waiting.only_one)
+                under_way.update(waiting.only_ones)
             batch.append(waiting)
         for waiting in reversed(aside):
             self.workspaces.setdefault(waiting.workspace, deque()).appendleft(waiting)
@@ -221,7 +224,8 @@ class Batcher:
         self, query: AnyBatchQuery, batch: list[_Waiting], sent: "asyncio.Future[pq.abc.PGresult]"
     ) -> None:
         """Hand out what came back, and send the next batch."""
-        self._only_ones_under_way.difference_update(waiting.only_one for waiting in batch)
+        for waiting in batch:
+            self._only_ones_under_way.difference_update(waiting.only_ones)
         try:
             rows = load(sent.result())
         except psycopg.Error:

@@ -4,6 +4,8 @@
     all, one     a Query. Short ones share a few connections: see pipeline.py; others get one of the pool's
     transaction  work that truly needs two statements, on one of the pool's connections
 
+The pool's connections are shared out fairly among workspaces and callers: see turns.py.
+
 What the driver raises leaves here as one of our own errors, or not at all. Behind a connection pooler in
 transaction mode nothing can be kept on a connection, so there everything goes through the pool.
 """
@@ -12,6 +14,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Generator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Final, TypeVar
+from uuid import UUID
 
 import msgspec
 import psycopg
@@ -22,6 +25,7 @@ from app.db.adapters import adapt, dump, load
 from app.db.batcher import Batcher, Item, encode_items
 from app.db.pipeline import CONNECT_TIMEOUT_SECONDS, SILENCE_GRACE_SECONDS, PipelineConnection
 from app.db.query import BatchQuery, Query
+from app.db.turns import CONNECTIONS_LEFT, Turns, Whose
 from app.errors import DatabaseUnavailable, TimedOut
 
 R = TypeVar("R", bound=msgspec.Struct)
@@ -66,6 +70,9 @@ class Database:
                 **({"prepare_threshold": None} if pooler else {"prepare_threshold": 1, "options": settings}),
             },
         )
+        # Of each sort half: those who write do not wait for those who read.
+        turns = max(1, (connections_max - CONNECTIONS_LEFT) // 2)
+        self._reading, self._writing = Turns(turns), Turns(turns)
         self._silence_seconds_max = statement_timeout_seconds + SILENCE_GRACE_SECONDS
         self._writes = Batcher(self._alone)
         self._asks = Batcher(self._alone)
@@ -135,7 +142,9 @@ class Database:
             ):  # the connection broke: the pool may have a better one, and reading again is harmless
                 if query.writes:
                     raise
-        return await self._run(query, parameters)
+        turns = self._writing if query.writes else self._reading
+        async with turns.taken(None if query.pipelined else _whose(parameters)):
+            return await self._run(query, parameters)
 
     async def one(self, query: Query[R], **parameters: object) -> R | None:
         """The first row of a query, or None."""
@@ -143,10 +152,11 @@ class Database:
         return rows[0] if rows else None
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncGenerator["Transaction"]:
+    async def transaction(self, whose: Whose | None = None) -> AsyncGenerator["Transaction"]:
         """One connection in one transaction, for work that truly needs more than one statement."""
         with _our_errors():
             async with (
+                self._writing.taken(whose),
                 self._pool.connection() as connection,
                 asyncio.timeout(self._silence_seconds_max),
                 connection.transaction(),
@@ -230,6 +240,14 @@ def _our_errors() -> Generator[None]:
 
 async def _configure(connection: psycopg.AsyncConnection) -> None:
     adapt(connection.adapters)
+
+
+def _whose(parameters: Mapping[str, object]) -> Whose | None:
+    """For whom a statement runs, as its parameters say; None if it serves the service itself."""
+    workspace_id, caller_id = parameters.get("workspace_id"), parameters.get("actor_id")
+    if not isinstance(workspace_id, UUID):
+        return None
+    return Whose(workspace_id, caller_id if isinstance(caller_id, UUID) else None)
 
 
 def _under_way(connection: PipelineConnection) -> int:

@@ -1,7 +1,7 @@
 """Statements as values: static text, the shape of a row, and nothing assembled at run time."""
 
 import re
-from typing import Any, Final, Generic, LiteralString, Self, TypeVar, get_type_hints
+from typing import Any, Final, Generic, LiteralString, Self, TypeVar, get_origin, get_type_hints
 
 import msgspec
 
@@ -27,6 +27,9 @@ class Query(Generic[R]):
 
     def __init__(self, row: type[R], sql: LiteralString, *, pipelined: bool = False) -> None:
         self.row = row
+        self._make: type[R] = (
+            get_origin(row) or row
+        )  # called for every row, so without the detour through an alias
         self.sql: LiteralString = sql
         self.parameters = tuple(dict.fromkeys(_PLACEHOLDER.findall(sql)))
         self.numbered_sql = _PLACEHOLDER.sub(lambda match: f"${self.parameters.index(match[1]) + 1}", sql)
@@ -41,7 +44,7 @@ class Query(Generic[R]):
         self, values: tuple[Any, ...]
     ) -> R:  # Any: what the database sent, which the test over all queries checks
         """One row."""
-        return self.row(*values)
+        return self._make(*values)
 
     def _text_without(self, part: LiteralString) -> LiteralString:
         text = self.sql.replace(part, "")
@@ -51,7 +54,7 @@ class Query(Generic[R]):
         return text
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.row.__name__}, {' '.join(self.sql.split())[:60]!r}…)"
+        return f"{type(self).__name__}({self._make.__name__}, {' '.join(self.sql.split())[:60]!r}…)"
 
 
 class BatchQuery(Query[R]):
@@ -68,7 +71,7 @@ class BatchQuery(Query[R]):
     def __init__(self, row: type[R], sql: LiteralString, *, one_per: str | None = None) -> None:
         super().__init__(row, sql)
         self.one_per = one_per
-        if self.parameters != ("items",) or "ord" not in get_type_hints(row):
+        if self.parameters != ("items",) or "ord" not in get_type_hints(self._make):
             message = f"{self!r}: a batch statement has the one parameter %(items)s and a row with `ord`"
             raise TypeError(message)
 

@@ -2,22 +2,14 @@
 
 from typing import Final
 
-import msgspec
-
 from app.config import Config
-from app.db import Database, Query
+from app.db import Database, One, Query
 
 KEYS_MAX: Final = 1000  # in one portion: about ten milliseconds, so that nobody waits for its locks
 
 
-class Reaped(msgspec.Struct):
-    """How many keys are gone."""
-
-    count: int
-
-
 REAP = Query(
-    Reaped,
+    One[int],
     """
     WITH old AS (
         SELECT workspace_id, identity_id, key
@@ -40,4 +32,4 @@ REAP = Query(
 async def run_once(db: Database, config: Config) -> int:
     """Delete up to 1000 keys that are IDEMPOTENCY_HOURS old."""
     row = await db.one(REAP, hours=config.idempotency_hours, limit=KEYS_MAX)
-    return row.count if row else 0
+    return row.value if row else 0

@@ -9,10 +9,8 @@ Time is the database's, and a lease is judged on the row as it is under lock: a 
 
 from typing import Final
 
-import msgspec
-
 from app.config import Config
-from app.db import Database, Query
+from app.db import Database, One, Query
 from app.ids import new_id
 from app.operations.runs.finish import END_CTES
 from app.operations.runs.run import FAILURES_MAX
@@ -23,14 +21,8 @@ REQUEST_ID: Final = "job-leases"
 """What the events of this job name as their request: nobody sent one."""
 
 
-class CountRow(msgspec.Struct):
-    """How many rows a statement dealt with."""
-
-    count: int
-
-
 PUT_OFF = Query(
-    CountRow,
+    One[int],
     """
     WITH due AS (
         SELECT workspace_id, id
@@ -53,7 +45,7 @@ PUT_OFF = Query(
 # Locks tasks first and runs second, as everyone does. The event and the comment name the holder as the one who
 # acted: it is their silence that did it.
 EXPIRE = Query(
-    CountRow,
+    One[int],
     f"""
     WITH held AS MATERIALIZED (
         SELECT r.workspace_id, r.id AS run_id, r.holder_id, r.holder_kind, h.status AS old_status,
@@ -97,4 +89,4 @@ async def run_once(db: Database, config: Config) -> int:
         message_ids=[new_id() for _ in range(PORTION_ROWS)],
     )
     assert put_off is not None and expired is not None, "an aggregate has one row"
-    return put_off.count + expired.count
+    return put_off.value + expired.value

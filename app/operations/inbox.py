@@ -8,12 +8,12 @@ What changed is read from the event log by its horizon, as schema.sql explains: 
 so a cursor misses nothing and repeats nothing.
 """
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Encoded, Query
+from app.db import Encoded, One, Query
 from app.db.phrases import moment
 from app.operations.messages.message import SenderType
 from app.operations.messages.unread import COUNT_WAITING, LISTED, MENTIONS_COUNTED_MAX, WHAT_WAITS
@@ -136,23 +136,11 @@ class CountedRow(msgspec.Struct):
     count: int
 
 
-class MentionRow(msgspec.Struct):
-    """Something that waits."""
-
-    item: Encoded[InboxMention]
-
-
 class ChangeRow(msgspec.Struct):
     """An event, and the cursor that continues behind it. Without an item: one the caller does not see."""
 
     item: Encoded[InboxChange] | None
     cursor: str
-
-
-class HorizonRow(msgspec.Struct):
-    """Where the log ends for now: everything below has settled."""
-
-    horizon: str
 
 
 CLAIMS = Query(
@@ -218,7 +206,7 @@ FOR_REVIEW = Query(
 )
 
 MENTIONS = Query(
-    MentionRow,
+    One[Encoded[InboxMention]],
     f"""
     {LISTED}
     SELECT row_to_json((SELECT w FROM (SELECT
@@ -233,7 +221,7 @@ MENTIONS = Query(
     pipelined=True,
 )
 
-HORIZON = Query(HorizonRow, "SELECT pg_snapshot_xmin(pg_current_snapshot())::text", pipelined=True)
+HORIZON = Query(One[str], "SELECT pg_snapshot_xmin(pg_current_snapshot())::text", pipelined=True)
 
 # The horizon is taken before this runs. An event is the caller's to see if its task is; their own are no news.
 CHANGES = Query(
@@ -300,44 +288,42 @@ async def get_inbox(ctx: Context, req: GetInbox) -> Encoded[Inbox]:
     from `forReview`, `openTasks`, `mentions` and `claims`, each from its end; `leftOut` says how many are missing.
     Changes that were left out come with the next cursor.
     """
-    whose = {"workspace_id": ctx.actor.workspace_id, "actor_id": ctx.actor.id}
     may_read_channels = "channel-read" in ctx.actor.scopes
     sections: dict[SectionName, Section] = {
-        "claims": await _counted(ctx, CLAIMS, whose),
-        "openTasks": await _counted(ctx, OPEN_TASKS, whose),
-        "mentions": await _mentions(ctx, whose) if may_read_channels else Section([], 0),
-        "forReview": await _counted(ctx, FOR_REVIEW, whose),
+        "claims": await _counted(ctx, CLAIMS),
+        "openTasks": await _counted(ctx, OPEN_TASKS),
+        "mentions": await _mentions(ctx) if may_read_channels else Section([], 0),
+        "forReview": await _counted(ctx, FOR_REVIEW),
     }
-    sections["changes"], cursors = await _changes(ctx, whose, given(req.cursor))
+    sections["changes"], cursors = await _changes(ctx, given(req.cursor))
     not_allowed: list[SectionName] = [] if may_read_channels else ["mentions"]
     return _fitted(sections, cursors, not_allowed, given(req.max_bytes) or BYTES_DEFAULT)
 
 
-async def _counted(ctx: Context, query: Query[CountedRow], whose: dict[str, Any]) -> Section:
-    rows = await ctx.db.all(query, **whose, limit=SECTION_ROWS_MAX, counted_max=COUNTED_MAX)
+async def _counted(ctx: Context, query: Query[CountedRow]) -> Section:
+    rows = await ctx.all(query, limit=SECTION_ROWS_MAX, counted_max=COUNTED_MAX)
     return Section([row.item.raw for row in rows], rows[0].count if rows else 0)
 
 
-async def _mentions(ctx: Context, whose: dict[str, Any]) -> Section:
-    asked = {**whose, "since": None, "comments": True}
-    rows = await ctx.db.all(MENTIONS, **asked, limit=SECTION_ROWS_MAX, preview=PREVIEW_CHARACTERS_MAX)
-    counts = await ctx.db.one(COUNT_WAITING, **asked, counted_max=MENTIONS_COUNTED_MAX)
-    return Section([row.item.raw for row in rows], max(counts.count if counts else 0, len(rows)))
+async def _mentions(ctx: Context) -> Section:
+    rows = await ctx.all(
+        MENTIONS, since=None, comments=True, limit=SECTION_ROWS_MAX, preview=PREVIEW_CHARACTERS_MAX
+    )
+    counts = await ctx.one(COUNT_WAITING, since=None, comments=True, counted_max=MENTIONS_COUNTED_MAX)
+    return Section([row.value.raw for row in rows], max(counts.count if counts else 0, len(rows)))
 
 
-async def _changes(ctx: Context, whose: dict[str, Any], cursor: str | None) -> tuple[Section, list[str]]:
+async def _changes(ctx: Context, cursor: str | None) -> tuple[Section, list[str]]:
     """The changes since a cursor, and where each listed one begins: `cursors[n]` continues with item n.
 
     The last cursor continues behind everything that was read.
     """
-    horizon = await ctx.db.one(HORIZON)
+    horizon = await ctx.one(HORIZON)
     assert horizon is not None, "a SELECT without FROM has a row"
     if cursor is None:
-        return Section([], 0), [f"{horizon.horizon}-0"]
+        return Section([], 0), [f"{horizon.value}-0"]
     xid, _, seq = cursor.partition("-")
-    rows = await ctx.db.all(
-        CHANGES, **whose, xid=xid, seq=int(seq), horizon=horizon.horizon, read_max=EVENTS_READ_MAX
-    )
+    rows = await ctx.all(CHANGES, xid=xid, seq=int(seq), horizon=horizon.value, read_max=EVENTS_READ_MAX)
     items: list[bytes] = []
     cursors = [cursor]
     for row in rows:

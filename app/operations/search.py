@@ -12,8 +12,8 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Encoded, Query
-from app.db.phrases import moment
+from app.db import Encoded, One, Query
+from app.db.phrases import folded, moment
 from app.errors import ChannelNotFound, ChannelNotMember
 from app.operations.channels.channel import readable
 from app.operations.messages.message import SenderType
@@ -60,12 +60,6 @@ class SearchTasksResponse(Answer):
     tasks: Annotated[list[TaskSearchHit], Meta(description="The best first.")]
 
 
-class HitRow(msgspec.Struct):
-    """Something that was found, as JSON."""
-
-    hit: Encoded[Answer]
-
-
 class WindowRow(msgspec.Struct):
     """What the history window hides of a search."""
 
@@ -78,7 +72,7 @@ class WindowRow(msgspec.Struct):
 _ASKED: Final = f"""
     i AS MATERIALIZED (
         {CALLER}, asked, querytree(asked)::tsquery AS ranked
-          FROM websearch_to_tsquery('simple', %(text)s::text) AS asked
+          FROM websearch_to_tsquery('simple', {folded("%(text)s::text")}) AS asked
          WHERE querytree(asked) NOT IN ('', 'T')
     )"""
 
@@ -99,7 +93,7 @@ _FOUND: Final = f"""
     )"""
 
 SEARCH_MESSAGES = Query(
-    HitRow,
+    One[Encoded[Answer]],
     f"""
     {_FOUND}, best AS (
         SELECT f.* FROM found f CROSS JOIN window_start b
@@ -129,7 +123,7 @@ COUNT_HIDDEN = Query(
 )
 
 SEARCH_TASKS = Query(
-    HitRow,
+    One[Encoded[Answer]],
     f"""
     WITH {_ASKED}, best AS (
         SELECT t.*, ts_rank(x.terms, i.ranked) AS rank
@@ -180,16 +174,14 @@ async def search_messages(ctx: Context, req: SearchMessages) -> Excerpt[SearchMe
     """
     channel = await readable(ctx, req.channel_id) if req.channel_id else None
     asked = {
-        "workspace_id": ctx.actor.workspace_id,
-        "actor_id": ctx.actor.id,
         "text": _asked(req.query),
         "channel_id": channel.id if channel else None,
     }
     limit = min(given(req.limit) or HITS_DEFAULT, PAGE_ROWS_MAX)
-    rows = await ctx.db.all(SEARCH_MESSAGES, **asked, limit=limit + 1)
-    hidden = await ctx.db.one(COUNT_HIDDEN, **asked)
+    rows = await ctx.all(SEARCH_MESSAGES, **asked, limit=limit + 1)
+    hidden = await ctx.one(COUNT_HIDDEN, **asked)
     cutoff = HistoryCutoff(beyond_count=hidden.hidden, cutoff_at=hidden.cutoff_at) if hidden else None
-    hits = b",".join([row.hit.raw for row in rows[:limit]])
+    hits = b",".join([row.value.raw for row in rows[:limit]])
     return Excerpt(Encoded(b'{"messages":[%b]}' % hits), len(rows) > limit, None, cutoff)
 
 
@@ -201,16 +193,14 @@ async def search_tasks(ctx: Context, req: SearchTasks) -> Excerpt[SearchTasksRes
     """
     channel = await readable(ctx, req.channel_id) if req.channel_id else None
     limit = min(given(req.limit) or HITS_DEFAULT, PAGE_ROWS_MAX)
-    rows = await ctx.db.all(
+    rows = await ctx.all(
         SEARCH_TASKS,
-        workspace_id=ctx.actor.workspace_id,
-        actor_id=ctx.actor.id,
         text=_asked(req.query),
         channel_id=channel.id if channel else None,
         open_only=req.open_only,
         limit=limit + 1,
     )
-    hits = b",".join([row.hit.raw for row in rows[:limit]])
+    hits = b",".join([row.value.raw for row in rows[:limit]])
     return Excerpt(Encoded(b'{"tasks":[%b]}' % hits), len(rows) > limit, None, None)
 
 

@@ -7,9 +7,7 @@ the commit.
 
 from typing import Final, Literal, TypeAlias
 
-import msgspec
-
-from app.db import Query
+from app.db import One, Query
 from app.db.database import Transaction
 from app.rpc import Context
 from app.writes.receipts import UNDER_WAY
@@ -17,15 +15,9 @@ from app.writes.receipts import UNDER_WAY
 Turn: TypeAlias = Literal["link", "move"]
 
 
-class Taken(msgspec.Struct):
-    """Whether the lock is held, which it is."""
-
-    taken: bool
-
-
 # The key's lock comes first, so that get-request-outcome can tell that a call is under way while it waits its turn.
 _TAKE_TURN: Final = Query(
-    Taken,
+    One[bool],
     f"""
     WITH i AS (
         SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id, %(keep)s::jsonb AS keep
@@ -41,8 +33,7 @@ async def take_turn(ctx: Context, tx: Transaction, turn: Turn) -> None:
     """Wait until no other transaction makes a change of this kind in the caller's workspace; none does until this one ends."""
     await tx.one(
         _TAKE_TURN,
-        workspace_id=ctx.actor.workspace_id,
-        actor_id=ctx.actor.id,
+        **ctx.caller,
         keep=ctx.keep_json,
         turn=turn,
     )

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Encoded, Query
+from app.db import Encoded, One, Query
 from app.db.phrases import moment
 from app.errors import IdentityNotFound, InvalidInput
 from app.rpc import AgentRequest, Answer, Context, operation
@@ -87,18 +87,6 @@ class MeRow(msgspec.Struct):
     channels: list[MyChannel]
 
 
-class InfoRow(msgspec.Struct):
-    """The workspace, as JSON."""
-
-    info: Encoded[WorkspaceInfo]
-
-
-class IdentityRow(msgspec.Struct):
-    """An identity, as JSON."""
-
-    identity: Encoded[ResolvedIdentity]
-
-
 class TokenRow(msgspec.Struct):
     """A verification token before this call."""
 
@@ -124,7 +112,7 @@ ME = Query(
 )
 
 INFO = Query(
-    InfoRow,
+    One[Encoded[WorkspaceInfo]],
     f"""
     WITH i AS ({CALLER})
     SELECT row_to_json((SELECT r FROM (SELECT
@@ -145,13 +133,16 @@ INFO = Query(
 )
 
 RESOLVE = Query(
-    IdentityRow,
+    One[Encoded[ResolvedIdentity]],
     f"""
     WITH i AS ({CALLER})
     SELECT row_to_json((SELECT r FROM (SELECT a.id, a.kind, a.name AS "displayName", a.handle) r))
       FROM i
       JOIN identities a ON a.workspace_id = i.workspace_id
-     WHERE (a.handle = lower(%(handle)s::text) OR lower(a.email) = lower(%(email)s::text)) AND {KNOWN_IDENTITY}
+     WHERE (a.handle = lower(%(handle)s::text) OR lower(a.email) = lower(%(email)s::text))
+       AND (%(handle)s::text IS NULL OR a.handle = lower(%(handle)s::text))
+       AND (%(email)s::text IS NULL OR lower(a.email) = lower(%(email)s::text))
+       AND {KNOWN_IDENTITY}
     """,
 )
 
@@ -184,9 +175,11 @@ class GetWorkspaceInfo(AgentRequest):
 
 
 class ResolveIdentity(AgentRequest):
-    """Whom to look up: exactly one of the two."""
+    """Whom to look up: by one of the two, or by both if both must fit."""
 
-    rules: ClassVar = {"oneOf": [{"required": ["handle"]}, {"required": ["email"]}]}
+    rules: ClassVar = {
+        "not": {"properties": {"handle": {"not": {}}, "email": {"not": {}}}}
+    }  # not without both
 
     handle: Annotated[
         Handle | UnsetType, Meta(description="A user's or agent's handle, with or without `@`.")
@@ -219,7 +212,7 @@ async def get_me(ctx: Context, req: GetMe) -> Me:
     A good first call for an agent that starts with an empty memory.
     """
     actor = ctx.actor
-    row = await ctx.db.one(ME, workspace_id=actor.workspace_id, actor_id=actor.id)
+    row = await ctx.one(ME)
     assert row is not None, "a key belongs to an identity, by foreign key"
     return Me(
         id=str(actor.id),
@@ -237,9 +230,9 @@ async def get_me(ctx: Context, req: GetMe) -> Me:
 @operation(scope="workspace-read", read_only=True, resource="workspace://info")
 async def get_workspace_info(ctx: Context, req: GetWorkspaceInfo) -> Encoded[WorkspaceInfo]:
     """Say what workspace this is, and how many users, agents and channels it has."""
-    row = await ctx.db.one(INFO, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id)
+    row = await ctx.one(INFO)
     assert row is not None, "a key belongs to a workspace, by foreign key"
-    return row.info
+    return row.value
 
 
 @operation(scope="workspace-read", read_only=True, errors=(InvalidInput, IdentityNotFound))
@@ -248,20 +241,18 @@ async def resolve_identity(ctx: Context, req: ResolveIdentity) -> Encoded[Resolv
 
     Use it to turn `@ada` into the id that assignments need.
     """
-    if bool(req.handle) == bool(req.email):
-        message = "Send exactly one of handle and email."
+    if not req.handle and not req.email:
+        message = "Send a handle or an email."
         raise InvalidInput(message, field="handle")
     handle = req.handle.removeprefix("@") if req.handle else None
-    row = await ctx.db.one(
+    row = await ctx.one(
         RESOLVE,
-        workspace_id=ctx.actor.workspace_id,
-        actor_id=ctx.actor.id,
         handle=handle,
         email=req.email or None,
     )
     if row is None:
         raise IdentityNotFound(str(req.handle or req.email), field="handle" if req.handle else "email")
-    return row.identity
+    return row.value
 
 
 @operation(scope=None, read_only=True, uses_up=True)
@@ -272,7 +263,7 @@ async def verify_connection(ctx: Context, req: VerifyConnection) -> VerifyConnec
     """
     actor = ctx.actor
     digest = hashlib.sha256(req.token.encode()).digest()
-    row = await ctx.db.one(SPEND_TOKEN, workspace_id=actor.workspace_id, actor_id=actor.id, hash=digest)
+    row = await ctx.one(SPEND_TOKEN, hash=digest)
     if row is None:
         return VerifyConnectionResult(
             ok=False, reason="invalid_token", message="This token is not known here."

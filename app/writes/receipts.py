@@ -9,9 +9,10 @@ So a call with a key is one statement like any other, batched with others, and c
 form without that, for calls that have none. If it comes back without a row, `ctx.unless_answered()` asks whether it
 had its effect before.
 
-Two of the same at once may both get as far as the insert, where the unique index makes the second wait for the first.
-If the first commits, the second is undone whole by `Duplicate`, or finds nothing left to do; if it fails, the second
-goes on. Either way it is bounded by the statement time-out.
+Two of the same at once take turns: whoever takes the key first (`take_key` in schema.sql) holds it to the commit, and the
+second then finds that it is stored, or goes on if the first failed. So two of the same raise no error in the database,
+whose log would keep it. The wait is bounded by the statement time-out. Within a process the second does not even leave
+before the first is answered: see `only_ones` in db/batcher.py.
 
 An answer without an effect (nothing to change, or a refusal) is stored by a statement of its own, once it is known.
 A refusal of the input (400) and a failure of ours (5xx) are never stored: the same key may be used again.
@@ -26,7 +27,7 @@ import msgspec
 from msgspec import UnsetType
 
 from app.clock import timestamp
-from app.db import Database, Duplicate, Encoded, Query
+from app.db import Database, Duplicate, Encoded, One, Query
 from app.db.encoded import as_json
 from app.decoding import Sent
 from app.errors import (
@@ -70,12 +71,6 @@ class KeptRow(msgspec.Struct):
     answered_at: str
 
 
-class Nothing(msgspec.Struct):
-    """A row that says only that the statement ran."""
-
-    done: bool
-
-
 class Repeated(Exception):
     """The key was used before; what was answered then is in the table."""
 
@@ -83,20 +78,14 @@ class Repeated(Exception):
 # For statements that carry the key. `i` has `keep`, `workspace_id` and `actor_id`; `answered` is a CTE with a row per
 # call that took effect: workspace_id, actor_id, request_id, keep, answer (json), merged_from.
 
-# True, and from here to the commit get-request-outcome can tell that the call is under way. The lock is shared: it
-# keeps no statement waiting, and so cannot bring two batches into each other's way.
+# True, and from here to the commit get-request-outcome can tell that the call is under way, and others with its key wait.
 UNDER_WAY: Final = """(
         i.keep IS NULL
-        OR pg_advisory_xact_lock_shared(
+        OR pg_advisory_xact_lock(
                hashtextextended(i.workspace_id || ' ' || i.actor_id || ' ' || (i.keep->>'key'), 0)) IS NOT NULL)"""
 
-# Whether a call may take effect: it has no key, or one that is not stored. The key is looked up by a scalar subquery:
-# for a few rows Postgres may answer EXISTS by reading all keys there are into a hash table.
-NOT_KEPT: Final = f"""(
-        i.keep IS NULL
-        OR ({UNDER_WAY}
-            AND (SELECT true FROM idempotency_keys k
-                  WHERE k.workspace_id = i.workspace_id AND k.identity_id = i.actor_id AND k.key = i.keep->>'key') IS NULL))"""
+# Whether a call may take effect: it has no key, or one that is not stored. From here to the commit it is under way.
+NOT_KEPT: Final = """(i.keep IS NULL OR take_key(i.workspace_id, i.actor_id, i.keep->>'key'))"""
 
 _KEPT_COLUMNS: Final = """workspace_id, identity_id, key, operation, scope, fingerprint, status, answer, request_id,
                                       answered_at"""
@@ -147,17 +136,17 @@ KEEP = Query(
     f"""
     INSERT INTO idempotency_keys (workspace_id, identity_id, key, operation, scope, fingerprint, status, error, answer,
                                   version, request_id, answered_at)
-    VALUES (%(workspace_id)s::uuid, %(identity_id)s::uuid, %(key)s::text, %(operation)s::text, %(scope)s::text,
-            decode(%(fingerprint)s::text, 'hex'), %(status)s::int, %(error)s::text, %(answer)s::text::json,
-            %(version)s::int, %(request_id)s::text, %(answered_at)s::text)
-    ON CONFLICT DO NOTHING
+    SELECT %(workspace_id)s::uuid, %(identity_id)s::uuid, %(key)s::text, %(operation)s::text, %(scope)s::text,
+           decode(%(fingerprint)s::text, 'hex'), %(status)s::int, %(error)s::text, %(answer)s::text::json,
+           %(version)s::int, %(request_id)s::text, %(answered_at)s::text
+     WHERE take_key(%(workspace_id)s::uuid, %(identity_id)s::uuid, %(key)s::text)
     RETURNING {_COLUMNS}
     """,
 )
 
 # Whether nobody holds the lock of UNDER_WAY. If so it is held for no longer than this statement takes.
 IS_FREE = Query(
-    Nothing,
+    One[bool],
     """
     SELECT pg_try_advisory_xact_lock(
                hashtextextended(%(workspace_id)s::text || ' ' || %(identity_id)s::text || ' ' || %(key)s::text, 0))
@@ -176,7 +165,7 @@ class Identity(NamedTuple):
 
 
 def key_of(header: str | None, field: str | None | UnsetType) -> str | None:
-    """The key a call came with, in its header or its body; None if it has none."""
+    """The key a call came with, in its header or its body; None if it has none. The header wins."""
     if header is None:
         return field or None
     key = (
@@ -187,9 +176,6 @@ def key_of(header: str | None, field: str | None | UnsetType) -> str | None:
             f"The header `Idempotency-Key` must have 1 to {KEY_CHARACTERS_MAX} printable ASCII characters."
         )
         raise InvalidInput(message, field="Idempotency-Key")
-    if field and field != key:
-        message = "The header `Idempotency-Key` and the field `idempotencyKey` differ. Send one of them."
-        raise InvalidInput(message, field="idempotencyKey")
     return key
 
 
@@ -217,7 +203,7 @@ async def find(db: Database, whose: Identity, key: str) -> KeptRow | None:
 async def is_under_way(db: Database, whose: Identity, key: str) -> bool:
     """Whether a call with this key is running, in any process."""
     row = await db.one(IS_FREE, **whose._asdict(), key=key)
-    return row is not None and not row.done
+    return row is not None and not row.value
 
 
 async def store(

@@ -112,10 +112,17 @@ def test_a_statement_prepares_and_its_columns_fit_its_struct(
     assert prepared.status == pq.ExecStatus.COMMAND_OK, prepared.error_message.decode()
     described = connection.pgconn.describe_prepared(b"")
     columns = [type_name(connection, described.ftype(column)) for column in range(described.nfields)]
-    fields = typing.get_type_hints(query.row)
+    fields = columns_of(query.row)
     assert len(columns) == len(fields), f"{name} has {len(columns)} columns for {list(fields)}"
     for (field, hint), column in zip(fields.items(), columns, strict=True):
         assert python_type(hint) in FITS[column], f"{name}: {field} is {hint}, its column {column}"
+
+
+def columns_of(row: Any) -> dict[str, Any]:
+    """The columns that a struct stands for, with their types; of a generic one as it is named."""
+    struct = get_origin(row) or row
+    named = dict(zip(getattr(struct, "__parameters__", ()), get_args(row), strict=True))
+    return {name: named.get(hint, hint) for name, hint in typing.get_type_hints(struct).items()}
 
 
 def type_name(connection: psycopg.Connection, oid: int) -> str:

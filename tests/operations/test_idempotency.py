@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.db import Database, Query
+from app.db import Database, One, Query
 from app.errors import IdempotencyKeyReused, InvalidInput, TaskReadOnly, TimedOut
 from app.operations import (
     OPERATIONS,
@@ -29,7 +29,6 @@ from app.operations import (
 )
 from app.operations.turns import Turn, take_turn
 from app.rpc import AGENT, Context, Operation, execute
-from app.writes.receipts import Nothing
 from tests.conftest import Caller, World
 
 # Those of every day; the first things asked of them, tests/http/test_keys.py asks of every operation.
@@ -171,11 +170,18 @@ async def test_a_header_that_cannot_be_a_key_is_refused(workspace: World, header
     assert await bot(list_tasks) == []
 
 
-async def test_two_keys_on_one_call_are_refused(workspace: World) -> None:
+async def test_of_two_keys_on_one_call_that_in_the_header_counts(workspace: World) -> None:
     bot = await workspace.agent("bot")
     ctx = Context(workspace.db, bot.context.actor, "r", idempotency_key="k-1")
-    with pytest.raises(InvalidInput, match="differ"):
-        await execute(create_task, ctx, body=b'{"title": "A", "idempotencyKey": "k-2"}')
+    bodies = (
+        b'{"title": "A", "idempotencyKey": "k-2"}',
+        b'{"title": "A", "idempotencyKey": "k-3"}',
+        b'{"title": "A"}',
+    )
+    made = [bot.of(await execute(create_task, ctx, body=body), create_task) for body in bodies]
+    assert made == [made[0]] * 3
+    unused = await bot(create_task, title="A", idempotency_key="k-2")
+    assert unused.id != made[0].id
 
 
 async def test_a_refusal_that_came_after_execution_began_is_the_answer_for_good(workspace: World) -> None:
@@ -401,23 +407,23 @@ async def test_a_call_that_is_done_within_a_moment_is_waited_for(workspace: Worl
 
 # What every writing statement of a workspace has to pass: its counter, its tasks, its participants.
 HOLD = Query(
-    Nothing,
+    One[bool],
     """
     WITH counter AS (SELECT FROM task_counters WHERE workspace_id = %(workspace_id)s FOR UPDATE),
          task AS (SELECT FROM tasks WHERE workspace_id = %(workspace_id)s FOR UPDATE)
     SELECT true FROM (SELECT count(*) FROM counter) c, (SELECT count(*) FROM task) t
     """,
 )
-HOLD_CHANNELS = Query(Nothing, "SELECT true FROM channels WHERE workspace_id = %(workspace_id)s FOR UPDATE")
+HOLD_CHANNELS = Query(One[bool], "SELECT true FROM channels WHERE workspace_id = %(workspace_id)s FOR UPDATE")
 HOLD_KEY = Query(
-    Nothing,
+    One[bool],
     """
     SELECT true FROM (SELECT pg_advisory_xact_lock(hashtextextended(
                %(workspace_id)s::text || ' ' || %(identity_id)s::text || ' k-1', 0))) AS taken
     """,
 )
 CLAIM = Query(
-    Nothing,
+    One[bool],
     """
     INSERT INTO idempotency_keys (workspace_id, identity_id, key, operation, fingerprint, status, answer, request_id,
                                   answered_at)

@@ -127,9 +127,7 @@ LOOK = Query(
 async def look(ctx: Context, sent: str, *, field: str = "channelId") -> Look:
     """The channel that a caller named, if they may know of it; else ChannelNotFound."""
     if (id := uuid_or_none(sent)) is not None:
-        found = await ctx.db.one(
-            LOOK, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, channel_id=id
-        )
+        found = await ctx.one(LOOK, channel_id=id)
         if found is not None:
             return found
     raise ChannelNotFound(sent, field=field)

@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Encoded, Query
+from app.db import Encoded, Listed, One, Query
 from app.db.phrases import moment
 from app.errors import ChannelNotFound, ChannelNotMember, MemberNotFound
 from app.ids import FIRST_ID, uuid_or_none
@@ -78,34 +78,8 @@ class Membership(Answer):
     joined_at: Annotated[Timestamp, Meta(description="Since when.")]
 
 
-class ChannelRow(msgspec.Struct):
-    """A channel in a list."""
-
-    channel: Encoded[Channel]
-
-
-class MemberRow(msgspec.Struct):
-    """A member in a list."""
-
-    member: Encoded[ChannelMemberHuman | ChannelMemberAgent]
-    id: str
-
-
-class MembershipRow(msgspec.Struct):
-    """A member in a list, with the cursor that continues behind it."""
-
-    item: Encoded[Membership]
-    cursor: str
-
-
-class ManifestRow(msgspec.Struct):
-    """A channel at a glance, as JSON."""
-
-    manifest: Encoded[ChannelManifest]
-
-
 MY_CHANNELS = Query(
-    ChannelRow,
+    One[Encoded[Channel]],
     f"""
     SELECT {CHANNEL_JSON}
       FROM channels c
@@ -130,7 +104,7 @@ _MEMBER_OF: Final = """
      LIMIT %(limit)s::int"""
 
 MEMBERS = Query(
-    MemberRow,
+    Listed[ChannelMemberHuman | ChannelMemberAgent],
     f"""
     SELECT CASE a.kind
            WHEN 'user' THEN row_to_json((SELECT w FROM (SELECT 'human' AS type, a.id, a.name, a.handle) w))
@@ -148,7 +122,7 @@ MEMBERSHIP_JSON: Final = f"""
         m.role, {moment("m.joined_at")} AS "joinedAt") w))"""
 
 MEMBERSHIPS = Query(
-    MembershipRow,
+    Listed[Membership],
     f"""
     SELECT {MEMBERSHIP_JSON}, a.id::text
     {_MEMBER_OF}
@@ -157,7 +131,7 @@ MEMBERSHIPS = Query(
 )
 
 MANIFEST = Query(
-    ManifestRow,
+    One[Encoded[ChannelManifest]],
     f"""
     WITH RECURSIVE found AS (
         SELECT c.*, now() - interval '24 hours' AS moment
@@ -226,15 +200,13 @@ async def get_channels(ctx: Context, req: GetChannels) -> Encoded[list[Channel]]
 
     Nothing can be read or said in a channel before joining it.
     """
-    rows = await ctx.db.all(
+    rows = await ctx.all(
         MY_CHANNELS,
-        workspace_id=ctx.actor.workspace_id,
-        actor_id=ctx.actor.id,
         joinable=req.include_public,
         archived=req.include_archived,
         limit=CHANNELS_MAX,
     )
-    return Encoded(b"[%b]" % b",".join([row.channel.raw for row in rows]))
+    return Encoded(b"[%b]" % b",".join([row.value.raw for row in rows]))
 
 
 @operation(scope="channel-read", read_only=True, errors=(ChannelNotFound, ChannelNotMember, MemberNotFound))
@@ -248,18 +220,16 @@ async def get_channel_members(ctx: Context, req: GetChannelMembers) -> Excerpt[C
     after = given(req.after)
     if (last := uuid_or_none(after) if after else FIRST_ID) is None:
         raise MemberNotFound(str(after), field="after")
-    rows = await ctx.db.all(
+    rows = await ctx.all(
         MEMBERS,
-        workspace_id=ctx.actor.workspace_id,
-        actor_id=ctx.actor.id,
         channel_id=channel.id,
         after=last,
         limit=limit + 1,
     )
     page = rows[:limit]
-    cursor = page[-1].id if len(rows) > limit else None
+    cursor = page[-1].cursor if len(rows) > limit else None
     data = b'{"members":[%b],"hasMore":%b,"cursor":%b}' % (
-        b",".join([row.member.raw for row in page]),
+        b",".join([row.item.raw for row in page]),
         b"true" if cursor else b"false",
         msgspec.json.encode(cursor),
     )
@@ -270,16 +240,14 @@ async def get_channel_members(ctx: Context, req: GetChannelMembers) -> Excerpt[C
 async def get_channel_manifest(ctx: Context, req: GetChannelManifest) -> Encoded[ChannelManifest]:
     """See a channel at a glance: what it is for, who is in it, and how busy it is."""
     channel = await readable(ctx, req.channel_id)
-    row = await ctx.db.one(
+    row = await ctx.one(
         MANIFEST,
-        workspace_id=ctx.actor.workspace_id,
-        actor_id=ctx.actor.id,
         channel_id=channel.id,
         limit=MANIFEST_MEMBERS_MAX,
     )
     if row is None:  # removed from it between the two statements
         raise ChannelNotMember(str(channel.id))
-    return row.manifest
+    return row.value
 
 
 @operation(scope="channel-read", read_only=True, errors=(ChannelNotFound, ChannelNotMember))
@@ -290,10 +258,8 @@ async def list_channel_members(ctx: Context, req: ListChannelMembers) -> Page[Me
     """
     channel = await readable(ctx, req.channel_id)
     limit = min(given(req.limit) or PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX)
-    rows = await ctx.db.all(
+    rows = await ctx.all(
         MEMBERSHIPS,
-        workspace_id=ctx.actor.workspace_id,
-        actor_id=ctx.actor.id,
         channel_id=channel.id,
         after=given(req.cursor) or FIRST_ID,
         limit=limit + 1,

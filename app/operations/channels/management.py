@@ -6,10 +6,9 @@ Who makes a channel is its admin; of an agent, its owner is, for agents are post
 
 from typing import Annotated, Final, Literal
 
-import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import BatchQuery, Duplicate, Encoded
+from app.db import Answered, BatchQuery, Duplicate, Encoded
 from app.errors import AlreadyExists, ChannelNotAdmin, ChannelNotFound, ChannelNotMember
 from app.ids import new_id, uuid_or_none
 from app.operations.channels.channel import ACTING, CHANNEL_JSON, CHANNEL_MANAGED, Channel, managed
@@ -23,13 +22,6 @@ ChannelName = Annotated[str, Meta(pattern="^#?[a-z][a-z0-9-]{0,62}$(?!\\n)")]
 
 Purpose = Annotated[str, Meta(max_length=250, pattern="^[^\\u0000-\\u001f]*$(?!\\n)")]
 """One line."""
-
-
-class ChannelRow(msgspec.Struct):
-    """A channel after what was done to it."""
-
-    ord: int
-    channel: Encoded[Channel]
 
 
 # The end of every statement that leaves a channel `c` with the `ord` of its item.
@@ -52,7 +44,7 @@ _NAME_TAKEN: Final = """EXISTS (
 
 CREATE = Keyed(
     BatchQuery(
-        ChannelRow,
+        Answered[Channel],
         f"""{ACTING}, created AS (
         INSERT INTO channels (workspace_id, id, name, kind, purpose)
         SELECT i.workspace_id, i.channel_id, i.changes->>'name', i.changes->>'kind', i.changes->>'purpose'
@@ -79,7 +71,7 @@ CREATE = Keyed(
 
 RENAME = Keyed(
     BatchQuery(
-        ChannelRow,
+        Answered[Channel],
         f"""{ACTING}, c AS (
         UPDATE channels c
            SET name = i.changes->>'name',
@@ -95,7 +87,7 @@ RENAME = Keyed(
 
 ARCHIVE = Keyed(
     BatchQuery(
-        ChannelRow,
+        Answered[Channel],
         f"""{ACTING}, c AS (
         UPDATE channels c
            SET archived_at = CASE WHEN (i.changes->>'archived')::boolean THEN coalesce(c.archived_at, now()) END
@@ -156,7 +148,7 @@ async def create_channel(ctx: Context, req: CreateChannel) -> Encoded[Channel]:
     item = {**ctx.who, "runId": run_id, "channelId": new_id(), "changes": made}
     try:
         if (row := await ctx.db.write(CREATE.form(ctx.keep), item)) is not None:
-            return row.channel
+            return row.answer
     except Duplicate as e:
         _refuse_other(e)
     await ctx.refuse_late(run_id)
@@ -172,7 +164,7 @@ async def rename_channel(ctx: Context, req: RenameChannel) -> Encoded[Channel]:
     name = req.name.removeprefix("#")
     try:
         if (row := await _change(ctx, RENAME, req, {**changes(req, "purpose"), "name": name})) is not None:
-            return row.channel
+            return row.answer
     except Duplicate as e:  # somebody gave this name to another at the same moment
         _refuse_other(e)
     raise AlreadyExists("channel", name)
@@ -190,7 +182,7 @@ async def archive_channel(ctx: Context, req: ArchiveChannel) -> Encoded[Channel]
     row = await _change(ctx, ARCHIVE, req, {"archived": req.archived})
     if row is None:  # an admin, but only since the statement
         raise ChannelNotAdmin
-    return row.channel
+    return row.answer
 
 
 def _refuse_other(error: Duplicate) -> None:
@@ -201,10 +193,10 @@ def _refuse_other(error: Duplicate) -> None:
 
 async def _change(
     ctx: Context,
-    statement: Keyed[BatchQuery[ChannelRow]],
+    statement: Keyed[BatchQuery[Answered[Channel]]],
     req: RenameChannel | ArchiveChannel,
     said: dict[str, object],
-) -> ChannelRow | None:
+) -> Answered[Channel] | None:
     """Change a channel that the caller manages. None if something else than that stands in the way."""
     id, run_id = uuid_or_none(req.channel_id), under(req.run_id)
     row = await ctx.db.write(

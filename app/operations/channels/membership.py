@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta
 
-from app.db import BatchQuery, Encoded, Query
+from app.db import Answered, BatchQuery, Encoded, One, Query
 from app.errors import (
     ChannelArchived,
     ChannelNotAdmin,
@@ -41,7 +41,7 @@ from app.operations.channels.channel import (
     refuse_posting,
 )
 from app.operations.channels.directory import MEMBERSHIP_JSON, Membership
-from app.operations.channels.management import CHANNEL_ANSWERED, ChannelRow
+from app.operations.channels.management import CHANNEL_ANSWERED
 from app.rpc import AgentWrite, Answer, Context, operation
 from app.types import Id, IdentityKind
 from app.writes.access import CALLER, KNOWN_IDENTITY
@@ -56,26 +56,6 @@ class Departure(Answer):
 
     channel_id: Annotated[str, Meta(description="The channel.")]
     member_id: Annotated[str, Meta(description="Who is no longer in it.")]
-
-
-class MembershipRow(msgspec.Struct):
-    """A membership after what was done to it."""
-
-    ord: int
-    membership: Encoded[Membership]
-
-
-class DepartureRow(msgspec.Struct):
-    """Someone who was taken out of a channel."""
-
-    ord: int
-    departure: Encoded[Departure]
-
-
-class Kind(msgspec.Struct):
-    """Whether someone is a user or an agent."""
-
-    kind: IdentityKind
 
 
 class Standing(msgspec.Struct):
@@ -109,7 +89,7 @@ _FORGOTTEN: Final = """
 
 JOIN = Keyed(
     BatchQuery(
-        ChannelRow,
+        Answered[Channel],
         f"""{ACTING}, entered AS (
         INSERT INTO channel_members (workspace_id, channel_id, identity_id, role)
         SELECT i.workspace_id, i.channel_id, i.actor_id, coalesce(s.standing, 'poster')
@@ -145,7 +125,7 @@ _MEMBER_ANSWERED: Final = f"""
 # `m` sees the membership as it was before: an old one stays as it is, a new one comes from `entered`.
 ADD = Keyed(
     BatchQuery(
-        MembershipRow,
+        Answered[Membership],
         f"""{ACTING}, may AS MATERIALIZED (
         SELECT i.*, i.changes->>'role' AS role
           FROM acting i
@@ -184,7 +164,7 @@ _ANOTHER_ADMIN: Final = """EXISTS (
 
 SET_ROLE = Keyed(
     BatchQuery(
-        MembershipRow,
+        Answered[Membership],
         f"""{ACTING}, m AS (
         UPDATE channel_members m
            SET role = i.changes->>'role'
@@ -211,7 +191,7 @@ LOCK_CHANNEL = BatchQuery(
 # Admins take anyone out, owners their agents, everyone themselves; but never the last one, nor the last admin.
 REMOVE = Keyed(
     BatchQuery(
-        DepartureRow,
+        Answered[Departure],
         f"""{ACTING}, gone AS (
         DELETE FROM channel_members m
          USING acting i
@@ -269,7 +249,7 @@ FIND_MEMBER = Query(
 )
 
 FIND_AGENT = Query(
-    Kind,
+    One[IdentityKind],
     f"""
     WITH i AS ({CALLER})
     SELECT a.kind
@@ -341,7 +321,7 @@ async def join_channel(ctx: Context, req: JoinChannel) -> Encoded[Channel]:
     """
     item = _item(ctx, req)
     if (row := await _locked(ctx, JOIN, item)) is not None:
-        return row.channel
+        return row.answer
     channel = await look(ctx, req.channel_id)
     if await _was_removed(ctx, channel, ctx.actor.id):
         raise MemberRemoved
@@ -361,7 +341,7 @@ async def leave_channel(ctx: Context, req: LeaveChannel) -> Encoded[Departure]:
     """
     row = await _locked(ctx, REMOVE, _item(ctx, req, ctx.actor.id))
     if row is not None:
-        return row.departure
+        return row.answer
     channel = await readable(ctx, req.channel_id)
     member = await _member(ctx, channel, ctx.actor.id)
     raise LastAdmin if member and member.members > 1 else SoleMember
@@ -388,7 +368,7 @@ async def add_channel_member(ctx: Context, req: AddChannelMember) -> Encoded[Mem
     """
     item = _item(ctx, req, member := uuid_or_none(req.member_id), role=req.role)
     if (row := await _locked(ctx, ADD, item)) is not None:
-        return row.membership
+        return row.answer
     if req.role == "admin":
         await managed(ctx, req.channel_id)
     channel = await refuse_posting(ctx, req.channel_id)
@@ -425,7 +405,7 @@ async def remove_channel_member(ctx: Context, req: RemoveChannelMember) -> Encod
     """
     row = await _locked(ctx, REMOVE, _item(ctx, req, member := uuid_or_none(req.member_id)))
     if row is not None:
-        return row.departure
+        return row.answer
     channel = await readable(ctx, req.channel_id)
     found = None if member is None else await _member(ctx, channel, member)
     if found is None:
@@ -454,7 +434,7 @@ async def set_channel_member_role(ctx: Context, req: SetChannelMemberRole) -> En
     """
     item = _item(ctx, req, member := uuid_or_none(req.member_id), role=req.role)
     if (row := await _locked(ctx, SET_ROLE, item)) is not None:
-        return row.membership
+        return row.answer
     channel = await managed(ctx, req.channel_id)
     found = None if member is None else await _member(ctx, channel, member)
     if found is None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Encoded, Query
+from app.db import Encoded, One, Query
 from app.errors import InvalidInput, MessageNotFound
 from app.ids import uuid_or_none
 from app.operations.mentions import GivenMention, addressed
@@ -21,14 +21,8 @@ KIND_CHARACTERS_MAX: Final = 64
 ARTIFACTS_MAX: Final = 20
 
 
-class Found(msgspec.Struct):
-    """A message that the caller can read."""
-
-    id: str
-
-
 READABLE = Query(
-    Found,
+    One[str],
     f"""
     WITH i AS ({CALLER})
     SELECT m.id::text
@@ -95,15 +89,15 @@ async def post_message(ctx: Context, req: PostMessage) -> Encoded[MessageOutput]
         under_run=req.run_id,
         fields=("channel_id", "parent_message_id", "run_id"),
     )
-    return row.message
+    return row.answer
 
 
 async def _readable(ctx: Context, sent: list[str]) -> list[str]:
     """The ids of messages as we write them; MessageNotFound names the first that the caller cannot read."""
     ids = [str(uuid_or_none(id)) for id in sent]
     asked = [id for id in ids if id != "None"]
-    rows = await ctx.db.all(READABLE, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, ids=asked)
-    known = {row.id for row in rows}
+    rows = await ctx.all(READABLE, ids=asked)
+    known = {row.value for row in rows}
     for id, as_sent in zip(ids, sent, strict=True):
         if id not in known:
             raise MessageNotFound(as_sent, field="reference_artifact_ids")

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Encoded, Query
+from app.db import Encoded, One, Query
 from app.errors import ChannelNotFound, ChannelNotMember, MessageNotFound
 from app.ids import uuid_or_none
 from app.operations.channels.channel import readable
@@ -20,12 +20,6 @@ from app.types import PAGE_ROWS_MAX, Id, Limit
 
 MESSAGES_DEFAULT: Final = 20  # the contract's number
 POSITION_MAX: Final = 9_223_372_036_854_775_807  # what a Postgres bigint holds
-
-
-class SummaryRow(msgspec.Struct):
-    """A message in a list."""
-
-    message: Encoded[MessageSummary]
 
 
 class PositionRow(msgspec.Struct):
@@ -40,7 +34,7 @@ MEMBER: Final = """
              WHERE p.workspace_id = m.workspace_id AND p.identity_id = %(actor_id)s::uuid AND p.channel_id = m.channel_id)"""
 
 NEWEST_FIRST = Query(
-    SummaryRow,
+    One[Encoded[MessageSummary]],
     f"""
     SELECT {SUMMARY_JSON}
       FROM messages m
@@ -53,7 +47,7 @@ NEWEST_FIRST = Query(
 )
 
 OLDEST_FIRST = Query(
-    SummaryRow,
+    One[Encoded[MessageSummary]],
     f"""
     SELECT {SUMMARY_JSON}
       FROM messages m
@@ -78,7 +72,7 @@ _THREAD: Final = f"""
        AND m.parent_id = %(thread_id)s::uuid AND m.position > %(after)s::bigint AND m.position < %(before)s::bigint"""
 
 THREAD_NEWEST_FIRST = Query(
-    SummaryRow,
+    One[Encoded[MessageSummary]],
     f"""
     SELECT {SUMMARY_JSON} FROM ({_THREAD}) m ORDER BY m.position DESC LIMIT %(limit)s::int
     """,
@@ -86,7 +80,7 @@ THREAD_NEWEST_FIRST = Query(
 )
 
 THREAD_OLDEST_FIRST = Query(
-    SummaryRow,
+    One[Encoded[MessageSummary]],
     f"""
     SELECT {SUMMARY_JSON} FROM ({_THREAD}) m ORDER BY m.position LIMIT %(limit)s::int
     """,
@@ -146,8 +140,6 @@ async def get_messages(ctx: Context, req: GetMessages) -> Excerpt[MessagesPage]:
     )
     statement = oldest_first if after else newest_first
     parameters: dict[str, object] = {
-        "workspace_id": ctx.actor.workspace_id,
-        "actor_id": ctx.actor.id,
         "channel_id": channel.id,
         "before": (await _find(ctx, channel.id, before, "before")).position if before else POSITION_MAX,
         "after": max((await _find(ctx, channel.id, after, "after")).position if after else 0, channel.hidden),
@@ -155,18 +147,16 @@ async def get_messages(ctx: Context, req: GetMessages) -> Excerpt[MessagesPage]:
     }
     if thread_id:
         parameters["thread_id"] = (await _find(ctx, channel.id, thread_id, "threadId")).thread_id
-    rows = await ctx.db.all(statement, **parameters)
+    rows = await ctx.all(statement, **parameters)
     has_more = len(rows) > limit
-    messages = b",".join([row.message.raw for row in rows[:limit]])
+    messages = b",".join([row.value.raw for row in rows[:limit]])
     page = b'{"messages":[%b],"hasMore":%b}' % (messages, b"true" if has_more else b"false")
     return Excerpt(Encoded(page), has_more, None, channel.history_cutoff)
 
 
 async def _find(ctx: Context, channel_id: UUID, sent: str, field: str) -> PositionRow:
     if (id := uuid_or_none(sent)) is not None:
-        row = await ctx.db.one(
-            FIND_POSITION, workspace_id=ctx.actor.workspace_id, message_id=id, channel_id=channel_id
-        )
+        row = await ctx.one(FIND_POSITION, message_id=id, channel_id=channel_id)
         if row is not None:
             return row
     raise MessageNotFound(sent, field=field)

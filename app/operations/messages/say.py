@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, LiteralString, TypeVar
 import msgspec
 from msgspec import Meta, UnsetType
 
-from app.db import ITEMS, BatchQuery, Encoded
+from app.db import ITEMS, Answered, BatchQuery
 from app.errors import (
     ChannelArchived,
     ChannelNotFound,
@@ -55,20 +55,6 @@ SAY_ERRORS: Final = (
 )
 
 
-class MessageRow(msgspec.Struct):
-    """A message just written."""
-
-    ord: int
-    message: Encoded[Message]
-
-
-class OutputRow(msgspec.Struct):
-    """The same for the SDK family."""
-
-    ord: int
-    message: Encoded[MessageOutput]
-
-
 def answering(answer: LiteralString) -> LiteralString:
     """The statement that says it, and answers with this JSON of the message `s`, posted at `m`."""
     return f"""
@@ -100,8 +86,8 @@ def answering(answer: LiteralString) -> LiteralString:
     SELECT ord, answer FROM answered"""
 
 
-SEND = Keyed(BatchQuery(MessageRow, answering(MESSAGE_JSON)))
-POST = Keyed(BatchQuery(OutputRow, answering(OUTPUT_JSON)))
+SEND = Keyed(BatchQuery(Answered[Message], answering(MESSAGE_JSON)))
+POST = Keyed(BatchQuery(Answered[MessageOutput], answering(OUTPUT_JSON)))
 
 
 async def say(

@@ -3,10 +3,9 @@
 from contextlib import suppress
 from typing import Annotated, Final
 
-import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import ITEMS, BatchQuery, Encoded, Query
+from app.db import ITEMS, Answered, BatchQuery, Encoded, One, Query
 from app.db.phrases import moment
 from app.errors import (
     AttachmentNotFound,
@@ -22,7 +21,6 @@ from app.operations.messages.message import IN_WINDOW, MESSAGE_JSON, Message
 from app.operations.messages.say import (
     SAY_ERRORS,
     SEND,
-    MessageRow,
     ReplyTo,
     ToChannel,
     ToSay,
@@ -41,7 +39,7 @@ KIND_CHARACTERS_MAX: Final = 64
 
 FLAG = Keyed(
     BatchQuery(
-        MessageRow,
+        Answered[Message],
         f"""
     WITH i AS MATERIALIZED (
         SELECT {WHO},
@@ -73,15 +71,9 @@ FLAG = Keyed(
 )
 
 
-class Placed(msgspec.Struct):
-    """The channel a message stands in."""
-
-    channel_id: str
-
-
 # For refusals: where a message stands that the caller can read.
 PLACE = Query(
-    Placed,
+    One[str],
     f"""
     WITH i AS ({CALLER})
     SELECT m.channel_id::text
@@ -101,17 +93,10 @@ class ArtifactRef(Answer):
     type: Annotated[str, Meta(description="What it is.")]
 
 
-class ArtifactRow(msgspec.Struct):
-    """An artifact just shared."""
-
-    ord: int
-    artifact: Encoded[ArtifactRef]
-
-
 _ARTIFACT_JSON: Final = """row_to_json((SELECT w FROM (SELECT
         m.id AS "messageId", m.metadata->'artifact'->>'name' AS name, m.metadata->'artifact'->>'type' AS type) w))"""
 
-SHARE = Keyed(BatchQuery(ArtifactRow, answering(_ARTIFACT_JSON)))
+SHARE = Keyed(BatchQuery(Answered[ArtifactRef], answering(_ARTIFACT_JSON)))
 
 
 class SendMessage(AgentWrite):
@@ -189,7 +174,7 @@ async def send_message(ctx: Context, req: SendMessage) -> Encoded[Message]:
         mentions=mentions,
         under_run=req.run_id,
     )
-    return row.message
+    return row.answer
 
 
 @operation(
@@ -211,7 +196,7 @@ async def create_artifact(ctx: Context, req: CreateArtifact) -> Encoded[Artifact
         metadata=metadata,
         under_run=req.run_id,
     )
-    return row.artifact
+    return row.answer
 
 
 @operation(
@@ -232,10 +217,10 @@ async def flag_needs_human(ctx: Context, req: FlagNeedsHuman) -> Encoded[Message
         {**ctx.who, "messageId": id, "runId": run_id, "reason": req.reason},
     )
     if row is not None:
-        return row.message
+        return row.answer
     await ctx.refuse_late(run_id)
-    place = await ctx.db.one(PLACE, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, message_id=id)
+    place = await ctx.one(PLACE, message_id=id)
     if place is not None:
         with suppress(ChannelNotFound):  # they left a private channel meanwhile, and with it the message
-            await refuse_posting(ctx, place.channel_id)
+            await refuse_posting(ctx, place.value)
     raise MessageNotFound(req.message_id)

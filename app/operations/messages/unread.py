@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Encoded, Query
+from app.db import Encoded, One, Query
 from app.db.phrases import moment
 from app.operations.messages.message import IN_WINDOW, SenderType
 from app.rpc import AgentRequest, Answer, Context, Excerpt, HistoryCutoff, given, operation
@@ -45,12 +45,6 @@ class UnreadMentionsResponse(Answer):
     count: Annotated[
         int, Meta(description="How many wait in all, those not listed included; 1000 means that or more.")
     ]
-
-
-class MentionRow(msgspec.Struct):
-    """Something that waits, as JSON."""
-
-    mention: Encoded[MentionSummary]
 
 
 class CountsRow(msgspec.Struct):
@@ -92,7 +86,7 @@ WHAT_WAITS: Final = """FROM listed u
      ORDER BY u.created_at DESC, u.id DESC"""
 
 LIST_WAITING = Query(
-    MentionRow,
+    One[Encoded[MentionSummary]],
     f"""
     {LISTED}
     SELECT row_to_json((SELECT w FROM (SELECT
@@ -146,19 +140,17 @@ async def get_unread_mentions(ctx: Context, req: GetUnreadMentions) -> Excerpt[U
     """
     since = given(req.since)
     asked = {
-        "workspace_id": ctx.actor.workspace_id,
-        "actor_id": ctx.actor.id,
         "since": since.timestamp() if isinstance(since, datetime) else None,
         "comments": "task-read" in ctx.actor.scopes,
     }
     limit = min(given(req.limit) or MENTIONS_DEFAULT, MENTIONS_LISTED_MAX)
-    rows = await ctx.db.all(LIST_WAITING, **asked, limit=limit)
-    counts = await ctx.db.one(COUNT_WAITING, **asked, counted_max=MENTIONS_COUNTED_MAX)
+    rows = await ctx.all(LIST_WAITING, **asked, limit=limit)
+    counts = await ctx.one(COUNT_WAITING, **asked, counted_max=MENTIONS_COUNTED_MAX)
     assert counts is not None, "an aggregate has a row"
     cutoff = (
         HistoryCutoff(beyond_count=counts.hidden, cutoff_at=counts.cutoff_at) if counts.cutoff_at else None
     )
     # What began to wait between the two statements is counted with the next call.
     count = max(counts.count, len(rows))
-    data = b'{"mentions":[%b],"count":%d}' % (b",".join([row.mention.raw for row in rows]), count)
+    data = b'{"mentions":[%b],"count":%d}' % (b",".join([row.value.raw for row in rows]), count)
     return Excerpt(Encoded(data), count > len(rows), None, cutoff)

@@ -17,9 +17,7 @@ from collections.abc import Coroutine
 from typing import Final
 from weakref import WeakKeyDictionary
 
-import msgspec
-
-from app.db import Database, Query
+from app.db import Database, One, Query
 from app.errors import ApiError
 
 POLL_INTERVAL_SECONDS: Final = (
@@ -31,13 +29,7 @@ RING_INTERVAL_SECONDS: Final = 5.0  # at least so often, whatever the counter sa
 log = logging.getLogger("baton.bell")
 
 
-class CounterRow(msgspec.Struct):
-    """How many events were ever begun."""
-
-    last_value: int
-
-
-COUNTER = Query(CounterRow, "SELECT last_value FROM task_events_seq_seq", pipelined=True)
+COUNTER = Query(One[int], "SELECT last_value FROM task_events_seq_seq", pipelined=True)
 
 
 class Bell:
@@ -81,8 +73,8 @@ class Bell:
             except ApiError as e:  # the database is away for a moment; waiters find out when they ask again
                 log.warning("cannot look whether work is ready: %s", e.message)
             else:
-                if row is not None and row.last_value != counter:
-                    counter, moved_at = row.last_value, now()
+                if row is not None and row.value != counter:
+                    counter, moved_at = row.value, now()
             if now() - moved_at < SETTLE_SECONDS or now() - rung_at > RING_INTERVAL_SECONDS:
                 rung_at = now()
                 self._ring()

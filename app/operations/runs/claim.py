@@ -17,13 +17,12 @@ from itertools import count
 from typing import Annotated, Any, Final, LiteralString
 from uuid import UUID
 
-import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import ITEMS, BatchQuery, Encoded
-from app.db.phrases import moment
+from app.db import ITEMS, Answered, BatchQuery, Encoded
+from app.db.phrases import folded, moment
 from app.errors import Contended, NotClaimable, TaskNotFound, TaskReadOnly, VersionConflict
-from app.ids import new_id, uuid_or_none
+from app.ids import TICK_NOW, id_at, new_id, uuid_or_none
 from app.operations.messages.message import POSTED
 from app.operations.runs.bell import bell_of
 from app.operations.runs.explain import facts_of, refusal
@@ -52,20 +51,6 @@ CLAIM_KEY_CHARACTERS_MAX: Final = 255  # as long as an idempotency key, which do
 LOCKED_PAUSE_SECONDS: Final = 0.01  # before asking again for what another call has locked: a few commits
 
 NOTHING: Final[Encoded[list[Claim]]] = Encoded(b"[]")
-
-
-class ClaimRow(msgspec.Struct):
-    """A task just claimed."""
-
-    ord: int
-    claim: Encoded[Claim]
-
-
-class ClaimsRow(msgspec.Struct):
-    """The tasks one caller just claimed."""
-
-    ord: int
-    claims: Encoded[list[Claim]]
 
 
 _HOLDERS_TASK_JSON: Final = task_json("r.holder_id")
@@ -126,7 +111,7 @@ _FENCE: Final = f"""{acting("i.ord")},"""
 _ACTING: Final = "acting i"
 
 
-def _claiming_next(fence: LiteralString, inputs: LiteralString) -> BatchQuery[ClaimsRow]:
+def _claiming_next(fence: LiteralString, inputs: LiteralString) -> BatchQuery[Answered[list[Claim]]]:
     """The statement that claims what is next.
 
     The first run of an item is inserted only if its claim key was not used before: two calls with one key cannot both
@@ -134,7 +119,7 @@ def _claiming_next(fence: LiteralString, inputs: LiteralString) -> BatchQuery[Cl
     free again when the statement ends.
     """
     return BatchQuery(
-        ClaimsRow,
+        Answered[list[Claim]],
         f"""
     WITH RECURSIVE i AS MATERIALIZED (
         SELECT {WHO},
@@ -143,7 +128,7 @@ def _claiming_next(fence: LiteralString, inputs: LiteralString) -> BatchQuery[Cl
                (e->>'queueMax')::smallint  AS queue_max,
                (e->>'priorityMin')::smallint AS priority_min,
                (e->>'channelId')::uuid     AS channel_id,
-               lower(e->>'words')          AS words,
+               {folded("e->>'words'")} AS words,
                e->>'claimKey'              AS claim_key,
                ARRAY(SELECT jsonb_array_elements_text(e->'runIds')::uuid) AS run_ids,
                ARRAY(SELECT jsonb_array_elements_text(e->'messageIds')::uuid) AS message_ids,
@@ -191,7 +176,9 @@ def _claiming_next(fence: LiteralString, inputs: LiteralString) -> BatchQuery[Cl
                         LIMIT i.count) AS best) found
     ), granted AS MATERIALIZED (
         SELECT i.ord, i.workspace_id, i.actor_id, i.actor_kind, i.request_id, i.lease_seconds, i.claim_key, i.keep,
-               x.task_id, x.queue, x.assignee_id, x.place::smallint AS place, i.run_ids[x.place] AS run_id,
+               x.task_id, x.queue, x.assignee_id, x.place::smallint AS place, {
+            id_at(f"{TICK_NOW} + x.place", "i.run_ids[x.place]")
+        } AS run_id,
                i.message_ids[x.place] AS message_id
           FROM pick
           JOIN turn i ON i.nth = pick.nth
@@ -238,19 +225,19 @@ CLAIM_NEXT = Keyed(_claiming_next("", _UNKEPT))
 CLAIM_NEXT_UNDER_RUN = Keyed(_claiming_next(_FENCE, _ACTING))
 
 
-def _claiming(fence: LiteralString, inputs: LiteralString) -> BatchQuery[ClaimRow]:
+def _claiming(fence: LiteralString, inputs: LiteralString) -> BatchQuery[Answered[Claim]]:
     """The statement that claims by name.
 
     It also takes a task in progress that nobody holds: to go on where a claim ended without a result.
     """
     return BatchQuery(
-        ClaimRow,
+        Answered[Claim],
         f"""
     WITH i AS MATERIALIZED (
         SELECT {WHO},
                (e->>'taskId')::uuid      AS task_id,
                (e->>'version')::int      AS version,
-               (e->>'newRunId')::uuid    AS new_run_id,
+               {id_at(TICK_NOW, "e->>'newRunId'")} AS new_run_id,
                (e->>'runId')::uuid       AS run_id,
                (e->>'messageId')::uuid   AS message_id,
                (e->>'leaseSeconds')::int AS lease_seconds
@@ -297,7 +284,7 @@ CLAIM_TASK_UNDER_RUN = Keyed(_claiming(_FENCE, _ACTING))
 
 # The claims that a key got before, as they are now, with their leases renewed where they still live.
 AGAIN = BatchQuery(
-    ClaimsRow,
+    Answered[list[Claim]],
     f"""
     WITH i AS MATERIALIZED (
         SELECT ord,
@@ -413,14 +400,14 @@ async def claim_task(ctx: Context, req: ClaimTask) -> Outcome[Claim]:
     for _ in range(ATTEMPTS_MAX):
         row = await ctx.db.write(statement, {**item, "newRunId": new_id(), "messageId": new_id()})
         if row is not None:
-            return Outcome(row.claim)
+            return Outcome(row.answer)
         await ctx.refuse_late(run_id)
         facts = await facts_of(ctx, id)
         if facts is None:
             raise TaskNotFound(req.task_id)
         if facts.run_id and facts.assigned_to_caller and not facts.lease_over:
             if (again := await ctx.db.write(AGAIN, {**ctx.who, "taskId": id})) is not None:
-                return Outcome(Encoded(again.claims.raw[1:-1]), wrote=False)  # of the array its only element
+                return Outcome(Encoded(again.answer.raw[1:-1]), wrote=False)  # of the array its only element
         elif (refused := refusal(facts)) is not None:
             raise refused
         elif conflict := await version_conflict(ctx, task_id=id, version=version, changes=changes):
@@ -487,13 +474,20 @@ async def _claim_next(ctx: Context, item: Mapping[str, Any]) -> Outcome[list[Cla
         row = await asyncio.shield(writing)
     except asyncio.CancelledError:
         if item["claimKey"] is None and ctx.keep is None:
-            writing.add_done_callback(lambda _: bell_of(ctx.db).in_background(give_back(ctx, item["runIds"])))
+            writing.add_done_callback(lambda written: _give_back(ctx, written))
         raise
     if row is not None:
-        return Outcome(row.claims)
+        return Outcome(row.answer)
     await ctx.unless_answered()
     if item["claimKey"] is not None and (again := await ctx.db.write(AGAIN, item)) is not None:
-        return Outcome(again.claims, wrote=False)
+        return Outcome(again.answer, wrote=False)
     if run_id is not None and (lost := await ctx.why_not_live(run_id)):
         raise lost
     return None
+
+
+def _give_back(ctx: Context, written: "asyncio.Future[Answered[list[Claim]] | None]") -> None:
+    """Give back what was claimed for a caller who has gone away. If nobody knows what that is, its lease will end."""
+    if not written.cancelled() and written.exception() is None and (row := written.result()) is not None:
+        run_ids = [UUID(claim.run.id) for claim in row.answer.decode(list[Claim])]
+        bell_of(ctx.db).in_background(give_back(ctx, run_ids))

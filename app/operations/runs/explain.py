@@ -175,10 +175,8 @@ async def explain_task(ctx: Context, req: ExplainTask) -> Explanation:
 
 async def facts_of(ctx: Context, id: UUID) -> FactsRow | None:
     """What decides whether a task can be claimed; None if the caller does not see it."""
-    return await ctx.db.one(
+    return await ctx.one(
         FACTS,
-        workspace_id=ctx.actor.workspace_id,
-        actor_id=ctx.actor.id,
         task_id=id,
         limit=BLOCKERS_SHOWN_MAX,
     )

@@ -366,9 +366,7 @@ async def _end(  # each a fact of its own
 
 
 async def _past(ctx: Context, run_id: UUID, *, sees_all: bool = False) -> PastRow | None:
-    return await ctx.db.one(
-        PAST, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, run_id=run_id, sees_all=sees_all
-    )
+    return await ctx.one(PAST, run_id=run_id, sees_all=sees_all)
 
 
 def _item(

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import ITEMS, BatchQuery, Encoded, Query
+from app.db import ITEMS, Answered, BatchQuery, Encoded, Listed, One, Query
 from app.db.phrases import moment
 from app.errors import Contended, LogFull, RunNotFound
 from app.operations.runs.run import RUN_VISIBLE, LeaseSeconds, Note, Progress, sees_all
@@ -34,13 +34,6 @@ class Alive(Answer):
     lease_expires_at: Annotated[
         Timestamp, Meta(description="When the claim is lost unless there is another sign of life before.")
     ]
-
-
-class AliveRow(msgspec.Struct):
-    """A claim after a sign of life."""
-
-    ord: int
-    alive: Encoded[Alive]
 
 
 class Step(msgspec.Struct, rename="camel"):
@@ -74,26 +67,6 @@ class Appended(Answer):
     ]
 
 
-class AppendedRow(msgspec.Struct):
-    """What was appended."""
-
-    ord: int
-    appended: Encoded[Appended]
-
-
-class StepRow(msgspec.Struct):
-    """A step in a list."""
-
-    item: Encoded[LoggedStep]
-    cursor: str
-
-
-class SeenRow(msgspec.Struct):
-    """A run the caller sees."""
-
-    id: str
-
-
 _ALIVE_JSON: Final = f"""row_to_json((SELECT w FROM (SELECT
                r.id AS "runId", r.work_item_id AS "taskId", r.lease_seconds AS "leaseSeconds",
                {moment("r.lease_expires_at")} AS "leaseExpiresAt") w))"""
@@ -101,7 +74,7 @@ _ALIVE_JSON: Final = f"""row_to_json((SELECT w FROM (SELECT
 # A new length of the lease counts from now, also a shorter one: then the expiry job is told to look earlier.
 HEARTBEAT = Keyed(
     BatchQuery(
-        AliveRow,
+        Answered[Alive],
         f"""
     WITH i AS MATERIALIZED (
         SELECT {WHO},
@@ -137,7 +110,7 @@ HEARTBEAT = Keyed(
 # The row of the run gives out the numbers, and is locked until they are committed: they follow each other without gaps.
 APPEND = Keyed(
     BatchQuery(
-        AppendedRow,
+        Answered[Appended],
         f"""
     WITH i AS MATERIALIZED (
         SELECT {WHO},
@@ -174,7 +147,7 @@ APPEND = Keyed(
 )
 
 SEES_RUN = Query(
-    SeenRow,
+    One[str],
     f"""
     WITH i AS ({CALLER}, %(sees_all)s::boolean AS sees_all)
     SELECT r.id::text
@@ -186,14 +159,8 @@ SEES_RUN = Query(
 )
 
 
-class LengthRow(msgspec.Struct):
-    """How long a log is."""
-
-    length: int
-
-
 LOG_LENGTH = Query(
-    LengthRow,
+    One[int],
     """
     SELECT log_length FROM runs WHERE workspace_id = %(workspace_id)s::uuid AND id = %(run_id)s::uuid
     """,
@@ -201,7 +168,7 @@ LOG_LENGTH = Query(
 )
 
 LIST_LOG = Query(
-    StepRow,
+    Listed[LoggedStep],
     f"""
     SELECT row_to_json((SELECT w FROM (SELECT
                l.number, l.step->>'kind' AS kind, l.step->>'text' AS text, l.step->'data' AS data,
@@ -281,7 +248,7 @@ async def heartbeat_run(ctx: Context, req: HeartbeatRun) -> Encoded[Alive]:
     for _ in range(ATTEMPTS_MAX):
         row = await ctx.db.write(HEARTBEAT.form(ctx.keep), item)
         if row is not None:
-            return row.alive
+            return row.answer
         await ctx.unless_answered()
         assert run_id is not None, "a run id was sent"
         if (lost := await ctx.why_not_live(run_id)) is not None:
@@ -303,12 +270,12 @@ async def append_run_log(ctx: Context, req: AppendRunLog) -> Encoded[Appended]:
             {**ctx.who, "runId": run_id, "steps": req.steps, "lengthMax": STEPS_LOGGED_MAX},
         )
         if row is not None:
-            return row.appended
+            return row.answer
         await ctx.unless_answered()
         if (lost := await ctx.why_not_live(run_id)) is not None:
             raise lost
-        length = await ctx.db.one(LOG_LENGTH, workspace_id=ctx.actor.workspace_id, run_id=run_id)
-        if length is not None and length.length + len(req.steps) > STEPS_LOGGED_MAX:
+        length = await ctx.one(LOG_LENGTH, run_id=run_id)
+        if length is not None and length.value + len(req.steps) > STEPS_LOGGED_MAX:
             raise LogFull(STEPS_LOGGED_MAX)
     raise Contended
 
@@ -320,18 +287,15 @@ async def list_run_log(ctx: Context, req: ListRunLog) -> Page[LoggedStep]:
     To follow a run that is going on, ask again with the number of the last step as `cursor`: nothing is missed.
     """
     run_id = under(req.run_id)
-    if not await ctx.db.one(
+    if not await ctx.one(
         SEES_RUN,
-        workspace_id=ctx.actor.workspace_id,
-        actor_id=ctx.actor.id,
         sees_all=sees_all(ctx),
         run_id=run_id,
     ):
         raise RunNotFound(req.run_id)
     limit = min(given(req.limit) or PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX)
-    rows = await ctx.db.all(
+    rows = await ctx.all(
         LIST_LOG,
-        workspace_id=ctx.actor.workspace_id,
         run_id=run_id,
         after=int(given(req.cursor) or 0),
         limit=limit + 1,

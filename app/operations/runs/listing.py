@@ -2,10 +2,9 @@
 
 from typing import Annotated, Final
 
-import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Query, array
+from app.db import Listed, Query, array
 from app.errors import RunNotFound, TaskNotFound
 from app.ids import LAST_ID
 from app.operations.runs.run import RUN_JSON, RUN_VISIBLE, EncodedRun, Run, RunStatus, sees_all
@@ -15,16 +14,8 @@ from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, PageCursor, PageLimi
 from app.writes.access import CALLER
 from app.writes.fence import under
 
-
-class RunRow(msgspec.Struct):
-    """A run in a list."""
-
-    item: EncodedRun
-    cursor: str
-
-
 GET_RUN = Query(
-    RunRow,
+    Listed[Run],
     f"""
     WITH i AS ({CALLER}, %(sees_all)s::boolean AS sees_all)
     SELECT {RUN_JSON}, r.id::text
@@ -58,7 +49,7 @@ _PAGE: Final = """
 
 # Newest first, each along an index: the runs of a task, the caller's own, those that live, and all of the workspace.
 OF_TASK = Query(
-    RunRow,
+    Listed[Run],
     f"""
     WITH {_INPUT}
     SELECT {RUN_JSON}, r.id::text
@@ -68,7 +59,7 @@ OF_TASK = Query(
 )
 
 MINE = Query(
-    RunRow,
+    Listed[Run],
     f"""
     WITH {_INPUT}
     SELECT {RUN_JSON}, r.id::text
@@ -78,7 +69,7 @@ MINE = Query(
 )
 
 MINE_LIVE = Query(
-    RunRow,
+    Listed[Run],
     f"""
     WITH {_INPUT}
     SELECT {RUN_JSON}, r.id::text
@@ -88,7 +79,7 @@ MINE_LIVE = Query(
 )
 
 ALL = Query(
-    RunRow,
+    Listed[Run],
     f"""
     WITH {_INPUT}
     SELECT {RUN_JSON}, r.id::text
@@ -122,10 +113,8 @@ class ListRuns(AgentRequest):
 @operation(scope="task-read", read_only=True, errors=(RunNotFound,))
 async def get_run(ctx: Context, req: GetRun) -> EncodedRun:
     """Read one run: who holds or held the task through it, how far it is, and what came of it."""
-    row = await ctx.db.one(
+    row = await ctx.one(
         GET_RUN,
-        workspace_id=ctx.actor.workspace_id,
-        actor_id=ctx.actor.id,
         sees_all=sees_all(ctx),
         run_id=under(req.run_id),
     )
@@ -146,10 +135,8 @@ async def list_runs(ctx: Context, req: ListRuns) -> Page[Run]:
     except TaskNotFound:
         return Page(array([]))
     mine = MINE_LIVE if req.live is True else MINE
-    rows = await ctx.db.all(
+    rows = await ctx.all(
         mine if req.mine else OF_TASK if task else ALL,
-        workspace_id=ctx.actor.workspace_id,
-        actor_id=ctx.actor.id,
         sees_all=sees_all(ctx),
         task_id=task,
         status=given(req.status),

@@ -17,13 +17,13 @@ never changes by itself, so that an index holds the order, and a claim reads onl
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, LiteralString
 
-import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Query, array
+from app.db import Listed, Query, array
+from app.db.phrases import folded
 from app.ids import uuid_or_none
 from app.operations.tasks.listing import literal
-from app.operations.tasks.task import ASKERS_TASK_JSON, PRIORITIES, EncodedTask, Task
+from app.operations.tasks.task import ASKERS_TASK_JSON, PRIORITIES, Task
 from app.rpc import AgentRequest, Context, Page, given, operation
 from app.types import (
     NO_NUL,
@@ -90,15 +90,8 @@ def ready_walks(own: LiteralString, shared: LiteralString, end: LiteralString) -
                   {end}) w)"""
 
 
-class ReadyRow(msgspec.Struct):
-    """A ready task, and the cursor that continues behind it."""
-
-    item: EncodedTask
-    cursor: str
-
-
 READY = Query(
-    ReadyRow,
+    Listed[Task],
     f"""
     WITH i AS MATERIALIZED (
         SELECT %(workspace_id)s::uuid        AS workspace_id,
@@ -106,7 +99,7 @@ READY = Query(
                %(queue_max)s::smallint       AS queue_max,
                %(priority_min)s::smallint    AS priority_min,
                %(channel_id)s::uuid          AS channel_id,
-               lower(%(words)s::text)        AS words,
+               {folded("%(words)s::text")} AS words,
                %(after_queue)s::smallint     AS after_queue,
                %(after_rank)s::bigint        AS after_rank,
                %(after_id)s::uuid            AS after_id,
@@ -193,13 +186,11 @@ async def anything_ready(ctx: Context, item: Mapping[str, Any]) -> bool:
     return bool(await _ready(ctx, item, 1, BEFORE_ALL))
 
 
-async def _ready(ctx: Context, item: Mapping[str, Any], limit: int, cursor: str) -> list[ReadyRow]:
+async def _ready(ctx: Context, item: Mapping[str, Any], limit: int, cursor: str) -> list[Listed[Task]]:
     queue, _, rest = cursor.partition(".")
     rank, _, id = rest.partition(".")
-    return await ctx.db.all(
+    return await ctx.all(
         READY,
-        workspace_id=ctx.actor.workspace_id,
-        actor_id=ctx.actor.id,
         queue_max=item["queueMax"],
         priority_min=item["priorityMin"],
         channel_id=item["channelId"],

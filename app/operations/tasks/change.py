@@ -22,7 +22,7 @@ from uuid import UUID
 import msgspec
 
 from app.db import ITEMS, BatchQuery, Encoded
-from app.db.phrases import agent, moment, user
+from app.db.phrases import agent, folded, moment, user
 from app.errors import (
     ApiError,
     Contended,
@@ -263,7 +263,7 @@ _CONSEQUENCES: Final = f"""
         ON CONFLICT DO NOTHING
     ), searchable AS (
         UPDATE task_search x
-           SET words = lower(c.title || chr(10) || coalesce(c.description, ''))
+           SET words = {folded("c.title || chr(10) || coalesce(c.description, '')")}
           FROM changed c
          WHERE x.workspace_id = c.workspace_id AND x.task_id = c.id AND c.difference ?| ARRAY['title', 'description']
     ), {CHANGE_CARDS}, {POSTED}"""
@@ -413,7 +413,7 @@ async def _attempt(ctx: Context, item: Mapping[str, Any]) -> ChangedRow | None:
         statement = CHANGE
     if item["changes"].get("parentTaskId") is None:
         return await ctx.db.write(statement.form(ctx.keep), item)
-    async with ctx.db.transaction() as tx:
+    async with ctx.db.transaction(ctx.whose) as tx:
         await take_turn(ctx, tx, "move")
         return await tx.write(statement.form(ctx.keep), item)
 

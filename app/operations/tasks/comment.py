@@ -1,16 +1,15 @@
 """Remarks on tasks: written with comment-on-task, or along with a change that gives its reason; read with list-comments."""
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar, Final, LiteralString
 from uuid import UUID
 
-import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import ITEMS, BatchQuery, Encoded, Query
+from app.db import ITEMS, Answered, BatchQuery, Encoded, Listed, One, Query
 from app.db.phrases import agent, moment, user
 from app.errors import IdentityNotFound, InvalidInput, TaskNotFound, TaskReadOnly
-from app.ids import new_id
+from app.ids import TICK_NOW, id_at, new_id, tick_of
 from app.operations.mentions import GivenMention, Mention, addressed
 from app.operations.tasks.task import task_id
 from app.rpc import WHO, AgentRequest, AgentWrite, Answer, Context, Page, Step, given, operation
@@ -47,26 +46,6 @@ class TaskComment(Answer):
     deleted_at: Annotated[Timestamp | None, Meta(description="Always null here.")]
 
 
-class CommentRow(msgspec.Struct):
-    """A comment just written."""
-
-    ord: int
-    comment: Encoded[TaskComment]
-
-
-class CommentPageRow(msgspec.Struct):
-    """A comment in a list."""
-
-    item: Encoded[TaskComment]
-    cursor: str
-
-
-class Seen(msgspec.Struct):
-    """A task the caller sees."""
-
-    id: UUID
-
-
 COMMENT_JSON: Final = f"""
     row_to_json((SELECT w FROM (SELECT
         c.id, c.task_id AS "taskId",
@@ -77,14 +56,36 @@ COMMENT_JSON: Final = f"""
         {moment("c.created_at")} AS "updatedAt",
         NULL AS "deletedAt") w))"""
 
+
+def in_its_place(task_id: LiteralString, id: LiteralString, nth: LiteralString = "1") -> LiteralString:
+    """SQL: an id behind all that was said about a task of row `r`. From here to the commit nobody else says anything there.
+
+    The lock is asked for before the clock, so a comment that waited comes later. Whoever takes several takes them in the
+    order of their tasks.
+    """
+    return id_at(
+        f"""CASE WHEN pg_advisory_xact_lock(hashtextextended('remark ' || r.workspace_id || ' ' || {task_id}, 0)) IS NOT NULL
+                         THEN greatest({TICK_NOW}, (SELECT {tick_of("c.id")}
+                                                      FROM task_comments c
+                                                     WHERE c.workspace_id = r.workspace_id AND c.task_id = {task_id}
+                                                     ORDER BY c.id DESC
+                                                     LIMIT 1)) + {nth} END""",
+        id,
+    )
+
+
 # Writes the comments of `remark`, a CTE with the task and its version, who speaks, and the comment; with each its
 # event, and whoever now takes part: the author, everyone mentioned, and the owners of agents among them. What
 # waited for the author on this task is answered; for everyone mentioned the comment waits.
 #
 # An author who may not bring others in (SHARABLE) mentions those who see the task anyway. To them others are just text.
 COMMENT_CTES: Final = f"""
-    said_to AS MATERIALIZED (
-        SELECT i.workspace_id, i.task_id, i.version, i.actor_id, i.actor_kind, i.request_id, i.comment,
+    remarked AS MATERIALIZED (
+        SELECT r.*, {in_its_place("r.task_id", "r.comment->>'id'", "r.nth")} AS comment_id
+          FROM (SELECT remark.*, row_number() OVER (PARTITION BY workspace_id, task_id ORDER BY comment->>'id') AS nth
+                  FROM remark) r
+    ), said_to AS MATERIALIZED (
+        SELECT i.workspace_id, i.task_id, i.version, i.actor_id, i.actor_kind, i.request_id, i.comment, i.comment_id,
                CASE WHEN i.comment->'mentions' = '[]' OR {SHARABLE} THEN i.comment->'mentions'
                     ELSE (SELECT coalesce(jsonb_agg(e.m ORDER BY e.place), '[]')
                             FROM jsonb_array_elements(i.comment->'mentions') WITH ORDINALITY AS e (m, place)
@@ -94,17 +95,17 @@ COMMENT_CTES: Final = f"""
                               OR EXISTS (SELECT FROM channel_members m
                                           WHERE m.workspace_id = i.workspace_id AND m.identity_id = (e.m->>'id')::uuid
                                             AND m.channel_id = t.channel_id)) END AS mentions
-          FROM remark i
+          FROM remarked i
           JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = i.task_id
     ), comment AS (
         INSERT INTO task_comments (workspace_id, task_id, id, author_id, author_kind, body, mentions)
-        SELECT workspace_id, task_id, (comment->>'id')::uuid, actor_id, actor_kind, comment->>'body', mentions
+        SELECT workspace_id, task_id, comment_id, actor_id, actor_kind, comment->>'body', mentions
           FROM said_to
         RETURNING *
     ), comment_event AS (
         INSERT INTO task_events (workspace_id, task_id, version, subject_id, kind, actor_id, actor_kind, request_id)
-        SELECT workspace_id, task_id, version, (comment->>'id')::uuid, 'commented', actor_id, actor_kind, request_id
-          FROM remark
+        SELECT workspace_id, task_id, version, comment_id, 'commented', actor_id, actor_kind, request_id
+          FROM remarked
     ), party AS (
         INSERT INTO task_participants (workspace_id, identity_id, task_id)
         SELECT r.workspace_id, p.id, r.task_id
@@ -124,7 +125,7 @@ COMMENT_CTES: Final = f"""
          WHERE u.workspace_id = r.workspace_id AND u.identity_id = r.actor_id AND u.place_id = r.task_id
     ), told AS (
         INSERT INTO unread_mentions (workspace_id, identity_id, place_id, id, created_at)
-        SELECT r.workspace_id, (m->>'id')::uuid, r.task_id, (r.comment->>'id')::uuid, now()
+        SELECT r.workspace_id, (m->>'id')::uuid, r.task_id, r.comment_id, now()
           FROM said_to r
          CROSS JOIN LATERAL jsonb_array_elements(r.mentions) AS m
          WHERE (m->>'id')::uuid <> r.actor_id
@@ -132,7 +133,7 @@ COMMENT_CTES: Final = f"""
 
 ADD_COMMENT = Keyed(
     BatchQuery(
-        CommentRow,
+        Answered[TaskComment],
         f"""
     WITH i AS MATERIALIZED (
         SELECT {WHO},
@@ -148,7 +149,7 @@ ADD_COMMENT = Keyed(
     ), {ALIVE}, {COMMENT_CTES}, answered AS (
         SELECT r.ord, r.workspace_id, r.actor_id, r.request_id, r.keep, {COMMENT_JSON} AS answer, NULL::int AS merged_from
           FROM comment c
-          JOIN remark r ON (r.comment->>'id')::uuid = c.id
+          JOIN remarked r ON r.comment_id = c.id
     ), {KEPT}
     SELECT ord, answer FROM answered
     """,
@@ -156,7 +157,7 @@ ADD_COMMENT = Keyed(
 )
 
 SEES_TASK = Query(
-    Seen,
+    One[UUID],
     f"""
     WITH i AS ({CALLER})
     SELECT t.id
@@ -168,7 +169,7 @@ SEES_TASK = Query(
 )
 
 LIST_COMMENTS = Query(
-    CommentPageRow,
+    Listed[TaskComment],
     f"""
     SELECT {COMMENT_JSON}, c.id::text
       FROM task_comments c
@@ -224,11 +225,11 @@ async def comment_on_task(ctx: Context, req: CommentOnTask) -> Encoded[TaskComme
         ADD_COMMENT.form(ctx.keep), {**ctx.who, "taskId": id, "runId": run_id, "comment": comment}
     )
     if row is not None:
-        return row.comment
+        return row.answer
     await ctx.unless_answered()
     if run_id is not None and (lost := await ctx.why_not_live(run_id)):
         raise lost
-    if await ctx.db.one(SEES_TASK, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, task_id=id):
+    if await ctx.one(SEES_TASK, task_id=id):
         raise TaskReadOnly
     raise TaskNotFound(req.task_id)
 
@@ -240,15 +241,11 @@ async def list_comments(ctx: Context, req: ListComments) -> Page[TaskComment]:
     Page with `cursor`.
     """
     id = await task_id(ctx, req.task_id)
-    if not await ctx.db.one(
-        SEES_TASK, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, task_id=id
-    ):
+    if not await ctx.one(SEES_TASK, task_id=id):
         raise TaskNotFound(req.task_id)
     limit = min(given(req.limit) or PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX)
     after = given(req.cursor) or NIL
-    rows = await ctx.db.all(
-        LIST_COMMENTS, workspace_id=ctx.actor.workspace_id, task_id=id, after=str(after), limit=limit + 1
-    )
+    rows = await ctx.all(LIST_COMMENTS, task_id=id, after=str(after), limit=limit + 1)
     return Page[TaskComment].cut(rows, limit)
 
 

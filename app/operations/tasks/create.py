@@ -7,8 +7,8 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Encoded, Query
-from app.db.phrases import agent, moment, user
+from app.db import Encoded, One, Query
+from app.db.phrases import agent, folded, moment, user
 from app.decoding import refuse_nul
 from app.errors import (
     ApiError,
@@ -19,7 +19,7 @@ from app.errors import (
     InvalidInput,
     TaskNotFound,
 )
-from app.ids import new_id, uuid_or_none
+from app.ids import TICK_NOW, id_at, new_id, tick_of, uuid_or_none
 from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
 from app.operations.mentions import addressed
 from app.operations.messages.message import POSTED, SPOKEN
@@ -33,12 +33,6 @@ from app.wording import explained
 from app.writes.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun
 from app.writes.fence import under as under_run
 from app.writes.receipts import KEPT, NOT_KEPT, Keyed
-
-
-class CreatedRow(msgspec.Struct):
-    """A task just created."""
-
-    task: EncodedTask
 
 
 class UnusableRow(msgspec.Struct):
@@ -81,17 +75,27 @@ _INPUT: Final = f"""
 
 # The counter's row stays locked from here to the commit, which is this one insert. Nothing is taken from it
 # unless every row can be created, so numbers are consecutive and none is lost.
+#
+# Ids are in the order of numbers: behind the latest that can be seen, by as many as there are between, also when a
+# clock is set back.
 _CREATED: Final = f"""
     WITH {_INPUT}, {HELD}, {ALIVE}, counter AS (
         UPDATE task_counters k
            SET last_number = k.last_number + %(count)s
          WHERE k.workspace_id = %(workspace_id)s::uuid AND NOT EXISTS (SELECT FROM unusable)
            AND NOT EXISTS (SELECT FROM i WHERE NOT ({NOT_KEPT} AND {FENCED}))
-        RETURNING k.last_number - %(count)s AS before
+        RETURNING k.last_number - %(count)s AS before,
+                  greatest({TICK_NOW},
+                           (SELECT {tick_of("t.id")} + k.last_number - %(count)s - t.number
+                              FROM tasks t
+                             WHERE t.workspace_id = %(workspace_id)s::uuid
+                             ORDER BY t.number DESC
+                             LIMIT 1)) AS tick
     ), created AS (
         INSERT INTO tasks (workspace_id, id, number, title, description, status, priority, due_at, assignee_id, assignee_kind,
                            created_by_id, created_by_kind, parent_task_id, channel_id, started_at)
-        SELECT i.workspace_id, i.id, counter.before + i.ord + 1, i.title, i.description, i.status, i.priority, i.due_at,
+        SELECT i.workspace_id, {id_at("counter.tick + i.ord + 1", "i.id")}, counter.before + i.ord + 1,
+               i.title, i.description, i.status, i.priority, i.due_at,
                i.assignee_id, i.assignee_kind, i.actor_id, i.actor_kind, i.parent_task_id, i.channel_id,
                CASE WHEN i.status = 'in_progress' THEN now() END
           FROM i CROSS JOIN counter
@@ -119,7 +123,7 @@ _CREATED: Final = f"""
          WHERE p.id IS NOT NULL
     ), searchable AS (
         INSERT INTO task_search (workspace_id, task_id, words)
-        SELECT workspace_id, id, lower(title || chr(10) || coalesce(description, '')) FROM created
+        SELECT workspace_id, id, {folded("title || chr(10) || coalesce(description, '')")} FROM created
     ), answered AS (
         SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id, %(request_id)s AS request_id,
                %(keep)s::jsonb AS keep, NULL::int AS merged_from,
@@ -130,7 +134,7 @@ _CREATED: Final = f"""
 
 CREATE = Keyed(
     Query(
-        CreatedRow,
+        One[EncodedTask],
         f"""
     {_CREATED}, said AS ({CREATE_CARDS}
     ), {POSTED}
@@ -142,7 +146,7 @@ CREATE = Keyed(
 # The same with a summary: what the caller says in one channel about all the tasks, instead of the cards there.
 CREATE_AND_TELL = Keyed(
     Query(
-        CreatedRow,
+        One[EncodedTask],
         f"""
     {_CREATED}, summary AS (
         SELECT i.*, told.tasks, told.assignees
@@ -224,9 +228,8 @@ class CreateTasksBulk(AgentWrite):
         "properties": {
             "tasks": {
                 "anyOf": [
-                    _ROWS,
-                    {"type": "string", "contentMediaType": "application/json", "contentSchema": _ROWS},
-                ]
+                    _ROWS
+                ]  # a string that holds them is taken as well, but no schema can say which strings do
             }
         }
     }
@@ -349,8 +352,6 @@ async def _create(
         except ApiError as e:
             raise _at(index, e) if summary is not None else e from None
     parameters: dict[str, object] = {
-        "workspace_id": ctx.actor.workspace_id,
-        "actor_id": ctx.actor.id,
         "actor_kind": ctx.actor.kind,
         "rows": msgspec.json.encode(rows).decode(),
         "run_id": run_id,
@@ -360,15 +361,15 @@ async def _create(
     for _ in range(ATTEMPTS_MAX):
         if summary:
             told = msgspec.json.encode(summary).decode()
-            created = await ctx.db.all(CREATE_AND_TELL.form(ctx.keep), **parameters, **counted, summary=told)
+            created = await ctx.all(CREATE_AND_TELL.form(ctx.keep), **parameters, **counted, summary=told)
         else:
-            created = await ctx.db.all(CREATE.form(ctx.keep), **parameters, **counted)
+            created = await ctx.all(CREATE.form(ctx.keep), **parameters, **counted)
         if created:
-            return [row.task for row in created]
+            return [row.value for row in created]
         await ctx.unless_answered()
         if run_id is not None and (lost := await ctx.why_not_live(run_id)):
             raise lost
-        if bad := await ctx.db.one(FIND_UNUSABLE, **parameters):
+        if bad := await ctx.one(FIND_UNUSABLE, **parameters):
             try:
                 await _refuse(ctx, bad, tasks[bad.ord])
             except ApiError as e:

@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Encoded, Query
+from app.db import Encoded, Listed, Query
 from app.db.phrases import moment
 from app.errors import TaskNotFound, VersionNotFound
 from app.operations.tasks.comment import SEES_TASK
@@ -68,20 +68,6 @@ class Activity(HistoryEntry):
     task: Annotated[TaskName, Meta(description="Which task.")]
 
 
-class HistoryRow(msgspec.Struct):
-    """An entry in a list, and the cursor that continues behind it."""
-
-    item: Encoded[HistoryEntry]
-    cursor: str
-
-
-class ActivityRow(msgspec.Struct):
-    """The same with its task."""
-
-    item: Encoded[Activity]
-    cursor: str
-
-
 class TaskAtRow(msgspec.Struct):
     """A task as it is, and what differed at an earlier version."""
 
@@ -104,7 +90,7 @@ _NAMES: Final = """
       LEFT JOIN task_comments c ON c.workspace_id = e.workspace_id AND c.task_id = e.task_id AND c.id = e.subject_id"""
 
 OLDEST_FIRST = Query(
-    HistoryRow,
+    Listed[HistoryEntry],
     f"""
     SELECT row_to_json((SELECT w FROM (SELECT {_ENTRY}) w)), e.version || '-' || e.subject_id
       FROM task_events e
@@ -117,7 +103,7 @@ OLDEST_FIRST = Query(
 )
 
 NEWEST_FIRST = Query(
-    HistoryRow,
+    Listed[HistoryEntry],
     f"""
     SELECT row_to_json((SELECT w FROM (SELECT {_ENTRY}) w)), e.version || '-' || e.subject_id
       FROM task_events e
@@ -130,7 +116,7 @@ NEWEST_FIRST = Query(
 )
 
 MY_ACTIVITY = Query(
-    ActivityRow,
+    Listed[Activity],
     f"""
     WITH i AS ({CALLER})
     SELECT row_to_json((SELECT w FROM (SELECT {_ENTRY},
@@ -207,17 +193,13 @@ async def list_task_history(ctx: Context, req: ListTaskHistory) -> Page[HistoryE
     Newest first unless told. To see the whole task as it was at some version, use get-task with `atVersion`.
     """
     id = await task_id(ctx, req.task_id)
-    if not await ctx.db.one(
-        SEES_TASK, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, task_id=id
-    ):
+    if not await ctx.one(SEES_TASK, task_id=id):
         raise TaskNotFound(req.task_id)
     limit = min(given(req.limit) or PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX)
     query, start = (OLDEST_FIRST, FIRST) if req.order == "oldest" else (NEWEST_FIRST, LAST)
     version, _, subject_id = (given(req.cursor) or start).partition("-")
-    rows = await ctx.db.all(
+    rows = await ctx.all(
         query,
-        workspace_id=ctx.actor.workspace_id,
-        actor_id=ctx.actor.id,
         task_id=id,
         version=int(version),
         subject_id=subject_id,
@@ -234,10 +216,8 @@ async def list_my_activity(ctx: Context, req: ListMyActivity) -> Page[Activity]:
     your own changes and comments, on tasks you can still see.
     """
     limit = min(given(req.limit) or PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX)
-    rows = await ctx.db.all(
+    rows = await ctx.all(
         MY_ACTIVITY,
-        workspace_id=ctx.actor.workspace_id,
-        actor_id=ctx.actor.id,
         before=int(given(req.cursor) or SEQ_MAX),
         limit=limit + 1,
     )
@@ -246,10 +226,7 @@ async def list_my_activity(ctx: Context, req: ListMyActivity) -> Page[Activity]:
 
 async def task_at(ctx: Context, task_id: UUID, version: int) -> EncodedTask | None:
     """A task as it was at a version, worked back from what it is; None if the caller sees no such task."""
-    actor = ctx.actor
-    row = await ctx.db.one(
-        TASK_AT, workspace_id=actor.workspace_id, actor_id=actor.id, task_id=task_id, version=version
-    )
+    row = await ctx.one(TASK_AT, task_id=task_id, version=version)
     if row is None:
         return None
     if row.updated_at is None:

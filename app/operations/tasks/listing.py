@@ -9,23 +9,21 @@ list costs what the caller sees or asks for, and the same in a workspace of a mi
 import re
 from contextlib import suppress
 from datetime import datetime
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Final
 
-import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Query, array
-from app.errors import InvalidInput, TaskNotFound
+from app.db import Listed, One, Query, array
+from app.db.phrases import folded
+from app.errors import TaskNotFound
 from app.ids import LAST_ID, uuid_or_none
 from app.operations.tasks.comment import SEES_TASK
 from app.operations.tasks.reading import look_up
-from app.operations.tasks.selection import CountRow, IncludeTotal, OfStatus, OnlyFields, statuses_in, trimmed
+from app.operations.tasks.selection import IncludeTotal, OfStatus, OnlyFields, statuses_in, trimmed
 from app.operations.tasks.task import (
     ASKERS_TASK_JSON,
     DIGITS_MAX,
-    ONE_ASSIGNEE,
     PRIORITIES,
-    EncodedTask,
     Task,
     task_id,
 )
@@ -50,19 +48,12 @@ COUNT_ROWS_MAX: Final = (
 )
 
 
-class TaskRow(msgspec.Struct):
-    """A task in a list, and the cursor that continues behind it."""
-
-    item: EncodedTask
-    cursor: str
-
-
 # Each statement below says where to start; two things hold the planner to it, whatever it knows of the values. `i` is
 # MATERIALIZED unless they must show in the conditions of an index scan that ends early. And a subquery with OFFSET 0
 # is taken as it is: looked into row by row, in the order in which the rows come.
 
 # The caller and every filter, by name: null does not filter. `opens` has the values of is_open that can match.
-_INPUT: Final = """
+_INPUT: Final = f"""
         SELECT %(workspace_id)s::uuid       AS workspace_id,
                %(actor_id)s::uuid           AS actor_id,
                %(statuses)s::text[]         AS statuses,
@@ -74,7 +65,7 @@ _INPUT: Final = """
                %(parent_task_id)s::uuid     AS parent_task_id,
                %(created_by_id)s::uuid      AS created_by_id,
                to_timestamp(%(updated_since)s::float8) AS updated_since,
-               lower(%(words)s::text)       AS words,
+               {folded("%(words)s::text")} AS words,
                %(numbers_from)s::int[]      AS numbers_from,
                %(numbers_to)s::int[]        AS numbers_to,
                %(before)s::uuid             AS before"""
@@ -131,7 +122,7 @@ _WALK: Final = f"""
     )"""
 
 WALK = Query(
-    TaskRow,
+    Listed[Task],
     f"""
     {_WALK}
     SELECT {ASKERS_TASK_JSON}, t.id::text
@@ -141,7 +132,7 @@ WALK = Query(
     """,
 )
 
-COUNT_WALK = Query(CountRow, f"""{_WALK} SELECT count(*) FROM page""")
+COUNT_WALK = Query(One[int], f"""{_WALK} SELECT count(*) FROM page""")
 
 # Tasks with these words, or whose identifier starts like this, whoever may see them.
 _CANDIDATES: Final = """
@@ -170,13 +161,13 @@ _BY_WORDS: Final = f"""
     )"""
 
 BY_WORDS = Query(
-    TaskRow, f"""{_BY_WORDS} SELECT {ASKERS_TASK_JSON}, t.id::text FROM page t ORDER BY t.id DESC"""
+    Listed[Task], f"""{_BY_WORDS} SELECT {ASKERS_TASK_JSON}, t.id::text FROM page t ORDER BY t.id DESC"""
 )
-COUNT_BY_WORDS = Query(CountRow, f"""{_BY_WORDS} SELECT count(*) FROM page""")
+COUNT_BY_WORDS = Query(One[int], f"""{_BY_WORDS} SELECT count(*) FROM page""")
 
 # How many of them there are, up to a limit.
 COUNT_CANDIDATES = Query(
-    CountRow,
+    One[int],
     f"""
     WITH i AS MATERIALIZED ({_INPUT}
     ), candidate AS MATERIALIZED (
@@ -198,9 +189,9 @@ _BY_ASSIGNEE: Final = f"""
     )"""
 
 BY_ASSIGNEE = Query(
-    TaskRow, f"""{_BY_ASSIGNEE} SELECT {ASKERS_TASK_JSON}, t.id::text FROM page t ORDER BY t.id DESC"""
+    Listed[Task], f"""{_BY_ASSIGNEE} SELECT {ASKERS_TASK_JSON}, t.id::text FROM page t ORDER BY t.id DESC"""
 )
-COUNT_BY_ASSIGNEE = Query(CountRow, f"""{_BY_ASSIGNEE} SELECT count(*) FROM page""")
+COUNT_BY_ASSIGNEE = Query(One[int], f"""{_BY_ASSIGNEE} SELECT count(*) FROM page""")
 
 _BY_PARENT: Final = f"""
     WITH i AS MATERIALIZED ({_INPUT}
@@ -214,15 +205,13 @@ _BY_PARENT: Final = f"""
     )"""
 
 BY_PARENT = Query(
-    TaskRow, f"""{_BY_PARENT} SELECT {ASKERS_TASK_JSON}, t.id::text FROM page t ORDER BY t.id DESC"""
+    Listed[Task], f"""{_BY_PARENT} SELECT {ASKERS_TASK_JSON}, t.id::text FROM page t ORDER BY t.id DESC"""
 )
-COUNT_BY_PARENT = Query(CountRow, f"""{_BY_PARENT} SELECT count(*) FROM page""")
+COUNT_BY_PARENT = Query(One[int], f"""{_BY_PARENT} SELECT count(*) FROM page""")
 
 
 class ListTasks(AgentRequest):
     """What to list. Filters add up: a task must pass all of them."""
-
-    rules: ClassVar = ONE_ASSIGNEE
 
     status: OfStatus = UNSET
     priority: Annotated[TaskPriority | UnsetType, Meta(description="Only this priority.")] = UNSET
@@ -248,7 +237,7 @@ class ListTasks(AgentRequest):
     cursor: PageCursor = UNSET
 
 
-@operation(scope="task-read", read_only=True, errors=(InvalidInput,))
+@operation(scope="task-read", read_only=True)
 async def list_tasks(ctx: Context, req: ListTasks) -> Page[Task]:
     """List the tasks you can see, newest first.
 
@@ -261,13 +250,11 @@ async def list_tasks(ctx: Context, req: ListTasks) -> Page[Task]:
     except NothingMatches:
         return Page(array([]), total=0 if req.include_total else None)
     query, count = await _statement(ctx, req, filters)
-    rows = await ctx.db.all(query, **filters, before=given(req.cursor) or LAST_ID, limit=limit + 1)
+    rows = await ctx.all(query, **filters, before=given(req.cursor) or LAST_ID, limit=limit + 1)
     total = (
-        await ctx.db.one(count, **filters, before=LAST_ID, limit=COUNT_ROWS_MAX)
-        if req.include_total
-        else None
+        await ctx.one(count, **filters, before=LAST_ID, limit=COUNT_ROWS_MAX) if req.include_total else None
     )
-    return trimmed(Page[Task].cut(rows, limit, total and total.count), req.fields)
+    return trimmed(Page[Task].cut(rows, limit, total and total.value), req.fields)
 
 
 class NothingMatches(Exception):
@@ -276,11 +263,11 @@ class NothingMatches(Exception):
 
 async def _statement(
     ctx: Context, req: ListTasks, filters: dict[str, object]
-) -> tuple[Query[TaskRow], Query[CountRow]]:
+) -> tuple[Query[Listed[Task]], Query[One[int]]]:
     """The statement that starts from the narrowest thing asked for."""
     if req.query and len(req.query) >= TRIGRAM_CHARACTERS:
-        found = await ctx.db.one(COUNT_CANDIDATES, **filters, before=LAST_ID, limit=RARE_ROWS_MAX + 1)
-        if found is not None and found.count <= RARE_ROWS_MAX:
+        found = await ctx.one(COUNT_CANDIDATES, **filters, before=LAST_ID, limit=RARE_ROWS_MAX + 1)
+        if found is not None and found.value <= RARE_ROWS_MAX:
             return BY_WORDS, COUNT_BY_WORDS
     if req.parent_task_id:
         return BY_PARENT, COUNT_BY_PARENT
@@ -291,8 +278,7 @@ async def _statement(
 
 async def _filters(ctx: Context, req: ListTasks) -> dict[str, object]:
     if req.assignee_agent_id and req.assignee_user_id:
-        message = "Filter by assigneeAgentId or assigneeUserId, not by both: a task has one assignee at most."
-        raise InvalidInput(message, field="assigneeAgentId")
+        raise NothingMatches  # a task has one assignee at most
     statuses, opens = statuses_in(req.status)
     numbers = await _numbers(ctx, req.query or "")
     try:
@@ -300,13 +286,9 @@ async def _filters(ctx: Context, req: ListTasks) -> dict[str, object]:
     except TaskNotFound:
         raise NothingMatches from None
     # What a task is a part of is not to be guessed by those who do not see it.
-    if parent and not await ctx.db.one(
-        SEES_TASK, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, task_id=parent
-    ):
+    if parent and not await ctx.one(SEES_TASK, task_id=parent):
         raise NothingMatches
     return {
-        "workspace_id": ctx.actor.workspace_id,
-        "actor_id": ctx.actor.id,
         "statuses": statuses,
         "opens": opens,
         "priority": PRIORITIES.index(req.priority) if req.priority else None,

@@ -5,9 +5,9 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Encoded, Query
+from app.db import Encoded, One, Query
 from app.ids import FIRST_ID
-from app.operations.tasks.selection import CountRow, IncludeTotal, OfStatus, OnlyFields, statuses_in, trimmed
+from app.operations.tasks.selection import IncludeTotal, OfStatus, OnlyFields, statuses_in, trimmed
 from app.operations.tasks.task import ASKERS_TASK_JSON, Task
 from app.rpc import AgentRequest, Context, Page, given, operation
 from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, PageLimit
@@ -46,7 +46,7 @@ LIST_MINE = Query(
 )
 
 COUNT_MINE = Query(
-    CountRow,
+    One[int],
     """
     SELECT count(*)
       FROM tasks t
@@ -82,15 +82,13 @@ async def list_my_tasks(ctx: Context, req: ListMyTasks) -> Page[Task]:
     after_urgency, _, after_id = (given(req.cursor) or f"0-{FIRST_ID}").partition("-")
     statuses, opens = statuses_in(req.status)
     filters = {
-        "workspace_id": ctx.actor.workspace_id,
-        "actor_id": ctx.actor.id,
         "statuses": statuses,
         "urgency_min": 0 if True in opens else URGENCY_CLOSED_MIN,
         "urgency_max": URGENCY_MAX if False in opens else URGENCY_CLOSED_MIN - 1,
     }
-    page = await ctx.db.one(
+    page = await ctx.one(
         LIST_MINE, **filters, after_urgency=int(after_urgency), after_id=after_id, limit=limit
     )
     assert page is not None, "an aggregate has a row"
-    total = await ctx.db.one(COUNT_MINE, **filters) if req.include_total else None
-    return trimmed(Page(page.tasks, page.cursor, total and total.count), req.fields)
+    total = await ctx.one(COUNT_MINE, **filters) if req.include_total else None
+    return trimmed(Page(page.tasks, page.cursor, total and total.value), req.fields)

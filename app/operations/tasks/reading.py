@@ -4,28 +4,19 @@ from collections.abc import Awaitable
 from typing import Annotated
 from uuid import UUID
 
-import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import ITEMS, BatchQuery, Encoded
+from app.db import ITEMS, Answered, BatchQuery, Encoded
 from app.errors import TaskNotFound, VersionNotFound
 from app.operations.tasks.history import task_at
 from app.operations.tasks.selection import Fields
-from app.operations.tasks.task import TASK_JSON, EncodedTask, Task, task_id
+from app.operations.tasks.task import TASK_JSON, Task, task_id
 from app.rpc import AgentRequest, Context, Step, given, operation
 from app.types import Id, Version
 from app.writes.access import VISIBLE
 
-
-class FoundRow(msgspec.Struct):
-    """One task."""
-
-    ord: int
-    task: EncodedTask
-
-
 GET_TASK = BatchQuery(
-    FoundRow,
+    Answered[Task],
     f"""
     WITH i AS MATERIALIZED (
         SELECT ord,
@@ -42,7 +33,7 @@ GET_TASK = BatchQuery(
 )
 
 
-def look_up(ctx: Context, id: UUID) -> Awaitable[FoundRow | None]:
+def look_up(ctx: Context, id: UUID) -> Awaitable[Answered[Task] | None]:
     """The task, if the caller may see it."""
     return ctx.db.ask(
         GET_TASK, {"workspaceId": ctx.actor.workspace_id, "actorId": ctx.actor.id, "taskId": id}
@@ -79,7 +70,7 @@ async def get_task(ctx: Context, req: GetTask) -> Encoded[Task]:
         task = await task_at(ctx, id, version)
     else:
         row = await look_up(ctx, id)
-        task = row and row.task
+        task = row and row.answer
     if task is None:
         raise TaskNotFound(req.task_id)
     return task.only(frozenset(req.fields)) if req.fields else task

@@ -10,12 +10,12 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Encoded, Query
+from app.db import Encoded, One, Query
 from app.db.phrases import agent, moment, user
 from app.errors import BlockerHidden, InvalidInput, RelationCycle, TaskNotFound, TaskReadOnly, VersionConflict
 from app.ids import new_id
 from app.operations.tasks.change import version_conflict
-from app.operations.tasks.comment import SEES_TASK
+from app.operations.tasks.comment import SEES_TASK, in_its_place
 from app.operations.tasks.task import task_id
 from app.operations.turns import take_turn
 from app.rpc import AgentRequest, AgentWrite, Answer, Context, Outcome, given, operation
@@ -50,12 +50,6 @@ class Relation(Answer):
     created_by_user_id: Annotated[str | None, Meta(description="The human who linked them.")]
     created_by_agent_id: Annotated[str | None, Meta(description="The agent who linked them.")]
     created_at: Annotated[Timestamp, Meta(description="When they were linked.")]
-
-
-class RelationsRow(msgspec.Struct):
-    """The relations of a task."""
-
-    relations: Encoded[list[Relation]]
 
 
 _INPUT: Final = """
@@ -113,11 +107,14 @@ _CYCLE: Final = """(i.kind = 'blocks' AND EXISTS (
         SELECT FROM down WHERE down.id = i.from_task_id))"""
 
 # Both tasks keep their version: a relation is no part of either. So each event has a subject of its own.
-_EVENTS: Final = """
+_EVENTS: Final = f"""
         INSERT INTO task_events (workspace_id, task_id, version, subject_id, kind, actor_id, actor_kind, request_id, changes)
-        SELECT i.workspace_id, t.id, t.version, e.subject_id, e.kind, i.actor_id, i.actor_kind, i.request_id, e.changes
-          FROM edge CROSS JOIN i
-         CROSS JOIN LATERAL (VALUES"""
+        SELECT r.workspace_id, r.task_id, r.version, {in_its_place("r.task_id", "r.subject_id")}, r.kind, r.actor_id,
+               r.actor_kind, r.request_id, r.changes
+          FROM (SELECT i.workspace_id, t.id AS task_id, t.version, e.subject_id, e.kind, i.actor_id, i.actor_kind,
+                       i.request_id, e.changes
+                  FROM edge CROSS JOIN i
+                 CROSS JOIN LATERAL (VALUES"""
 
 # The relations of `i.task_id` as they go out, from `related`: its rows of task_relations, from either end.
 _SHOWN: Final = f"""
@@ -159,7 +156,7 @@ _ANSWERED: Final = f"""
 # What is written is not seen by the statement that writes it: `related` adds the new edge, or leaves out the old one.
 LINK = Keyed(
     Query(
-        RelationsRow,
+        One[Encoded[list[Relation]]],
         f"""
     WITH {_INPUT}, {HELD}, edge AS (
         INSERT INTO task_relations (workspace_id, from_task_id, kind, to_task_id, created_by_id, created_by_kind)
@@ -176,7 +173,9 @@ LINK = Keyed(
                 jsonb_build_object(CASE edge.kind WHEN 'blocks' THEN 'blocked_by' WHEN 'duplicate' THEN 'duplicated_by'
                                                   ELSE edge.kind END, jsonb_build_array(NULL, i.from_task_id)))
                ) AS e (task_id, subject_id, kind, changes)
-          JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = e.task_id
+                  JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = e.task_id
+                 ORDER BY t.id
+                OFFSET 0) r
     ), related AS ({_RELATED}
          UNION ALL
         SELECT * FROM edge
@@ -187,7 +186,7 @@ LINK = Keyed(
 
 UNLINK = Keyed(
     Query(
-        RelationsRow,
+        One[Encoded[list[Relation]]],
         f"""
     WITH {_INPUT}, {HELD}, edge AS (
         DELETE FROM task_relations r
@@ -204,7 +203,9 @@ UNLINK = Keyed(
                 jsonb_build_object(CASE edge.kind WHEN 'blocks' THEN 'blocked_by' WHEN 'duplicate' THEN 'duplicated_by'
                                                   ELSE edge.kind END, jsonb_build_array(i.from_task_id, NULL)))
                ) AS e (task_id, subject_id, kind, changes)
-          JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = e.task_id
+                  JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = e.task_id
+                 ORDER BY t.id
+                OFFSET 0) r
     ), related AS (
         SELECT was.* FROM ({_RELATED}) was
          WHERE NOT EXISTS (SELECT FROM edge
@@ -259,7 +260,7 @@ FIND_HIDDEN = Query(
 )
 
 RELATIONS = Query(
-    RelationsRow,
+    One[Encoded[list[Relation]]],
     f"""
     WITH i AS ({CALLER}, %(task_id)s::uuid AS task_id),
     related AS ({_RELATED}
@@ -358,9 +359,7 @@ async def list_task_relations(ctx: Context, req: ListTaskRelations) -> Encoded[l
     `blocked_by` and `duplicated_by` are the views from the other end.
     """
     id = await task_id(ctx, req.task_id)
-    if not await ctx.db.one(
-        SEES_TASK, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, task_id=id
-    ):
+    if not await ctx.one(SEES_TASK, task_id=id):
         raise TaskNotFound(req.task_id)
     relations = await _relations(ctx, id)
     if req.kind is UNSET:
@@ -370,7 +369,7 @@ async def list_task_relations(ctx: Context, req: ListTaskRelations) -> Encoded[l
 
 
 async def _change(
-    ctx: Context, req: LinkTasks, statement: Keyed[Query[RelationsRow]]
+    ctx: Context, req: LinkTasks, statement: Keyed[Query[One[Encoded[list[Relation]]]]]
 ) -> Outcome[list[Relation]]:
     """Add or remove an edge, and answer with the relations of the task that was named first."""
     other = await task_id(ctx, req.other_task_id, field="otherTaskId")
@@ -388,8 +387,6 @@ async def _change(
     from_id, to_id = sorted((first, other)) if req.kind == "related" else (first, other)
     run_id = under(req.run_id)
     edge: dict[str, object] = {
-        "workspace_id": ctx.actor.workspace_id,
-        "actor_id": ctx.actor.id,
         "actor_kind": ctx.actor.kind,
         "request_id": ctx.request_id,
         "keep": ctx.keep_json,
@@ -404,11 +401,11 @@ async def _change(
         "from_event_id": new_id(),
         "to_event_id": new_id(),
     }
-    async with ctx.db.transaction() as tx:
+    async with ctx.db.transaction(ctx.whose) as tx:
         await take_turn(ctx, tx, "link")
-        changed = await tx.one(statement.form(ctx.keep), **edge)
+        changed = await tx.one(statement.form(ctx.keep), **ctx.caller, **edge)
     if changed is not None:
-        return Outcome(changed.relations)
+        return Outcome(changed.value)
     await ctx.refuse_late(run_id)
     await _refuse(ctx, req, edge, first, adds=statement is LINK)
     return Outcome(await _relations(ctx, other if hidden else first), wrote=False)
@@ -423,7 +420,7 @@ async def _refuse(
     adds: bool,
 ) -> None:
     """Raise what stood in the way; return if the edge was simply as wanted already."""
-    may = await ctx.db.one(MAY, **edge)
+    may = await ctx.one(MAY, **edge)
     assert may is not None, "a SELECT from one row of input has one row"
     first_seen, other_seen = may.from_visible, may.to_visible
     if edge["from_task_id"] != first:
@@ -445,12 +442,10 @@ async def _refuse(
 
 
 async def _relations(ctx: Context, id: UUID) -> Encoded[list[Relation]]:
-    row = await ctx.db.one(
+    row = await ctx.one(
         RELATIONS,
-        workspace_id=ctx.actor.workspace_id,
-        actor_id=ctx.actor.id,
         task_id=id,
         limit=RELATIONS_SHOWN_MAX,
     )
     assert row is not None, "an aggregate has one row"
-    return row.relations
+    return row.value

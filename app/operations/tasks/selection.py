@@ -2,7 +2,6 @@
 
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.operations.tasks.task import CLOSED, Task
@@ -25,12 +24,6 @@ OfStatus = Annotated[
 ]
 OnlyFields = Annotated[Fields | UnsetType, Meta(description="Only these keys of each task, to save tokens.")]
 IncludeTotal = Annotated[bool, Meta(description="Also count all that match, which costs time.")]
-
-
-class CountRow(msgspec.Struct):
-    """How many tasks match."""
-
-    count: int
 
 
 def statuses_in(sent: Statuses | UnsetType) -> tuple[list[str] | None, list[bool]]:

@@ -3,10 +3,9 @@
 from typing import Annotated, ClassVar, Final, LiteralString, get_args
 from uuid import UUID
 
-import msgspec
 from msgspec import Meta
 
-from app.db import Encoded, Query
+from app.db import Encoded, One, Query
 from app.db.phrases import agent, moment, user
 from app.errors import TaskNotFound
 from app.ids import uuid_or_none
@@ -116,14 +115,8 @@ ACTORS_TASK_JSON: Final = task_json("t.actor_id")
 """For statements in which the row that was written says who wrote it, and so who will read the answer."""
 
 
-class TaskId(msgspec.Struct):
-    """The id behind an identifier."""
-
-    id: UUID
-
-
 FIND_NUMBER = Query(
-    TaskId,
+    One[UUID],
     """
     SELECT id FROM tasks WHERE workspace_id = %(workspace_id)s::uuid AND number = %(number)s::int
     """,
@@ -142,9 +135,9 @@ async def task_id(ctx: Context, sent: str, *, field: str = "taskId") -> UUID:
         and digits.isdigit()
         and len(digits) <= DIGITS_MAX
     ):
-        found = await ctx.db.one(FIND_NUMBER, workspace_id=ctx.actor.workspace_id, number=int(digits))
+        found = await ctx.one(FIND_NUMBER, number=int(digits))
         if found is not None:
-            return found.id
+            return found.value
     elif (id := uuid_or_none(sent)) is not None:
         return id
     raise TaskNotFound(sent, field=field)

@@ -127,10 +127,8 @@ async def delete_task(ctx: Context, req: DeleteBareTask) -> Deleted:
     stay, and are parts of nothing from then on.
     """
     id, run_id = run_id_of(req.task_id), under(req.run_id)
-    done = await ctx.db.one(
+    done = await ctx.one(
         DELETE_RUN.form(ctx.keep),
-        workspace_id=ctx.actor.workspace_id,
-        actor_id=ctx.actor.id,
         request_id=ctx.request_id,
         keep=ctx.keep_json,
         id=id,

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Query, array
+from app.db import One, Query, array
 from app.errors import RunNotFound
 from app.ids import LAST_ID, uuid_or_none
 from app.operations.runs.bare.task import BareTask, Kind, Link, run_id_of
@@ -14,13 +14,6 @@ from app.operations.runs.bare.tree import nested, tree
 from app.operations.runs.run import RUN_VISIBLE, RunStatus, sees_all
 from app.rpc import IN_PATH, BareRequest, Context, Outcome, Page, given, operation
 from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Cursor, Id, Limit
-
-
-class ListedRow(msgspec.Struct):
-    """A run in a list."""
-
-    id: UUID
-
 
 _INPUT: Final = """
     i AS MATERIALIZED (
@@ -49,7 +42,7 @@ _LISTED: Final = f"""
          LIMIT %(limit)s"""
 
 LIST_ALL = Query(
-    ListedRow,
+    One[UUID],
     f"""
     WITH {_INPUT}
     SELECT r.id FROM i JOIN runs r ON r.workspace_id = i.workspace_id WHERE {_LISTED}
@@ -58,7 +51,7 @@ LIST_ALL = Query(
 
 # What an executor polls with: its own runs that stand somewhere.
 LIST_BY_EXECUTOR = Query(
-    ListedRow,
+    One[UUID],
     f"""
     WITH {_INPUT}
     SELECT r.id
@@ -68,7 +61,7 @@ LIST_BY_EXECUTOR = Query(
 )
 
 LIST_BY_PARENT = Query(
-    ListedRow,
+    One[UUID],
     f"""
     WITH {_INPUT}
     SELECT r.id
@@ -131,10 +124,8 @@ async def list_tasks(ctx: Context, req: ListBareTasks) -> Page[BareTask]:
     if parent is not None and uuid_or_none(parent) is None:
         return Page(array([]))
     executor = given(req.executor_id) or None
-    rows = await ctx.db.all(
+    rows = await ctx.all(
         LIST_BY_PARENT if parent else LIST_BY_EXECUTOR if executor else LIST_ALL,
-        workspace_id=ctx.actor.workspace_id,
-        actor_id=ctx.actor.id,
         sees_all=sees_all(ctx),
         kind=given(req.kind),
         status=given(req.status),
@@ -147,5 +138,5 @@ async def list_tasks(ctx: Context, req: ListBareTasks) -> Page[BareTask]:
     )
     if not rows:
         return Page(array([]))
-    shown = nested(await tree(ctx, [row.id for row in rows]))
-    return Page(array(shown[row.id] for row in rows if row.id in shown))
+    shown = nested(await tree(ctx, [row.value for row in rows]))
+    return Page(array(shown[row.value] for row in rows if row.value in shown))

@@ -60,10 +60,8 @@ TREE = Query(
 
 async def tree(ctx: Context, run_ids: list[UUID], *, depth_max: int = CHILDREN_DEPTH_MAX) -> list[NodeRow]:
     """Runs with what hangs below them, nearest first."""
-    return await ctx.db.all(
+    return await ctx.all(
         TREE,
-        workspace_id=ctx.actor.workspace_id,
-        actor_id=ctx.actor.id,
         sees_all=sees_all(ctx),
         run_ids=run_ids,
         depth_max=depth_max,

@@ -223,7 +223,7 @@ async def _write_run(ctx: Context, item: dict[str, object], *, moves: bool) -> B
     statement = UPDATE_RUN.form(ctx.keep)
     if not moves:
         return await ctx.db.write(statement, item)
-    async with ctx.db.transaction() as tx:
+    async with ctx.db.transaction(ctx.whose) as tx:
         await take_turn(ctx, tx, "move")
         return await tx.write(statement, item)
 
