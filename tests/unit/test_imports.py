@@ -25,6 +25,7 @@ LAYERS = (
     # the database
     "app.embedded",
     "app.db",
+    "app.database_url",
     # the ground under everything that is written
     "app.writes",
     # the pipeline, and who may enter

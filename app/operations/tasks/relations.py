@@ -10,21 +10,19 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Encoded, One, Query
+from app.db import Encoded, Listed, One, Query
 from app.db.phrases import agent, moment, user
 from app.errors import InvalidInput, RelationCycle, TaskNotFound, TaskReadOnly, VersionConflict
-from app.ids import new_id
+from app.ids import FIRST_ID, new_id
 from app.operations.tasks.change import version_conflict
 from app.operations.tasks.comment import SEES_TASK, in_its_place
 from app.operations.tasks.task import task_id
 from app.operations.turns import take_turn
-from app.rpc import AgentRequest, AgentWrite, Answer, Context, Outcome, given, operation
-from app.types import Id, TaskStatus, Timestamp, Version
+from app.rpc import AgentRequest, AgentWrite, Answer, Context, Outcome, Page, given, operation
+from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, PageLimit, TaskStatus, Timestamp, Version
 from app.writes.access import CALLER, VISIBLE, WRITABLE
 from app.writes.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under
 from app.writes.receipts import KEPT, NOT_KEPT, Keyed
-
-RELATIONS_SHOWN_MAX: Final = 500  # of one task; a plan with more edges than this at one task is no plan
 
 RelationKind = Literal["blocks", "related", "duplicate"]
 RelationView = Literal["blocks", "blocked_by", "related", "duplicate", "duplicated_by"]
@@ -97,39 +95,41 @@ _EVENTS: Final = f"""
                   FROM edge CROSS JOIN i
                  CROSS JOIN LATERAL (VALUES"""
 
-# The relations of `i.task_id` as they go out, from `related`: its rows of task_relations, from either end.
+# The relations of `i.task_id` to be shown, from `related`: rows of task_relations, from either end.
 _SHOWN: Final = f"""
     shown AS (
         SELECT CASE WHEN r.from_task_id = i.task_id OR r.kind = 'related' THEN r.kind
                     WHEN r.kind = 'blocks' THEN 'blocked_by' ELSE 'duplicated_by' END AS kind,
-               r.created_at, r.created_by_id, r.created_by_kind, t.id, t.number, t.title, t.status
+               r.created_at, r.created_by_id, r.created_by_kind, t.id, t.number, t.title, t.status,
+               (extract(epoch FROM r.created_at) * 1000000)::bigint AS at, r.kind AS edge
           FROM i
          CROSS JOIN related r
           JOIN tasks t ON t.workspace_id = i.workspace_id
                       AND t.id = CASE WHEN r.from_task_id = i.task_id THEN r.to_task_id ELSE r.from_task_id END
          WHERE {VISIBLE}
-         ORDER BY r.created_at, t.id
-         LIMIT %(limit)s
     )"""
 
-_RELATIONS_JSON: Final = f"""
-    (SELECT coalesce(json_agg(row_to_json((SELECT w FROM (SELECT
+_RELATION_JSON: Final = f"""
+            row_to_json((SELECT w FROM (SELECT
                 s.kind,
-                json_build_object('id', s.id, 'identifier', 'T-' || s.number, 'title', s.title, 'status', s.status) AS task,
+                row_to_json((SELECT w FROM (SELECT s.id, 'T-' || s.number AS identifier, s.title, s.status) w)) AS task,
                 {user("s.created_by")} AS "createdByUserId",
                 {agent("s.created_by")} AS "createdByAgentId",
-                {moment("s.created_at")} AS "createdAt") w))
-                ORDER BY s.created_at, s.id), '[]')
-       FROM shown s)"""
+                {moment("s.created_at")} AS "createdAt") w))"""
 
-_RELATED: Final = """
-        SELECT r.* FROM i JOIN task_relations r ON r.workspace_id = i.workspace_id AND r.from_task_id = i.task_id
+# Those between the two tasks only: an answer with all that one of them has would grow with every link.
+_BETWEEN: Final = """
+        SELECT r.* FROM i JOIN task_relations r
+            ON r.workspace_id = i.workspace_id AND r.from_task_id = i.from_task_id AND r.to_task_id = i.to_task_id
          UNION ALL
-        SELECT r.* FROM i JOIN task_relations r ON r.workspace_id = i.workspace_id AND r.to_task_id = i.task_id"""
+        SELECT r.* FROM i JOIN task_relations r
+            ON r.workspace_id = i.workspace_id AND r.from_task_id = i.to_task_id AND r.to_task_id = i.from_task_id"""
+_BETWEEN_JSON: Final = f"""
+        (SELECT coalesce(array_to_json(array_agg({_RELATION_JSON} ORDER BY s.created_at, s.edge)), '[]') FROM shown s)"""
 
 _ANSWERED: Final = f"""
     answered AS (
-        SELECT i.workspace_id, i.actor_id, i.request_id, i.keep, {_RELATIONS_JSON} AS answer, NULL::int AS merged_from
+        SELECT i.workspace_id, i.actor_id, i.request_id, i.keep, {_BETWEEN_JSON} AS answer, NULL::int AS merged_from
           FROM edge CROSS JOIN i
     ), {KEPT}
     SELECT answer FROM answered"""
@@ -157,7 +157,7 @@ LINK = Keyed(
                   JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = e.task_id
                  ORDER BY t.id
                 OFFSET 0) r
-    ), related AS ({_RELATED}
+    ), related AS ({_BETWEEN}
          UNION ALL
         SELECT * FROM edge
     ), {_SHOWN}, {_ANSWERED}
@@ -188,7 +188,7 @@ UNLINK = Keyed(
                  ORDER BY t.id
                 OFFSET 0) r
     ), related AS (
-        SELECT was.* FROM ({_RELATED}) was
+        SELECT was.* FROM ({_BETWEEN}) was
          WHERE NOT EXISTS (SELECT FROM edge
                             WHERE (edge.from_task_id, edge.kind, edge.to_task_id) = (was.from_task_id, was.kind, was.to_task_id))
     ), {_SHOWN}, {_ANSWERED}
@@ -218,15 +218,33 @@ MAY = Query(
     """,
 )
 
-RELATIONS = Query(
+BETWEEN = Query(
     One[Encoded[list[Relation]]],
     f"""
-    WITH i AS ({CALLER}, %(task_id)s::uuid AS task_id),
-    related AS ({_RELATED}
+    WITH {_INPUT}, related AS ({_BETWEEN}
     ), {_SHOWN}
-    SELECT {_RELATIONS_JSON}
+    SELECT {_BETWEEN_JSON}
     """,
 )
+
+RELATIONS = Query(
+    Listed[Relation],
+    f"""
+    WITH i AS ({CALLER}, %(task_id)s::uuid AS task_id), related AS (
+        SELECT r.* FROM i JOIN task_relations r ON r.workspace_id = i.workspace_id AND r.from_task_id = i.task_id
+         UNION ALL
+        SELECT r.* FROM i JOIN task_relations r ON r.workspace_id = i.workspace_id AND r.to_task_id = i.task_id
+    ), {_SHOWN}
+    SELECT {_RELATION_JSON}, s.at || '-' || s.id || '-' || s.kind
+      FROM shown s
+     WHERE (%(kind)s::text IS NULL OR s.kind = %(kind)s::text)
+       AND (s.at, s.id, s.kind) > (%(after_at)s::bigint, %(after_id)s::uuid, %(after_kind)s::text)
+     ORDER BY s.at, s.id, s.kind
+     LIMIT %(limit)s::int
+    """,
+)
+
+FIRST: Final = f"0-{FIRST_ID}-"
 
 
 class LinkTasks(AgentWrite):
@@ -263,6 +281,18 @@ class ListTaskRelations(AgentRequest):
 
     task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
     kind: Annotated[RelationView | UnsetType, Meta(description="Only relations of this kind.")] = UNSET
+    limit: PageLimit = UNSET
+    cursor: Annotated[
+        Annotated[
+            str,
+            Meta(
+                pattern="^[0-9]{1,18}-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-[a-z_]{1,20}$", max_length=80
+            ),
+        ]
+        | None
+        | UnsetType,
+        Meta(description="The `pagination.cursor` of the page before."),
+    ] = UNSET
 
 
 @operation(
@@ -273,7 +303,7 @@ async def link_tasks(ctx: Context, req: LinkTasks) -> Outcome[list[Relation]]:
     """Relate two tasks, for instance to say that one blocks the other.
 
     A blocked task is not ready: claim-next-task leaves it out until everything that blocks it is done or cancelled.
-    Linking twice is harmless. The answer is the first task's relations. You must be able to change both tasks.
+    Linking twice is harmless. The answer is how the two hang together now. You must be able to change both tasks.
     """
     return await _change(ctx, req, LINK)
 
@@ -285,31 +315,39 @@ async def link_tasks(ctx: Context, req: LinkTasks) -> Outcome[list[Relation]]:
 async def unlink_tasks(ctx: Context, req: UnlinkTasks) -> Outcome[list[Relation]]:
     """Remove a relation between two tasks.
 
-    Removing what is not there is harmless. The answer is the first task's relations.
+    Removing what is not there is harmless. The answer is how the two still hang together.
     """
     return await _change(ctx, req, UNLINK)
 
 
 @operation(scope="task-read", read_only=True, errors=(TaskNotFound,))
-async def list_task_relations(ctx: Context, req: ListTaskRelations) -> Encoded[list[Relation]]:
+async def list_task_relations(ctx: Context, req: ListTaskRelations) -> Page[Relation]:
     """List how a task hangs together with others, oldest relation first; tasks you cannot see are left out.
 
-    `blocked_by` and `duplicated_by` are the views from the other end.
+    `blocked_by` and `duplicated_by` are the views from the other end. Page with `cursor`.
     """
     id = await task_id(ctx, req.task_id)
     if not await ctx.one(SEES_TASK, task_id=id):
         raise TaskNotFound(req.task_id)
-    relations = await _relations(ctx, id)
-    if req.kind is UNSET:
-        return relations
-    kept = [relation for relation in relations.decode(list[Relation]) if relation.kind == req.kind]
-    return Encoded(msgspec.json.encode(kept))
+    limit = min(given(req.limit) or PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX)
+    at, _, rest = (given(req.cursor) or FIRST).partition("-")
+    after_id, _, after_kind = rest.rpartition("-")
+    rows = await ctx.all(
+        RELATIONS,
+        task_id=id,
+        kind=given(req.kind),
+        after_at=int(at),
+        after_id=after_id,
+        after_kind=after_kind,
+        limit=limit + 1,
+    )
+    return Page[Relation].cut(rows, limit)
 
 
 async def _change(
     ctx: Context, req: LinkTasks, statement: Keyed[Query[One[Encoded[list[Relation]]]]]
 ) -> Outcome[list[Relation]]:
-    """Add or remove an edge, and answer with the relations of the task that was named first."""
+    """Add or remove an edge, and answer with what there is between the two tasks, seen from the one that was named first."""
     first = await task_id(ctx, req.task_id)
     other = await task_id(ctx, req.other_task_id, field="otherTaskId")
     if first == other:
@@ -322,7 +360,6 @@ async def _change(
         "request_id": ctx.request_id,
         "keep": ctx.keep_json,
         "run_id": run_id,
-        "limit": RELATIONS_SHOWN_MAX,
         "kind": req.kind,
         "from_task_id": from_id,
         "to_task_id": to_id,
@@ -338,7 +375,9 @@ async def _change(
         return Outcome(changed.value)
     await ctx.refuse_late(run_id)
     await _refuse(ctx, req, edge, first, may_be_cycle=statement is LINK)
-    return Outcome(await _relations(ctx, first), wrote=False)
+    between = await ctx.one(BETWEEN, **edge)
+    assert between is not None, "an aggregate has one row"
+    return Outcome(between.value, wrote=False)
 
 
 async def _refuse(
@@ -365,13 +404,3 @@ async def _refuse(
         raise conflict
     if may_be_cycle and may.cycle:
         raise RelationCycle
-
-
-async def _relations(ctx: Context, id: UUID) -> Encoded[list[Relation]]:
-    row = await ctx.one(
-        RELATIONS,
-        task_id=id,
-        limit=RELATIONS_SHOWN_MAX,
-    )
-    assert row is not None, "an aggregate has one row"
-    return row.value
