@@ -15,7 +15,7 @@ from app.wording import explained
 
 EVERY_OPERATION = pytest.mark.parametrize("op", OPERATIONS, ids=lambda op: f"{op.family.name}-{op.name}")
 OF_THE_LANGUAGE = re.compile(
-    r"`(int|float|str|bool|array|object|datetime|null)\b|\bstr\b|\bfloat\b|\|| enum |RFC3339 encoded|regex"
+    r"`(int|float|str|bool|array|object|datetime|null)\b|\bstr\b|\bfloat\b| \| | enum |RFC3339 encoded|regex"
 )
 OF_ANOTHER_KIND: tuple[Any, ...] = ({"neither": "this"}, [[[]]], "🙃", "", -1, 10**12, 0.5, True, None)
 
