@@ -135,7 +135,9 @@ def shows_something(text: str) -> bool:
 
 def trimmed_title(title: str) -> str:
     """The title without surrounding blanks; InvalidInput when nothing, or too much, is left, or what is no text."""
-    title = title.strip(WHITE_SPACE + _BLANKS)
+    title = title.strip(
+        WHITE_SPACE + "\x1c\x1d\x1e\x1f\x85" + _BLANKS
+    )  # these are white space in some patterns
     if not 1 <= len(title) <= TITLE_CHARACTERS_MAX:
         message = (
             f"A title has 1 to {TITLE_CHARACTERS_MAX} characters after trimming; this one has {len(title)}."
