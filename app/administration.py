@@ -175,6 +175,11 @@ class _Channel(msgspec.Struct):
     kind: str
 
 
+class _Newcomer(msgspec.Struct):
+    handle: str
+    slug: str
+
+
 class _Moment(msgspec.Struct):
     at: str
 
@@ -277,6 +282,18 @@ CREATE_KEY = Query(
     """,
 )
 
+NEVER_ENTERED = Query(
+    _Newcomer,
+    """
+    SELECT a.handle, w.slug
+      FROM identities a
+      JOIN workspaces w ON w.id = a.workspace_id
+     WHERE NOT EXISTS (SELECT FROM api_keys k WHERE k.last_used_at IS NOT NULL)
+     ORDER BY a.kind, a.id
+     LIMIT 1
+    """,
+)
+
 LIST_KEYS = Query(
     _Key,
     f"""
@@ -370,6 +387,15 @@ async def first_start(db: Database) -> Identity | None:
         workspace = await create_workspace(tx, "default", name="Default")
         await create_identity(tx, workspace, kind="user", handle="human", name="Human")
         return await create_identity(tx, workspace, kind="agent", handle="agent", name="Agent", owner="human")
+
+
+async def never_entered(db: Database) -> tuple[str, str] | None:
+    """While no key was ever used, somebody who has one, and their workspace.
+
+    A start can be killed when it has made the first key and before it was shown.
+    """
+    row = await db.one(NEVER_ENTERED)
+    return None if row is None else (row.handle, row.slug)
 
 
 async def find_workspace(db: Database, slug: str) -> Workspace:

@@ -206,6 +206,11 @@ class Context(msgspec.Struct, frozen=True):
         return who
 
     @property
+    def whose(self) -> Whose:
+        """For whom a transaction runs."""
+        return Whose(self.actor.workspace_id, self.actor.id)
+
+    @property
     def caller(self) -> dict[str, UUID]:
         """Who asks, and in which workspace, as the parameters of a query."""
         return {"workspace_id": self.actor.workspace_id, "actor_id": self.actor.id}
@@ -217,11 +222,6 @@ class Context(msgspec.Struct, frozen=True):
     def all(self, query: Query[R], **parameters: object) -> Awaitable[list[R]]:
         """The same for every row of it."""
         return self.db.all(query, **self.caller, **parameters)
-
-    @property
-    def whose(self) -> Whose:
-        """For whom a transaction runs."""
-        return Whose(self.actor.workspace_id, self.actor.id)
 
     @property
     def keep_json(self) -> str | None:

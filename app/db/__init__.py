@@ -4,6 +4,7 @@
 A result that Postgres already wrote as JSON stays bytes until it leaves: `Encoded`.
 """
 
+from app.db.address import Unreachable
 from app.db.database import Database, Duplicate, Transaction
 from app.db.encoded import Encoded, array
 from app.db.query import ITEMS, BatchQuery, Query
@@ -21,6 +22,7 @@ __all__ = [
     "One",
     "Query",
     "Transaction",
+    "Unreachable",
     "Whose",
     "array",
 ]

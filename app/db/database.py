@@ -13,7 +13,7 @@ transaction mode nothing can be kept on a connection, so there everything goes t
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Generator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -22,11 +22,13 @@ import psycopg_pool
 from psycopg import errors as pg_errors
 
 from app.db.adapters import adapt, dump, load
+from app.db.address import Unreachable, address
 from app.db.batcher import Batcher, Item, encode_items
+from app.db.causes import Causes
 from app.db.pipeline import CONNECT_TIMEOUT_SECONDS, SILENCE_GRACE_SECONDS, PipelineConnection
 from app.db.query import BatchQuery, Query
 from app.db.turns import CONNECTIONS_LEFT, Turns, Whose
-from app.errors import DatabaseUnavailable, TimedOut
+from app.errors import DatabaseUnavailable, StorageFull, TimedOut
 
 R = TypeVar("R", bound=msgspec.Struct)
 
@@ -54,7 +56,15 @@ class Database:
     def __init__(
         self, dsn: str, *, connections_max: int, statement_timeout_seconds: float, pooler: bool
     ) -> None:
+        dsn = address(dsn)
         settings = f"-c statement_timeout={int(statement_timeout_seconds * 1000)} -c timezone=UTC"
+        self._dsn = dsn
+        self._how: dict[str, Any] = {  # Any: what the driver takes by name
+            "autocommit": True,
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            **({"prepare_threshold": None} if pooler else {"prepare_threshold": 1, "options": settings}),
+        }
+        self._causes = Causes()
         self._pool = psycopg_pool.AsyncConnectionPool(
             dsn,
             min_size=min(2, connections_max),
@@ -64,18 +74,14 @@ class Database:
             open=False,
             name="baton",
             configure=_configure,
-            kwargs={
-                "autocommit": True,
-                "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-                **({"prepare_threshold": None} if pooler else {"prepare_threshold": 1, "options": settings}),
-            },
+            kwargs=self._how,
         )
         # Of each sort half: those who write do not wait for those who read.
         turns = max(1, (connections_max - CONNECTIONS_LEFT) // 2)
         self._reading, self._writing = Turns(turns), Turns(turns)
         self._silence_seconds_max = statement_timeout_seconds + SILENCE_GRACE_SECONDS
-        self._writes = Batcher(self._alone)
-        self._asks = Batcher(self._alone)
+        self._writes = Batcher(self._alone, self._causes)
+        self._asks = Batcher(self._alone, self._causes)
         self._readers: list[PipelineConnection] = []
         self._closing = AsyncExitStack()
 
@@ -105,8 +111,12 @@ class Database:
             self._readers = connect(READERS, settings, None)
 
     async def open(self) -> None:
-        """Connect, or raise DatabaseUnavailable and leave nothing behind."""
-        with _our_errors():
+        """Connect, or raise Unreachable with what the driver said, or DatabaseUnavailable; leave nothing behind."""
+        try:  # the pool would try for as long as it may, and not say what is wrong
+            await (await psycopg.AsyncConnection.connect(self._dsn, **self._how)).close()
+        except psycopg.OperationalError as e:
+            raise Unreachable(str(e)) from None
+        with self._our_errors():
             async with AsyncExitStack() as opened:
                 opened.push_async_callback(self._pool.close)
                 await self._pool.open(wait=True, timeout=CONNECT_TIMEOUT_SECONDS)
@@ -132,7 +142,7 @@ class Database:
         if query.pipelined and self._readers:
             connection = min(self._readers, key=_under_way)
             try:
-                with _our_errors():
+                with self._our_errors():
                     result = await connection.send(
                         query.numbered_sql, dump([parameters[name] for name in query.parameters])
                     )
@@ -154,7 +164,7 @@ class Database:
     @asynccontextmanager
     async def transaction(self, whose: Whose | None = None) -> AsyncGenerator["Transaction"]:
         """One connection in one transaction, for work that truly needs more than one statement."""
-        with _our_errors():
+        with self._our_errors():
             async with (
                 self._writing.taken(whose),
                 self._pool.connection() as connection,
@@ -169,7 +179,7 @@ class Database:
         return rows[0] if rows else None
 
     async def _run(self, query: Query[R], parameters: Mapping[str, object]) -> list[R]:
-        with _our_errors():
+        with self._our_errors():
             try:
                 return await self._run_once(query, parameters)
             except (
@@ -190,6 +200,29 @@ class Database:
     async def _run_once(self, query: Query[R], parameters: Mapping[str, object]) -> list[R]:
         async with self._pool.connection() as connection, asyncio.timeout(self._silence_seconds_max):
             return await _fetch(connection, query, parameters)
+
+    @contextmanager
+    def _our_errors(self) -> Generator[None]:
+        """What the driver raises when the database is away, full or too slow, as errors a caller can act on."""
+        try:
+            yield
+        except pg_errors.UniqueViolation as e:
+            raise Duplicate(e.diag.constraint_name or "") from e
+        except pg_errors.QueryCanceled as e:  # statement_timeout
+            self._causes.note(e)
+            raise TimedOut from e
+        except pg_errors.DiskFull as e:
+            self._causes.note(e)
+            raise StorageFull from e
+        except (
+            psycopg.OperationalError,
+            psycopg.InterfaceError,
+            psycopg_pool.PoolTimeout,
+            psycopg_pool.PoolClosed,
+            TimeoutError,  # the server says nothing at all
+        ) as e:
+            self._causes.note(e)
+            raise DatabaseUnavailable from e
 
 
 class Transaction:
@@ -217,25 +250,6 @@ async def _fetch(
 ) -> list[R]:
     cursor = await connection.execute(query.sql, parameters)
     return [query.make(row) for row in await cursor.fetchall()]
-
-
-@contextmanager
-def _our_errors() -> Generator[None]:
-    """What the driver raises when the database is away or too slow, as errors a caller can act on."""
-    try:
-        yield
-    except pg_errors.QueryCanceled as e:  # statement_timeout
-        raise TimedOut from e
-    except pg_errors.UniqueViolation as e:
-        raise Duplicate(e.diag.constraint_name or "") from e
-    except (
-        psycopg.OperationalError,
-        psycopg.InterfaceError,
-        psycopg_pool.PoolTimeout,
-        psycopg_pool.PoolClosed,
-        TimeoutError,  # the server says nothing at all
-    ) as e:
-        raise DatabaseUnavailable from e
 
 
 async def _configure(connection: psycopg.AsyncConnection) -> None:

@@ -53,6 +53,7 @@ DEFAULT_SETTINGS: Final[Mapping[str, str]] = {
 SOCKET_DIRS: Final = "/tmp/baton-"  # noqa: S108 - $TMPDIR may be long itself; each is made with a random name, for us alone
 SOCKET_BYTES_MAX: Final = 100  # the kernel takes a path of 103 bytes on macOS, of 107 on Linux
 PLAIN_PATH: Final = re.compile(r"[\w./+~-]+", re.ASCII)  # a comma or blank is syntax to libpq and to `-k`
+LOG_TAIL_BYTES: Final = 8192  # in which the reason for a failure just now stands
 LOG_BYTES_MAX: Final = 10_000_000  # a longer log is put aside, and the one before forgotten
 LOG_LOOK_SECONDS: Final = 10.0  # between looks at its length
 
@@ -157,6 +158,17 @@ class EmbeddedPostgres:
         written = write_dump(self.data_dir / "dumps", programs, dsn)
         dump_logger.info("wrote the data to %s", written)
         return written
+
+    def diagnosis(self, said: str) -> str:
+        """What a client was told when it could not connect, what the log has about it, and what to do."""
+        with self.log.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
+            tail = log.read().decode(errors="replace").splitlines()
+        fatal = [line.strip() for line in reversed(tail) if "FATAL:" in line or "PANIC:" in line]
+        for line in (said, *fatal):
+            if remedy := cure(line):
+                return f"{said} {'' if line is said else f'The log says: {line}. '}{remedy}"
+        return f"{said} Read {self.log}."
 
     def _own(self, deadline: float = 0.0) -> bool:
         """Try to become the one owner, at least once and until the deadline."""

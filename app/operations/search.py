@@ -136,7 +136,7 @@ SEARCH_TASKS = Query(
          ORDER BY rank DESC, t.id DESC
          LIMIT %(limit)s::int
     )
-    SELECT json_build_object('task', {ASKERS_TASK_JSON}, 'rank', t.rank) FROM best t ORDER BY t.rank DESC, t.id DESC
+    SELECT row_to_json((SELECT w FROM (SELECT {ASKERS_TASK_JSON} AS task, t.rank) w)) FROM best t ORDER BY t.rank DESC, t.id DESC
     """,
 )
 

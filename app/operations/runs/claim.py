@@ -13,6 +13,7 @@ over, so that claimers never wait for each other.
 import asyncio
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from itertools import count
 from typing import Annotated, Any, Final, LiteralString
 from uuid import UUID
@@ -54,10 +55,9 @@ NOTHING: Final[Encoded[list[Claim]]] = Encoded(b"[]")
 
 
 _HOLDERS_TASK_JSON: Final = task_json("r.holder_id")
-_CLAIM_JSON: Final = (
-    f"""json_build_object('task', {_HOLDERS_TASK_JSON}, 'run', {RUN_JSON}, 'previousRuns', {PREVIOUS_JSON})"""
-)
-
+_CLAIM_JSON: Final = f"""
+    row_to_json((SELECT w FROM (SELECT
+        {_HOLDERS_TASK_JSON} AS task, {RUN_JSON} AS run, {PREVIOUS_JSON} AS "previousRuns") w))"""
 # How a task differs by being claimed, as an event says it; `moved` has the tasks as they are now, and what was before.
 _CHANGED: Final = f"""
     changed AS (
@@ -211,7 +211,7 @@ def _claiming_next(fence: LiteralString, inputs: LiteralString) -> BatchQuery[An
                   CASE g.queue WHEN 0 THEN 'todo' ELSE 'backlog' END AS old_status
     ), {_CHANGED}, {_CONSEQUENCES}, answered AS (
         SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, NULL::int AS merged_from,
-               json_agg({_CLAIM_JSON} ORDER BY t.place) AS answer
+               array_to_json(array_agg({_CLAIM_JSON} ORDER BY t.place)) AS answer
           FROM changed t
           JOIN opened r ON r.id = t.run_id
          GROUP BY t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep
@@ -316,7 +316,7 @@ AGAIN = BatchQuery(
           JOIN runs r ON r.workspace_id = found.workspace_id AND r.id = found.id
          WHERE NOT EXISTS (SELECT FROM renewed WHERE renewed.id = found.id)
     )
-    SELECT r.ord, json_agg({_CLAIM_JSON} ORDER BY r.claim_place)
+    SELECT r.ord, array_to_json(array_agg({_CLAIM_JSON} ORDER BY r.claim_place))
       FROM latest r
       JOIN tasks t ON t.workspace_id = r.workspace_id AND t.id = r.work_item_id
      GROUP BY r.ord
@@ -446,16 +446,23 @@ async def claim_next_task(ctx: Context, req: ClaimNextTask) -> Outcome[list[Clai
         return Outcome(NOTHING, wrote=False)
     bell, deadline = bell_of(ctx.db), time.monotonic() + (given(req.wait_seconds) or 0)
     for attempt in count(1):
-        if (claims := await _claim_next(ctx, item)) is not None:
+        async with bell.turns if attempt > 1 else nullcontext():
+            claims = await _claim_next(ctx, item)
+        if claims is not None:
             return claims
         seconds_left = 0 if bell.closed else deadline - time.monotonic()
         if seconds_left > 0:
             await bell.wait(ctx.db, seconds_left)
-        elif attempt >= ATTEMPTS_MAX or not await anything_ready(ctx, item):
+        elif attempt >= ATTEMPTS_MAX or not await _anything_ready(ctx, item):
             return Outcome(NOTHING, wrote=False)
         else:  # there is something, but another call had it locked: it may let go of it
             await asyncio.sleep(LOCKED_PAUSE_SECONDS)
     raise AssertionError
+
+
+async def _anything_ready(ctx: Context, item: Mapping[str, Any]) -> bool:
+    async with bell_of(ctx.db).turns:
+        return await anything_ready(ctx, item)
 
 
 async def _claim_next(ctx: Context, item: Mapping[str, Any]) -> Outcome[list[Claim]] | None:

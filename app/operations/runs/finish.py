@@ -158,7 +158,8 @@ END = Keyed(
            FOR NO KEY UPDATE OF h
     ), {_ENDED}, {END_CTES}, answered AS (
         SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, r.keep, {RUN_JSON} AS run,
-               json_build_object('run', {RUN_JSON}, 'task', {ACTORS_TASK_JSON}) AS answer, NULL::int AS merged_from
+               row_to_json((SELECT w FROM (SELECT {RUN_JSON} AS run, {ACTORS_TASK_JSON} AS task) w)) AS answer,
+               NULL::int AS merged_from
           FROM changed t
           JOIN ended r ON r.ord = t.ord
     ), {KEPT}
@@ -177,7 +178,8 @@ FORCE_END = Keyed(
            FOR NO KEY UPDATE OF h
     ), {_ENDED}, {END_CTES}, answered AS (
         SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, r.keep, {RUN_JSON} AS answer,
-               json_build_object('run', {RUN_JSON}, 'task', {ACTORS_TASK_JSON}) AS run_and_task, NULL::int AS merged_from
+               row_to_json((SELECT w FROM (SELECT {RUN_JSON} AS run, {ACTORS_TASK_JSON} AS task) w)) AS run_and_task,
+               NULL::int AS merged_from
           FROM changed t
           JOIN ended r ON r.ord = t.ord
     ), {KEPT}
@@ -213,7 +215,7 @@ PAST = Query(
     f"""
     WITH i AS ({CALLER})
     SELECT t.id::text, r.end_reason, r.holder_id = i.actor_id,
-           {RUN_JSON}, json_build_object('run', {RUN_JSON}, 'task', {TASK_JSON})
+           {RUN_JSON}, row_to_json((SELECT w FROM (SELECT {RUN_JSON} AS run, {TASK_JSON} AS task) w))
       FROM i
       JOIN runs r ON r.workspace_id = i.workspace_id AND r.id = %(run_id)s::uuid AND r.holder_id IS NOT NULL
       JOIN tasks t ON t.workspace_id = r.workspace_id AND t.id = r.work_item_id

@@ -17,9 +17,10 @@ never changes by itself, so that an index holds the order, and a claim reads onl
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, LiteralString
 
+import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Listed, Query, array
+from app.db import ITEMS, BatchQuery, Listed, Query, array
 from app.db.phrases import folded
 from app.ids import uuid_or_none
 from app.operations.tasks.listing import literal
@@ -124,6 +125,31 @@ READY = Query(
     """,
 )
 
+
+class AnyRow(msgspec.Struct):
+    """That something is ready for one caller."""
+
+    ord: int
+
+
+# Many ask it at once, when their waits end together: so it is a batch statement, and needs no connection of its own.
+ANY_READY = BatchQuery(
+    AnyRow,
+    f"""
+    WITH i AS MATERIALIZED (
+        SELECT ord,
+               (e->>'workspaceId')::uuid     AS workspace_id,
+               (e->>'actorId')::uuid         AS actor_id,
+               (e->>'queueMax')::smallint    AS queue_max,
+               (e->>'priorityMin')::smallint AS priority_min,
+               (e->>'channelId')::uuid       AS channel_id,
+               {folded("e->>'words'")} AS words
+          FROM {ITEMS}
+    )
+    SELECT i.ord FROM i WHERE EXISTS (SELECT FROM ({ready_walks("", "", "LIMIT 1")}) w)
+    """,
+)
+
 BEFORE_ALL: Final = "-1.0.00000000-0000-0000-0000-000000000000"
 
 
@@ -183,7 +209,7 @@ def wanted(req: ReadyFilter) -> dict[str, object]:
 
 async def anything_ready(ctx: Context, item: Mapping[str, Any]) -> bool:
     """Whether there is anything to claim, locked or not."""
-    return bool(await _ready(ctx, item, 1, BEFORE_ALL))
+    return await ctx.db.ask(ANY_READY, item) is not None
 
 
 async def _ready(ctx: Context, item: Mapping[str, Any], limit: int, cursor: str) -> list[Listed[Task]]:

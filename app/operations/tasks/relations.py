@@ -112,7 +112,7 @@ _SHOWN: Final = f"""
 _RELATION_JSON: Final = f"""
             row_to_json((SELECT w FROM (SELECT
                 s.kind,
-                json_build_object('id', s.id, 'identifier', 'T-' || s.number, 'title', s.title, 'status', s.status) AS task,
+                row_to_json((SELECT w FROM (SELECT s.id, 'T-' || s.number AS identifier, s.title, s.status) w)) AS task,
                 {user("s.created_by")} AS "createdByUserId",
                 {agent("s.created_by")} AS "createdByAgentId",
                 {moment("s.created_at")} AS "createdAt") w))"""
@@ -125,7 +125,7 @@ _BETWEEN: Final = """
         SELECT r.* FROM i JOIN task_relations r
             ON r.workspace_id = i.workspace_id AND r.from_task_id = i.to_task_id AND r.to_task_id = i.from_task_id"""
 _BETWEEN_JSON: Final = f"""
-        (SELECT coalesce(json_agg({_RELATION_JSON} ORDER BY s.created_at, s.edge), '[]') FROM shown s)"""
+        (SELECT coalesce(array_to_json(array_agg({_RELATION_JSON} ORDER BY s.created_at, s.edge)), '[]') FROM shown s)"""
 
 _ANSWERED: Final = f"""
     answered AS (
