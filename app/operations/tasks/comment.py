@@ -213,7 +213,9 @@ async def comment_on_task(ctx: Context, req: CommentOnTask) -> Encoded[TaskComme
     """Add a remark to a task.
 
     Use it to say what you found, ask something or hand over. Whoever you address as `@handle` sees the task from
-    then on. If you may not post in its channel, you address only those who see it already: `mentions` says whom.
+    then on.
+
+    If you may not post in its channel, you address only those who see it already: `mentions` says whom.
 
     A comment never changes the task's version, so it cannot conflict with anything.
     """
