@@ -16,7 +16,6 @@ import psycopg
 import pytest
 from psycopg.errors import CheckViolation
 
-from app import administration as admin
 from app.db import Database
 from app.db.batcher import BATCH_ITEMS_MAX, LINE_ITEMS_MAX, WORKSPACE_ITEMS_MAX
 from app.embedded import EmbeddedPostgres
@@ -25,6 +24,7 @@ from app.operations import create_tasks_bulk, get_task, update_task
 from app.operations.tasks.change import CHANGE
 from app.operations.tasks.reading import GET_TASK
 from app.operations.tasks.task import Task
+from app.operator import administration as admin
 from tests.conftest import POSTGRES_BIN_DIR, Caller, World, drop_database, new_database
 
 RECOVERY_SECONDS_MAX = 15

@@ -22,13 +22,13 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from app import database_url, logs
-from app.administration import Identity, first_start, never_entered
 from app.config import BadSetting, Config, from_environment
 from app.db import Database, schema
 from app.db.database import ASKERS, READERS, WRITERS
 from app.embedded import DEFAULT_SETTINGS
-from app.main import Application, create_app
-from app.protocol import Door, Limits
+from app.operator.administration import Identity, first_start, never_entered
+from app.server.main import Application, create_app
+from app.server.protocol import Door, Limits
 
 DRAIN_SECONDS_MAX: Final = 10  # how long calls under way may take to finish after SIGTERM
 FILES_SPARE: Final = 100  # for the database, the log, modules, and connections that are being dropped
@@ -78,7 +78,9 @@ def serve(config: Config) -> None:
             uvicorn.Server(_uvicorn_config(config, app, door)).run(sockets=[listener])
         else:
             os.environ["DATABASE_URL"] = dsn  # the workers are fresh interpreters: this is how they learn it
-            _Supervisor(_uvicorn_config(config, "app.serve:worker_app", door), sockets=[listener]).run()
+            _Supervisor(
+                _uvicorn_config(config, "app.server.serve:worker_app", door), sockets=[listener]
+            ).run()
 
 
 def _open_standard_descriptors() -> None:

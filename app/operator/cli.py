@@ -14,7 +14,6 @@ from typing import Annotated, Final, NoReturn, TextIO, TypeVar
 import msgspec
 import typer
 
-from app import administration as admin
 from app import logs, version
 from app.config import BadSetting, Config, forget_libpq, from_environment
 from app.database_url import borrowed
@@ -22,6 +21,7 @@ from app.db import Database, Unreachable, schema
 from app.decoding import Json
 from app.embedded import EmbeddedPostgresError, majors
 from app.errors import ApiError
+from app.operator import administration as admin
 from app.types import CONTROL
 
 T = TypeVar("T")
@@ -120,7 +120,7 @@ class SchemaApplied(SchemaState):
 def serve() -> None:
     """Run the service until Ctrl-C or SIGTERM."""
     config = from_environment()  # first: a bad setting is named at once
-    from app import serve as server  # noqa: PLC0415 - all of Baton, a second that other commands do without
+    from app.server import serve as server  # noqa: PLC0415 - all of Baton, a second that other commands do without
 
     server.serve(config)
 
