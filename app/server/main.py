@@ -1,4 +1,4 @@
-"""The application: everything wired together. Imports everything, imported by no one but the command line."""
+"""The application: everything wired together. Imports everything, imported by no one but `serve`."""
 
 import asyncio
 import signal
@@ -69,12 +69,7 @@ class Application(Starlette):
 
 def create_app(config: Config, dsn: str) -> Application:
     """The service, on the database at `dsn`, whose schema is in place."""
-    db = Database(
-        dsn,
-        connections_max=config.database_connections,
-        statement_timeout_seconds=config.statement_timeout_seconds,
-        pooler=config.database_pooler,
-    )
+    db = Database.from_config(config, dsn)
     keys = Keys(db)
     request_log = RequestLog(
         enabled=config.log_level in {"debug", "info"}, as_json=config.log_format == "json"
@@ -84,8 +79,7 @@ def create_app(config: Config, dsn: str) -> Application:
     async def lifespan(app: Starlette) -> AsyncGenerator[None]:
         async with AsyncExitStack() as stack:
             stack.callback(request_log.write)
-            await db.open()
-            stack.push_async_callback(db.close)
+            await stack.enter_async_context(db)
             stack.push_async_callback(keys.write_used)
             await stack.enter_async_context(_running(keys.watch()))
             await stack.enter_async_context(_running(jobs.run(db, config)))
