@@ -109,29 +109,20 @@ COMMENT_CTES: Final = f"""
          WHERE (m->>'id')::uuid <> r.actor_id
     )"""
 
-ADD_COMMENT = Keyed(
-    BatchQuery(
-        Answered[TaskComment],
-        f"""
-    WITH i AS MATERIALIZED (
-        SELECT {WHO},
-               (e->>'taskId')::uuid      AS task_id,
-               (e->>'runId')::uuid       AS run_id,
-               e->'comment'              AS comment
-          FROM {ITEMS}
-    ), {HELD}, remark AS (
+ADD_COMMENT = Write[TaskComment](
+    takes="task_id uuid, comment jsonb",
+    does=f"""
+    remark AS (
         SELECT i.*, t.version
           FROM i
           JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = i.task_id
-         WHERE {REMARKABLE} AND {NOT_KEPT} AND {FENCED}
-    ), {ALIVE}, {COMMENT_CTES}, answered AS (
-        SELECT r.ord, r.workspace_id, r.actor_id, r.request_id, r.keep, {COMMENT_JSON} AS answer, NULL::int AS merged_from
+         WHERE {REMARKABLE}
+    ), {COMMENT_CTES}""",
+    answers=f"""
+        SELECT r.ord, {COMMENT_JSON} AS answer
           FROM comment c
-          JOIN remark r ON (r.comment->>'id')::uuid = c.id
-    ), {KEPT}
-    SELECT ord, answer FROM answered
-    """,
-    )
+          JOIN remark r ON (r.comment->>'id')::uuid = c.id""",
+    locks="task_id",
 )
 
 SEES_TASK = Query(
