@@ -52,13 +52,18 @@ check: .venv/dev.stamp ## check format, lint, types, and that nothing generated 
 	$(BIN)/ruff check app tests
 	$(BIN)/basedpyright
 	$(BIN)/python -m tests.upgrade.lint
-	$(BIN)/python -m app.transports.reference --check
+	$(BIN)/python -m app.documents.reference --check
 
 .PHONY: format
 format: .venv/dev.stamp ## format the code and mend what can be mended, then write what is generated
 	$(BIN)/ruff check --fix --quiet app tests || true
 	$(BIN)/ruff format app tests
-	$(BIN)/python -m app.transports.reference
+	$(BIN)/python -m app.documents.reference
+
+.PHONY: examples
+examples: .venv/dev.stamp ## play the story of the examples, and write docs/examples.json and what is made of it
+	$(BIN)/python -m pytest --quiet tests/http/test_story.py --record
+	$(BIN)/python -m app.documents.reference
 
 ROUNDS ?= 3
 SECONDS ?= 3

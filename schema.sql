@@ -21,7 +21,7 @@ CREATE TABLE baton_schema (
     prepared    integer,                     -- what only adds is done up to here; null: as version
     fingerprint text                         -- of the catalogue at that moment; null: nobody looked
 );
-INSERT INTO baton_schema (version) VALUES (1);
+INSERT INTO baton_schema (version) VALUES (3);
 
 
 -- Who there is ------------------------------------------------------------------------------------------
@@ -426,6 +426,15 @@ CREATE TABLE idempotency_keys (
     CONSTRAINT idempotency_keys_fingerprint_check CHECK (length(fingerprint) = 32)
 );
 CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at);  -- for the job, which looks across workspaces
+
+-- Whether a call with this key may take effect: nobody has used it. Until the caller's transaction ends nobody else can.
+-- Of two at once the second waits here, and then sees what the first stored: a statement by itself sees only what was
+-- there when it began, but each query of a volatile function sees what is there now.
+CREATE FUNCTION take_key(workspace_id uuid, identity_id uuid, key text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended($1 || ' ' || $2 || ' ' || $3, 0));
+    RETURN NOT EXISTS (SELECT FROM idempotency_keys k WHERE k.workspace_id = $1 AND k.identity_id = $2 AND k.key = $3);
+END $$;
 
 
 -- What happened -----------------------------------------------------------------------------------------

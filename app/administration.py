@@ -17,7 +17,7 @@ from app.auth import KEY_VISIBLE_CHARACTERS, hash_of, new_key
 from app.db import Database, Query, Transaction
 from app.db.phrases import moment
 from app.errors import AlreadyExists, ChannelNotFound, IdentityNotFound, InvalidInput, NotFound
-from app.ids import new_id
+from app.ids import TICK_NOW, id_at, new_id
 from app.types import IdentityKind, Scope, Timestamp
 
 GENERAL: Final = "general"
@@ -241,10 +241,11 @@ FIND_CHANNELS = Query(
 # The identity, its memberships and its first key: one statement, so there is never one without the other.
 CREATE_IDENTITY = Query(
     _Identity,
-    """
+    f"""
     WITH created AS (
         INSERT INTO identities (workspace_id, id, kind, handle, name, email, owner_id, is_private, agent_type)
-        VALUES (%(workspace_id)s, %(id)s, %(kind)s, %(handle)s, %(name)s, %(email)s, %(owner_id)s, %(is_private)s, %(agent_type)s)
+        VALUES (%(workspace_id)s, {id_at(TICK_NOW, "%(id)s::uuid")}, %(kind)s, %(handle)s, %(name)s, %(email)s,
+                %(owner_id)s, %(is_private)s, %(agent_type)s)
         ON CONFLICT DO NOTHING
         RETURNING *
     ), joined AS (
@@ -267,7 +268,8 @@ CREATE_KEY = Query(
     SELECT a.workspace_id, %(id)s, a.id, %(hash)s, %(prefix)s,
            coalesce(%(scopes)s::text[],
                     (SELECT k.scopes FROM api_keys k
-                      WHERE k.workspace_id = a.workspace_id AND k.identity_id = a.id ORDER BY k.id DESC LIMIT 1)),
+                      WHERE k.workspace_id = a.workspace_id AND k.identity_id = a.id
+                      ORDER BY k.created_at DESC, k.id DESC LIMIT 1)),
            now() + make_interval(days => %(days)s::int)
       FROM identities a
      WHERE a.workspace_id = %(workspace_id)s AND a.id = %(identity_id)s
@@ -287,7 +289,7 @@ LIST_KEYS = Query(
       FROM api_keys k
       JOIN identities a ON a.workspace_id = k.workspace_id AND a.id = k.identity_id
      WHERE k.workspace_id = %(workspace_id)s AND (%(handle)s::text IS NULL OR a.handle = %(handle)s)
-     ORDER BY k.id
+     ORDER BY k.created_at, k.id
     """,
 )
 
@@ -432,7 +434,7 @@ async def create_identity(
     if row is None:
         raise AlreadyExists("user or agent", f"{handle}{f' or email {email}' if email else ''}")
     return Identity(
-        id=id,
+        id=row.id,
         kind=kind,
         handle=handle,
         name=name or handle,

@@ -8,6 +8,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
 import msgspec
@@ -18,7 +19,7 @@ from app import logs, version
 from app.config import BadSetting, Config, from_environment
 from app.db import Database, schema
 from app.decoding import Json
-from app.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from app.embedded import EmbeddedPostgres, EmbeddedPostgresError, majors
 from app.errors import ApiError
 
 T = TypeVar("T")
@@ -37,6 +38,7 @@ keys = typer.Typer(
     no_args_is_help=True, help="API keys. To rotate one, create a second, then revoke the first."
 )
 tokens = typer.Typer(no_args_is_help=True, help="Tokens for verify-connection.")
+clusters = typer.Typer(no_args_is_help=True, help="The embedded Postgres.")
 schemas = typer.Typer(no_args_is_help=True, help="The database's schema.")
 cli.add_typer(workspaces, name="workspace")
 cli.add_typer(agents, name="agent")
@@ -45,6 +47,7 @@ cli.add_typer(channels, name="channel")
 cli.add_typer(keys, name="key")
 cli.add_typer(tokens, name="verify-token")
 cli.add_typer(schemas, name="schema")
+cli.add_typer(clusters, name="postgres")
 
 
 @cli.callback()
@@ -374,6 +377,75 @@ def schema_check(as_json: AsJson = False) -> None:
         print(msgspec.json.encode(state).decode())
     else:
         _tell(state)
+
+
+class PostgresMoved(admin.Made):
+    """What became of the data of an embedded Postgres."""
+
+    upgraded: bool
+    from_major: int | None
+    to_major: int | None
+    old_cluster: str | None
+    dump: str | None
+
+
+@clusters.command("upgrade")
+def postgres_upgrade(
+    old_bin: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory of the programs of the Postgres that made the data; Debian's unless told."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Move the embedded database to the installed major version of Postgres. The old one is kept until discarded."""
+    config = _embedded()
+    logs.show_progress()
+    moved = majors.move(config.data_dir, config.postgres_bin_dir, old_bin, schema.contents)
+    if moved is None:
+        done = PostgresMoved(upgraded=False, from_major=None, to_major=None, old_cluster=None, dump=None)
+    else:
+        done = PostgresMoved(
+            upgraded=True,
+            from_major=moved.old_major,
+            to_major=moved.major,
+            old_cluster=str(moved.kept),
+            dump=str(moved.dump),
+        )
+    if as_json:
+        print(msgspec.json.encode(done).decode())
+    elif moved is None:
+        print("The installed Postgres made the data; there is nothing to do.")
+    else:
+        print(f"The data is in Postgres {moved.major} now. The old cluster is kept in {moved.kept}.")
+        print("Once all is well: python -m app postgres discard-old")
+
+
+class PostgresDiscarded(admin.Made):
+    """What was deleted."""
+
+    discarded: list[str]
+
+
+@clusters.command("discard-old")
+def postgres_discard_old(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False, as_json: AsJson = False
+) -> None:
+    """Delete the clusters that upgrades have kept."""
+    config = _embedded()
+    found = [str(path) for path in majors.old_clusters(config.data_dir)]
+    if found and not yes and not typer.confirm(f"Delete {', '.join(found)} for good?"):
+        _fail("Nothing was deleted.")
+    majors.discard_old(config.data_dir)
+    _show(PostgresDiscarded(discarded=found), as_json=as_json)
+
+
+def _embedded() -> Config:
+    config = from_environment()
+    if config.database_url:
+        raise BadSetting("DATABASE_URL is set, so there is no embedded Postgres.")
+    return config
 
 
 def _state(state: schema.State) -> SchemaState:

@@ -8,6 +8,8 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+PROJECT: Final = Path(__file__).parents[1]
+
 SECONDS_MAX: Final = 3600.0  # a call that takes longer is not a call any more
 
 Seconds = Annotated[float, Meta(gt=0, le=SECONDS_MAX)]

@@ -109,7 +109,7 @@ IdempotencyKey: TypeAlias = Annotated[
     Meta(
         description=(
             "A key of your own: sent again, the call has no second effect. It gets the first answer. For whoever cannot "
-            "set the header `Idempotency-Key`."
+            "set the header `Idempotency-Key`, which wins."
         )
     ),
 ]

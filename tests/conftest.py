@@ -44,6 +44,13 @@ START_SECONDS_MAX = 30
 POSTGRES_BIN_DIR = Path(value) if (value := os.environ.get("POSTGRES_BIN")) else None  # else the wheel's
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Say that docs/examples.json is to be written anew."""
+    parser.addoption(
+        "--record", action="store_true", help="write docs/examples.json: see tests/http/test_story.py"
+    )
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """A Postgres server of this run's own. Yields how its superuser connects to it."""

@@ -63,14 +63,14 @@ encode_items: Final = msgspec.json.Encoder(enc_hook=as_json).encode
 class _Waiting:
     """An item in line."""
 
-    __slots__ = ("future", "item", "only_one", "since", "tenant")
+    __slots__ = ("future", "item", "only_ones", "since", "tenant")
 
     def __init__(self, query: AnyBatchQuery, item: Item, future: AnyFuture) -> None:
         self.item = item
         self.future = future
         self.since = time.monotonic()
         self.tenant: int = item[TENANT].int  # a number is looked up faster than the id
-        self.only_one = query.one_per(item) if query.one_per is not None else None
+        self.only_ones = query.one_per(item) if query.one_per is not None else ()
 
     def answer(self, row: AnyRow) -> None:
         """Give the caller its row, unless it has one or has gone away."""
@@ -116,11 +116,11 @@ class _Line:
                 self.tenants[tenant] = line
             if waiting.future.done():  # its caller has gone away, and nothing was sent yet
                 continue
-            if waiting.only_one is not None:
-                if waiting.only_one in under_way:
+            if waiting.only_ones:
+                if not under_way.isdisjoint(waiting.only_ones):
                     aside.append(waiting)
                     continue
-                under_way.add(waiting.only_one)
+                under_way.update(waiting.only_ones)
             batch.append(waiting)
         for waiting in reversed(aside):
             self.tenants.setdefault(waiting.tenant, deque()).appendleft(waiting)
@@ -215,7 +215,8 @@ class Batcher:
         self, query: AnyBatchQuery, batch: list[_Waiting], sent: "asyncio.Future[pq.abc.PGresult]"
     ) -> None:
         """Hand out what came back, and send the next batch."""
-        self._only_ones_under_way.difference_update(waiting.only_one for waiting in batch)
+        for waiting in batch:
+            self._only_ones_under_way.difference_update(waiting.only_ones)
         try:
             rows = load(sent.result())
         except psycopg.Error:

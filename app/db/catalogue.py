@@ -117,8 +117,9 @@ def fingerprint(objects: Mapping[str, str]) -> str:
 
 
 def differing(expected: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
-    """The objects that are missing or different. Whatever is there besides is somebody else's."""
-    return [name for name, hashed in sorted(expected.items()) if found.get(name) != hashed]
+    """The objects that are missing or different, tables first. Whatever is there besides is somebody else's."""
+    odd = [name for name, hashed in expected.items() if found.get(name) != hashed]
+    return sorted(odd, key=lambda name: (not name.startswith("table "), name))
 
 
 def is_conclusive(connection: psycopg.Connection) -> bool:

@@ -73,8 +73,8 @@ class BatchQuery(Query[R]):
     row with the place of its item in `ord`, from 1; one that has none has no row. Which calls share a statement is the
     database layer's business: operations hand over one item and get one row or none.
 
-    `one_per` is what a batch holds at most once, and None for an item that may stand beside any other: where no version
-    decides, the second call must see what the first did. `sort_by` are the ids by which items are sorted, so that
+    `one_per` says of what in an item a batch holds each at most once: where no version decides, the second call must see
+    what the first did. `sort_by` are the ids by which items are sorted, so that
     two batches lock rows in one order. `alone`: it serves one call at a time after all.
     """
 
@@ -83,7 +83,7 @@ class BatchQuery(Query[R]):
         row: type[R],
         sql: LiteralString,
         *,
-        one_per: Callable[[Item], object] | None = None,
+        one_per: Callable[[Item], tuple[object, ...]] | None = None,
         sort_by: tuple[str, ...] = (),
         alone: bool = False,
     ) -> None:

@@ -40,6 +40,8 @@ ALTER TABLE baton_schema
 """What 0.1.0 did not write down. It must be there before the first migration, so it is none itself."""
 
 PHASES: Final[tuple[Phase, ...]] = ("pre", "post")
+UNDER_WAY: Final = "under way"
+"""Stands for the fingerprint from the first change of a phase to its last, so that one that was cut off can be taken up again."""
 COMMAND: Final = "python -m app schema apply"
 
 
@@ -132,6 +134,20 @@ def ready(dsn: str, ladder: Ladder = LADDER) -> State:
     return apply(dsn, ladder=ladder)
 
 
+def contents(dsn: str) -> dict[str, object]:
+    """How many rows each table has, and how each object looks: to see that two databases are the same."""
+    with _connect(dsn) as connection, connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        tables = connection.execute("""
+            SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
+             WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1
+        """).fetchall()
+        rows: dict[str, object] = {}
+        for (table,) in tables:
+            rows[table] = connection.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()
+        return {"rows": rows, "objects": catalogue.fingerprints(connection) if _progress(connection) else {}}
+
+
 def _fitting(connection: psycopg.Connection, ladder: Ladder, *, thorough: bool = False) -> State:
     if _progress(connection) is None:
         raise SchemaMismatch(f"The database has no schema yet. Run `{COMMAND}`.")
@@ -167,6 +183,8 @@ def _wanted(pending: Sequence[Leg], phases: Sequence[Phase]) -> list[Leg]:
 
 def _climb(connection: psycopg.Connection, ladder: Ladder, leg: Leg) -> None:
     """Do one leg. The last of its transactions sees whether what is there is what should be."""
+    if leg.migrations:
+        connection.execute("UPDATE baton_schema SET fingerprint = %s", (UNDER_WAY,))
     for migration in leg.migrations:
         migrating.run(
             connection, migration, lambda number=migration.number: _record(connection, leg.phase, number)
@@ -176,22 +194,24 @@ def _climb(connection: psycopg.Connection, ladder: Ladder, leg: Leg) -> None:
         progress = _progress(connection)
         assert progress is not None
         expected = ladder.known.get(progress.name)
-        if expected is None:
-            return
-        if catalogue.is_conclusive(connection) and (
-            odd := catalogue.differing(expected, catalogue.fingerprints(connection))
+        if (
+            expected is not None
+            and catalogue.is_conclusive(connection)
+            and (odd := catalogue.differing(expected, catalogue.fingerprints(connection)))
         ):
             raise MigrationFailed(
                 f"After the migrations to version {leg.to}, {_names(odd)} not as they should be."
             )
-        connection.execute("UPDATE baton_schema SET fingerprint = %s", (catalogue.fingerprint(expected),))
+        connection.execute(
+            "UPDATE baton_schema SET fingerprint = %s", (expected and catalogue.fingerprint(expected),)
+        )
 
 
 def _record(connection: psycopg.Connection, phase: Phase, number: int) -> None:
     connection.execute(
-        "UPDATE baton_schema SET prepared = %s, fingerprint = NULL"
+        "UPDATE baton_schema SET prepared = %s"
         if phase == "pre"
-        else "UPDATE baton_schema SET version = %s, applied_at = now(), fingerprint = NULL",
+        else "UPDATE baton_schema SET version = %s, applied_at = now()",
         (number,),
     )
 
@@ -227,7 +247,11 @@ def _recognised(connection: psycopg.Connection, ladder: Ladder, *, thorough: boo
             "Run the Baton that fits it, or use another database."
         )
     expected = ladder.known.get(progress.name)
-    if expected is None or (not thorough and progress.fingerprint == catalogue.fingerprint(expected)):
+    if (
+        expected is None
+        or progress.fingerprint == UNDER_WAY
+        or (not thorough and progress.fingerprint == catalogue.fingerprint(expected))
+    ):
         return progress
     if catalogue.is_conclusive(connection) and (
         odd := catalogue.differing(expected, catalogue.fingerprints(connection))
@@ -274,4 +298,7 @@ def _connect(dsn: str) -> Generator[psycopg.Connection]:
             raise Unsuitable("The database server is too old. Baton needs PostgreSQL 15 or newer.")
         if (encoding := connection.info.parameter_status("server_encoding")) != "UTF8":
             raise Unsuitable(f"The database is encoded as {encoding}. Make one with ENCODING 'UTF8'.")
-        yield connection
+        try:
+            yield connection
+        except psycopg.OperationalError as e:
+            raise Unreachable(f"The database broke off, and the command can be run again: {e}") from None

@@ -5,6 +5,7 @@ Only the binaries come from elsewhere. Everything else lies in one directory:
     DATA_DIR/postgres        the cluster, mode 0700, with the Unix socket in it; there is no TCP port
     DATA_DIR/postgres.log    what the server says
     DATA_DIR/dumps           what was there before the schema last changed, in the format of pg_restore
+    DATA_DIR/postgres-15     the cluster of an older major version, kept until it is discarded (majors.py)
     DATA_DIR/owner.lock      held by the one process whose server runs; the file names it
     DATA_DIR/users.lock      shared by the processes that borrow that server
     DATA_DIR/socket          where the socket is, if the path of the cluster is too long for one
@@ -16,7 +17,7 @@ owner stops what it finds.
 
 `server` owns it from its start to its end. `cluster` makes its files, `dumps` copies what is in them, `postmaster`
 looks at it from outside, `programs` finds the binaries and somebody who can run them, `role` makes the ordinary role
-that Baton connects as, and `locks` says who owns what.
+that Baton connects as, and `locks` says who owns what. `majors` moves it all to another version of Postgres.
 
 Any of these files may be empty or torn after a power cut. The next start mends what it can know, and names the rest.
 

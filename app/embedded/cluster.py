@@ -14,6 +14,7 @@ from app.embedded.role import make_role
 logger = logging.getLogger("baton.postgres")
 
 BUILTIN_LOCALE_MAJOR: Final = 17  # the first with a C.UTF-8 of its own
+UPGRADE: Final = "python -m app postgres upgrade"
 VERSION: Final = re.compile(r"[1-9]\d", re.ASCII)
 ENTRY: Final = "# Who reaches the socket owns the files.\nlocal all all trust\n"
 DAMAGED: Final = (
@@ -43,9 +44,13 @@ CURES: Final = tuple(
 
 def ensure_cluster(cluster: Path, programs: Programs, major: int, deadline: float) -> None:
     """See that there is a cluster that these programs can serve."""
+    if not cluster.exists() and (cluster.parent / "upgrade" / "checked").exists():
+        raise EmbeddedPostgresError(
+            f"Moving {cluster} to Postgres {major} was cut off at its end. Run `{UPGRADE}` once more."
+        )
     if not cluster.exists() or not any(cluster.iterdir()):
         _create(cluster, programs, major, deadline)
-    made_by = _version(cluster, programs)
+    made_by = version_of(cluster, programs)
     if made_by is None:
         file = cluster / "PG_VERSION"
         raise EmbeddedPostgresError(
@@ -55,8 +60,8 @@ def ensure_cluster(cluster: Path, programs: Programs, major: int, deadline: floa
     if made_by != str(major):
         raise EmbeddedPostgresError(
             f"The cluster in {cluster} was made by Postgres {made_by}, but the binaries in "
-            f"{programs.bin_dir} are Postgres {major}. Set POSTGRES_BIN to the bin directory of a Postgres "
-            f"{made_by}, or dump the data with that one and restore it into a new DATA_DIR."
+            f"{programs.bin_dir} are Postgres {major}. Run `{UPGRADE}`, which moves the data, or "
+            f"set POSTGRES_BIN to the bin directory of a Postgres {made_by}."
         )
     _ensure_entry(cluster, programs)
 
@@ -66,7 +71,7 @@ def cure(said: str) -> str:
     return next((cure for words, cure in CURES if words.search(said)), "")
 
 
-def _version(cluster: Path, programs: Programs) -> str | None:
+def version_of(cluster: Path, programs: Programs) -> str | None:
     """The major version that made a cluster, which stands in a file of its own and in one of each database.
 
     Where some were torn the others say what they held, and they are written again. None if no copy is left.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from app.embedded.programs import EmbeddedPostgresError, Programs
+from app.embedded.role import SUPERUSER
 
 KEPT: Final = 3  # dumps; whoever wants more copies them away
 SECONDS_MAX: Final = 24 * 3600.0  # a dump takes as long as it takes; this ends one that hangs
@@ -27,17 +28,20 @@ def write_dump(directory: Path, programs: Programs, dsn: str) -> Path:
                 f"There is no {program} in {programs.bin_dir}, and without a dump nothing is changed. "
                 "Set POSTGRES_BIN to a directory that has it."
             )
-    programs.run(deadline, "pg_dump", "--format=custom", f"--file={growing}", f"--dbname={dsn}")
+    programs.run(
+        deadline, "pg_dump", "--format=custom", f"--file={growing}", f"--dbname={dsn} user={SUPERUSER}"
+    )
     programs.run(deadline, "pg_restore", "--list", str(growing))
-    _sync(growing)
+    sync(growing)
     growing.rename(written)
-    _sync(directory)
+    sync(directory)
     for old in sorted(directory.glob("*.dump"))[:-KEPT]:
         old.unlink()
     return written
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """See that a file or directory is on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     os.fsync(descriptor)
     os.close(descriptor)

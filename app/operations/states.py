@@ -270,11 +270,13 @@ class UpdateState(BareRequest):
     if_match: IfMatch = UNSET
     variables: Annotated[
         Annotated[list[NewVariable], Meta(max_length=VARIABLES_MAX)] | None | UnsetType,
-        Meta(description="Variables to add or change, by name. Others stay."),
+        Meta(
+            description="Variables to add or change, by name: of two with one name the last counts. Others stay."
+        ),
     ] = UNSET
     removed: Annotated[
         Annotated[list[Name], Meta(max_length=VARIABLES_MAX)] | None | UnsetType,
-        Meta(description="Names of variables to remove."),
+        Meta(description="Names of variables to remove, unless they are written too."),
     ] = UNSET
     run_id: UnderRun = UNSET
 
@@ -284,7 +286,7 @@ class UpdateState(BareRequest):
     path="states",
     method="POST",
     status=201,
-    errors=(InvalidInput, *FENCE_ERRORS, Contended),
+    errors=(*FENCE_ERRORS, Contended),
 )
 async def create_state(ctx: Context, req: CreateState) -> Outcome[State]:
     """Create a State: variables that outlive a task.
@@ -298,8 +300,8 @@ async def create_state(ctx: Context, req: CreateState) -> Outcome[State]:
         "stateId": new_id(),
         "rootId": new_id(),
         "name": req.name,
-        "groups": _labels(given(req.groups) or [], "groups"),
-        "tags": _labels(given(req.tags) or [], "tags"),
+        "groups": _labels(given(req.groups) or []),
+        "tags": _labels(given(req.tags) or []),
     }
     statement = CREATE_STATE.form(ctx.keep)
     for _ in range(ATTEMPTS_MAX):
@@ -329,12 +331,8 @@ async def update_state(ctx: Context, req: UpdateState) -> Outcome[State]:
     it the last write wins, variable by variable.
     """
     id, run_id = _state_id(req.state_id), under(req.run_id)
-    variables = given(req.variables) or []
-    _refuse_twice([variable.name for variable in variables], "variables")
-    removed = sorted(set(given(req.removed) or ()))
-    if both := {variable.name for variable in variables} & set(removed):
-        message = f"The variable `{min(both)[:80]}` is to be written and removed. Decide for one."
-        raise InvalidInput(message, field="removed")
+    variables = list({variable.name: variable for variable in given(req.variables) or ()}.values())
+    removed = sorted(set(given(req.removed) or ()) - {variable.name for variable in variables})
     versions = versions_in(req.if_match)
     item = {
         **ctx.who,
@@ -382,7 +380,8 @@ def _state_id(sent: str) -> UUID:
     return id
 
 
-def _labels(labels: list[NewLabel], field: str) -> list[dict[str, object]]:
+def _labels(labels: list[NewLabel]) -> list[dict[str, object]]:
+    """What was said of labels. Of two with the same id the last counts."""
     made: list[dict[str, object]] = [
         {
             "id": given(label.id) or str(new_id()),
@@ -391,8 +390,7 @@ def _labels(labels: list[NewLabel], field: str) -> list[dict[str, object]]:
         }
         for label in labels
     ]
-    _refuse_twice([str(label["id"]) for label in made], field)
-    return made
+    return list({label["id"]: label for label in made}.values())
 
 
 def _variable(variable: NewVariable) -> dict[str, object]:
@@ -406,9 +404,3 @@ def _variable(variable: NewVariable) -> dict[str, object]:
         "tags": variable.tags,
     }
     return {"id": new_id(), **{name: value for name, value in sent.items() if value is not UNSET}}
-
-
-def _refuse_twice(names: list[str], field: str) -> None:
-    if len(set(names)) < len(names):
-        message = f"`{field}` names the same one twice. Name each once."
-        raise InvalidInput(message, field=field)

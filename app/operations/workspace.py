@@ -130,7 +130,10 @@ RESOLVE = Query(
     SELECT row_to_json((SELECT r FROM (SELECT a.id, a.kind, a.name AS "displayName", a.handle) r))
       FROM i
       JOIN identities a ON a.workspace_id = i.workspace_id
-     WHERE (a.handle = lower(%(handle)s::text) OR lower(a.email) = lower(%(email)s::text)) AND {KNOWN_IDENTITY}
+     WHERE (a.handle = lower(%(handle)s::text) OR lower(a.email) = lower(%(email)s::text))
+       AND (%(handle)s::text IS NULL OR a.handle = lower(%(handle)s::text))
+       AND (%(email)s::text IS NULL OR lower(a.email) = lower(%(email)s::text))
+       AND {KNOWN_IDENTITY}
     """,
 )
 
@@ -163,9 +166,11 @@ class GetWorkspaceInfo(AgentRequest):
 
 
 class ResolveIdentity(AgentRequest):
-    """Whom to look up: exactly one of the two."""
+    """Whom to look up: by one of the two, or by both if both must fit."""
 
-    rules: ClassVar = {"oneOf": [{"required": ["handle"]}, {"required": ["email"]}]}
+    rules: ClassVar = {
+        "not": {"properties": {"handle": {"not": {}}, "email": {"not": {}}}}
+    }  # not without both
 
     handle: Annotated[
         Handle | UnsetType, Meta(description="A user's or agent's handle, with or without `@`.")
@@ -227,8 +232,8 @@ async def resolve_identity(ctx: Context, req: ResolveIdentity) -> Encoded[Resolv
 
     Use it to turn `@ada` into the id that assignments need.
     """
-    if bool(req.handle) == bool(req.email):
-        message = "Send exactly one of handle and email."
+    if not req.handle and not req.email:
+        message = "Send a handle or an email."
         raise InvalidInput(message, field="handle")
     handle = req.handle.removeprefix("@") if req.handle else None
     row = await ctx.one(

@@ -9,9 +9,10 @@ The statement that writes does it: an item of a keyed call carries its `receipt`
 a key is one statement like any other, batched with others, and costs one more insert. If it comes back without a row,
 `Context.write` asks whether it had its effect before.
 
-Two of the same at once may both get as far as the insert, where the unique index makes the second wait for the first.
-If the first commits, the second is undone whole by `Duplicate`, or finds nothing left to do; if it fails, the second
-goes on. Either way it is bounded by the statement time-out.
+Two of the same at once take turns: whoever takes the key first (`take_key` in schema.sql) holds it to the commit, and the
+second then finds that it is stored, or goes on if the first failed. So two of the same raise no error in the database,
+whose log would keep it. The wait is bounded by the statement time-out. Within a process the second does not even leave
+before the first is answered: see `only_ones` in db/batcher.py.
 
 An answer without an effect (nothing to change, or a refusal) is stored by a statement of its own, once it is known.
 A refusal of the input (400) and a failure of ours (5xx) are never stored: the same key may be used again.
@@ -72,17 +73,13 @@ class Repeated(Exception):
     """The key was used before; what was answered then is in the table."""
 
 
-# True, and from here to the commit get-request-outcome can tell that the call `i` is under way. The lock is shared: it
-# keeps no statement waiting, and so cannot bring two batches into each other's way.
+# True, and from here to the commit get-request-outcome can tell that the call `i` is under way, and others with its key wait.
 UNDER_WAY: Final = """
-        pg_advisory_xact_lock_shared(
+        pg_advisory_xact_lock(
             hashtextextended(i.workspace_id || ' ' || i.actor_id || ' ' || (i.receipt->>'key'), 0)) IS NOT NULL"""
 
-# Whether the keyed call `i` has had no answer yet. The key is looked up by a scalar subquery: for a few rows Postgres may
-# answer EXISTS by reading all keys there are into a hash table.
-UNUSED: Final = f"""{UNDER_WAY}
-        AND (SELECT true FROM idempotency_keys k
-              WHERE k.workspace_id = i.workspace_id AND k.identity_id = i.actor_id AND k.key = i.receipt->>'key') IS NULL"""
+# Whether the keyed call `i` has had no answer yet. From here to the commit it is under way.
+UNUSED: Final = "take_key(i.workspace_id, i.actor_id, i.receipt->>'key')"
 
 # Stores what was `answered`: ord, answer, merged_from, version. Whose it is stands in the item at this place.
 STORED: Final = """
@@ -115,10 +112,10 @@ STORE = Command(
     f"""
     INSERT INTO idempotency_keys (workspace_id, identity_id, key, operation, scope, fingerprint, status, error, answer,
                                   version, request_id, answered_at)
-    VALUES (%(workspace_id)s::uuid, %(identity_id)s::uuid, %(key)s::text, %(operation)s::text, %(scope)s::text,
-            decode(%(fingerprint)s::text, 'hex'), %(status)s::int, %(error)s::text, %(answer)s::text::json,
-            %(version)s::int, %(request_id)s::text, %(answered_at)s::text)
-    ON CONFLICT DO NOTHING
+    SELECT %(workspace_id)s::uuid, %(identity_id)s::uuid, %(key)s::text, %(operation)s::text, %(scope)s::text,
+           decode(%(fingerprint)s::text, 'hex'), %(status)s::int, %(error)s::text, %(answer)s::text::json,
+           %(version)s::int, %(request_id)s::text, %(answered_at)s::text
+     WHERE take_key(%(workspace_id)s::uuid, %(identity_id)s::uuid, %(key)s::text)
     RETURNING {_COLUMNS}
     """,
 )
@@ -144,7 +141,7 @@ class Identity(NamedTuple):
 
 
 def key_of(header: str | None, field: str | None | UnsetType) -> str | None:
-    """The key a call came with, in its header or its body; None if it has none."""
+    """The key a call came with, in its header or its body; None if it has none. The header wins."""
     if header is None:
         return field or None
     key = (
@@ -155,9 +152,6 @@ def key_of(header: str | None, field: str | None | UnsetType) -> str | None:
             f"The header `Idempotency-Key` must have 1 to {KEY_CHARACTERS_MAX} printable ASCII characters."
         )
         raise InvalidInput(message, field="Idempotency-Key")
-    if field and field != key:
-        message = "The header `Idempotency-Key` and the field `idempotencyKey` differ. Send one of them."
-        raise InvalidInput(message, field="idempotencyKey")
     return key
 
 

@@ -25,7 +25,7 @@ the reason is one of these.
 
 from collections.abc import Callable
 from copy import copy
-from typing import Final, Generic, LiteralString, TypeVar
+from typing import Final, Generic, LiteralString, TypeAlias, TypeVar
 
 from app.db import Answered, BatchCommand, Item
 from app.writes.fence import HELD, alive
@@ -65,7 +65,7 @@ class Write(Generic[T]):
         does: LiteralString,
         answers: LiteralString,
         locks: LiteralString = "",
-        one_per: Callable[[Item], object] | None = None,
+        one_per: Callable[[Item], tuple[object, ...]] | None = None,
         merges: bool = False,
         versioned: bool = False,
         ends_claims: LiteralString = "",
@@ -101,7 +101,7 @@ class Write(Generic[T]):
             form = self._forms[keyed, claimed] = BatchCommand[Answered[T]](
                 Answered[T],
                 self._text(keyed=keyed, claimed=claimed),
-                one_per=self._one_per,
+                one_per=_and_key(self._one_per) if keyed else self._one_per,
                 sort_by=sort_by,
                 alone=self._alone,
             )
@@ -147,3 +147,16 @@ class Write(Generic[T]):
     WITH RECURSIVE {acting}, {does}, answered AS ({answered}
     ), {STORED}
     SELECT * FROM answered"""
+
+
+OnePer: TypeAlias = Callable[[Item], tuple[object, ...]]
+
+
+def _and_key(one_per: OnePer | None) -> OnePer:
+    """The same, and the key: of two calls with one key the second must see what the first has stored."""
+    return lambda item: (*(one_per(item) if one_per is not None else ()), (item["actor_id"], item["receipt"].key))
+
+
+def one(field: str) -> OnePer:
+    """For statements that take each value of a field once."""
+    return lambda item: (item[field],)

@@ -1,5 +1,6 @@
 """`schema apply` and `schema check`, and what serves refuses: a database is empty, ours, or left alone."""
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -64,6 +65,13 @@ def test_for_people_it_says_in_words_how_the_database_stands(empty: Installation
     assert empty.run("schema", "apply").stdout == fits
     assert empty.run("schema", "check").stdout == fits
     assert empty.run("schema", "plan").stdout.endswith("there is nothing to do.\n")
+
+
+def test_the_version_is_that_of_the_document(empty: Installation) -> None:
+    published = json.loads((Path(schema.FILE).parent / "docs" / "openapi.json").read_text())["info"][
+        "version"
+    ]
+    assert empty.run("--version").stdout == f"baton {published}, schema version {VERSION}\n"
 
 
 def test_the_first_command_on_an_empty_database_applies_the_schema(empty: Installation) -> None:

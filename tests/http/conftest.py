@@ -9,9 +9,9 @@ import pytest
 import pytest_asyncio
 
 from app import administration as admin
+from app.documents import story
 from app.operations import claim_task, create_task, get_me, send_message
 from app.rpc import Operation
-from app.transports import examples, examples_runs
 from tests.conftest import Caller, Server, World
 from tests.http.judge import Judge
 
@@ -41,15 +41,17 @@ class Home:
     workspace: World
     scout: Caller
     ada: Caller
-    names: dict[str, Any]  # ids are those of decoded answers
+    names: dict[str, Any]  # what the story calls things, and what they are called here
+    made: dict[story.Of, Any]  # what was made in the story, and what there is of it here
 
     def caller(self, op: Operation) -> Caller:
         """Who calls an operation in the examples."""
-        return self.ada if examples.EXAMPLES[op.name].by == "ada" else self.scout
+        return self.ada if story.STORY[op.name].by == "ada" else self.scout
 
     def request(self, op: Operation) -> dict[str, Any]:
         """The example of a request to an operation, about what is here."""
-        return _renamed(examples.EXAMPLES[op.name].request, self.names)
+        request = story.resolved(story.STORY[op.name].request, lambda of: self.made[of])
+        return _renamed(request, self.names)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -80,16 +82,18 @@ async def at_home(workspace: World) -> Home:
         "T-42": "T-1",
         "T-43": "T-2",
         "T-44": "T-3",
-        examples.ADA: ada.id,
-        examples.SCOUT: scout.id,
-        examples.GENERAL: general,
-        examples.KEYS: channel,
-        examples.PLAN.id: message.id,
-        examples.TOKEN: token.token,
-        **dict.fromkeys((run.id for run in examples_runs.CLAIMS), claim.run.id),
-        **{was.identifier: now.identifier for was, now in zip(examples_runs.WAITING, ready, strict=True)},
+        story.ADA: ada.id,
+        story.SCOUT: scout.id,
+        story.GENERAL: general,
+        story.TOKEN: token.token,
+        **{f"T-{was}": now.identifier for was, now in zip(story.WAITING, ready, strict=True)},
     }
-    return Home(workspace, scout, ada, names)
+    made: dict[story.Of, Any] = {
+        story.KEYS: channel,
+        story.QUESTION: message.id,
+        **dict.fromkeys(story.RUNS, claim.run.id),
+    }
+    return Home(workspace, scout, ada, names, made)
 
 
 def _renamed(value: Any, names: dict[str, Any]) -> Any:

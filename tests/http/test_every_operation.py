@@ -1,5 +1,8 @@
 """What holds for every operation over HTTP, whatever it does. The client judges each answer besides (judge.py)."""
 
+import gzip
+import json
+import re
 from collections.abc import AsyncIterator
 from typing import get_args
 
@@ -7,17 +10,20 @@ import httpx
 import pytest
 
 from app import administration as admin
-from app.errors import ApiError, InvalidInput, ScopeMissing
+from app.errors import ApiError, InvalidInput, MethodNotAllowed, ScopeMissing
 from app.operations import OPERATIONS
 from app.rpc import SDK, Operation
+from app.transports.bodies import BODY_BYTES_MAX
 from app.transports.envelope import code_of
-from app.transports.http import BODY_BYTES_MAX
 from app.types import Scope
-from tests.conftest import World
+from tests.conftest import Server, World
 from tests.http.conftest import Home
 
 ENVELOPED = [op for op in OPERATIONS if op.method is None]
 """All but the second contract's, which has verbs and errors of its own: see test_second_contract.py."""
+
+BOMB = gzip.compress(b" " * 20 * BODY_BYTES_MAX, compresslevel=1)
+"""A small body that is a large one."""
 
 every_operation = pytest.mark.parametrize("op", ENVELOPED, ids=lambda op: op.name)
 every_scoped_operation = pytest.mark.parametrize(
@@ -125,15 +131,68 @@ async def test_its_scope_is_enough(op: Operation, http: httpx.AsyncClient, home:
 
 
 @every_operation
-async def test_another_verb_is_not_found(op: Operation, http: httpx.AsyncClient, workspace: World) -> None:
+async def test_another_verb_is_not_allowed(
+    op: Operation, server: Server, http: httpx.AsyncClient, workspace: World
+) -> None:
     bot = await workspace.agent()
-    verbs = ["PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "TRACE", "PROPFIND"]
-    for verb in verbs if op.read_only else [*verbs, "GET"]:
-        answer = await http.request(verb, op.path, headers=bot.headers)
-        assert answer.status_code == 404
-        if verb != "HEAD":
-            assert verb in answer.json()["error"]["message"]
-        assert (await http.request(verb, op.path)).status_code == 401
+    allowed = "GET, HEAD, POST, OPTIONS" if op.read_only else "POST, OPTIONS"
+    async with httpx.AsyncClient(base_url=server.url) as unjudged:  # the document tells of no wrong verb
+        for verb in [
+            "PUT",
+            "PATCH",
+            "DELETE",
+            "TRACE",
+            "PROPFIND",
+            *([] if op.read_only else ["GET", "HEAD"]),
+        ]:
+            answer = await unjudged.request(verb, op.path, headers=bot.headers)
+            assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+            if verb != "HEAD":
+                assert code(answer) == expected(MethodNotAllowed, op)
+                assert verb in answer.json()["error"]["message"]
+            assert (await unjudged.request(verb, op.path)).status_code == 401
+        for headers in ({}, bot.headers):
+            answer = await unjudged.options(op.path, headers=headers)
+            assert (answer.status_code, answer.headers["allow"], answer.content) == (204, allowed, b"")
+
+
+@every_operation
+async def test_head_is_get_without_the_body(op: Operation, http: httpx.AsyncClient, home: Home) -> None:
+    if not op.read_only:
+        return
+    headers = {**home.caller(op).headers, "X-Request-Id": "the-same"}
+    request = {key: value for key, value in home.request(op).items() if not isinstance(value, dict)}
+    get = await http.get(op.path, params=request, headers=headers)
+    head = await http.head(op.path, params=request, headers=headers)
+    assert (head.status_code, head.content) == (get.status_code, b"")
+    same = ("content-type", "x-request-id", "vary")
+    assert [head.headers[name] for name in same] == [get.headers[name] for name in same]
+    assert int(head.headers["content-length"]) > 0
+
+
+@every_operation
+async def test_a_slash_behind_the_path_and_a_coded_body_are_no_matter(
+    op: Operation, http: httpx.AsyncClient, home: Home
+) -> None:
+    headers = {**home.caller(op).headers, "Content-Type": "application/json"}
+    body = b"\xef\xbb\xbf" + json.dumps(home.request(op)).encode()  # as PowerShell begins it
+    answer = await http.post(
+        op.path + "/", content=gzip.compress(body), headers={**headers, "Content-Encoding": "gzip"}
+    )
+    assert answer.status_code == op.status, answer.text
+
+
+@every_operation
+async def test_a_coding_that_is_not_read_is_named(op: Operation, server: Server, workspace: World) -> None:
+    bot = await workspace.agent()
+    async with httpx.AsyncClient(base_url=server.url, headers=bot.headers) as unjudged:
+        for coding in ("br", "zstd", "gzip, gzip", "deflate"):
+            answer = await unjudged.post(op.path, content=b"{}", headers={"Content-Encoding": coding})
+            assert (answer.status_code, answer.headers["accept-encoding"]) == (415, "gzip")
+            assert coding in answer.json()["error"]["message"]
+        for body in (b"{}", gzip.compress(b"{}")[:-3], b"", BOMB):
+            answer = await unjudged.post(op.path, content=body, headers={"Content-Encoding": "gzip"})
+            assert code(answer) == expected(InvalidInput, op) or not body
 
 
 @every_operation
@@ -152,7 +211,7 @@ async def test_what_is_not_a_json_object_is_invalid(
         b"{'a': 1}",
         b"{} {}",
         b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
-        "\ufeff{}".encode(),
+        "{}\ufeff".encode(),
     ):
         answer = await http.post(op.path, content=body, headers=bot.headers)
         assert code(answer) == expected(InvalidInput, op), body[:80]
@@ -232,9 +291,7 @@ async def test_a_sane_request_id_comes_back_and_another_is_replaced(
     assert replaced.isdisjoint(insane)
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/agent/", "/v1/agent/no-such-task", "/v1/agent/get-me/", "/v2/tasks"]
-)
+@pytest.mark.parametrize("path", ["/v1/agent", "/v1/agent/", "/v1/agent/no-such-task", "/v1/agent/get-me//"])
 async def test_a_path_that_is_nowhere_says_so_only_to_those_who_have_a_key(
     http: httpx.AsyncClient, workspace: World, path: str
 ) -> None:
@@ -244,16 +301,79 @@ async def test_a_path_that_is_nowhere_says_so_only_to_those_who_have_a_key(
         assert code(await http.request(verb, path, headers=bot.headers)) == (404, "not_found")
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/openapi.json"])
-async def test_the_pages_of_the_service_need_no_key(http: httpx.AsyncClient, path: str) -> None:
-    for verb in ("GET", "HEAD"):
-        answer = await http.request(verb, path, headers={"X-Request-Id": "mine"})
-        assert (answer.status_code, answer.headers["x-request-id"]) == (200, "mine")
-    for verb in ("POST", "PUT", "DELETE", "OPTIONS", "PROPFIND"):
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1",
+        "/v2/tasks",
+        "/docs",
+        "/metrics",
+        "/favicon.ico",
+        "/.well-known/oauth-protected-resource",
+        "/.well-known/oauth-authorization-server/mcp",
+        "/mcp/x",
+    ],
+)
+async def test_where_nothing_is_nobody_needs_a_key_to_hear_it(http: httpx.AsyncClient, path: str) -> None:
+    for verb in ("GET", "POST", "DELETE", "OPTIONS"):
         assert code(await http.request(verb, path)) == (404, "not_found")
-    for sent in ("", "a b", "ünïcödé"):
-        answer = await http.get(path, headers=in_utf8({"X-Request-Id": sent}))
-        assert answer.headers["x-request-id"] != sent
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/openapi.json", "/healthz/", "/openapi.json/"])
+async def test_the_pages_of_the_service_need_no_key(server: Server, path: str) -> None:
+    async with httpx.AsyncClient(base_url=server.url) as http:
+        for verb in ("GET", "HEAD"):
+            answer = await http.request(verb, path, headers={"X-Request-Id": "mine"})
+            assert (answer.status_code, answer.headers["x-request-id"]) == (200, "mine")
+        for verb in ("POST", "PUT", "DELETE", "PROPFIND"):
+            answer = await http.request(verb, path)
+            assert (code(answer), answer.headers["allow"]) == (
+                (405, "method_not_allowed"),
+                "GET, HEAD, OPTIONS",
+            )
+        assert (await http.options(path)).headers["allow"] == "GET, HEAD, OPTIONS"
+        for sent in ("", "a b", "ünïcödé"):
+            answer = await http.get(path, headers=in_utf8({"X-Request-Id": sent}))
+            assert answer.headers["x-request-id"] != sent
+
+
+async def test_a_browser_finds_a_page_at_the_root(server: Server) -> None:
+    async with httpx.AsyncClient(base_url=server.url) as http:
+        answer = await http.get("/", headers={"Accept": "text/html"})
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        for link in re.findall(r'href="([^"]+)"', answer.text):
+            assert (await http.get(link)).status_code == 200
+
+
+async def test_what_is_large_and_the_same_for_all_is_compressed_for_who_asks_and_sent_once(
+    server: Server,
+) -> None:
+    async with httpx.AsyncClient(base_url=server.url) as http:
+        whole = await http.get("/openapi.json", headers={"Accept-Encoding": "identity"})
+        packed = await http.get("/openapi.json", headers={"Accept-Encoding": "br, gzip;q=0.5"})
+        assert packed.content == whole.content  # httpx unpacks it
+        assert "content-encoding" not in whole.headers and packed.headers["content-encoding"] == "gzip"
+        assert int(packed.headers["content-length"]) * 4 < int(whole.headers["content-length"])
+        assert packed.headers["etag"] != whole.headers["etag"]
+        for answer in (whole, packed):
+            assert answer.headers["vary"] == "Accept-Encoding, Origin"
+            plain = answer.headers["etag"]
+            for tag in (plain, f"W/{plain}", f'"x", {plain}', "*"):
+                again = await http.get("/openapi.json", headers={"If-None-Match": tag})
+                assert (again.status_code, again.content) == (304, b"")
+        assert (await http.get("/openapi.json", headers={"If-None-Match": '"x"'})).status_code == 200
+        for refused in ("gzip;q=0", "br", "", "identity", "*;q=0"):
+            answer = await http.get("/openapi.json", headers={"Accept-Encoding": refused})
+            assert "content-encoding" not in answer.headers
+
+
+@every_operation
+async def test_answers_of_operations_are_never_compressed(
+    op: Operation, http: httpx.AsyncClient, home: Home
+) -> None:
+    headers = {**home.caller(op).headers, "Accept-Encoding": "gzip, br"}
+    answer = await http.post(op.path, json=home.request(op), headers=headers)
+    assert "content-encoding" not in answer.headers
 
 
 async def test_a_large_body_from_a_stranger_is_refused_and_the_connection_goes_on(

@@ -10,7 +10,7 @@ from mcp import Client, MCPError
 
 from app import administration as admin
 from app.operations import create_task
-from app.transports.http import BODY_BYTES_MAX
+from app.transports.bodies import BODY_BYTES_MAX
 from tests.conftest import Caller, Server, World
 from tests.mcp.connecting import ERAS, connected, read, request, structure_of, text_of
 
@@ -203,7 +203,7 @@ async def test_pages_from_elsewhere_may_not_even_with_a_key(
 ) -> None:
     answer = await post(server, await workspace.agent(), request("ping"), origin=origin)
     assert answer.status_code == 403
-    assert "MCP_ORIGINS" in answer.json()["error"]["message"]
+    assert "WEB_ORIGINS" in answer.json()["error"]["message"]
 
 
 async def test_an_operator_can_let_other_pages_call(dsn: str, workspace: World) -> None:
@@ -226,7 +226,7 @@ async def test_only_post_is_answered_because_nothing_is_kept(
     async with httpx.AsyncClient(base_url=server.url, headers=bot.headers) as http:
         answer = await http.request(method, "/mcp")
     assert answer.status_code == 405
-    assert answer.headers["allow"] == "POST"
+    assert answer.headers["allow"] == "POST, OPTIONS"
 
 
 @pytest.mark.parametrize(

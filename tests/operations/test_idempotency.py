@@ -170,11 +170,18 @@ async def test_a_header_that_cannot_be_a_key_is_refused(workspace: World, header
     assert await bot(list_tasks) == []
 
 
-async def test_two_keys_on_one_call_are_refused(workspace: World) -> None:
+async def test_of_two_keys_on_one_call_that_in_the_header_counts(workspace: World) -> None:
     bot = await workspace.agent("bot")
     ctx = Context(workspace.db, bot.context.actor, "r", idempotency_key="k-1")
-    with pytest.raises(InvalidInput, match="differ"):
-        await execute(create_task, ctx, body=b'{"title": "A", "idempotencyKey": "k-2"}')
+    bodies = (
+        b'{"title": "A", "idempotencyKey": "k-2"}',
+        b'{"title": "A", "idempotencyKey": "k-3"}',
+        b'{"title": "A"}',
+    )
+    made = [bot.of(await execute(create_task, ctx, body=body), create_task) for body in bodies]
+    assert made == [made[0]] * 3
+    unused = await bot(create_task, title="A", idempotency_key="k-2")
+    assert unused.id != made[0].id
 
 
 async def test_a_refusal_that_came_after_execution_began_is_the_answer_for_good(workspace: World) -> None:

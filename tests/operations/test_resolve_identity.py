@@ -75,14 +75,24 @@ async def test_a_private_agent_exists_only_for_its_owner_and_their_agents(worksp
             await caller(resolve_identity, handle="secret")
 
 
-@pytest.mark.parametrize(
-    "sought", [{}, {"handle": "ada", "email": "ada@example.test"}, {"handle": "ada", "email": "ada"}]
-)
-async def test_exactly_one_of_the_two_is_asked_for(workspace: World, sought: dict[str, object]) -> None:
-    await workspace.user("ada")
+async def test_a_handle_and_an_email_together_must_be_those_of_one_person(workspace: World) -> None:
+    ada, bot = await workspace.user("ada", email="ada@example.test"), await workspace.agent("bot")
+    await workspace.user("bob", email="bob@example.test")
+    assert (await bot(resolve_identity, handle="@ada", email="Ada@example.test")).id == ada.id
+    for handle, email in (
+        ("ada", "bob@example.test"),
+        ("ada", "ada"),
+        ("bot", "ada@example.test"),
+        ("bot", "bot"),
+    ):
+        with pytest.raises(IdentityNotFound):
+            await bot(resolve_identity, handle=handle, email=email)
+
+
+async def test_a_handle_or_an_email_is_asked_for(workspace: World) -> None:
     bot = await workspace.agent("bot")
-    with pytest.raises(InvalidInput, match="exactly one of handle and email"):
-        await bot(resolve_identity, **sought)
+    with pytest.raises(InvalidInput, match="a handle or an email"):
+        await bot(resolve_identity)
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,8 @@ LAYERS = (
     "app.serve",
     "app.cli",
     "app.__main__",
+    # what is written about it
+    "app.documents",
 )
 """The reading order: each layer builds on those before it, and within one no two modules need each other."""
 
@@ -151,6 +153,12 @@ def test_only_the_config_reads_the_environment(module: str) -> None:
     assert not read or module in {"app.config", "app.serve"}, (
         "app.serve tells its workers where the database is"
     )
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_that_serves_needs_what_writes_the_documents(module: str) -> None:
+    if not module.startswith("app.documents"):
+        assert not [name for name in imports(module) if name.startswith("app.documents")]
 
 
 def test_imports_are_found_wherever_they_stand() -> None:

@@ -12,7 +12,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
-from app.db import migrating, schema
+from app.db import catalogue, migrating, schema
 from app.db.ladder import Ladder, MalformedMigration
 from tests.conftest import drop_database
 from tests.installation import eventually
@@ -217,6 +217,23 @@ def test_an_index_that_waits_for_an_older_transaction_does_not_deadlock_with_tho
     assert sorted(files_of(state) for state in done) == [[], [], ["0002_name.pre.sql"]]
 
 
+def test_a_file_whose_steps_were_cut_off_is_taken_up_again(world: World) -> None:
+    with psycopg.connect(world.dsn) as connection:
+        first = catalogue.fingerprints(connection)
+    steps = (
+        "-- Add and fill.\n\n-- step\nALTER TABLE things ADD COLUMN IF NOT EXISTS size integer;\n\n-- step\n"
+    )
+    ladder = world.ladder(_0002_size_pre=f"{steps}SELECT pg_terminate_backend(pg_backend_pid());")
+    ladder.known["1"] = first
+    with pytest.raises(schema.MigrationFailed, match="a second run does no harm"):
+        schema.apply(world.dsn, ladder=ladder)
+    schema.plan(world.dsn, ladder)
+    ladder = world.ladder(_0002_size_pre=f"{steps}UPDATE things SET size = 1;")
+    ladder.known["1"] = first
+    assert files_of(schema.apply(world.dsn, ladder=ladder)) == ["0002_size.pre.sql"]
+    assert world.books() == (2, 2)
+
+
 BACKFILL = """-- Every thing gets a size.
 
 -- step
@@ -310,7 +327,7 @@ def test_a_migration_that_does_not_lead_to_what_is_known_is_not_finished(world: 
     ladder = world.ladder(_0002_size_pre=ADD_SIZE)
     ladder.known["2"] = {"table things": "other", "index things_pkey": "other"}
     with pytest.raises(
-        schema.MigrationFailed, match="index things_pkey, table things are not as they should be"
+        schema.MigrationFailed, match="table things, index things_pkey are not as they should be"
     ):
         schema.apply(world.dsn, ladder=ladder)
     assert world.books() == (1, 2)

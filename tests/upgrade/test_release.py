@@ -191,7 +191,7 @@ def test_a_server_on_a_prepared_database_says_that_there_is_more_to_do(released:
         ("ALTER TABLE messages ALTER reply_count DROP NOT NULL", "table messages is not"),
         ("ALTER TABLE runs DROP CONSTRAINT runs_claim_check", "table runs is not"),
         ("DROP INDEX tasks_ready", "index tasks_ready is not"),
-        ("DROP TABLE run_log", "index run_log_pkey, table run_log are not"),
+        ("DROP TABLE run_log", "table run_log, index run_log_pkey are not"),
     ],
 )  # fmt: skip
 def test_a_database_between_releases_is_refused_and_not_served(

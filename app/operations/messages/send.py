@@ -1,7 +1,6 @@
 """send-message, create-artifact and flag-needs-human: saying something in a channel, and asking for a human."""
 
 from contextlib import suppress
-from operator import itemgetter
 from typing import Annotated, Final
 
 from msgspec import UNSET, Meta, UnsetType
@@ -31,7 +30,7 @@ from app.operations.messages.say import (
 from app.rpc import AgentWrite, Answer, Context, Outcome, given, operation
 from app.types import MENTIONS_MAX, NO_NUL, Id, Markdown
 from app.writes.access import CALLER
-from app.writes.write import Write
+from app.writes.write import Write, one
 
 ATTACHMENTS_MAX: Final = 20
 NAME_CHARACTERS_MAX: Final = 255  # what file systems take
@@ -56,7 +55,7 @@ FLAG = Write[Message](
     )""",
     answers=f"SELECT m.ord, {MESSAGE_JSON} AS answer FROM flagged m",
     locks="message_id",
-    one_per=itemgetter("message_id"),
+    one_per=one("message_id"),
 )
 
 

@@ -22,7 +22,7 @@ from msgspec import UNSET, Meta, UnsetType
 from app.db import ITEMS, Answered, BatchQuery, Encoded
 from app.db.phrases import moment
 from app.errors import Contended, NotClaimable, TaskNotFound, TaskReadOnly, VersionConflict
-from app.ids import new_id, uuid_or_none
+from app.ids import TICK_NOW, id_at, new_id, uuid_or_none
 from app.operations.messages.message import POSTED
 from app.operations.runs.bell import bell_of
 from app.operations.runs.explain import facts_of, refusal
@@ -176,7 +176,9 @@ def _claiming_next(fence: LiteralString, inputs: LiteralString) -> BatchQuery[An
                         LIMIT i.count) AS best) found
     ), granted AS MATERIALIZED (
         SELECT i.ord, i.workspace_id, i.actor_id, i.actor_kind, i.request_id, i.lease_seconds, i.claim_key, i.keep,
-               x.task_id, x.queue, x.assignee_id, x.place::smallint AS place, i.run_ids[x.place] AS run_id,
+               x.task_id, x.queue, x.assignee_id, x.place::smallint AS place, {
+            id_at(f"{TICK_NOW} + x.place", "i.run_ids[x.place]")
+        } AS run_id,
                i.message_ids[x.place] AS message_id
           FROM pick
           JOIN turn i ON i.nth = pick.nth
@@ -235,7 +237,7 @@ def _claiming(fence: LiteralString, inputs: LiteralString) -> BatchQuery[Answere
         SELECT {WHO},
                (e->>'taskId')::uuid      AS task_id,
                (e->>'version')::int      AS version,
-               (e->>'newRunId')::uuid    AS new_run_id,
+               {id_at(TICK_NOW, "e->>'newRunId'")} AS new_run_id,
                (e->>'runId')::uuid       AS run_id,
                (e->>'messageId')::uuid   AS message_id,
                (e->>'leaseSeconds')::int AS lease_seconds
@@ -471,7 +473,7 @@ async def _claim_next(ctx: Context, item: Mapping[str, Any]) -> Outcome[list[Cla
         row = await asyncio.shield(writing)
     except asyncio.CancelledError:
         if item["claimKey"] is None and ctx.keep is None:
-            writing.add_done_callback(lambda _: bell_of(ctx.db).in_background(give_back(ctx, item["runIds"])))
+            writing.add_done_callback(lambda written: _give_back(ctx, written))
         raise
     if row is not None:
         return Outcome(row.answer)
@@ -481,3 +483,10 @@ async def _claim_next(ctx: Context, item: Mapping[str, Any]) -> Outcome[list[Cla
     if run_id is not None and (lost := await ctx.why_not_live(run_id)):
         raise lost
     return None
+
+
+def _give_back(ctx: Context, written: "asyncio.Future[ClaimsRow | None]") -> None:
+    """Give back what was claimed for a caller who has gone away. If nobody knows what that is, its lease will end."""
+    if not written.cancelled() and written.exception() is None and (row := written.result()) is not None:
+        run_ids = [UUID(claim.run.id) for claim in row.claims.decode(list[Claim])]
+        bell_of(ctx.db).in_background(give_back(ctx, run_ids))

@@ -1,7 +1,7 @@
 """Remarks on tasks: written with comment-on-task, or along with a change that gives its reason; read with list-comments."""
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar, Final, LiteralString
 from uuid import UUID
 
 from msgspec import UNSET, Meta, UnsetType
@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 from app.db import ITEMS, Answered, BatchQuery, Encoded, Listed, One, Query
 from app.db.phrases import agent, moment, user
 from app.errors import IdentityNotFound, InvalidInput, TaskNotFound, TaskReadOnly
-from app.ids import new_id
+from app.ids import TICK_NOW, id_at, new_id, tick_of
 from app.operations.mentions import GivenMention, Mention, addressed
 from app.operations.tasks.task import task_id
 from app.rpc import WHO, AgentRequest, AgentWrite, Answer, Context, Page, Step, given, operation
@@ -56,14 +56,36 @@ COMMENT_JSON: Final = f"""
         {moment("c.created_at")} AS "updatedAt",
         NULL AS "deletedAt") w))"""
 
+
+def in_its_place(task_id: LiteralString, id: LiteralString, nth: LiteralString = "1") -> LiteralString:
+    """SQL: an id behind all that was said about a task of row `r`. From here to the commit nobody else says anything there.
+
+    The lock is asked for before the clock, so a comment that waited comes later. Whoever takes several takes them in the
+    order of their tasks.
+    """
+    return id_at(
+        f"""CASE WHEN pg_advisory_xact_lock(hashtextextended('remark ' || r.workspace_id || ' ' || {task_id}, 0)) IS NOT NULL
+                         THEN greatest({TICK_NOW}, (SELECT {tick_of("c.id")}
+                                                      FROM task_comments c
+                                                     WHERE c.workspace_id = r.workspace_id AND c.task_id = {task_id}
+                                                     ORDER BY c.id DESC
+                                                     LIMIT 1)) + {nth} END""",
+        id,
+    )
+
+
 # Writes the comments of `remark`, a CTE with the task and its version, who speaks, and the comment; with each its
 # event, and whoever now takes part: the author, everyone mentioned, and the owners of agents among them. What
 # waited for the author on this task is answered; for everyone mentioned the comment waits.
 #
 # An author who may not bring others in (SHARABLE) mentions those who see the task anyway. To them others are just text.
 COMMENT_CTES: Final = f"""
-    said_to AS MATERIALIZED (
-        SELECT i.workspace_id, i.task_id, i.version, i.actor_id, i.actor_kind, i.request_id, i.comment,
+    remarked AS MATERIALIZED (
+        SELECT r.*, {in_its_place("r.task_id", "r.comment->>'id'", "r.nth")} AS comment_id
+          FROM (SELECT remark.*, row_number() OVER (PARTITION BY workspace_id, task_id ORDER BY comment->>'id') AS nth
+                  FROM remark) r
+    ), said_to AS MATERIALIZED (
+        SELECT i.workspace_id, i.task_id, i.version, i.actor_id, i.actor_kind, i.request_id, i.comment, i.comment_id,
                CASE WHEN i.comment->'mentions' = '[]' OR {SHARABLE} THEN i.comment->'mentions'
                     ELSE (SELECT coalesce(jsonb_agg(e.m ORDER BY e.place), '[]')
                             FROM jsonb_array_elements(i.comment->'mentions') WITH ORDINALITY AS e (m, place)
@@ -73,17 +95,17 @@ COMMENT_CTES: Final = f"""
                               OR EXISTS (SELECT FROM channel_members m
                                           WHERE m.workspace_id = i.workspace_id AND m.identity_id = (e.m->>'id')::uuid
                                             AND m.channel_id = t.channel_id)) END AS mentions
-          FROM remark i
+          FROM remarked i
           JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = i.task_id
     ), comment AS (
         INSERT INTO task_comments (workspace_id, task_id, id, author_id, author_kind, body, mentions)
-        SELECT workspace_id, task_id, (comment->>'id')::uuid, actor_id, actor_kind, comment->>'body', mentions
+        SELECT workspace_id, task_id, comment_id, actor_id, actor_kind, comment->>'body', mentions
           FROM said_to
         RETURNING *
     ), comment_event AS (
         INSERT INTO task_events (workspace_id, task_id, version, subject_id, kind, actor_id, actor_kind, request_id)
-        SELECT workspace_id, task_id, version, (comment->>'id')::uuid, 'commented', actor_id, actor_kind, request_id
-          FROM remark
+        SELECT workspace_id, task_id, version, comment_id, 'commented', actor_id, actor_kind, request_id
+          FROM remarked
     ), party AS (
         INSERT INTO task_participants (workspace_id, identity_id, task_id)
         SELECT r.workspace_id, p.id, r.task_id
@@ -103,7 +125,7 @@ COMMENT_CTES: Final = f"""
          WHERE u.workspace_id = r.workspace_id AND u.identity_id = r.actor_id AND u.place_id = r.task_id
     ), told AS (
         INSERT INTO unread_mentions (workspace_id, identity_id, place_id, id, created_at)
-        SELECT r.workspace_id, (m->>'id')::uuid, r.task_id, (r.comment->>'id')::uuid, now()
+        SELECT r.workspace_id, (m->>'id')::uuid, r.task_id, r.comment_id, now()
           FROM said_to r
          CROSS JOIN LATERAL jsonb_array_elements(r.mentions) AS m
          WHERE (m->>'id')::uuid <> r.actor_id
@@ -121,7 +143,7 @@ ADD_COMMENT = Write[TaskComment](
     answers=f"""
         SELECT r.ord, {COMMENT_JSON} AS answer
           FROM comment c
-          JOIN remark r ON (r.comment->>'id')::uuid = c.id""",
+          JOIN remarked r ON r.comment_id = c.id""",
     locks="task_id",
 )
 

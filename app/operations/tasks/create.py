@@ -19,7 +19,7 @@ from app.errors import (
     InvalidInput,
     TaskNotFound,
 )
-from app.ids import new_id, uuid_or_none
+from app.ids import TICK_NOW, id_at, new_id, tick_of, uuid_or_none
 from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
 from app.operations.mentions import addressed
 from app.operations.messages.message import POSTED, SPOKEN
@@ -75,17 +75,27 @@ _INPUT: Final = f"""
 
 # The counter's row stays locked from here to the commit, which is this one insert. Nothing is taken from it
 # unless every row can be created, so numbers are consecutive and none is lost.
+#
+# Ids are in the order of numbers: behind the latest that can be seen, by as many as there are between, also when a
+# clock is set back.
 _CREATED: Final = f"""
     WITH {_INPUT}, {HELD}, {ALIVE}, counter AS (
         UPDATE task_counters k
            SET last_number = k.last_number + %(count)s
          WHERE k.workspace_id = %(workspace_id)s::uuid AND NOT EXISTS (SELECT FROM unusable)
            AND NOT EXISTS (SELECT FROM i WHERE NOT ({NOT_KEPT} AND {FENCED}))
-        RETURNING k.last_number - %(count)s AS before
+        RETURNING k.last_number - %(count)s AS before,
+                  greatest({TICK_NOW},
+                           (SELECT {tick_of("t.id")} + k.last_number - %(count)s - t.number
+                              FROM tasks t
+                             WHERE t.workspace_id = %(workspace_id)s::uuid
+                             ORDER BY t.number DESC
+                             LIMIT 1)) AS tick
     ), created AS (
         INSERT INTO tasks (workspace_id, id, number, title, description, status, priority, due_at, assignee_id, assignee_kind,
                            created_by_id, created_by_kind, parent_task_id, channel_id, started_at)
-        SELECT i.workspace_id, i.id, counter.before + i.ord + 1, i.title, i.description, i.status, i.priority, i.due_at,
+        SELECT i.workspace_id, {id_at("counter.tick + i.ord + 1", "i.id")}, counter.before + i.ord + 1,
+               i.title, i.description, i.status, i.priority, i.due_at,
                i.assignee_id, i.assignee_kind, i.actor_id, i.actor_kind, i.parent_task_id, i.channel_id,
                CASE WHEN i.status = 'in_progress' THEN now() END
           FROM i CROSS JOIN counter
@@ -218,9 +228,8 @@ class CreateTasksBulk(AgentWrite):
         "properties": {
             "tasks": {
                 "anyOf": [
-                    _ROWS,
-                    {"type": "string", "contentMediaType": "application/json", "contentSchema": _ROWS},
-                ]
+                    _ROWS
+                ]  # a string that holds them is taken as well, but no schema can say which strings do
             }
         }
     }

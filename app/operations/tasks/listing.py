@@ -9,12 +9,12 @@ list costs what the caller sees or asks for, and the same in a workspace of a mi
 import re
 from contextlib import suppress
 from datetime import datetime
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Final
 
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Listed, One, Query, array
-from app.errors import InvalidInput, TaskNotFound
+from app.errors import TaskNotFound
 from app.ids import LAST_ID, uuid_or_none
 from app.operations.tasks.comment import SEES_TASK
 from app.operations.tasks.reading import look_up
@@ -22,7 +22,6 @@ from app.operations.tasks.selection import IncludeTotal, OfStatus, OnlyFields, s
 from app.operations.tasks.task import (
     ASKERS_TASK_JSON,
     DIGITS_MAX,
-    ONE_ASSIGNEE,
     PRIORITIES,
     Task,
     task_id,
@@ -213,8 +212,6 @@ COUNT_BY_PARENT = Query(One[int], f"""{_BY_PARENT} SELECT count(*) FROM page""")
 class ListTasks(AgentRequest):
     """What to list. Filters add up: a task must pass all of them."""
 
-    rules: ClassVar = ONE_ASSIGNEE
-
     status: OfStatus = UNSET
     priority: Annotated[TaskPriority | UnsetType, Meta(description="Only this priority.")] = UNSET
     assignee_agent_id: Annotated[Id | UnsetType, Meta(description="Only tasks of this agent.")] = UNSET
@@ -239,7 +236,7 @@ class ListTasks(AgentRequest):
     cursor: PageCursor = UNSET
 
 
-@operation(scope="task-read", read_only=True, errors=(InvalidInput,))
+@operation(scope="task-read", read_only=True)
 async def list_tasks(ctx: Context, req: ListTasks) -> Page[Task]:
     """List the tasks you can see, newest first.
 
@@ -280,8 +277,7 @@ async def _statement(
 
 async def _filters(ctx: Context, req: ListTasks) -> dict[str, object]:
     if req.assignee_agent_id and req.assignee_user_id:
-        message = "Filter by assigneeAgentId or assigneeUserId, not by both: a task has one assignee at most."
-        raise InvalidInput(message, field="assigneeAgentId")
+        raise NothingMatches  # a task has one assignee at most
     statuses, opens = statuses_in(req.status)
     numbers = await _numbers(ctx, req.query or "")
     try:

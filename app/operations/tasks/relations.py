@@ -15,7 +15,7 @@ from app.db.phrases import agent, moment, user
 from app.errors import InvalidInput, RelationCycle, TaskNotFound, TaskReadOnly, VersionConflict
 from app.ids import new_id
 from app.operations.tasks.change import version_conflict
-from app.operations.tasks.comment import SEES_TASK
+from app.operations.tasks.comment import SEES_TASK, in_its_place
 from app.operations.tasks.task import task_id
 from app.operations.turns import take_turn
 from app.rpc import AgentRequest, AgentWrite, Answer, Context, Outcome, given, operation
@@ -88,11 +88,14 @@ _CYCLE: Final = """(i.kind = 'blocks' AND EXISTS (
         SELECT FROM down WHERE down.id = i.from_task_id))"""
 
 # Both tasks keep their version: a relation is no part of either. So each event has a subject of its own.
-_EVENTS: Final = """
+_EVENTS: Final = f"""
         INSERT INTO task_events (workspace_id, task_id, version, subject_id, kind, actor_id, actor_kind, request_id, changes)
-        SELECT i.workspace_id, t.id, t.version, e.subject_id, e.kind, i.actor_id, i.actor_kind, i.request_id, e.changes
-          FROM edge CROSS JOIN i
-         CROSS JOIN LATERAL (VALUES"""
+        SELECT r.workspace_id, r.task_id, r.version, {in_its_place("r.task_id", "r.subject_id")}, r.kind, r.actor_id,
+               r.actor_kind, r.request_id, r.changes
+          FROM (SELECT i.workspace_id, t.id AS task_id, t.version, e.subject_id, e.kind, i.actor_id, i.actor_kind,
+                       i.request_id, e.changes
+                  FROM edge CROSS JOIN i
+                 CROSS JOIN LATERAL (VALUES"""
 
 # The relations of `i.task_id` as they go out, from `related`: its rows of task_relations, from either end.
 _SHOWN: Final = f"""
@@ -151,7 +154,9 @@ LINK = Keyed(
                 jsonb_build_object(CASE edge.kind WHEN 'blocks' THEN 'blocked_by' WHEN 'duplicate' THEN 'duplicated_by'
                                                   ELSE edge.kind END, jsonb_build_array(NULL, i.from_task_id)))
                ) AS e (task_id, subject_id, kind, changes)
-          JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = e.task_id
+                  JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = e.task_id
+                 ORDER BY t.id
+                OFFSET 0) r
     ), related AS ({_RELATED}
          UNION ALL
         SELECT * FROM edge
@@ -179,7 +184,9 @@ UNLINK = Keyed(
                 jsonb_build_object(CASE edge.kind WHEN 'blocks' THEN 'blocked_by' WHEN 'duplicate' THEN 'duplicated_by'
                                                   ELSE edge.kind END, jsonb_build_array(i.from_task_id, NULL)))
                ) AS e (task_id, subject_id, kind, changes)
-          JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = e.task_id
+                  JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = e.task_id
+                 ORDER BY t.id
+                OFFSET 0) r
     ), related AS (
         SELECT was.* FROM ({_RELATED}) was
          WHERE NOT EXISTS (SELECT FROM edge

@@ -115,7 +115,7 @@ async def create_task(ctx: Context, req: CreateBareTask) -> Outcome[BareTask]:
     }
     sent = {name: value for name, value in sent.items() if value is not None}  # here null means absent
     run_id = under(req.run_id)
-    item = {**ctx.who, "id": new_id(), "runId": run_id, "seesAll": sees_all(ctx), "changes": sent}
+    item = {**ctx.who, "newId": new_id(), "runId": run_id, "seesAll": sees_all(ctx), "changes": sent}
     for _ in range(ATTEMPTS_MAX):
         if (row := await ctx.db.write(CREATE_RUN.form(ctx.keep), item)) is not None:
             return Outcome(row.task, version=row.version)

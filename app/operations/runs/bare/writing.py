@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 
 from app.db import ITEMS
 from app.errors import ApiError, RunNotFound, TaskNotFound, TaskReadOnly
-from app.ids import uuid_or_none
+from app.ids import TICK_NOW, id_at, uuid_or_none
 from app.operations.runs.run import RUN_VISIBLE, RUN_WRITABLE
 from app.operations.tasks.comment import SEES_TASK
 from app.operations.tasks.task import task_id
@@ -18,11 +18,12 @@ from app.writes.fence import FENCE_ERRORS, acting
 
 WRITE_ERRORS: Final = (TaskNotFound, TaskReadOnly, *FENCE_ERRORS)
 
-# `id` is the run that is written. `run_id` is the claim it is written under, as in every statement that writes.
+# `id` is the run that is written, or a new one in its place in time. `run_id` is the claim it is written under, as in every
+# statement that writes.
 INPUT: Final = f"""
     i AS MATERIALIZED (
         SELECT {WHO},
-               (e->>'id')::uuid           AS id,
+               coalesce((e->>'id')::uuid, {id_at(TICK_NOW, "e->>'newId'")}) AS id,
                (e->>'runId')::uuid        AS run_id,
                (e->>'children')::json     AS children,
                (e->>'seesAll')::boolean   AS sees_all,

@@ -2,24 +2,24 @@
 
 from collections.abc import Iterator, Sequence
 
-from app.errors import ApiError, Unavailable
-from app.operations.tasks.task import Task
-from app.rpc import AGENT, BARE, Family, Operation
-from app.transports.examples import EXAMPLES, answer
-from app.transports.openapi import bare
-from app.transports.openapi.failures import (
-    ALWAYS,
-    base_of,
+from app.documents.examples import EXAMPLES
+from app.documents.openapi import bare
+from app.documents.openapi.failures import (
     by_status,
     errors_of,
     name_of,
     prose,
     schema_name,
     spelled,
+    together,
 )
-from app.transports.openapi.headers import HEADERS, HEADERS_503
-from app.transports.openapi.schemas import envelope_name, takes_fields
-from app.transports.openapi.structs import REF, Schema, schema_of
+from app.documents.openapi.headers import HEADERS, HEADERS_503
+from app.documents.openapi.links import id_of, links_of
+from app.documents.openapi.schemas import envelope_name
+from app.documents.openapi.shared import shaped
+from app.documents.openapi.structs import REF, Schema, schema_of
+from app.errors import ApiError, Unavailable
+from app.rpc import BARE, Family, Operation
 
 
 def paths(operations: tuple[Operation, ...]) -> Schema:
@@ -32,25 +32,28 @@ def paths(operations: tuple[Operation, ...]) -> Schema:
 
 def _path(op: Operation, operations: tuple[Operation, ...]) -> Schema:
     if op.method is not None:
-        return {op.method.lower(): bare.method(op, _common(op, op.name))}
-    methods: Schema = {"post": _method(op, op.name, operations) | {"requestBody": _request_body(op)}}
+        return {op.method.lower(): bare.method(op, _common(op, id_of(op)), failures(op), operations)}
+    methods: Schema = {"post": _method(op, op.name) | {"requestBody": _request_body(op)}}
     if op.read_only:
-        methods["get"] = _method(op, f"{op.name}.get", operations)
+        methods["get"] = _method(op, f"{op.name}.get")
         methods["get"]["parameters"] += _query_parameters(op)
     return methods
 
 
-def _method(op: Operation, id: str, operations: tuple[Operation, ...]) -> Schema:
-    return {**_common(op, id), "responses": {str(op.status): _success(op, operations), **_failures(op)}}
+def _method(op: Operation, id: str) -> Schema:
+    success = {"$ref": f"#/components/responses/{answer_name(op)}"}
+    return {**_common(op, id), "responses": {str(op.status): success, **failures(op)}}
 
 
 def _common(op: Operation, id: str) -> Schema:
+    allowed = "Any key may call it." if op.scope is None else f"The key needs the scope `{op.scope}`."
     return {
         "operationId": id,
         "summary": op.summary,
-        **({"description": flowing(op.description)} if op.description else {}),
+        "description": "\n\n".join(filter(None, (flowing(op.description), allowed))),
         "tags": [tag_of(op)],
-        "security": [{"bearerAuth": [] if op.scope is None else [op.scope]}],
+        "security": [{"bearerAuth": []}],
+        **({} if op.scope is None else {"x-scope": op.scope}),
         "parameters": [
             {"$ref": f"#/components/parameters/{name}"}
             for name in ("RequestId", *(() if op.read_only else ("IdempotencyKey",)))
@@ -60,7 +63,7 @@ def _common(op: Operation, id: str) -> Schema:
 
 def _request_body(op: Operation) -> Schema:
     return {
-        "required": not {"required", "oneOf"}.isdisjoint(schema_of(op.request)),
+        "required": not {"required", "not"}.isdisjoint(schema_of(op.request)),
         "content": {
             "application/json": {
                 "schema": {"$ref": REF.format(name=op.request.__name__)},
@@ -72,7 +75,7 @@ def _request_body(op: Operation) -> Schema:
 
 def _query_parameters(op: Operation) -> Iterator[Schema]:
     """The fields of a request as parameters. In a query nothing is null, and one value of a list is a list of one."""
-    schema = schema_of(op.request)
+    schema = shaped(op.request)
     for name, field in schema["properties"].items():
         options = [option for option in field.get("anyOf", [field]) if option != {"type": "null"}]
         lists = [option for option in options if option.get("type") == "array"]
@@ -90,11 +93,6 @@ def _query_parameters(op: Operation) -> Iterator[Schema]:
 
 
 def _success(op: Operation, operations: tuple[Operation, ...]) -> Schema:
-    links = {
-        other.name: {"$ref": f"#/components/links/{other.name}"}
-        for other in operations
-        if _answers_task(op) and takes_task(other)
-    }
     aside: Schema = {}
     if not op.read_only:
         aside["Idempotency-Replayed"] = {"$ref": "#/components/headers/Replayed"}
@@ -106,52 +104,45 @@ def _success(op: Operation, operations: tuple[Operation, ...]) -> Schema:
         "content": {
             "application/json": {
                 "schema": {"$ref": REF.format(name=envelope_name(op))},
-                "example": answer(EXAMPLES[op.name].result),
+                "example": EXAMPLES[op.name].answer,
             }
         },
-        **({"links": links} if links else {}),
+        **links_of(op, operations),
     }
 
 
-def _failures(op: Operation) -> Schema:
-    """The errors of an operation by status. What many share stands among the components."""
-    responses: Schema = {}
-    for errors in by_status(errors_of(op)):
-        name = _shared_name(errors, op.family)
-        status = str(errors[0].status)
-        responses[status] = (
-            {"$ref": f"#/components/responses/{name}"} if name else _failure(errors, op.family)
-        )
-    return responses
-
-
-def shared_failures(operations: tuple[Operation, ...]) -> Schema:
-    """The responses to errors that several operations share, by name."""
-    groups = [
-        (op.family, errors)
-        for op in operations
-        if op.family is not BARE
-        for errors in by_status(errors_of(op))
-    ]
+def failures(op: Operation) -> Schema:
+    """The errors of an operation by status. They stand among the components."""
     return {
-        name: _failure(errors, family) for family, errors in groups if (name := _shared_name(errors, family))
+        str(errors[0].status): {"$ref": f"#/components/responses/{together(errors, op.family)}"}
+        for errors in by_status(errors_of(op))
     }
 
 
-def _shared_name(errors: Sequence[type[ApiError]], family: Family) -> str | None:
-    """The name of a response that several operations share: one error, or those that every operation has."""
-    if len(errors) == 1:
-        return spelled(family, errors[0].__name__)
-    return spelled(family, base_of(errors[0]).__name__) if set(errors) <= set(ALWAYS) else None
+def responses(operations: tuple[Operation, ...]) -> Schema:
+    """What operations answer, by name: their successes, and the errors that they share."""
+    successes = {answer_name(op): _success(op, operations) for op in operations if op.family is not BARE}
+    refusals = {
+        together(errors, op.family): _failure(errors, op.family)
+        for op in operations
+        for errors in by_status(errors_of(op))
+    }
+    return successes | refusals
+
+
+def answer_name(op: Operation) -> str:
+    """The name of the response with the answer of an operation, which is the same to a GET and a POST."""
+    return "".join(word.capitalize() for word in op.name.split("-")) + "Done"
 
 
 def _failure(errors: Sequence[type[ApiError]], family: Family) -> Schema:
+    schema = "BareError" if family is BARE else spelled(family, schema_name(errors[0]))
     return {
         "description": "\n".join(f"- `{name_of(error, family)}`: {prose(error)}" for error in errors),
         "headers": HEADERS_503 if issubclass(errors[0], Unavailable) else HEADERS,
         "content": {
             "application/json": {
-                "schema": {"$ref": REF.format(name=spelled(family, schema_name(errors[0])))},
+                "schema": {"$ref": REF.format(name=schema)},
                 "examples": {
                     error.__name__: {"$ref": f"#/components/examples/{spelled(family, error.__name__)}"}
                     for error in errors
@@ -159,25 +150,6 @@ def _failure(errors: Sequence[type[ApiError]], family: Family) -> Schema:
             }
         },
     }
-
-
-def link(op: Operation) -> Schema:
-    """How to go on to this operation from an answer that is a task."""
-    fields = {"taskId": "$response.body#/data/id", "version": "$response.body#/data/version"}
-    return {
-        "operationId": op.name,
-        "description": op.summary,
-        "requestBody": {name: fields[name] for name in op.request.__struct_encode_fields__ if name in fields},
-    }
-
-
-def takes_task(op: Operation) -> bool:
-    """Whether one can go on to this operation from a task."""
-    return op.family is AGENT and "taskId" in op.request.__struct_encode_fields__
-
-
-def _answers_task(op: Operation) -> bool:
-    return op.result is Task and not takes_fields(op)
 
 
 def tag_of(op: Operation) -> str:

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import get_args, get_origin
 
+from app.documents.openapi.failures import by_family, by_status, schema_name, spelled
+from app.documents.openapi.shared import named
+from app.documents.openapi.structs import REF, Schema, schemas_of
+from app.documents.refusals import ERRORS
 from app.errors import ApiError, LeaseLost
 from app.rpc import AGENT, BARE, SDK, Family, Operation
 from app.transports import envelope
-from app.transports.examples import ERRORS
-from app.transports.openapi.failures import by_family, by_status, schema_name, spelled
-from app.transports.openapi.structs import REF, Schema, schemas_of
 
 
 def schemas(operations: tuple[Operation, ...]) -> Schema:
@@ -26,20 +27,21 @@ def schemas(operations: tuple[Operation, ...]) -> Schema:
         name: view for op in operations if takes_fields(op) for name, view in _views(op, structs).items()
     }
     envelopes = {envelope_name(op): _envelope(op) for op in operations if op.family is not BARE}
-    failures = {
-        spelled(family, schema_name(errors[0])): _error_envelope(errors, family)
-        for family, of_family in by_family(operations)
-        for errors in by_status(of_family)
-    }
+    failures: Schema = {}
+    for family, of_family in by_family(operations):
+        if family is BARE:
+            continue
+        for errors in by_status(of_family):
+            failures |= _error_schemas(errors, family)
     if any(op.family is SDK for op in operations):
         name = envelope.ErrorDetails.__name__
         structs = structs | {spelled(SDK, name): _snake_cased(structs[name])}
-    bare = (
-        {"BareError": _bare_error(structs[envelope.ErrorDetails.__name__]["properties"])}
-        if any(op.family is BARE for op in operations)
-        else {}
-    )
-    return dict(sorted((structs | views | envelopes | failures | bare).items()))
+    bare: Schema = {}
+    if any(op.family is BARE for op in operations):
+        codes = [envelope.BARE_CODES[status] for status in sorted(envelope.BARE_CODES)]
+        bare["BareErrorCode"] = {"type": "string", "enum": codes}
+        bare["BareError"] = _bare_error(structs[envelope.ErrorDetails.__name__]["properties"])
+    return named(structs | views | envelopes | failures | bare)
 
 
 def _views(op: Operation, structs: Schema) -> Schema:
@@ -50,7 +52,6 @@ def _views(op: Operation, structs: Schema) -> Schema:
     }
     return {
         f"{whole}Part": {
-            "title": f"{whole}Part",
             "description": "The keys that `fields` names.",
             **part,
             "minProperties": 1,
@@ -72,12 +73,22 @@ def _envelope(op: Operation) -> Schema:
     )
 
 
-def _error_envelope(errors: Sequence[type[ApiError]], family: Family) -> Schema:
+def _error_schemas(errors: Sequence[type[ApiError]], family: Family) -> Schema:
+    """What is answered with the errors of one status: the envelope, the error in it, and its codes if it has several."""
+    name = spelled(family, schema_name(errors[0]))
+    problem = name.removesuffix("Error") + "Problem"
+    codes = list(dict.fromkeys(envelope.code_of(error, family) for error in errors))
+    listed: Schema = {}
+    if len(codes) == 1:
+        code: Schema = {"const": codes[0]}
+    else:
+        code_name = schema_name(errors[0]) + "Code"  # families that spell them alike share the list
+        if codes != list(dict.fromkeys(envelope.code_of(error, AGENT) for error in errors)):
+            code_name = spelled(family, code_name)
+        listed[code_name] = {"type": "string", "enum": codes}
+        code = {"$ref": REF.format(name=code_name)}
     properties: Schema = {
-        "code": {
-            "enum": list(dict.fromkeys(envelope.code_of(error, family) for error in errors)),
-            "description": "What kind of error it is.",
-        },
+        "code": {**code, "description": "What kind of error it is."},
         "message": {"type": "string", "description": "What is wrong, and what to do next."},
     }
     if family is AGENT:
@@ -89,24 +100,24 @@ def _error_envelope(errors: Sequence[type[ApiError]], family: Family) -> Schema:
     error["properties"]["details"] = {
         "$ref": REF.format(name=spelled(family, envelope.ErrorDetails.__name__))
     }
-    return closed(
+    whole = closed(
         {
             "success": {"const": False},
-            "error": error,
+            "error": {"$ref": REF.format(name=problem)},
             "meta": {"$ref": REF.format(name=envelope.Meta.__name__)},
         }
     )
+    return {name: whole, problem: error} | listed
 
 
 def _bare_error(details: Schema) -> Schema:
     """`{code, message}`, and beside them the facts of one error."""
     return {
-        "title": "BareError",
         "description": "What went wrong.",
         "type": "object",
         "properties": {
             "code": {
-                "enum": [envelope.BARE_CODES[status] for status in sorted(envelope.BARE_CODES)],
+                "$ref": REF.format(name="BareErrorCode"),
                 "description": "What kind of error it is.",
             },
             "message": {"type": "string", "description": "What is wrong, and what to do next."},

@@ -5,10 +5,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from app import version
-from app.rpc import Operation
-from app.transports.examples import refusal
-from app.transports.openapi.failures import by_family, prose, spelled
-from app.transports.openapi.headers import (
+from app.documents.openapi.failures import by_family, prose, spelled
+from app.documents.openapi.headers import (
     HEADERS,
     IDEMPOTENCY_KEY_PARAMETER,
     MERGED_FROM_HEADER,
@@ -17,9 +15,16 @@ from app.transports.openapi.headers import (
     REQUEST_ID_PARAMETER,
     RETRY_AFTER_HEADER,
 )
-from app.transports.openapi.paths import link, paths, shared_failures, tag_of, takes_task
-from app.transports.openapi.schemas import closed, schemas
-from app.transports.openapi.structs import Schema
+from app.documents.openapi.links import links_from
+from app.documents.openapi.paths import paths, responses, tag_of
+from app.documents.openapi.schemas import closed, schemas
+from app.documents.openapi.shared import used
+from app.documents.openapi.structs import Schema
+from app.documents.refusals import refusal
+from app.rpc import Operation
+
+LICENSE: Final = {"name": "None given: all rights reserved", "identifier": "LicenseRef-All-Rights-Reserved"}
+"""What holds where nobody has granted anything. A test reminds of it once the project says otherwise."""
 
 ABOUT: Final = """\
 Tasks that AI agents share. Every operation is a `POST` with a JSON object; those that only read also answer to
@@ -43,15 +48,17 @@ Tasks that AI agents share. Every operation is a `POST` with a JSON object; thos
 
 def document(operations: tuple[Operation, ...]) -> Schema:
     """The whole document."""
-    return {
+    whole: Schema = {
         "openapi": "3.1.0",
         "info": {
             "title": "Baton",
             "version": version(),
             "summary": "The task backend that AI agents share.",
             "description": ABOUT,
+            "contact": {"name": "Whoever runs this server"},
+            "license": LICENSE,
         },
-        "servers": [{"url": "/", "description": "This server."}],
+        "servers": [{"url": ".", "description": "Where this document is, also below a path of a proxy."}],
         "tags": [{"name": name, "description": about} for name, about in _tags(operations)],
         "security": [{"bearerAuth": []}],
         "paths": paths(operations) | PAGES,
@@ -64,7 +71,7 @@ def document(operations: tuple[Operation, ...]) -> Schema:
                 }
             },
             "schemas": schemas(operations),
-            "responses": shared_failures(operations),
+            "responses": responses(operations),
             "parameters": {"RequestId": REQUEST_ID_PARAMETER, "IdempotencyKey": IDEMPOTENCY_KEY_PARAMETER},
             "headers": {
                 "RequestId": REQUEST_ID_HEADER,
@@ -72,7 +79,7 @@ def document(operations: tuple[Operation, ...]) -> Schema:
                 "Replayed": REPLAYED_HEADER,
                 "MergedFrom": MERGED_FROM_HEADER,
             },
-            "links": {op.name: link(op) for op in operations if takes_task(op)},
+            "links": {link.name: link.described for op in operations for link in links_from(op, operations)},
             "examples": {
                 spelled(family, error.__name__): {
                     "summary": prose(error).partition(". ")[0],
@@ -83,6 +90,23 @@ def document(operations: tuple[Operation, ...]) -> Schema:
             },
         },
     }
+    return _without_unused(whole)
+
+
+def _without_unused(whole: Schema) -> Schema:
+    """The document without components that nothing refers to."""
+    refs = set(used(whole))
+    kept = {
+        kind: {
+            name: component
+            for name, component in components.items()
+            if kind == "securitySchemes" or f"#/components/{kind}/{name}" in refs
+        }
+        for kind, components in whole["components"].items()
+    }
+    if kept == whole["components"]:
+        return whole
+    return _without_unused({**whole, "components": kept})
 
 
 def _tags(operations: tuple[Operation, ...]) -> Iterator[tuple[str, str]]:
@@ -97,6 +121,7 @@ def _page(name: str, summary: str, responses: Schema) -> Schema:
         "get": {
             "operationId": name,
             "summary": summary,
+            "description": "It needs no key.",
             "tags": ["service"],
             "security": [],
             "parameters": [{"$ref": "#/components/parameters/RequestId"}],
@@ -129,7 +154,16 @@ PAGES: Final[Schema] = {
                 "headers": HEADERS,
                 "content": {
                     "application/json": {
-                        "schema": {"type": "object", "required": ["openapi", "info", "paths"]}
+                        "schema": {
+                            "type": "object",
+                            "properties": {
+                                "openapi": {"type": "string"},
+                                "info": {"type": "object", "additionalProperties": True},
+                                "paths": {"type": "object", "additionalProperties": True},
+                            },
+                            "required": ["openapi", "info", "paths"],
+                            "additionalProperties": True,
+                        }
                     }
                 },
             }

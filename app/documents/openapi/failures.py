@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Final
 
+from app.documents.refusals import refusal
 from app.errors import (
     ApiError,
     DatabaseUnavailable,
@@ -18,8 +19,7 @@ from app.errors import (
     ScopeMissing,
     TimedOut,
 )
-from app.rpc import AGENT, BARE, Family, Operation
-from app.transports.examples import refusal
+from app.rpc import AGENT, Family, Operation
 
 ALWAYS: Final = (
     InvalidInput,
@@ -61,8 +61,8 @@ def by_status(errors: Iterable[type[ApiError]]) -> Iterator[Sequence[type[ApiErr
 
 
 def by_family(operations: tuple[Operation, ...]) -> list[tuple[Family, list[type[ApiError]]]]:
-    """The families with an envelope that operations belong to, each with all errors of its operations."""
-    families = dict.fromkeys(op.family for op in operations if op.family is not BARE)
+    """The families that operations belong to, each with all errors of its operations."""
+    families = dict.fromkeys(op.family for op in operations)
     return [
         (family, in_order(error for op in operations if op.family is family for error in errors_of(op)))
         for family in families
@@ -77,6 +77,13 @@ def spelled(family: Family, name: str) -> str:
 def base_of(error: type[ApiError]) -> type[ApiError]:
     """The class of the tree that an error stands under: there is one for each status."""
     return next(base for base in ApiError.__subclasses__() if issubclass(error, base))
+
+
+def together(errors: Sequence[type[ApiError]], family: Family) -> str:
+    """The name of the response with these errors, which are of one status: every operation that can give them shares it."""
+    if len(errors) > 1 and set(errors) <= set(ALWAYS):
+        return spelled(family, base_of(errors[0]).__name__)
+    return spelled(family, "Or".join(error.__name__ for error in errors))
 
 
 def schema_name(error: type[ApiError]) -> str:

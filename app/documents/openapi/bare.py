@@ -6,14 +6,12 @@ from typing import Final
 import msgspec
 
 from app.decoding import places
-from app.errors import Unavailable
-from app.rpc import BARE, Operation
-from app.transports import envelope
-from app.transports.examples import ERRORS, EXAMPLES
-from app.transports.openapi.failures import by_status, errors_of, prose
-from app.transports.openapi.headers import HEADERS, HEADERS_503
-from app.transports.openapi.schemas import item_of
-from app.transports.openapi.structs import REF, Schema, schema_of
+from app.documents.examples import EXAMPLES
+from app.documents.openapi.headers import HEADERS
+from app.documents.openapi.links import links_of
+from app.documents.openapi.schemas import item_of
+from app.documents.openapi.structs import REF, Schema, schema_of
+from app.rpc import Operation
 from app.types import NAME_CHARACTERS_MAX, NO_NUL
 
 ETAG_PARAMETER: Final[Schema] = {
@@ -30,13 +28,13 @@ ETAG_HEADER: Final[Schema] = {
 }
 
 
-def method(op: Operation, common: Schema) -> Schema:
-    """One operation under its method. `common` is what all families say alike."""
+def method(op: Operation, common: Schema, failures: Schema, operations: tuple[Operation, ...]) -> Schema:
+    """One operation under its method. `common` is what all families say alike, `failures` are its errors by status."""
     example = EXAMPLES[op.name]
     described: Schema = {
         **common,
         "parameters": [*common["parameters"], *_parameters(op, example.request)],
-        "responses": {str(op.status): _success(op), **_failures(op)},
+        "responses": {str(op.status): _success(op, operations), **failures},
     }
     if op.method in {"POST", "PUT"}:
         described["requestBody"] = {
@@ -79,38 +77,13 @@ def _parameters(op: Operation, example: dict[str, object]) -> Iterator[Schema]:
             yield {**ETAG_PARAMETER, "description": description}
 
 
-def _success(op: Operation) -> Schema:
+def _success(op: Operation, operations: tuple[Operation, ...]) -> Schema:
     schema: Schema = {"$ref": REF.format(name=item_of(op).__name__)}
     if op.paged:
         schema = {"type": "array", "items": schema}
-    result = EXAMPLES[op.name].result
-    shown = msgspec.json.decode(envelope.success(result, "", BARE))
     return {
         "description": "Done.",
         "headers": {**HEADERS, "ETag": ETAG_HEADER},
-        "content": {"application/json": {"schema": schema, "example": shown}},
+        "content": {"application/json": {"schema": schema, "example": EXAMPLES[op.name].answer}},
+        **links_of(op, operations),
     }
-
-
-def _failures(op: Operation) -> Schema:
-    responses: Schema = {}
-    for errors in by_status(errors_of(op)):
-        status = errors[0].status
-        responses[str(status)] = {
-            "description": "\n".join(
-                f"- `{envelope.BARE_CODES[status]}`: {prose(error)}" for error in errors
-            ),
-            "headers": HEADERS_503 if issubclass(errors[0], Unavailable) else HEADERS,
-            "content": {
-                "application/json": {
-                    "schema": {"$ref": "#/components/schemas/BareError"},
-                    "examples": {
-                        error.__name__: {
-                            "value": msgspec.json.decode(envelope.failure(ERRORS[error], "", BARE))
-                        }
-                        for error in errors
-                    },
-                }
-            },
-        }
-    return responses

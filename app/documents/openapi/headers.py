@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from app.transports.openapi.structs import Schema
+from app.documents.openapi.structs import Schema
 from app.writes.receipts import KEY_CHARACTERS_MAX
 
 REQUEST_ID_PATTERN: Final = "^[A-Za-z0-9._:-]{1,128}$"

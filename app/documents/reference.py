@@ -1,10 +1,10 @@
 """The reference: docs/openapi.json for machines and docs/operations.md for people and agents.
 
-    python -m app.transports.reference            writes both
-    python -m app.transports.reference --check    exits with 1 if one of them is stale
+    python -m app.documents.reference            writes both
+    python -m app.documents.reference --check    exits with 1 if one of them is stale
 
-Both are derived from the operations and kept in the repository, so that a change of the interface is seen in
-its diff. A test runs the check.
+Both are derived from the operations and the recorded examples, and kept in the repository, so that a change of the
+interface is seen in its diff. A test runs the check.
 """
 
 import json
@@ -17,31 +17,39 @@ from typing import Final
 from urllib.parse import urlencode
 
 from app.decoding import places
+from app.documents import examples
+from app.documents.examples import EXAMPLES
+from app.documents.openapi.document import ABOUT, document
+from app.documents.openapi.failures import ALWAYS, errors_of, in_order, name_of, prose
+from app.documents.openapi.paths import flowing, tag_of
+from app.documents.openapi.schemas import item_of
+from app.documents.openapi.shared import ENUMS, FREE
+from app.documents.openapi.structs import Schema, request_schema
+from app.documents.refusals import ERRORS
 from app.errors import ApiError, ScopeMissing
 from app.operations import OPERATIONS
 from app.operations.tasks.task import Task
 from app.rpc import AGENT, Family, Operation
-from app.transports.examples import ERRORS, EXAMPLES
-from app.transports.openapi.document import ABOUT, document
-from app.transports.openapi.failures import ALWAYS, errors_of, in_order, name_of, prose
-from app.transports.openapi.paths import flowing, tag_of
-from app.transports.openapi.schemas import item_of
-from app.transports.openapi.structs import Schema, request_schema
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
-COMMAND: Final = "python -m app.transports.reference"
+COMMAND: Final = "python -m app.documents.reference"
 CURL_CHARACTERS_MAX: Final = 110  # a longer call is broken into two lines
 
 
 def main(arguments: Sequence[str]) -> int:
     """Write the reference, or check it. The exit status."""
+    old = list(examples.stale(OPERATIONS))
     stale = [path for path, write in FILES.items() if not path.exists() or path.read_text() != write()]
     if "--check" in arguments:
         for path in stale:
             sys.stderr.write(
                 f"{path.relative_to(DOCS.parent)} is stale. Run `{COMMAND}` and look at the difference.\n"
             )
-        return 1 if stale else 0
+        for why in old:
+            sys.stderr.write(
+                f"docs/examples.json is stale: {why}. Run `{examples.COMMAND}` and look at the difference.\n"
+            )
+        return 1 if stale or old else 0
     for path in stale:
         path.write_text(FILES[path]())
         sys.stdout.write(f"wrote {path.relative_to(DOCS.parent)}\n")
@@ -50,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def openapi_json() -> str:
     """The OpenAPI document, for reading."""
-    return json.dumps(_document(), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(_document(), indent=1, ensure_ascii=False) + "\n"
 
 
 def operations_md() -> str:
@@ -149,11 +157,11 @@ def _kind(schema: Schema) -> str:
         case {"anyOf": options}:
             words = " or ".join(_kind(option) for option in options)
         case {"$ref": ref}:
-            words = _linked(ref.rpartition("/")[2])
-        case {"enum": values} if set(values) == set(Task.__struct_encode_fields__):
-            words = f"keys of {_linked('Task')}"
+            words = _named(ref.rpartition("/")[2])
+        case {"const": value}:
+            words = f"`{value}`"
         case {"enum": values}:
-            words = ", ".join(f"`{value}`" for value in values)
+            words = _choice(values)
         case {"type": "array", "items": items}:
             words = f"list of {_kind(items)}"
         case {"type": "string", "format": "date-time"}:
@@ -165,6 +173,18 @@ def _kind(schema: Schema) -> str:
         case _:
             words = "any JSON"
     return words
+
+
+def _named(name: str) -> str:
+    if name == "JsonObject":
+        return "object"
+    return _choice(ENUMS[name]) if name in ENUMS else _linked(name)
+
+
+def _choice(values: Sequence[str]) -> str:
+    if set(values) == set(Task.__struct_encode_fields__):
+        return f"keys of {_linked('Task')}"
+    return ", ".join(f"`{value}`" for value in values)
 
 
 def _linked(name: str) -> str:
@@ -236,7 +256,11 @@ def _answers(schemas: Schema) -> list[str]:
     for name in names:
         text = json.dumps(schemas[name])
         names += [
-            inner for inner in schemas if f'"#/components/schemas/{inner}"' in text and inner not in names
+            inner
+            for inner in schemas
+            if f'"#/components/schemas/{inner}"' in text
+            and inner not in names
+            and inner not in {*ENUMS, *FREE}
         ]
     return list(dict.fromkeys(names))
 

@@ -1,0 +1,2 @@
+-- Holds the place of a migration on another branch.
+SELECT true;
