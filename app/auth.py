@@ -16,7 +16,7 @@ from uuid import UUID
 
 import msgspec
 
-from app.db import Database, One, Query
+from app.db import Command, Database, One, Query
 from app.errors import ApiError, KeyExpired, KeyInvalid, KeyMissing, KeyRevoked
 from app.rpc import Actor
 from app.types import IdentityKind
@@ -58,6 +58,7 @@ FIND_KEY = Query(
      WHERE k.hash = %(hash)s::bytea
     """,
     pipelined=True,
+    everywhere=True,
 )
 
 REVOKED_LATELY = Query(
@@ -65,10 +66,11 @@ REVOKED_LATELY = Query(
     """
     SELECT hash FROM api_keys WHERE revoked_at > now() - make_interval(secs => %(seconds)s)
     """,
+    everywhere=True,
 )
 
 # Every process may report the same key; the condition makes it one write a minute all the same.
-MARK_USED = Query(
+MARK_USED = Command(
     One[int],
     """
     WITH marked AS (
@@ -82,6 +84,7 @@ MARK_USED = Query(
     )
     SELECT count(*) FROM marked
     """,
+    everywhere=True,
 )
 
 

@@ -41,12 +41,12 @@ from msgspec import UNSET, Meta, UnsetType
 from app.db import Answered, BatchCommand, BatchQuery, Database, Duplicate, Encoded, Item, Query, array
 from app.decoding import Decoder
 from app.errors import ApiError, Contended, DatabaseUnavailable, First, ScopeMissing
-from app.types import NO_NUL, IdentityKind, Scope, Timestamp
+from app.types import NO_NUL, Id, IdentityKind, Scope, Timestamp
 from app.writes import fence, receipts
 from app.writes.fence import FENCE_ERRORS, Under, UnderRun, under
+from app.writes.receipts import KEY_CHARACTERS_MAX, Identity, Receipt, Repeated
 from app.writes.turns import Turn, take_turn
 from app.writes.write import Write
-from app.writes.receipts import KEY_CHARACTERS_MAX, Identity, Receipt, Repeated
 
 T = TypeVar("T")
 R = TypeVar("R", bound=msgspec.Struct)
@@ -122,6 +122,13 @@ class AgentWrite(AgentRequest, kw_only=True):
     idempotency_key: IdempotencyKey = UNSET
 
 
+class ClaimWrite(AgentRequest, kw_only=True):
+    """Base of those that write the very claim they name: see `own_fence` in app/writes/write.py."""
+
+    run_id: Annotated[Id, Meta(description="Your claim: the id of its `run`.")]
+    idempotency_key: IdempotencyKey = UNSET
+
+
 class SdkRequest(Request, kw_only=True, forbid_unknown_fields=True):
     """Base of every request under `/v1/sdk/`."""
 
@@ -189,7 +196,9 @@ class Actor(msgspec.Struct, frozen=True):
     key_id: UUID
 
 
-ATTEMPTS_MAX: Final = 30  # where no version decides, losing this often means that what is written changes all the time
+ATTEMPTS_MAX: Final = (
+    30  # where no version decides, losing this often means that what is written changes all the time
+)
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -204,13 +213,30 @@ class Context(msgspec.Struct, frozen=True):
     actor: Actor
     request_id: str
     idempotency_key: str | None = None  # from the header; one in the body stands in the request
-    receipt: Receipt | None = None  # set by the pipeline where there is a key, for the statement that stores it
+    receipt: Receipt | None = (
+        None  # set by the pipeline where there is a key, for the statement that stores it
+    )
     under: Under | None = None  # set by the pipeline where the request says `runId`
 
     @property
     def caller(self) -> dict[str, UUID]:
         """Who asks, and in which workspace, as the parameters of a query."""
         return {"workspace_id": self.actor.workspace_id, "actor_id": self.actor.id}
+
+    @property
+    def who(self) -> dict[str, object]:
+        """Who calls, in which request, under which key and claim: what every item of a write begins with."""
+        who: dict[str, object] = {
+            "workspace_id": self.actor.workspace_id,
+            "actor_id": self.actor.id,
+            "actor_kind": self.actor.kind,
+            "request_id": self.request_id,
+        }
+        if self.receipt is not None:
+            who["receipt"] = self.receipt
+        if self.under is not None:
+            who["claim_id"] = self.under.run_id
+        return who
 
     @property
     def run_id(self) -> UUID:
@@ -233,15 +259,7 @@ class Context(msgspec.Struct, frozen=True):
     def send(self, write: Write[T], **item: object) -> Awaitable[Answered[T] | None]:
         """Send a write in the form that suits the call: its row if it took effect, else None, whatever the reason."""
         form = write.form(keyed=self.receipt is not None, claimed=self.under is not None)
-        actor = self.actor
-        item["workspace_id"] = actor.workspace_id
-        item["actor_id"] = actor.id
-        item["actor_kind"] = actor.kind
-        item["request_id"] = self.request_id
-        if self.receipt is not None:
-            item["receipt"] = self.receipt
-        if self.under is not None:
-            item["claim_id"] = self.under.run_id
+        item = {**self.who, **item}
         return self.db.write(form, item) if write.turn is None else self._in_turn(write.turn, form, item)
 
     async def write(self, write: Write[T], **item: object) -> "Outcome[T] | None":
@@ -253,9 +271,10 @@ class Context(msgspec.Struct, frozen=True):
         row = await self.send(write, **item)
         if row is not None:
             return Outcome(row.answer, merged_from=row.merged_from, version=row.version)
-        await self.unless_answered()
-        if self.under is not None and not write.own_fence:
-            await self.unless_over()
+        if write.own_fence:
+            await self.unless_answered()
+        else:
+            await self.unless_late()
         return None
 
     async def settle(
@@ -267,7 +286,9 @@ class Context(msgspec.Struct, frozen=True):
         says that nothing stands in the way any more: what did has gone between the two statements.
         """
         for _ in range(ATTEMPTS_MAX):
-            if (done := await self.write(write, **item)) is not None or (done := await otherwise()) is not None:
+            if (done := await self.write(write, **item)) is not None or (
+                done := await otherwise()
+            ) is not None:
                 return done
         raise Contended
 
@@ -276,19 +297,23 @@ class Context(msgspec.Struct, frozen=True):
         if self.receipt is not None and await receipts.find(self.db, whose(self.actor), self.receipt.key):
             raise Repeated
 
+    async def unless_late(self) -> None:
+        """When a write had no effect: raise if that is so because it had it before, or because its claim is over."""
+        await self.unless_answered()
+        if self.under is not None:
+            await self.unless_over()
+
     async def unless_over(self) -> None:
         """When a write had no effect: raise if that is so because the claim it says it is made under is over."""
-        if (lost := await self.lost()) is not None:
+        assert self.under is not None, "it names one"
+        if (lost := await self.lost(self.under.run_id, field=self.under.field)) is not None:
             raise lost
 
-    async def lost(self) -> ApiError | None:
-        """Why the run that the request names is not a live claim of the caller; None if it is one."""
-        assert self.under is not None, "it names one"
-        return await fence.why_not_live(self.db, whose(self.actor), self.under.run_id, field=self.under.field)
+    async def lost(self, run_id: UUID, *, field: str = "runId") -> ApiError | None:
+        """Why a run is not a live claim of the caller; None if it is one."""
+        return await fence.why_not_live(self.db, whose(self.actor), run_id, field=field)
 
-    async def _in_turn(
-        self, turn: Turn, form: BatchCommand[Answered[T]], item: Item
-    ) -> Answered[T] | None:
+    async def _in_turn(self, turn: Turn, form: BatchCommand[Answered[T]], item: Item) -> Answered[T] | None:
         async with self.db.transaction() as tx:
             await take_turn(tx, whose(self.actor), self.receipt, turn)
             return await tx.write(form, item)

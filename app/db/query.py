@@ -11,7 +11,17 @@ items has that field. The few that look `everywhere` say so.
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Final, Generic, LiteralString, TypeAlias, TypeVar, get_origin, get_type_hints
+from typing import (
+    Any,
+    ClassVar,
+    Final,
+    Generic,
+    LiteralString,
+    TypeAlias,
+    TypeVar,
+    get_origin,
+    get_type_hints,
+)
 
 import msgspec
 
@@ -45,9 +55,13 @@ class Query(Generic[R]):
         self.numbered_sql = _PLACEHOLDER.sub(lambda match: f"${self.parameters.index(match[1]) + 1}", sql)
         self.pipelined = pipelined
         self.everywhere = everywhere
-        self._make: type[R] = get_origin(row) or row  # called for every row, so without the detour through an alias
+        self._make: type[R] = (
+            get_origin(row) or row
+        )  # called for every row, so without the detour through an alias
         if not (everywhere or TENANT in self.parameters or isinstance(self, BatchQuery)):
-            message = f"{self!r} does not say whose it is: give it the parameter %({TENANT})s, or say `everywhere`"
+            message = (
+                f"{self!r} does not say whose it is: give it the parameter %({TENANT})s, or say `everywhere`"
+            )
             raise TypeError(message)
 
     def make(

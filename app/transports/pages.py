@@ -28,7 +28,7 @@ VERBS: Final = ("GET", "HEAD", "OPTIONS")
 log = logging.getLogger("baton.http")
 
 
-ALIVE = Query(One[bool], "SELECT true")
+ALIVE = Query(One[bool], "SELECT true", everywhere=True)
 
 HEALTHZ_SECONDS_MAX: Final = 2.0  # whoever asks wants to hear no, rather than nothing
 

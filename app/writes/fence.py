@@ -49,7 +49,6 @@ HELD: Final = """
     )"""
 
 
-
 def alive(ends_claims: LiteralString = "") -> LiteralString:
     """The lease of every held claim is renewed, but of those that the statement ends: a row is changed once in it."""
     but = f"AND NOT EXISTS (SELECT FROM {ends_claims} e WHERE e.ended_run_id = r.id)" if ends_claims else ""

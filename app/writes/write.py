@@ -107,9 +107,17 @@ class Write(Generic[T]):
             )
         return form
 
+    @property
+    def plain(self) -> BatchCommand[Answered[T]]:
+        """The form of calls that have neither key nor claim."""
+        return self.form(keyed=False, claimed=False)
+
     def forms(self) -> dict[str, BatchCommand[Answered[T]]]:
         """All its statements, by name."""
-        forms = {"plain": self.form(keyed=False, claimed=False), "keyed": self.form(keyed=True, claimed=False)}
+        forms = {
+            "plain": self.form(keyed=False, claimed=False),
+            "keyed": self.form(keyed=True, claimed=False),
+        }
         if not self.own_fence:
             forms["claimed"] = self.form(keyed=False, claimed=True)
             forms["keyed and claimed"] = self.form(keyed=True, claimed=True)
@@ -154,7 +162,10 @@ OnePer: TypeAlias = Callable[[Item], tuple[object, ...]]
 
 def _and_key(one_per: OnePer | None) -> OnePer:
     """The same, and the key: of two calls with one key the second must see what the first has stored."""
-    return lambda item: (*(one_per(item) if one_per is not None else ()), (item["actor_id"], item["receipt"].key))
+    return lambda item: (
+        *(one_per(item) if one_per is not None else ()),
+        (item["actor_id"], item["receipt"].key),
+    )
 
 
 def one(field: str) -> OnePer:

@@ -24,7 +24,7 @@ from psycopg.sql import Literal as Value
 
 import app
 from app import administration as admin
-from app.db import BatchQuery, Database, Encoded, Query, schema
+from app.db import BatchCommand, BatchQuery, Database, Encoded, Query, schema
 from app.db.encoded import as_json
 from app.operations import (
     block_task,
@@ -49,7 +49,7 @@ from app.operations.tasks.listing import RARE_ROWS_MAX
 from app.operations.tasks.task import ASKERS_TASK_JSON, Task
 from app.rpc import Context, Operation, execute
 from app.types import PAGE_ROWS_DEFAULT
-from app.writes.receipts import Keyed
+from app.writes.write import Write
 from tests.conftest import Caller, World, drop_database, new_database
 
 
@@ -61,8 +61,8 @@ def statements() -> dict[str, Query[Any]]:
             continue
         for name, value in vars(importlib.import_module(module.name)).items():
             forms: dict[str, object] = {name: value}
-            if isinstance(value, Keyed):
-                forms = {f"{name}.{form}": query for form, query in vars(value).items()}
+            if isinstance(value, Write):
+                forms = {f"{name}, {form}": query for form, query in value.forms().items()}
             for form, query in forms.items():
                 if isinstance(query, Query):
                     found.setdefault(id(query), (f"{module.name.removeprefix('app.')}.{form}", query))
@@ -288,7 +288,7 @@ class RecordingDatabase(Database):
         self.asked.append((batch, one_item(item)))
         return await super().ask(batch, item)
 
-    async def write(self, batch: BatchQuery[Any], item: Any) -> Any:
+    async def write(self, batch: BatchCommand[Any], item: Any) -> Any:
         self.asked.append((batch, one_item(item)))
         return await super().write(batch, item)
 
@@ -503,8 +503,8 @@ async def test_a_task_is_written_with_the_documented_keys_in_their_order(workspa
     bot = await workspace.agent()
     await bot(create_task, title="x")
     [row] = await workspace.db.all(
-        Query(Written, f"SELECT {ASKERS_TASK_JSON} FROM tasks t WHERE t.workspace_id = %(workspace)s"),
-        workspace=workspace.info.id,
+        Query(Written, f"SELECT {ASKERS_TASK_JSON} FROM tasks t WHERE t.workspace_id = %(workspace_id)s"),
+        workspace_id=workspace.info.id,
         actor_id=bot.id,
     )
     assert list(json.loads(row.task.raw)) == list(Task.__struct_encode_fields__)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Encoded, One, Query
+from app.db import One, Query
 from app.errors import InvalidInput, MessageNotFound
 from app.ids import uuid_or_none
 from app.operations.mentions import GivenMention, addressed

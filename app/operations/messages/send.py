@@ -170,9 +170,7 @@ async def create_artifact(ctx: Context, req: CreateArtifact) -> Outcome[Artifact
     Others find the name and type in the message's `metadata`, as `artifact`.
     """
     metadata = {"artifact": {"name": req.name, "type": req.type}}
-    return await say(
-        ctx, SHARE, req.content, channel_id=req.channel_id, kind="artifact", metadata=metadata
-    )
+    return await say(ctx, SHARE, req.content, channel_id=req.channel_id, kind="artifact", metadata=metadata)
 
 
 @operation(

@@ -89,6 +89,9 @@ def ready_walks(own: LiteralString, shared: LiteralString, end: LiteralString) -
                   {end}) w)"""
 
 
+_BEHIND: Final = "AND (t.queue, t.claim_rank, t.id) > (i.after_queue, i.after_rank, i.after_id)"
+_WALKS: Final = ready_walks(_BEHIND, _BEHIND, "LIMIT i.count")
+
 READY = Query(
     Listed[Task],
     f"""
@@ -106,13 +109,7 @@ READY = Query(
     ), page AS (
         SELECT w.id, w.queue, w.claim_rank
           FROM i
-         CROSS JOIN LATERAL ({
-        ready_walks(
-            "AND (t.queue, t.claim_rank, t.id) > (i.after_queue, i.after_rank, i.after_id)",
-            "AND (t.queue, t.claim_rank, t.id) > (i.after_queue, i.after_rank, i.after_id)",
-            "LIMIT i.count",
-        )
-    }) w
+         CROSS JOIN LATERAL ({_WALKS}) w
          ORDER BY w.queue, w.claim_rank, w.id
          LIMIT %(limit)s
     )
@@ -173,9 +170,9 @@ def wanted(req: ReadyFilter) -> dict[str, object]:
     """The filters as the statements take them."""
     words = given(req.query)
     return {
-        "queueMax": 1 if req.include_backlog else 0,
-        "priorityMin": PRIORITIES.index(given(req.priority_at_least) or "none"),
-        "channelId": given(req.channel_id),
+        "queue_max": 1 if req.include_backlog else 0,
+        "priority_min": PRIORITIES.index(given(req.priority_at_least) or "none"),
+        "channel_id": given(req.channel_id),
         "words": f"%{literal(words)}%" if words else None,
     }
 
@@ -190,9 +187,9 @@ async def _ready(ctx: Context, item: Mapping[str, Any], limit: int, cursor: str)
     rank, _, id = rest.partition(".")
     return await ctx.all(
         READY,
-        queue_max=item["queueMax"],
-        priority_min=item["priorityMin"],
-        channel_id=item["channelId"],
+        queue_max=item["queue_max"],
+        priority_min=item["priority_min"],
+        channel_id=item["channel_id"],
         words=item["words"],
         after_queue=int(queue),
         after_rank=int(rank),

@@ -4,27 +4,27 @@ There is one row per edge and a view of it from either end. A task that is block
 until everything that blocks it is done or cancelled (see runs/ready.py).
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, LiteralString
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Encoded, One, Query
+from app.db import BatchQuery, Encoded, One, Query
 from app.db.phrases import agent, moment, user
 from app.errors import InvalidInput, RelationCycle, TaskNotFound, TaskReadOnly, VersionConflict
 from app.ids import new_id
 from app.operations.tasks.change import version_conflict
 from app.operations.tasks.comment import SEES_TASK, in_its_place
 from app.operations.tasks.task import task_id
-from app.operations.turns import take_turn
 from app.rpc import AgentRequest, AgentWrite, Answer, Context, Outcome, given, operation
 from app.types import Id, TaskStatus, Timestamp, Version
 from app.writes.access import CALLER, VISIBLE, WRITABLE
-from app.writes.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under
-from app.writes.receipts import KEPT, NOT_KEPT, Keyed
+from app.writes.write import Write, calls
 
-RELATIONS_SHOWN_MAX: Final = 500  # of one task; a plan with more edges than this at one task is no plan
+RELATIONS_SHOWN_MAX: Final[LiteralString] = (
+    "500"  # of one task; a plan with more edges than this at one task is no plan
+)
 
 RelationKind = Literal["blocks", "related", "duplicate"]
 RelationView = Literal["blocks", "blocked_by", "related", "duplicate", "duplicated_by"]
@@ -49,23 +49,8 @@ class Relation(Answer):
     created_at: Annotated[Timestamp, Meta(description="When they were linked.")]
 
 
-_INPUT: Final = """
-    i AS MATERIALIZED (
-        SELECT 0                            AS ord,
-               %(workspace_id)s::uuid       AS workspace_id,
-               %(actor_id)s::uuid           AS actor_id,
-               %(actor_kind)s::text         AS actor_kind,
-               %(request_id)s::text         AS request_id,
-               %(keep)s::jsonb              AS keep,
-               %(run_id)s::uuid             AS run_id,
-               %(kind)s::text               AS kind,
-               %(from_task_id)s::uuid       AS from_task_id,
-               %(to_task_id)s::uuid         AS to_task_id,
-               %(task_id)s::uuid            AS task_id,
-               %(version)s::int             AS version,
-               %(from_event_id)s::uuid      AS from_event_id,
-               %(to_event_id)s::uuid        AS to_event_id
-    )"""
+_TAKES: Final = """kind text, from_task_id uuid, to_task_id uuid, task_id uuid, version int,
+        from_event_id uuid, to_event_id uuid"""
 
 _FROM_WRITABLE: Final = f"""EXISTS (
         SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id AND t.id = i.from_task_id AND {WRITABLE})"""
@@ -109,7 +94,7 @@ _SHOWN: Final = f"""
                       AND t.id = CASE WHEN r.from_task_id = i.task_id THEN r.to_task_id ELSE r.from_task_id END
          WHERE {VISIBLE}
          ORDER BY r.created_at, t.id
-         LIMIT %(limit)s
+         LIMIT {RELATIONS_SHOWN_MAX}
     )"""
 
 _RELATIONS_JSON: Final = f"""
@@ -127,27 +112,20 @@ _RELATED: Final = """
          UNION ALL
         SELECT r.* FROM i JOIN task_relations r ON r.workspace_id = i.workspace_id AND r.to_task_id = i.task_id"""
 
-_ANSWERED: Final = f"""
-    answered AS (
-        SELECT i.workspace_id, i.actor_id, i.request_id, i.keep, {_RELATIONS_JSON} AS answer, NULL::int AS merged_from
-          FROM edge CROSS JOIN i
-    ), {KEPT}
-    SELECT answer FROM answered"""
+_ANSWERS: Final = f"SELECT i.ord, {_RELATIONS_JSON} AS answer FROM edge CROSS JOIN i"
 
 # What is written is not seen by the statement that writes it: `related` adds the new edge, or leaves out the old one.
-LINK = Keyed(
-    Query(
-        One[Encoded[list[Relation]]],
-        f"""
-    WITH {_INPUT}, {HELD}, edge AS (
+LINK = Write[list[Relation]](
+    takes=_TAKES,
+    does=f"""
+    edge AS (
         INSERT INTO task_relations (workspace_id, from_task_id, kind, to_task_id, created_by_id, created_by_kind)
         SELECT i.workspace_id, i.from_task_id, i.kind, i.to_task_id, i.actor_id, i.actor_kind
           FROM i
-         WHERE {_FROM_WRITABLE} AND {_TO_WRITABLE} AND {_AT_VERSION} AND NOT {_CYCLE} AND {FENCED}
-           AND {NOT_KEPT}
+         WHERE {_FROM_WRITABLE} AND {_TO_WRITABLE} AND {_AT_VERSION} AND NOT {_CYCLE}
         ON CONFLICT DO NOTHING
         RETURNING *
-    ), {ALIVE}, event AS (
+    ), event AS (
         {_EVENTS}
                (i.from_task_id, i.from_event_id, 'linked', jsonb_build_object(edge.kind, jsonb_build_array(NULL, i.to_task_id))),
                (i.to_task_id, i.to_event_id, 'linked',
@@ -160,23 +138,22 @@ LINK = Keyed(
     ), related AS ({_RELATED}
          UNION ALL
         SELECT * FROM edge
-    ), {_SHOWN}, {_ANSWERED}
-    """,
-    )
+    ), {_SHOWN}""",
+    answers=_ANSWERS,
+    turn="link",
+    alone=True,
 )
 
-UNLINK = Keyed(
-    Query(
-        One[Encoded[list[Relation]]],
-        f"""
-    WITH {_INPUT}, {HELD}, edge AS (
+UNLINK = Write[list[Relation]](
+    takes=_TAKES,
+    does=f"""
+    edge AS (
         DELETE FROM task_relations r
          USING i
          WHERE r.workspace_id = i.workspace_id AND r.from_task_id = i.from_task_id AND r.kind = i.kind
-           AND r.to_task_id = i.to_task_id AND {_FROM_WRITABLE} AND {_TO_WRITABLE} AND {_AT_VERSION} AND {FENCED}
-           AND {NOT_KEPT}
+           AND r.to_task_id = i.to_task_id AND {_FROM_WRITABLE} AND {_TO_WRITABLE} AND {_AT_VERSION}
         RETURNING r.*
-    ), {ALIVE}, event AS (
+    ), event AS (
         {_EVENTS}
                (i.from_task_id, i.from_event_id, 'unlinked',
                 jsonb_build_object(edge.kind, jsonb_build_array(i.to_task_id, NULL))),
@@ -191,15 +168,17 @@ UNLINK = Keyed(
         SELECT was.* FROM ({_RELATED}) was
          WHERE NOT EXISTS (SELECT FROM edge
                             WHERE (edge.from_task_id, edge.kind, edge.to_task_id) = (was.from_task_id, was.kind, was.to_task_id))
-    ), {_SHOWN}, {_ANSWERED}
-    """,
-    )
+    ), {_SHOWN}""",
+    answers=_ANSWERS,
+    turn="link",
+    alone=True,
 )
 
 
 class MayRow(msgspec.Struct):
     """What of a relation is in order."""
 
+    ord: int
     from_visible: bool
     to_visible: bool
     from_writable: bool
@@ -207,15 +186,18 @@ class MayRow(msgspec.Struct):
     cycle: bool
 
 
-MAY = Query(
+MAY = BatchQuery(
     MayRow,
     f"""
-    WITH {_INPUT}
-    SELECT EXISTS (SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id AND t.id = i.from_task_id AND {VISIBLE}),
+    WITH i AS MATERIALIZED ({calls(_TAKES)}
+    )
+    SELECT i.ord,
+           EXISTS (SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id AND t.id = i.from_task_id AND {VISIBLE}),
            EXISTS (SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id AND t.id = i.to_task_id AND {VISIBLE}),
            {_FROM_WRITABLE}, {_TO_WRITABLE}, {_CYCLE}
       FROM i
     """,
+    alone=True,
 )
 
 RELATIONS = Query(
@@ -251,7 +233,6 @@ class LinkTasks(AgentWrite):
             description="The version you read of `taskId`: if it has moved on you get a 409. Linking itself moves none."
         ),
     ] = UNSET
-    run_id: UnderRun = UNSET
 
 
 class UnlinkTasks(LinkTasks):
@@ -267,7 +248,7 @@ class ListTaskRelations(AgentRequest):
 
 @operation(
     scope="task-write",
-    errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, RelationCycle, *FENCE_ERRORS),
+    errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, RelationCycle),
 )
 async def link_tasks(ctx: Context, req: LinkTasks) -> Outcome[list[Relation]]:
     """Relate two tasks, for instance to say that one blocks the other.
@@ -280,7 +261,7 @@ async def link_tasks(ctx: Context, req: LinkTasks) -> Outcome[list[Relation]]:
 
 @operation(
     scope="task-write",
-    errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, *FENCE_ERRORS),
+    errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict),
 )
 async def unlink_tasks(ctx: Context, req: UnlinkTasks) -> Outcome[list[Relation]]:
     """Remove a relation between two tasks.
@@ -306,9 +287,7 @@ async def list_task_relations(ctx: Context, req: ListTaskRelations) -> Encoded[l
     return Encoded(msgspec.json.encode(kept))
 
 
-async def _change(
-    ctx: Context, req: LinkTasks, statement: Keyed[Query[One[Encoded[list[Relation]]]]]
-) -> Outcome[list[Relation]]:
+async def _change(ctx: Context, req: LinkTasks, write: Write[list[Relation]]) -> Outcome[list[Relation]]:
     """Add or remove an edge, and answer with the relations of the task that was named first."""
     first = await task_id(ctx, req.task_id)
     other = await task_id(ctx, req.other_task_id, field="otherTaskId")
@@ -316,13 +295,7 @@ async def _change(
         message = "A task cannot be related to itself. Name two tasks."
         raise InvalidInput(message, field="otherTaskId")
     from_id, to_id = sorted((first, other)) if req.kind == "related" else (first, other)
-    run_id = under(req.run_id)
     edge: dict[str, object] = {
-        "actor_kind": ctx.actor.kind,
-        "request_id": ctx.request_id,
-        "keep": ctx.keep_json,
-        "run_id": run_id,
-        "limit": RELATIONS_SHOWN_MAX,
         "kind": req.kind,
         "from_task_id": from_id,
         "to_task_id": to_id,
@@ -331,13 +304,9 @@ async def _change(
         "from_event_id": new_id(),
         "to_event_id": new_id(),
     }
-    async with ctx.db.transaction() as tx:
-        await take_turn(ctx, tx, "link")
-        changed = await tx.one(statement.form(ctx.keep), **ctx.caller, **edge)
-    if changed is not None:
-        return Outcome(changed.value)
-    await ctx.refuse_late(run_id)
-    await _refuse(ctx, req, edge, first, may_be_cycle=statement is LINK)
+    if (changed := await ctx.write(write, **edge)) is not None:
+        return changed
+    await _refuse(ctx, req, edge, first, may_be_cycle=write is LINK)
     return Outcome(await _relations(ctx, first), wrote=False)
 
 
@@ -350,7 +319,7 @@ async def _refuse(
     may_be_cycle: bool,
 ) -> None:
     """Raise what stood in the way; return if the edge was simply as wanted already."""
-    may = await ctx.one(MAY, **edge)
+    may = await ctx.ask(MAY, **edge)
     assert may is not None, "a SELECT from one row of input has one row"
     first_seen, other_seen = may.from_visible, may.to_visible
     if edge["from_task_id"] != first:
@@ -368,10 +337,6 @@ async def _refuse(
 
 
 async def _relations(ctx: Context, id: UUID) -> Encoded[list[Relation]]:
-    row = await ctx.one(
-        RELATIONS,
-        task_id=id,
-        limit=RELATIONS_SHOWN_MAX,
-    )
+    row = await ctx.one(RELATIONS, task_id=id)
     assert row is not None, "an aggregate has one row"
     return row.value
