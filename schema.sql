@@ -202,7 +202,7 @@ CREATE TABLE task_participants (
     PRIMARY KEY (workspace_id, identity_id, task_id)
 );
 
--- The words of a task, folded to lower case, for substring search, and as terms for ranked search. Apart from the
+-- The words of a task, folded (lower case, one normal form, one sigma), for substring search, and as terms for ranked search. Apart from the
 -- task, so that a change of status never touches the large indexes over them.
 CREATE TABLE task_search (
     workspace_id  uuid NOT NULL,

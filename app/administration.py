@@ -18,7 +18,7 @@ from app.db import Command, Database, Query, Transaction
 from app.db.phrases import moment
 from app.errors import AlreadyExists, ChannelNotFound, IdentityNotFound, InvalidInput, NotFound
 from app.ids import TICK_NOW, id_at, new_id
-from app.types import IdentityKind, Scope, Timestamp
+from app.types import IdentityKind, Scope, Timestamp, shows_something
 
 GENERAL: Final = "general"
 ALL_SCOPES: Final[tuple[str, ...]] = get_args(Scope)
@@ -175,6 +175,11 @@ class _Channel(msgspec.Struct):
     kind: str
 
 
+class _Newcomer(msgspec.Struct):
+    handle: str
+    slug: str
+
+
 class _Moment(msgspec.Struct):
     at: str
 
@@ -281,6 +286,19 @@ CREATE_KEY = Command(
     """,
 )
 
+NEVER_ENTERED = Query(
+    _Newcomer,
+    """
+    SELECT a.handle, w.slug
+      FROM identities a
+      JOIN workspaces w ON w.id = a.workspace_id
+     WHERE NOT EXISTS (SELECT FROM api_keys k WHERE k.last_used_at IS NOT NULL)
+     ORDER BY a.kind, a.id
+     LIMIT 1
+    """,
+    everywhere=True,
+)
+
 LIST_KEYS = Query(
     _Key,
     f"""
@@ -374,6 +392,15 @@ async def first_start(db: Database) -> Identity | None:
         workspace = await create_workspace(tx, "default", name="Default")
         await create_identity(tx, workspace, kind="user", handle="human", name="Human")
         return await create_identity(tx, workspace, kind="agent", handle="agent", name="Agent", owner="human")
+
+
+async def never_entered(db: Database) -> tuple[str, str] | None:
+    """While no key was ever used, somebody who has one, and their workspace.
+
+    A start can be killed when it has made the first key and before it was shown.
+    """
+    row = await db.one(NEVER_ENTERED)
+    return None if row is None else (row.handle, row.slug)
 
 
 async def find_workspace(db: Database, slug: str) -> Workspace:
@@ -594,5 +621,8 @@ def _check_name(field: str, name: str) -> None:
 
 
 def _check_text(field: str, text: str | None) -> None:
-    if text is not None and not (text.strip() and len(text) <= LABEL_CHARACTERS_MAX):
-        raise InvalidInput(f"A {field} has 1 to {LABEL_CHARACTERS_MAX} characters.", field=field)
+    if text is not None and not (shows_something(text) and len(text) <= LABEL_CHARACTERS_MAX):
+        raise InvalidInput(
+            f"A {field} has 1 to {LABEL_CHARACTERS_MAX} characters, something to see, and no control characters.",
+            field=field,
+        )

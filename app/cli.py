@@ -5,22 +5,24 @@ otherwise it borrows the running embedded Postgres or starts it for as long as i
 """
 
 import asyncio
+import re
 import sys
-from collections.abc import Awaitable, Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn, TypeVar
+from typing import Annotated, Final, NoReturn, TextIO, TypeVar
 
 import msgspec
 import typer
 
 from app import administration as admin
 from app import logs, version
-from app.config import BadSetting, Config, from_environment
-from app.db import Database, schema
+from app.config import BadSetting, Config, forget_libpq, from_environment
+from app.database_url import borrowed
+from app.db import Database, Unreachable, schema
 from app.decoding import Json
-from app.embedded import EmbeddedPostgres, EmbeddedPostgresError, majors
+from app.embedded import EmbeddedPostgresError, majors
 from app.errors import ApiError
+from app.types import CONTROL
 
 T = TypeVar("T")
 
@@ -50,16 +52,20 @@ cli.add_typer(schemas, name="schema")
 cli.add_typer(clusters, name="postgres")
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"baton {version()}, schema version {schema.VERSION}")
+        raise typer.Exit
+
+
 @cli.callback()
 def options(
     show_version: Annotated[
-        bool, typer.Option("--version", is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit."),
     ] = False,
 ) -> None:
     """Baton, the task backend that AI agents share."""
-    if show_version:
-        print(f"baton {version()}, schema version {schema.VERSION}")
-        raise typer.Exit
 
 
 InWorkspace = Annotated[str, typer.Option("--workspace", help="Slug of the workspace.")]
@@ -325,8 +331,8 @@ def verify_token_create(handle: str, workspace: InWorkspace, as_json: AsJson = F
 @schemas.command("plan")
 def schema_plan(as_json: AsJson = False) -> None:
     """Show the migrations that a database still needs, and the commands that run them."""
-    with _database_url(from_environment()) as dsn:
-        state = _state(schema.plan(dsn))
+    with borrowed(from_environment()) as found:
+        state = _state(schema.plan(found.dsn))
     if as_json:
         print(msgspec.json.encode(state).decode())
         return
@@ -352,8 +358,10 @@ def schema_apply(
     config = from_environment()
     phases: list[schema.Phase] = [phase for phase in schema.PHASES if {"pre": pre, "post": post}[phase]]
     logs.show_progress()
-    with _database(config) as (dsn, before):
-        state = schema.apply(dsn, phases or schema.PHASES, before=before, pooler=config.database_pooler)
+    with borrowed(config) as found:
+        state = schema.apply(
+            found.dsn, phases or schema.PHASES, before=found.dump, pooler=config.database_pooler
+        )
     files = [migration.path.name for leg in state.done for migration in leg.migrations]
     applied = SchemaApplied(
         applied=state.created or bool(state.done), files=files, **msgspec.structs.asdict(_state(state))
@@ -371,8 +379,8 @@ def schema_apply(
 @schemas.command("check")
 def schema_check(as_json: AsJson = False) -> None:
     """Check that this Baton can serve the database."""
-    with _database_url(from_environment()) as dsn:
-        state = _state(schema.check(dsn))
+    with borrowed(from_environment()) as found:
+        state = _state(schema.check(found.dsn))
     if as_json:
         print(msgspec.json.encode(state).decode())
     else:
@@ -445,6 +453,7 @@ def _embedded() -> Config:
     config = from_environment()
     if config.database_url:
         raise BadSetting("DATABASE_URL is set, so there is no embedded Postgres.")
+    forget_libpq()
     return config
 
 
@@ -497,7 +506,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         schema.MalformedMigration,
         schema.MigrationFailed,
         schema.SchemaMismatch,
-        schema.Unreachable,
+        Unreachable,
         schema.Unsuitable,
         OSError,
     ) as e:
@@ -505,7 +514,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    print(f"baton: {' '.join(message.split())}", file=sys.stderr)
+    _say(f"baton: {' '.join(message.split())}", sys.stderr)
     raise SystemExit(1) from None
 
 
@@ -530,31 +539,14 @@ def _run(work: Callable[[Database], Awaitable[T]]) -> T:
         finally:
             await db.close()
 
-    with _database_url(config) as dsn:
-        schema.ready(dsn)
-        return asyncio.run(run(dsn))
-
-
-@contextmanager
-def _database_url(config: Config) -> Generator[str]:
-    with _database(config) as (dsn, _):
-        yield dsn
-
-
-@contextmanager
-def _database(config: Config) -> Generator[tuple[str, Callable[[], object]]]:
-    """Where the database is, and what is done before its schema changes: on a Postgres of one's own, whatever its owner does."""
-    if config.database_url:
-        yield config.database_url, lambda: None
-    else:
-        postgres = EmbeddedPostgres(config.data_dir, config.postgres_bin_dir)
-        with postgres.use() as dsn:
-            yield dsn, lambda: postgres.dump(dsn)
+    with borrowed(config) as found:
+        schema.ready(found.dsn)
+        return asyncio.run(run(found.dsn))
 
 
 def _show(made: admin.Made | Sequence[admin.Made], *, as_json: bool) -> None:
     if as_json:
-        print(msgspec.json.encode(made).decode())
+        _say(msgspec.json.encode(made).decode())
         return
     for number, thing in enumerate(made if isinstance(made, Sequence) else [made]):
         if number:
@@ -562,4 +554,15 @@ def _show(made: admin.Made | Sequence[admin.Made], *, as_json: bool) -> None:
         fields: dict[str, Json] = msgspec.to_builtins(thing)
         for key, value in fields.items():
             text = ", ".join(map(str, value)) if isinstance(value, list) else "-" if value is None else value
-            print(f"{key:14} {text}")
+            _say(f"{key:14} {text}")
+
+
+def _say(line: str, file: TextIO | None = None) -> None:
+    """Print a line in which nothing that is stored moves the cursor, or turns the direction of what is read.
+
+    What would is written as JSON writes it, so JSON stays what it says.
+    """
+    print(_UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", line), file=file)
+
+
+_UNPRINTABLE: Final = re.compile(f"[{CONTROL}\t\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")

@@ -1,7 +1,7 @@
 """Settings: one frozen struct, read once from the environment. Nothing else reads it."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -118,6 +118,16 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Config:
         raise BadSetting(
             f"Bad setting {where.rstrip('`')} in the environment: {what}. README.md lists the settings."
         ) from None
+
+
+def forget_libpq(environ: MutableMapping[str, str] = os.environ) -> None:
+    """Take libpq's variables out of the environment, for whoever connects to a Postgres of our own.
+
+    They are meant for another one: the operator's. Some would lead there (PGSERVICE, PGHOSTADDR), others ask for what a
+    socket does not have (PGREQUIREAUTH, PGTARGETSESSIONATTRS), and there are more with each version of libpq.
+    """
+    for name in [name for name in environ if name.startswith("PG")]:
+        del environ[name]
 
 
 def _path(wanted: type, value: object) -> Path:

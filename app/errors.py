@@ -8,6 +8,7 @@
     │   ├── KeyExpired               AUTH_API_KEY_EXPIRED
     │   └── KeyRevoked               AUTH_API_KEY_REVOKED
     ├── PermissionDenied        403  permission_denied
+    │   ├── UnknownHost
     │   ├── ScopeMissing
     │   ├── TaskReadOnly
     │   ├── NotYoursToShow
@@ -53,6 +54,7 @@
     ├── InternalError           500  internal_error
     └── Unavailable             503  upstream_unavailable
         ├── DatabaseUnavailable
+        ├── StorageFull
         ├── TimedOut
         ├── CallerGone
         ├── Overloaded
@@ -167,6 +169,15 @@ class PermissionDenied(ApiError):
 
     status = 403
     code = "permission_denied"
+
+
+class UnknownHost(PermissionDenied):
+    """The server was called by a name that its operator has not allowed."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"This server is not called {name[:80]!r}. Its operator can allow that name with ALLOWED_HOSTS."
+        )
 
 
 class ScopeMissing(PermissionDenied):
@@ -653,6 +664,15 @@ class DatabaseUnavailable(Unavailable):
     def __init__(self) -> None:
         super().__init__(
             "The database cannot be reached right now. A write may or may not have happened: read, then repeat it."
+        )
+
+
+class StorageFull(Unavailable):
+    """The database has no space left on its disk. Nothing was written; reading still works."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The database has no space left on its disk. Nothing was written; tell the operator, and try again later."
         )
 
 

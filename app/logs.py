@@ -7,7 +7,6 @@ decoding the request. It names who called what and how it went; it never holds a
 import asyncio
 import logging
 import os
-import sys
 from functools import lru_cache
 from typing import Final
 
@@ -17,6 +16,9 @@ from app.clock import timestamp
 
 WRITE_INTERVAL_SECONDS: Final = 0.05  # lines wait this long for company
 PATHS_REMEMBERED_MAX: Final = 256  # more than there are operations
+STDERR: Final = 2
+
+log = logging.getLogger("baton.log")
 
 
 class RequestLog:
@@ -27,6 +29,8 @@ class RequestLog:
         self._as_json = as_json
         self._lines: list[str] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._lost = 0
+        self._why_lost: str | None = None
 
     def add(
         self,
@@ -49,8 +53,19 @@ class RequestLog:
         """Write what has gathered."""
         self._timer = None
         lines, self._lines = self._lines, []
-        if lines:
-            _write_all(sys.stderr.fileno(), "".join(lines).encode("utf-8", "backslashreplace"))
+        if not lines:
+            return
+        try:
+            _write_all(STDERR, "".join(lines).encode("utf-8", "backslashreplace"))
+        except BrokenPipeError:
+            hang_up(STDERR)
+        except OSError as e:  # the disk that holds the log is full, say: the service goes on
+            self._lost += len(lines)
+            self._why_lost = e.strerror
+        else:
+            if self._lost:
+                log.warning("%d log lines could not be written: %s", self._lost, self._why_lost)
+            self._lost = 0
 
     def _line(
         self,
@@ -82,6 +97,13 @@ def _quoted(path: str) -> str:
 
 def _plain(text: str) -> bool:
     return text.isascii() and text.isprintable() and '"' not in text and "\\" not in text
+
+
+def hang_up(descriptor: int) -> None:
+    """Stop writing to a pipe whose reader has gone, as of `serve 2>&1 | head -1`: what comes goes nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

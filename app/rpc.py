@@ -38,7 +38,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Answered, BatchCommand, BatchQuery, Database, Duplicate, Encoded, Item, Query, array
+from app.db import Answered, BatchCommand, BatchQuery, Database, Duplicate, Encoded, Item, Query, Whose, array
 from app.decoding import Decoder
 from app.errors import ApiError, Contended, DatabaseUnavailable, First, ScopeMissing
 from app.types import NO_NUL, Id, IdentityKind, Scope, Timestamp
@@ -219,6 +219,11 @@ class Context(msgspec.Struct, frozen=True):
     under: Under | None = None  # set by the pipeline where the request says `runId`
 
     @property
+    def whose(self) -> Whose:
+        """For whom a transaction runs."""
+        return Whose(self.actor.workspace_id, self.actor.id)
+
+    @property
     def caller(self) -> dict[str, UUID]:
         """Who asks, and in which workspace, as the parameters of a query."""
         return {"workspace_id": self.actor.workspace_id, "actor_id": self.actor.id}
@@ -314,7 +319,7 @@ class Context(msgspec.Struct, frozen=True):
         return await fence.why_not_live(self.db, whose(self.actor), run_id, field=field)
 
     async def _in_turn(self, turn: Turn, form: BatchCommand[Answered[T]], item: Item) -> Answered[T] | None:
-        async with self.db.transaction() as tx:
+        async with self.db.transaction(self.whose) as tx:
             await take_turn(tx, whose(self.actor), self.receipt, turn)
             return await tx.write(form, item)
 

@@ -21,12 +21,12 @@ from typing import Final
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from app import logs
-from app.administration import Identity, first_start
+from app import database_url, logs
+from app.administration import Identity, first_start, never_entered
 from app.config import BadSetting, Config, from_environment
 from app.db import Database, schema
 from app.db.database import ASKERS, READERS, WRITERS
-from app.embedded import DEFAULT_SETTINGS, EmbeddedPostgres
+from app.embedded import DEFAULT_SETTINGS
 from app.main import Application, create_app
 from app.protocol import Door, Limits
 
@@ -39,6 +39,11 @@ GARBAGE_YOUNG_MAX: Final = (
 )
 GARBAGE_ROUNDS: Final = 10  # as Python has it
 
+NO_KEY_USED: Final = (
+    "No API key has been used here yet. If the first one is lost, make another: "
+    "python -m app key create {handle} --workspace {slug}"
+)
+
 PR_SET_PDEATHSIG: Final = 1
 
 log = logging.getLogger("baton.serve")
@@ -46,27 +51,27 @@ log = logging.getLogger("baton.serve")
 
 def serve(config: Config) -> None:
     """Run the service until SIGINT or SIGTERM."""
+    _open_standard_descriptors()
     logs.configure(config.log_level, config.log_format)
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, _exit)  # until the server takes them over, and after it gives them back
     with ExitStack() as stack:
         listener = stack.enter_context(_bind(config))  # first: nothing has happened yet if that fails
         door = Door(_limits(config, _open_files()))
-        dsn = config.database_url
-        if not dsn:
-            postgres = EmbeddedPostgres(config.data_dir, config.postgres_bin_dir, _postgres_settings(config))
-            dsn = postgres.start()
-            stack.callback(postgres.stop)
-            schema.apply(
-                dsn, before=lambda: postgres.dump(dsn)
-            )  # it is ours alone: nothing older works on it
+        found = stack.enter_context(database_url.owned(config, _postgres_settings(config)))
+        dsn = found.dsn
+        if found.is_ours:
+            schema.apply(dsn, before=found.dump)  # nothing older works on it
         _tell_of_pending(schema.ready(dsn))
-        first = asyncio.run(_first_start(dsn, config))
+        first, newcomer = asyncio.run(_first_start(dsn, config))
         listener.listen(BACKLOG)
         url = _url(listener)
         if first is not None:
             _welcome(url, first)
-        print(f"Baton listens on {url}", flush=True)
+        elif newcomer is not None:
+            handle, slug = newcomer
+            _say(NO_KEY_USED.format(handle=handle, slug=slug))
+        _say(f"Baton listens on {url}")
         if config.workers == 1:
             app = create_app(config, dsn)
             _forget_garbage()
@@ -74,6 +79,13 @@ def serve(config: Config) -> None:
         else:
             os.environ["DATABASE_URL"] = dsn  # the workers are fresh interpreters: this is how they learn it
             _Supervisor(_uvicorn_config(config, "app.serve:worker_app", door), sockets=[listener]).run()
+
+
+def _open_standard_descriptors() -> None:
+    """See that 0, 1 and 2 are open, as after `serve 2>&-` they are not: a connection would get the number of a stream."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= logs.STDERR:
+        os.set_inheritable(descriptor, True)  # noqa: FBT003 - it has no name for it
+    os.close(descriptor)
 
 
 class _Supervisor(Multiprocess):
@@ -192,7 +204,8 @@ def _url(listener: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-async def _first_start(dsn: str, config: Config) -> Identity | None:
+async def _first_start(dsn: str, config: Config) -> tuple[Identity | None, tuple[str, str] | None]:
+    """Who was made if this is the first start; if not, and nobody has ever come in, who could."""
     db = Database(
         dsn,
         connections_max=2,
@@ -201,13 +214,22 @@ async def _first_start(dsn: str, config: Config) -> Identity | None:
     )
     await db.open()
     try:
-        return await first_start(db)
+        first = await first_start(db)
+        return first, await never_entered(db) if first is None else None
     finally:
         await db.close()
 
 
+def _say(text: str) -> None:
+    """Print for whoever started us, who may have gone away."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        logs.hang_up(sys.stdout.fileno())
+
+
 def _welcome(url: str, agent: Identity) -> None:
-    print(
+    _say(
         f"""
 Baton is new here. It made the workspace `default` with the channel #general, the user @human and the agent
 @agent. This is the agent's API key; it is shown this once:
@@ -218,8 +240,9 @@ Try it:
 
     curl -s {url}/v1/agent/create-task -H 'Authorization: Bearer {agent.api_key}' \\
          -H 'Content-Type: application/json' -d '{{"title": "My first task"}}'
-""",
-        flush=True,
+
+Lost it? `python -m app key create agent --workspace default` makes another.
+"""
     )
 
 

@@ -4,6 +4,7 @@ Requests use the checked ones (`Title`, `When`, `Limit`); answers use `Timestamp
 writes it and nobody here reads it. Lengths count Unicode code points.
 """
 
+import re
 from datetime import datetime
 from typing import Annotated, Final, Literal
 
@@ -35,15 +36,26 @@ WHITE_SPACE: Final = (
 )
 """What JavaScript trims, and what `\\s` means in a JSON Schema: so the pattern of a title says exactly what we do."""
 
+CONTROL: Final = "\\u0000-\\u0008\\u000a-\\u001f\\u007f-\\u009f"
+"""What moves a cursor, rings a bell or colours a terminal, as a pattern has it: all control characters but the tab."""
+
+BLANK: Final = (
+    "\\u00ad\\u061c\\u115f\\u1160\\u180e\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u206f\\u2800\\u3164\\uffa0"
+)
+"""What shows nothing, besides white space, as a pattern has it; trimmed like that."""
+
 Title = Annotated[
     str,
     Meta(
         extra_json_schema={
-            "pattern": f"^\\s*[^\\s\\u0000]([^\\u0000]{{0,{TITLE_CHARACTERS_MAX - 2}}}[^\\s\\u0000])?\\s*$"
+            "pattern": (
+                f"^[\\s{BLANK}]*[^\\s{CONTROL}{BLANK}]"
+                f"([^{CONTROL}]{{0,{TITLE_CHARACTERS_MAX - 2}}}[^\\s{CONTROL}{BLANK}])?[\\s{BLANK}]*$"
+            )
         }
     ),
 ]
-"""1 to 500 characters after trimming. Checked by `trimmed_title`, because trimming comes first."""
+"""1 to 500 characters after trimming, none of them a control character. Checked by `trimmed_title`: trimming comes first."""
 
 Markdown = Annotated[str, Meta(max_length=TEXT_CHARACTERS_MAX, extra_json_schema=NO_NUL)]
 """Markdown text, up to 100,000 characters."""
@@ -109,12 +121,27 @@ Scope = Literal[
 ]
 
 
+_BLANKS: Final = "".join(c for c in map(chr, range(0x10000)) if re.fullmatch(f"[{BLANK}]", c))
+_CONTROL: Final = re.compile(f"[{CONTROL}]")
+_SHOWN: Final = re.compile(
+    f"[^\\s{CONTROL}{BLANK}\\u034f\\u180b-\\u180f\\ufe00-\\ufe0f\\ufeff\\U000e0000-\\U000e0fff]"
+)
+
+
+def shows_something(text: str) -> bool:
+    """Whether a text is something to look at: it has a visible character, and none that plays with a terminal."""
+    return _SHOWN.search(text) is not None and _CONTROL.search(text) is None
+
+
 def trimmed_title(title: str) -> str:
-    """The title without surrounding white space; InvalidInput when nothing, or too much, is left."""
-    title = title.strip(WHITE_SPACE)
+    """The title without surrounding blanks; InvalidInput when nothing, or too much, is left, or what is no text."""
+    title = title.strip(WHITE_SPACE + _BLANKS)
     if not 1 <= len(title) <= TITLE_CHARACTERS_MAX:
         message = (
             f"A title has 1 to {TITLE_CHARACTERS_MAX} characters after trimming; this one has {len(title)}."
         )
+        raise InvalidInput(message, field="title")
+    if not shows_something(title):
+        message = "A title has something to see, and no control characters such as line feeds: the rest belongs into the text."
         raise InvalidInput(message, field="title")
     return title

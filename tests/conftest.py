@@ -68,12 +68,16 @@ def dsn(postgres: str) -> Iterator[str]:
     drop_database(postgres, name)
 
 
-def new_database(postgres: str, name: str) -> str:
-    """Make a database with the schema, for tests that must not share one. Its owner is whoever serves elsewhere."""
+def new_database(postgres: str, name: str, owner: str | None = ROLE) -> str:
+    """Make a database with the schema, for tests that must not share one. It is served by an ordinary role, its owner."""
     drop_database(postgres, name)
     with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(SQL("CREATE DATABASE {} OWNER {}").format(Identifier(name), Identifier(ROLE)))
-    dsn = make_conninfo(postgres, dbname=name, user=ROLE)
+        connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+        if owner is not None:
+            connection.execute(
+                SQL("ALTER DATABASE {} OWNER TO {}").format(Identifier(name), Identifier(owner))
+            )
+    dsn = make_conninfo(postgres, dbname=name, **({"user": owner} if owner is not None else {}))
     schema.apply(dsn)
     return dsn
 

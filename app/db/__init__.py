@@ -4,10 +4,12 @@
 A result that Postgres already wrote as JSON stays bytes until it leaves: `Encoded`.
 """
 
+from app.db.address import Unreachable
 from app.db.database import Database, Duplicate, Transaction
 from app.db.encoded import Encoded, array
 from app.db.query import BatchCommand, BatchQuery, Command, Item, Query
 from app.db.rows import Answered, Listed, One
+from app.db.turns import Whose
 
 __all__ = [
     "Answered",
@@ -22,5 +24,7 @@ __all__ = [
     "One",
     "Query",
     "Transaction",
+    "Unreachable",
+    "Whose",
     "array",
 ]

@@ -32,6 +32,7 @@ import psycopg
 from psycopg import pq
 
 from app.db.adapters import load
+from app.db.causes import Causes
 from app.db.encoded import as_json
 from app.db.pipeline import PipelineConnection
 from app.db.query import TENANT, BatchQuery, Item
@@ -58,6 +59,10 @@ WAIT_SECONDS_MAX: Final = 5.0  # in line; then the caller hears 503 and knows th
 SWEEP_INTERVAL_SECONDS: Final = 0.5
 
 encode_items: Final = msgspec.json.Encoder(enc_hook=as_json).encode
+
+
+class LineFull(Exception):
+    """A call was not sent, because too many were before it or for too long; the log says which."""
 
 
 class _Waiting:
@@ -90,16 +95,17 @@ class _Line:
         self.tenants: OrderedDict[int, deque[_Waiting]] = OrderedDict()
         self.length = 0
 
-    def add(self, waiting: _Waiting) -> None:
+    def add(self, waiting: _Waiting) -> bool:
         """Join the line, or be refused because it is full or holds too many of this tenant."""
         line = self.tenants.get(tenant := waiting.tenant)
         if self.length >= LINE_ITEMS_MAX or (line is not None and len(line) >= TENANT_ITEMS_MAX):
             waiting.refuse(Overloaded())
-            return
+            return False
         if line is None:
             line = self.tenants[tenant] = deque()
         line.append(waiting)
         self.length += 1
+        return True
 
     def take(self, under_way: set[object], items_max: int) -> list[_Waiting]:
         """The next batch: tenants in turn, one item each, until it is full or nobody is left.
@@ -142,9 +148,10 @@ class _Line:
 class Batcher:
     """A few connections, and the lines of those who wait for one."""
 
-    def __init__(self, run_alone: Callable[[AnyBatchQuery, Item], Awaitable[AnyRow]]) -> None:
+    def __init__(self, run_alone: Callable[[AnyBatchQuery, Item], Awaitable[AnyRow]], causes: Causes) -> None:
         self.connections: list[PipelineConnection] = []
         self._run_alone = run_alone
+        self._causes = causes
         self._lines: OrderedDict[AnyBatchQuery, _Line] = OrderedDict()  # those in which somebody waits
         self._only_ones_under_way: set[object] = set()
         self._pump_soon = False
@@ -161,7 +168,8 @@ class Batcher:
         line = self._lines.get(query)
         if line is None:
             line = self._lines[query] = _Line()
-        line.add(_Waiting(query, item, future))
+        if not line.add(_Waiting(query, item, future)):
+            self._causes.note(LineFull(f"{line.length} calls wait for one statement"))
         if not self._pump_soon:
             self._pump_soon = True
             loop.call_soon(self.pump)
@@ -255,6 +263,7 @@ class Batcher:
         for query, line in list(self._lines.items()):
             for waiting in line.take_older_than(time.monotonic() - WAIT_SECONDS_MAX):
                 waiting.refuse(Overloaded())
+                self._causes.note(LineFull(f"it waited in line for {WAIT_SECONDS_MAX:g} s"))
             if not line.length:
                 del self._lines[query]
         if self._lines:

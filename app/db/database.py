@@ -4,6 +4,8 @@
     all, one     a Query or Command. Short ones share a few connections: see pipeline.py; others get one of the pool's
     transaction  work that truly needs two statements, on one of the pool's connections
 
+The pool's connections are shared out fairly among workspaces and callers: see turns.py.
+
 What the driver raises leaves here as one of our own errors, or not at all. Behind a connection pooler in
 transaction mode nothing can be kept on a connection, so there everything goes through the pool.
 """
@@ -11,7 +13,8 @@ transaction mode nothing can be kept on a connection, so there everything goes t
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Generator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
+from uuid import UUID
 
 import msgspec
 import psycopg
@@ -19,10 +22,13 @@ import psycopg_pool
 from psycopg import errors as pg_errors
 
 from app.db.adapters import adapt, dump, load
+from app.db.address import Unreachable, address
 from app.db.batcher import Batcher, encode_items
+from app.db.causes import Causes
 from app.db.pipeline import CONNECT_TIMEOUT_SECONDS, SILENCE_GRACE_SECONDS, PipelineConnection
 from app.db.query import BatchCommand, BatchQuery, Item, Query
-from app.errors import DatabaseUnavailable, TimedOut
+from app.db.turns import CONNECTIONS_LEFT, Turns, Whose
+from app.errors import DatabaseUnavailable, StorageFull, TimedOut
 
 R = TypeVar("R", bound=msgspec.Struct)
 
@@ -50,7 +56,15 @@ class Database:
     def __init__(
         self, dsn: str, *, connections_max: int, statement_timeout_seconds: float, pooler: bool
     ) -> None:
+        dsn = address(dsn)
         settings = f"-c statement_timeout={int(statement_timeout_seconds * 1000)} -c timezone=UTC"
+        self._dsn = dsn
+        self._how: dict[str, Any] = {  # Any: what the driver takes by name
+            "autocommit": True,
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            **({"prepare_threshold": None} if pooler else {"prepare_threshold": 1, "options": settings}),
+        }
+        self._causes = Causes()
         self._pool = psycopg_pool.AsyncConnectionPool(
             dsn,
             min_size=min(2, connections_max),
@@ -60,15 +74,14 @@ class Database:
             open=False,
             name="baton",
             configure=_configure,
-            kwargs={
-                "autocommit": True,
-                "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-                **({"prepare_threshold": None} if pooler else {"prepare_threshold": 1, "options": settings}),
-            },
+            kwargs=self._how,
         )
+        # Of each sort half: those who write do not wait for those who read.
+        turns = max(1, (connections_max - CONNECTIONS_LEFT) // 2)
+        self._reading, self._writing = Turns(turns), Turns(turns)
         self._silence_seconds_max = statement_timeout_seconds + SILENCE_GRACE_SECONDS
-        self._writes = Batcher(self._alone)
-        self._asks = Batcher(self._alone)
+        self._writes = Batcher(self._alone, self._causes)
+        self._asks = Batcher(self._alone, self._causes)
         self._readers: list[PipelineConnection] = []
         self._closing = AsyncExitStack()
 
@@ -98,8 +111,12 @@ class Database:
             self._readers = connect(READERS, settings, None)
 
     async def open(self) -> None:
-        """Connect, or raise DatabaseUnavailable and leave nothing behind."""
-        with _our_errors():
+        """Connect, or raise Unreachable with what the driver said, or DatabaseUnavailable; leave nothing behind."""
+        try:  # the pool would try for as long as it may, and not say what is wrong
+            await (await psycopg.AsyncConnection.connect(self._dsn, **self._how)).close()
+        except psycopg.OperationalError as e:
+            raise Unreachable(str(e)) from None
+        with self._our_errors():
             async with AsyncExitStack() as opened:
                 opened.push_async_callback(self._pool.close)
                 await self._pool.open(wait=True, timeout=CONNECT_TIMEOUT_SECONDS)
@@ -127,7 +144,7 @@ class Database:
         if query.pipelined and self._readers:
             connection = min(self._readers, key=_under_way)
             try:
-                with _our_errors():
+                with self._our_errors():
                     result = await connection.send(
                         query.numbered_sql, dump([parameters[name] for name in query.parameters])
                     )
@@ -137,7 +154,9 @@ class Database:
             ):  # the connection broke: the pool may have a better one, and reading again is harmless
                 if query.writes:
                     raise
-        return await self._run(query, parameters)
+        turns = self._writing if query.writes else self._reading
+        async with turns.taken(None if query.pipelined else _whose(parameters)):
+            return await self._run(query, parameters)
 
     async def one(self, query: Query[R], **parameters: object) -> R | None:
         """The first row of a query, or None."""
@@ -145,10 +164,11 @@ class Database:
         return rows[0] if rows else None
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncGenerator["Transaction"]:
+    async def transaction(self, whose: Whose | None = None) -> AsyncGenerator["Transaction"]:
         """One connection in one transaction, for work that truly needs more than one statement."""
-        with _our_errors():
+        with self._our_errors():
             async with (
+                self._writing.taken(whose),
                 self._pool.connection() as connection,
                 asyncio.timeout(self._silence_seconds_max),
                 connection.transaction(),
@@ -161,7 +181,7 @@ class Database:
         return rows[0] if rows else None
 
     async def _run(self, query: Query[R], parameters: Mapping[str, object]) -> list[R]:
-        with _our_errors():
+        with self._our_errors():
             try:
                 return await self._run_once(query, parameters)
             except (
@@ -182,6 +202,29 @@ class Database:
     async def _run_once(self, query: Query[R], parameters: Mapping[str, object]) -> list[R]:
         async with self._pool.connection() as connection, asyncio.timeout(self._silence_seconds_max):
             return await _fetch(connection, query, parameters)
+
+    @contextmanager
+    def _our_errors(self) -> Generator[None]:
+        """What the driver raises when the database is away, full or too slow, as errors a caller can act on."""
+        try:
+            yield
+        except pg_errors.UniqueViolation as e:
+            raise Duplicate(e.diag.constraint_name or "") from e
+        except pg_errors.QueryCanceled as e:  # statement_timeout
+            self._causes.note(e)
+            raise TimedOut from e
+        except pg_errors.DiskFull as e:
+            self._causes.note(e)
+            raise StorageFull from e
+        except (
+            psycopg.OperationalError,
+            psycopg.InterfaceError,
+            psycopg_pool.PoolTimeout,
+            psycopg_pool.PoolClosed,
+            TimeoutError,  # the server says nothing at all
+        ) as e:
+            self._causes.note(e)
+            raise DatabaseUnavailable from e
 
 
 class Transaction:
@@ -211,27 +254,16 @@ async def _fetch(
     return [query.make(row) for row in await cursor.fetchall()]
 
 
-@contextmanager
-def _our_errors() -> Generator[None]:
-    """What the driver raises when the database is away or too slow, as errors a caller can act on."""
-    try:
-        yield
-    except pg_errors.QueryCanceled as e:  # statement_timeout
-        raise TimedOut from e
-    except pg_errors.UniqueViolation as e:
-        raise Duplicate(e.diag.constraint_name or "") from e
-    except (
-        psycopg.OperationalError,
-        psycopg.InterfaceError,
-        psycopg_pool.PoolTimeout,
-        psycopg_pool.PoolClosed,
-        TimeoutError,  # the server says nothing at all
-    ) as e:
-        raise DatabaseUnavailable from e
-
-
 async def _configure(connection: psycopg.AsyncConnection) -> None:
     adapt(connection.adapters)
+
+
+def _whose(parameters: Mapping[str, object]) -> Whose | None:
+    """For whom a statement runs, as its parameters say; None if it serves the service itself."""
+    workspace_id, caller_id = parameters.get("workspace_id"), parameters.get("actor_id")
+    if not isinstance(workspace_id, UUID):
+        return None
+    return Whose(workspace_id, caller_id if isinstance(caller_id, UUID) else None)
 
 
 def _under_way(connection: PipelineConnection) -> int:

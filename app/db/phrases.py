@@ -1,4 +1,4 @@
-"""Phrases of SQL that stand in many statements: how a moment and a person go out."""
+"""Phrases of SQL that stand in many statements: how a moment and a person go out, and how words are compared."""
 
 from typing import LiteralString
 
@@ -16,3 +16,8 @@ def user(who: LiteralString) -> LiteralString:
 def agent(who: LiteralString) -> LiteralString:
     """The same if they are an agent."""
     return f"CASE WHEN {who}_kind = 'agent' THEN {who}_id END"
+
+
+def folded(text: LiteralString) -> LiteralString:
+    """A text as it is compared: in lower case, in one normal form, and with one small sigma of the two that Greek has."""
+    return f"translate(lower(normalize({text}, NFC)), 'ς', 'σ')"  # noqa: RUF001 - the Greek letters are meant

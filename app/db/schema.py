@@ -14,6 +14,7 @@ import psycopg
 from psycopg import errors as pg_errors
 
 from app.db import catalogue, migrating
+from app.db.address import Unreachable, address
 from app.db.ladder import Ladder, Leg, MalformedMigration, Phase, Progress
 from app.db.migrating import MigrationFailed
 
@@ -47,10 +48,6 @@ COMMAND: Final = "python -m app schema apply"
 
 class SchemaMismatch(Exception):
     """The database holds a schema that this version cannot serve; the message says what to do."""
-
-
-class Unreachable(Exception):
-    """There is no database to talk to; the message says why."""
 
 
 class Unsuitable(Exception):
@@ -290,9 +287,9 @@ def _progress(connection: psycopg.Connection) -> Progress | None:
 @contextmanager
 def _connect(dsn: str) -> Generator[psycopg.Connection]:
     try:
-        connection = psycopg.connect(dsn, connect_timeout=CONNECT_TIMEOUT_SECONDS, autocommit=True)
-    except (psycopg.OperationalError, psycopg.ProgrammingError) as e:  # the latter: a URL that is none
-        raise Unreachable(f"The database cannot be reached. Check DATABASE_URL: {e}") from None
+        connection = psycopg.connect(address(dsn), connect_timeout=CONNECT_TIMEOUT_SECONDS, autocommit=True)
+    except psycopg.OperationalError as e:
+        raise Unreachable(str(e)) from None
     with connection:
         if connection.info.server_version < OLDEST_SERVER:
             raise Unsuitable("The database server is too old. Baton needs PostgreSQL 15 or newer.")

@@ -24,7 +24,6 @@ Any of these files may be empty or torn after a power cut. The next start mends 
 Nothing here imports anything else of ours, and all of it blocks: call it from a thread where that matters.
 """
 
-from app.embedded.cluster import cure
 from app.embedded.programs import EmbeddedPostgresError, find_binaries
 from app.embedded.role import ROLE, SUPERUSER
 from app.embedded.server import DEFAULT_SETTINGS, EmbeddedPostgres
@@ -35,6 +34,5 @@ __all__ = [
     "SUPERUSER",
     "EmbeddedPostgres",
     "EmbeddedPostgresError",
-    "cure",
     "find_binaries",
 ]

@@ -18,7 +18,8 @@ UPGRADE: Final = "python -m app postgres upgrade"
 VERSION: Final = re.compile(r"[1-9]\d", re.ASCII)
 ENTRY: Final = "# Who reaches the socket owns the files.\nlocal all all trust\n"
 DAMAGED: Final = (
-    "A file of the database itself is damaged, as after a power cut on a disk that had not written what it said it had: "
+    "A file of the database itself is damaged (global/pg_control, or what is named), as after a power cut on a disk that "
+    "had not written what it said it had: "
     "move the data directory away and restore a backup into a new one (README.md, Backups)."
 )
 CURES: Final = tuple(
@@ -35,7 +36,7 @@ CURES: Final = tuple(
         (r"postgresql\.conf", "Baton gives the server every setting it needs: mend that file, or empty it."),
         (r"pg_hba\.conf", f"Mend it, or let it hold this line alone: {ENTRY.splitlines()[-1]}"),
         (
-            r"control file|pg_control|checkpoint|WAL|pg_filenode\.map|relation mapping file|pg_xact|pg_multixact|global/|base/",
+            r"control file|pg_control|PG_CONTROL_VERSION|checkpoint|WAL|relation mapping file|pg_xact|pg_multixact|global/|base/",
             DAMAGED,
         ),
     )

@@ -34,7 +34,7 @@ NAMELESS: Final = (
     "the container's runtime allows those; or add a line to /etc/passwd when the image is built: "
     "baton:x:{uid}:{gid}::/:/sbin/nologin"
 )
-OURS: Final = frozenset({"owner.lock", "users.lock", "postgres.log", "postgres.log.1", "socket"})
+OURS: Final = frozenset({"owner.lock", "users.lock", "postgres.log", "postgres.log.1", "socket", "dumps"})
 HALF: Final = "postgres.new-"  # begins the name of a cluster that is being made
 
 
@@ -196,11 +196,10 @@ def in_child(identity: Identity, directory: Path) -> Callable[[], None]:
             os.setgroups([])
             os.setgid(identity.gid)
             os.setuid(identity.uid)
-            if prctl is not None:
-                prctl(PR_SET_DUMPABLE, 1)  # a change of user clears it, and then /proc/self is root's
         if identity.inside_uid is not None:
-            if unshare is None or unshare(CLONE_NEWUSER) != 0:
+            if unshare is None or prctl is None or unshare(CLONE_NEWUSER) != 0:
                 raise OSError
+            prctl(PR_SET_DUMPABLE, 1)  # a change of user clears it, and then /proc/self is root's
             for path, line in maps.items():
                 file = os.open(path, os.O_WRONLY)
                 os.write(file, line)

@@ -40,12 +40,22 @@ DEFAULT_SETTINGS: Final[Mapping[str, str]] = {
     "idle_in_transaction_session_timeout": "60s",  # a stuck client doesn't keep its row locks for ever
     "timezone": "UTC",  # the host's time zone shows in no answer
     "log_timezone": "UTC",  # the log lines up with ours
+    # Errors go to whoever sent the statement, and the service logs those that are none of its answers. Callers bring some
+    # about as they like, so the server keeps none of them, nor the statement, nor what was in it: start and stop,
+    # checkpoints, crashes and a full disk remain.
+    "log_min_messages": "log",
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
+    "log_parameter_max_length": "0",
+    "log_parameter_max_length_on_error": "0",
 }
 
 SOCKET_DIRS: Final = "/tmp/baton-"  # noqa: S108 - $TMPDIR may be long itself; each is made with a random name, for us alone
 SOCKET_BYTES_MAX: Final = 100  # the kernel takes a path of 103 bytes on macOS, of 107 on Linux
 PLAIN_PATH: Final = re.compile(r"[\w./+~-]+", re.ASCII)  # a comma or blank is syntax to libpq and to `-k`
-LOG_BYTES_MAX: Final = 10_000_000  # a start puts a longer log aside, and forgets the one before
+LOG_TAIL_BYTES: Final = 8192  # in which the reason for a failure just now stands
+LOG_BYTES_MAX: Final = 10_000_000  # a longer log is put aside, and the one before forgotten
+LOG_LOOK_SECONDS: Final = 10.0  # between looks at its length
 
 START_WAIT_SECONDS: Final = 30.0  # a start takes 1 s; the rest is for a command in the way, or recovery
 RESTART_WAIT_SECONDS: Final = 120.0  # replaying 2GB of WAL from a slow disk
@@ -149,6 +159,17 @@ class EmbeddedPostgres:
         dump_logger.info("wrote the data to %s", written)
         return written
 
+    def diagnosis(self, said: str) -> str:
+        """What a client was told when it could not connect, what the log has about it, and what to do."""
+        with self.log.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
+            tail = log.read().decode(errors="replace").splitlines()
+        fatal = [line.strip() for line in reversed(tail) if "FATAL:" in line or "PANIC:" in line]
+        for line in (said, *fatal):
+            if remedy := cure(line):
+                return f"{said} {'' if line is said else f'The log says: {line}. '}{remedy}"
+        return f"{said} Read {self.log}."
+
     def _own(self, deadline: float = 0.0) -> bool:
         """Try to become the one owner, at least once and until the deadline."""
         try:
@@ -204,6 +225,7 @@ class EmbeddedPostgres:
             started.set_exception(self._unusable(error))
             return
         started.set_result(dsn(str(self._socket_dir)))
+        threading.Thread(target=self._bound_log, name="postgres-log", daemon=True).start()
         quick_failures = 0
         while True:
             began = time.monotonic()
@@ -224,6 +246,11 @@ class EmbeddedPostgres:
                 server = self._launch(time.monotonic() + RESTART_WAIT_SECONDS)
             except (EmbeddedPostgresError, OSError, subprocess.SubprocessError) as error:
                 logger.error("%s", error)  # noqa: TRY400 - the next round sees the old server, ended again
+
+    def _bound_log(self) -> None:
+        """The thread beside it: put a log aside that has become too long, for as long as the server is ours."""
+        while not self._stopping.wait(LOG_LOOK_SECONDS):
+            put_aside(self.log)
 
     def _full_disk(self) -> str:
         """What to say when the disk has no room for the server; it may have had none for its log either."""
@@ -269,8 +296,7 @@ class EmbeddedPostgres:
         """Start the server and return when it takes queries."""
         while True:
             self._end_orphan(deadline)
-            if self.log.exists() and self.log.stat().st_size > LOG_BYTES_MAX:
-                self.log.rename(f"{self.log}.1")
+            put_aside(self.log)
             with open_private(self.log) as log:
                 log_bytes = log.tell()
                 server = self._server = self._fork(log)
@@ -318,6 +344,22 @@ class EmbeddedPostgres:
         (self.cluster / "postmaster.pid").unlink(missing_ok=True)
         for directory in {str(self.cluster), left.socket_dir if left is not None else ""} - {""}:
             Path(socket_path(directory) + ".lock").unlink(missing_ok=True)
+
+
+def put_aside(log: Path) -> None:
+    """Empty a log that is too long, and keep what was in it beside it. Whoever writes to it appends, and so goes on."""
+    try:
+        if log.stat().st_size <= LOG_BYTES_MAX:
+            return
+        aside = Path(f"{log}.1")
+        aside.unlink(missing_ok=True)  # first, so that the disk needs room for one of the two only
+        with open_private(aside) as copy, log.open("rb") as written:
+            shutil.copyfileobj(written, copy)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        logger.warning("cannot keep a copy of %s, which is too long: %s", log, error)
+    os.truncate(log, 0)
 
 
 def _force_down(server: subprocess.Popen[bytes]) -> None:

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Encoded, One, Query
-from app.db.phrases import moment
+from app.db.phrases import folded, moment
 from app.errors import ChannelNotFound, ChannelNotMember
 from app.operations.channels.channel import readable
 from app.operations.messages.message import SenderType
@@ -72,7 +72,7 @@ class WindowRow(msgspec.Struct):
 _ASKED: Final = f"""
     i AS MATERIALIZED (
         {CALLER}, asked, querytree(asked)::tsquery AS ranked
-          FROM websearch_to_tsquery('simple', %(text)s::text) AS asked
+          FROM websearch_to_tsquery('simple', {folded("%(text)s::text")}) AS asked
          WHERE querytree(asked) NOT IN ('', 'T')
     )"""
 
@@ -136,7 +136,7 @@ SEARCH_TASKS = Query(
          ORDER BY rank DESC, t.id DESC
          LIMIT %(limit)s::int
     )
-    SELECT json_build_object('task', {ASKERS_TASK_JSON}, 'rank', t.rank) FROM best t ORDER BY t.rank DESC, t.id DESC
+    SELECT row_to_json((SELECT w FROM (SELECT {ASKERS_TASK_JSON} AS task, t.rank) w)) FROM best t ORDER BY t.rank DESC, t.id DESC
     """,
 )
 

@@ -89,22 +89,24 @@ class State(Answer):
 
 
 _LABELS_JSON: Final = """
-    (SELECT coalesce(json_object_agg(l->>'id', json_build_object(
-                'id', l->>'id', 'title', l->>'title', 'description', l->>'description')), '{}')
+    (SELECT ('{' || coalesce(string_agg(to_json(l->>'id') || ':' || row_to_json((SELECT w FROM (SELECT
+                l->>'id' AS id, l->>'title' AS title, l->>'description' AS description) w)), ','), '') || '}')::json
        FROM jsonb_array_elements(labels) AS l)"""
 
 STATE_JSON: Final = f"""
     row_to_json((SELECT w FROM (SELECT
         s.id, s.name, s.workspace_id AS "organizationId", s.root_id AS "rootId", root.scope AS root,
-        json_build_object(s.root_id, root.scope) AS scopes, g.labels AS groups, k.labels AS tags,
-        (SELECT coalesce(json_agg(json_build_object(
-                    'id', v->>'id', 'stateId', s.id, 'scopeId', s.root_id, 'name', v->>'name', 'description', v->>'description',
-                    'schema', v->'schema', 'value', v->'value', 'groupIds', v->'groupIds', 'tags', v->'tags',
-                    'createdAt', v->>'createdAt', 'updatedAt', v->>'updatedAt') ORDER BY place), '[]')
+        ('{{' || to_json(s.root_id) || ':' || root.scope || '}}')::json AS scopes, g.labels AS groups, k.labels AS tags,
+        (SELECT coalesce(array_to_json(array_agg(row_to_json((SELECT w FROM (SELECT
+                    v->>'id' AS id, s.id AS "stateId", s.root_id AS "scopeId", v->>'name' AS name,
+                    v->>'description' AS description, v->'schema' AS "schema", v->'value' AS "value",
+                    v->'groupIds' AS "groupIds", v->'tags' AS "tags",
+                    v->>'createdAt' AS "createdAt", v->>'updatedAt' AS "updatedAt") w)) ORDER BY place)), '[]')
            FROM jsonb_array_elements(s.variables) WITH ORDINALITY AS e (v, place)) AS variables,
         {moment("s.created_at")} AS "createdAt",
         {moment("s.updated_at")} AS "updatedAt"
-        FROM (SELECT json_build_object('id', s.root_id, 'title', s.name, 'parentIds', '[]'::json) AS scope) root
+        FROM (SELECT row_to_json((SELECT w FROM (SELECT
+                     s.root_id AS id, s.name AS title, '[]'::json AS "parentIds") w)) AS scope) root
        CROSS JOIN LATERAL (SELECT {_LABELS_JSON} AS labels FROM (SELECT s.groups AS labels) l) g
        CROSS JOIN LATERAL (SELECT {_LABELS_JSON} AS labels FROM (SELECT s.tags AS labels) l) k) w))"""
 

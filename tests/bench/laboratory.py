@@ -17,7 +17,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
-from app.embedded import DEFAULT_SETTINGS, EmbeddedPostgres, find_binaries
+from app.embedded import DEFAULT_SETTINGS, SUPERUSER, EmbeddedPostgres, find_binaries
 from tests.bench import load, pgbench, processes
 from tests.bench.figures import Measurement
 from tests.bench.load import Failed, Kind
@@ -98,7 +98,7 @@ def laboratory() -> Generator["Laboratory"]:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="run-", dir=INSTALLED)))
         _work_a_while(directory / "data")
         postgres = EmbeddedPostgres(directory / "data")
-        dsn = postgres.start()
+        dsn = make_conninfo(postgres.start(), user=SUPERUSER)  # who may make databases and checkpoints
         stack.callback(postgres.stop)
         yield Laboratory(directory, postgres, dsn, pgbench_program, stack)
 
@@ -112,7 +112,7 @@ def _work_a_while(data_dir: Path) -> None:
     settings = {**DEFAULT_SETTINGS, "max_wal_size": f"{4 * kept}GB"}  # no checkpoint before all are there
     with (
         EmbeddedPostgres(data_dir, settings=settings).use() as dsn,
-        psycopg.connect(dsn, autocommit=True) as connection,
+        psycopg.connect(dsn, user=SUPERUSER, autocommit=True) as connection,
     ):
         for _ in range(kept * 1024 // WAL_SEGMENT_MEGABYTES):
             connection.execute("SELECT pg_logical_emit_message(false, 'bench', '')")

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(PGBOUNCER is None, reason="there is no pgbouncer
 
 CONFIGURATION = """
 [databases]
-* = host={cluster} port=5432 user=postgres
+* = host={cluster} port=5432 user=baton
 
 [pgbouncer]
 pool_mode = transaction
@@ -72,7 +72,7 @@ def installation(postgres: EmbeddedPostgres) -> Iterator[Installation]:
     eventually((directory / ".s.PGSQL.6432").exists)
     yield Installation(
         directory / "unused",
-        DATABASE_URL=f"host={directory} port=6432 dbname=postgres user=postgres",
+        DATABASE_URL=f"host={directory} port=6432 dbname=postgres user=baton",
         DATABASE_POOLER="true",
     )
     process.kill()  # politer signals may be ignored, as of whoever was started in the background of a shell
@@ -132,7 +132,7 @@ async def test_the_service_works_and_keeps_its_promises_behind_a_pooler_in_trans
                 while (await client.get("/v1/agent/get-me", headers=cyd._headers)).status_code == 200:
                     pass
 
-        with psycopg.connect(f"host={postgres.cluster} user=postgres dbname=postgres") as direct:
+        with psycopg.connect(f"host={postgres.cluster} user=baton dbname=postgres") as direct:
             counted = direct.execute(
                 """SELECT count(*) FROM pg_stat_activity
                     WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"""

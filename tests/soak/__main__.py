@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from app.embedded import SUPERUSER, EmbeddedPostgres
+from app.embedded import ROLE, SUPERUSER, EmbeddedPostgres
 from tests.conftest import drop_database, new_database
 from tests.soak.run import run_round, told
 
@@ -29,18 +29,18 @@ def main() -> int:
     parser.add_argument("--round-seconds", type=float, default=30.0)
     arguments = parser.parse_args()
     if url := os.environ.get("TEST_DATABASE_URL"):
-        return _run(url, arguments)
+        return _run(url, None, arguments)
     bin_dir = os.environ.get("POSTGRES_BIN")
     with (
         tempfile.TemporaryDirectory(prefix="baton-soak-") as directory,
         EmbeddedPostgres(Path(directory), Path(bin_dir) if bin_dir else None).use() as url,
     ):
-        return _run(make_conninfo(url, user=SUPERUSER), arguments)
+        return _run(make_conninfo(url, user=SUPERUSER), ROLE, arguments)
 
 
-def _run(url: str, arguments: argparse.Namespace) -> int:
+def _run(url: str, owner: str | None, arguments: argparse.Namespace) -> int:
     name = f"baton_soak_{os.getpid()}"
-    dsn = new_database(url, name)
+    dsn = new_database(url, name, owner)
     began = time.monotonic()
     seed, complaints = arguments.seed, 0
     counts: Counter[str] = Counter()

@@ -3,6 +3,7 @@
 import fcntl
 import logging
 import os
+import re
 import shutil
 import signal
 import stat
@@ -17,9 +18,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from app import embedded
-from app.embedded import EmbeddedPostgres, EmbeddedPostgresError, programs, server
+from app.embedded import ROLE, SUPERUSER, EmbeddedPostgres, EmbeddedPostgresError, programs, server
+from app.embedded.role import DATABASE, MARK
 
 ROOT = Path(embedded.__file__).parents[2]
 SETTINGS = {"shared_buffers": "16MB", "max_connections": "20"}  # a small server; there are many of them here
@@ -471,3 +474,225 @@ def test_root_that_can_become_nobody_else_is_told(new_dir: Path, monkeypatch: py
     with pytest.raises(EmbeddedPostgresError, match=r"root in a user namespace.*ordinary user.*DATABASE_URL"):
         EmbeddedPostgres(new_dir).start()
     assert new_dir.stat().st_uid == 0, "and nothing was given away"
+
+
+@needs_root
+def test_the_server_of_root_is_nobodys_where_nobody_can_reach_it(stack: ExitStack) -> None:
+    home = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/tmp")))
+    home.chmod(0o711)
+    try:
+        subprocess.run([embedded.find_binaries() / "postgres", "--version"], user="nobody", check=True)
+    except PermissionError:
+        pytest.skip("`nobody` cannot reach the binaries here")
+    _, dsn = started(stack, home / "data")
+    assert answers(dsn)
+    assert Path(f"/proc/{postmaster_pid(home / 'data')}").owner() == "nobody"
+
+
+# --- who serves
+
+
+def test_the_service_is_an_ordinary_role_that_owns_its_database(data_dir: Path, stack: ExitStack) -> None:
+    _, dsn = started(stack, data_dir)
+    assert answer(dsn, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user") is False
+    assert answer(
+        dsn, "SELECT pg_get_userbyid(datdba) = current_user FROM pg_database WHERE datname = 'postgres'"
+    )
+    for forbidden in (
+        "COPY (SELECT 1) TO PROGRAM 'cat'",
+        "COPY (SELECT 1) TO '/tmp/x'",
+        "SELECT pg_read_file('PG_VERSION')",
+        "SET SESSION AUTHORIZATION postgres",
+        "ALTER SYSTEM SET fsync = off",
+        "CREATE ROLE another",
+    ):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            answer(dsn, forbidden)
+
+
+def test_a_data_directory_whose_service_was_the_superuser_is_changed_over(
+    new_dir: Path, stack: ExitStack
+) -> None:
+    """As 0.1.0 left one: everything in it is the superuser's, and there is no other role."""
+    postgres, dsn = started(stack, new_dir)
+    before = make_conninfo(dsn, user=SUPERUSER)
+    with psycopg.connect(before, autocommit=True) as connection:
+        for statement in (
+            f"ALTER DATABASE {DATABASE} OWNER TO {SUPERUSER}",
+            f"DROP ROLE {ROLE}",
+            "CREATE EXTENSION pg_trgm",
+            "CREATE TABLE notes (id int GENERATED ALWAYS AS IDENTITY, words text, at timestamptz)",
+            "CREATE INDEX notes_words ON notes USING gin (words gin_trgm_ops)",
+            "CREATE SEQUENCE numbers",
+            "CREATE TYPE mood AS ENUM ('well')",
+            "CREATE FUNCTION two() RETURNS int LANGUAGE sql AS 'SELECT 2'",
+            "INSERT INTO notes (words) VALUES ('kept')",
+        ):
+            connection.execute(statement.encode())
+    postgres.stop()
+    (new_dir / "postgres" / MARK).unlink()
+
+    dsn = postgres.start()
+    assert answer(dsn, "SELECT words FROM notes") == "kept"
+    assert answer(dsn, "INSERT INTO notes (words) VALUES ('more') RETURNING id") == 2
+    for change in (
+        "ALTER TABLE notes ADD COLUMN more int",
+        "ALTER SEQUENCE numbers RESTART 5",
+        "ALTER TYPE mood ADD VALUE 'better'",
+        "ALTER FUNCTION two() RENAME TO three",
+    ):
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(change.encode())
+    owners = "SELECT string_agg(DISTINCT pg_get_userbyid(relowner), ' ') FROM pg_class"
+    assert answer(dsn, f"{owners} WHERE relnamespace = 'public'::regnamespace") == ROLE
+
+
+NAMELESS = 12345  # a user id that no passwd has a line for
+
+AS_NAMELESS = """
+import os, sys
+import psycopg
+from pathlib import Path
+from app.embedded import EmbeddedPostgres, programs
+os.setgroups([])
+os.setgid({uid})
+os.setuid({uid})
+{before}
+for _ in range(2):
+    postgres = EmbeddedPostgres(Path(sys.argv[1]), settings={settings})
+    with psycopg.connect(postgres.start()) as connection:
+        print(connection.execute("SELECT 41 + 1").fetchone()[0], flush=True)
+    postgres.stop()
+"""
+
+
+@pytest.fixture
+def nameless_home(stack: ExitStack) -> Path:
+    """A directory of a user who has no name."""
+    home = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/tmp")))
+    os.chown(home, NAMELESS, NAMELESS)
+    try:
+        subprocess.run([embedded.find_binaries() / "postgres", "--version"], user=NAMELESS, check=True)
+    except PermissionError:
+        pytest.skip("an ordinary user cannot reach the binaries here")
+    return home
+
+
+@needs_root
+def test_a_user_without_a_name_makes_a_cluster_and_serves_it_again(nameless_home: Path) -> None:
+    code = AS_NAMELESS.format(uid=NAMELESS, settings=SETTINGS, before="")
+    done = subprocess.run(
+        [sys.executable, "-c", code, nameless_home / "data"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.returncode) == ("42\n42\n", 0), done.stderr
+    assert (nameless_home / "data" / "postgres").stat().st_uid == NAMELESS
+
+
+@needs_root
+def test_a_user_without_a_name_who_cannot_borrow_one_is_told_what_helps(nameless_home: Path) -> None:
+    code = AS_NAMELESS.format(uid=NAMELESS, settings=SETTINGS, before="programs.CLONE_NEWUSER = 1")
+    done = subprocess.run(
+        [sys.executable, "-c", code, nameless_home / "data"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "user namespace" in done.stderr.splitlines()[-1]
+    assert f"baton:x:{NAMELESS}:" in done.stderr.splitlines()[-1]
+    assert "DATABASE_URL" in done.stderr.splitlines()[-1]
+
+
+# --- after a power cut
+
+TORN = {
+    "empty": lambda whole: b"",
+    "zeros": lambda whole: bytes(len(whole)),
+    "half": lambda whole: whole[: len(whole) // 2],
+}
+
+
+@pytest.fixture(scope="module")
+def crashed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A data directory in which the power went out: nobody had time to tidy up."""
+    data_dir = tmp_path_factory.mktemp("crashed") / "data"
+    postgres = EmbeddedPostgres(data_dir, settings=SETTINGS)
+    remember(postgres.start(), "kept")
+    remember_pid = (data_dir / "postgres" / "postmaster.pid").read_bytes()
+    postgres.stop()
+    (data_dir / "postgres" / "postmaster.pid").write_bytes(remember_pid)
+    (data_dir / "postgres" / ".s.PGSQL.5432.lock").write_bytes(remember_pid)
+    yield data_dir
+    shutil.rmtree(data_dir, ignore_errors=True)
+
+
+def small_files(data_dir: Path) -> list[str]:
+    """Every file of ours, and those of the cluster that are no tables, indexes or logs of transactions."""
+    cluster = data_dir / "postgres"
+    known = (
+        "PG_VERSION", "pg_hba.conf", "pg_ident.conf", "postgresql.conf", "postgresql.auto.conf", "postmaster.opts",
+        "postmaster.pid", ".s.PGSQL.5432.lock", "global/pg_control", "global/pg_filenode.map", MARK,
+    )  # fmt: skip
+    [ours] = [path.parent for path in cluster.glob("base/*/PG_VERSION") if path.parent.name not in {"1", "4"}]
+    return [
+        *("owner.lock", "users.lock", "postgres.log"),
+        *(f"postgres/{name}" for name in known),
+        *(f"postgres/base/{ours.name}/{name}" for name in ("PG_VERSION", "pg_filenode.map")),
+    ]
+
+
+@pytest.mark.parametrize("how", TORN)
+def test_whichever_file_is_torn_the_next_start_works_or_names_the_file_and_the_cure(
+    crashed: Path, how: str, tmp_path: Path
+) -> None:
+    for name in small_files(crashed):
+        path = crashed / name
+        whole = path.read_bytes()
+        saved = {file: (crashed / file).read_bytes() for file in small_files(crashed)}
+        path.write_bytes(TORN[how](whole))
+        postgres = EmbeddedPostgres(crashed, settings=SETTINGS)
+        said = told(postgres)
+        postgres.stop()
+        assert said == "kept" or (path.name in said and CURE.search(said)), f"{name}: {said}"
+        for file, content in saved.items():
+            if file != "postgres.log" and (file == name or not (crashed / file).exists()):
+                (crashed / file).write_bytes(content)
+
+
+CURE = re.compile("restore a backup|mend that|mend it|write that number|hold this line")
+
+
+def told(postgres: EmbeddedPostgres) -> str:
+    """What was remembered, or what is said about why it cannot be."""
+    try:
+        return str(remembered(postgres.start()))
+    except EmbeddedPostgresError as refused:
+        return str(refused)
+    except psycopg.OperationalError as refused:  # as the service would say it
+        return postgres.diagnosis(str(refused))
+
+
+def test_an_owner_that_was_killed_leaves_no_directory_of_its_socket(tmp_path: Path, stack: ExitStack) -> None:
+    data_dir = tmp_path / ("a" * 90)
+    owner = spawned(stack, OWNER.format(before="", settings=SETTINGS), data_dir)
+    socket_dir = Path(line_of(owner).split()[0].removeprefix("host="))
+    pid = postmaster_pid(data_dir)
+    owner.kill()
+    owner.wait()
+    eventually(lambda: gone(pid))
+    assert socket_dir.parent == Path("/tmp")
+    assert socket_dir.is_dir(), "nobody was there to remove it"
+    postgres, _ = started(stack, data_dir)
+    assert not socket_dir.exists()
+    postgres.stop()
+    shutil.rmtree(data_dir)
+
+
+@pytest.mark.parametrize("path", ["~nosuchuser/x", "~nosuchuser"])
+def test_a_home_that_does_not_exist_is_named(path: str) -> None:
+    with pytest.raises(EmbeddedPostgresError, match=f"DATA_DIR={path}"):
+        EmbeddedPostgres(Path(path))

@@ -17,7 +17,9 @@ from app.errors import (
     KeyRevoked,
     Overloaded,
     ScopeMissing,
+    StorageFull,
     TimedOut,
+    UnknownHost,
 )
 from app.rpc import AGENT, Family, Operation
 
@@ -27,8 +29,10 @@ ALWAYS: Final = (
     KeyInvalid,
     KeyExpired,
     KeyRevoked,
+    UnknownHost,
     InternalError,
     DatabaseUnavailable,
+    StorageFull,
     TimedOut,
     Overloaded,
 )

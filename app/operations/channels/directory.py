@@ -142,11 +142,11 @@ MANIFEST = Query(
     ), {HALVING}
     SELECT row_to_json((SELECT w FROM (SELECT
                f.id, f.name, f.purpose, f.kind AS type, NULL AS domain, false AS "irisEnabled",
-               (SELECT coalesce(json_agg(l.member), '[]')
-                  FROM (SELECT json_build_object(
-                                   'memberId', m.identity_id,
-                                   'memberType', CASE a.kind WHEN 'user' THEN 'human' ELSE 'agent' END,
-                                   'joinedAt', {moment("m.joined_at")}) AS member
+               (SELECT coalesce(array_to_json(array_agg(l.member)), '[]')
+                  FROM (SELECT row_to_json((SELECT w FROM (SELECT
+                                   m.identity_id AS "memberId",
+                                   CASE a.kind WHEN 'user' THEN 'human' ELSE 'agent' END AS "memberType",
+                                   {moment("m.joined_at")} AS "joinedAt") w)) AS member
                           FROM channel_members m
                           JOIN identities a ON a.workspace_id = m.workspace_id AND a.id = m.identity_id
                          WHERE m.workspace_id = f.workspace_id AND m.channel_id = f.id

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from app.db.phrases import moment
+from app.db.phrases import folded, moment
 from app.rpc import Answer, SdkAnswer
 from app.types import Timestamp
 
@@ -156,7 +156,7 @@ POSTED: Final = """
 # `said` also has `mentions`, the ids of those it addresses. A reply updates the message it hangs under, and learns
 # from that row who has a part in the thread, also from those who replied a moment ago. For each of them and for
 # everyone addressed it waits, unless they spoke in the thread after it; what waited for its sender is answered.
-SPOKEN: Final = """
+SPOKEN: Final = f"""
     thread AS (
         UPDATE messages m
            SET reply_count = m.reply_count + r.replies,
@@ -190,6 +190,6 @@ SPOKEN: Final = """
                               AND q.sender_id = who.id AND q.position > p.position)
     ), indexed AS (
         INSERT INTO message_search (workspace_id, message_id, channel_id, created_at, terms)
-        SELECT workspace_id, id, channel_id, created_at, to_tsvector('simple', left(content, 50000)) FROM posted
+        SELECT workspace_id, id, channel_id, created_at, to_tsvector('simple', {folded("left(content, 50000)")}) FROM posted
          WHERE sender_type <> 'system'
     )"""

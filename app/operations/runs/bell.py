@@ -24,6 +24,9 @@ POLL_INTERVAL_SECONDS: Final = (
     0.25  # on average half of this between a task's being ready and its being claimed
 )
 SETTLE_SECONDS: Final = 1.0  # longer than a statement takes from drawing its number to its commit
+# Of all who wake at once, so many ask the database at a time: enough to fill its batches, and too few to fill the line of a
+# statement, which would refuse the rest.
+TURNS_MAX: Final = 512
 RING_INTERVAL_SECONDS: Final = 5.0  # at least so often, whatever the counter says
 
 log = logging.getLogger("baton.bell")
@@ -39,6 +42,7 @@ class Bell:
         self._waiters: set[asyncio.Future[None]] = set()
         self._poll: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
+        self.turns = asyncio.Semaphore(TURNS_MAX)
         self.closed = False
 
     def close(self) -> None:

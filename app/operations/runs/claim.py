@@ -13,6 +13,7 @@ over, so that claimers never wait for each other.
 import asyncio
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from itertools import count
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -20,6 +21,7 @@ from uuid import UUID
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Answered, BatchCommand, Encoded
+from app.db.phrases import folded
 from app.errors import Contended, NotClaimable, TaskNotFound, TaskReadOnly, VersionConflict
 from app.ids import TICK_NOW, id_at, new_id, uuid_or_none
 from app.operations.runs.bell import bell_of
@@ -51,9 +53,10 @@ NOTHING: Final[Encoded[list[Claim]]] = Encoded(b"[]")
 
 
 _HOLDERS_TASK_JSON: Final = task_json("r.holder_id")
-_CLAIM_JSON: Final = (
-    f"""json_build_object('task', {_HOLDERS_TASK_JSON}, 'run', {RUN_JSON}, 'previousRuns', {PREVIOUS_JSON})"""
-)
+_CLAIM_JSON: Final = f"""
+    row_to_json((SELECT w FROM (SELECT
+        {_HOLDERS_TASK_JSON} AS task, {RUN_JSON} AS run, {PREVIOUS_JSON} AS "previousRuns") w))"""
+
 
 _RUN_COLUMNS: Final = """workspace_id, id, kind, status, work_item_id, author_id, author_kind, started_at, holder_id, holder_kind,
         attempt, claim_key, claim_place, lease_seconds, lease_expires_at, lease_check_at"""
@@ -96,7 +99,7 @@ CLAIM_NEXT = Write[list[Claim]](
     does=f"""
     turn AS MATERIALIZED (                     -- those who look at the same stand together
         SELECT v.*, row_number() OVER (ORDER BY v.view, v.ord) AS nth
-          FROM (SELECT i.*, lower(i.search) AS words,
+          FROM (SELECT i.*, {folded("i.search")} AS words,
                        (i.workspace_id, i.queue_max, i.priority_min, i.search, i.channel_id, ARRAY(
                            SELECT m.channel_id
                              FROM channel_members m
@@ -165,7 +168,7 @@ CLAIM_NEXT = Write[list[Claim]](
                   {_FROM_QUEUE} AS difference
     ), {moved(assigns=True)}""",
     answers=f"""
-        SELECT t.ord, json_agg({_CLAIM_JSON} ORDER BY t.place) AS answer
+        SELECT t.ord, array_to_json(array_agg({_CLAIM_JSON} ORDER BY t.place)) AS answer
           FROM moved t
           JOIN opened r ON r.id = t.run_id
          GROUP BY t.ord""",
@@ -177,7 +180,8 @@ CLAIM_TASK = Write[Claim](
     does=f"""
     moved AS (
         UPDATE tasks t
-           SET status = 'in_progress', assignee_id = i.actor_id, assignee_kind = i.actor_kind, run_id = i.new_run_id,
+           SET status = 'in_progress', assignee_id = i.actor_id, assignee_kind = i.actor_kind,
+               run_id = {id_at(TICK_NOW, "i.new_run_id")},
                started_at = coalesce(o.started_at, now()), version = o.version + 1, updated_at = now()
           FROM i
           JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
@@ -234,7 +238,7 @@ AGAIN = BatchCommand(
           JOIN runs r ON r.workspace_id = found.workspace_id AND r.id = found.id
          WHERE NOT EXISTS (SELECT FROM renewed WHERE renewed.id = found.id)
     )
-    SELECT r.ord, json_agg({_CLAIM_JSON} ORDER BY r.claim_place)
+    SELECT r.ord, array_to_json(array_agg({_CLAIM_JSON} ORDER BY r.claim_place))
       FROM latest r
       JOIN tasks t ON t.workspace_id = r.workspace_id AND t.id = r.work_item_id
      GROUP BY r.ord
@@ -348,10 +352,7 @@ async def claim_next_task(ctx: Context, req: ClaimNextTask) -> Outcome[list[Clai
     limit = given(req.limit) or 1
     asked = wanted(req)
     item = {
-        "queue_max": asked["queue_max"],
-        "priority_min": asked["priority_min"],
-        "channel_id": asked["channel_id"],
-        "search": asked["words"],
+        **asked,
         "lease_seconds": given(req.lease_seconds) or LEASE_SECONDS_DEFAULT,
         "run_ids": [new_id() for _ in range(limit)],
         "message_ids": [new_id() for _ in range(limit)],
@@ -363,16 +364,23 @@ async def claim_next_task(ctx: Context, req: ClaimNextTask) -> Outcome[list[Clai
         return Outcome(NOTHING, wrote=False)
     bell, deadline = bell_of(ctx.db), time.monotonic() + (given(req.wait_seconds) or 0)
     for attempt in count(1):
-        if (claims := await _claim_next(ctx, item)) is not None:
+        async with bell.turns if attempt > 1 else nullcontext():
+            claims = await _claim_next(ctx, item)
+        if claims is not None:
             return claims
         seconds_left = 0 if bell.closed else deadline - time.monotonic()
         if seconds_left > 0:
             await bell.wait(ctx.db, seconds_left)
-        elif attempt >= ATTEMPTS_MAX or not await anything_ready(ctx, asked):
+        elif attempt >= ATTEMPTS_MAX or not await _anything_ready(ctx, asked):
             return Outcome(NOTHING, wrote=False)
         else:  # there is something, but another call had it locked: it may let go of it
             await asyncio.sleep(LOCKED_PAUSE_SECONDS)
     raise AssertionError
+
+
+async def _anything_ready(ctx: Context, asked: Mapping[str, object]) -> bool:
+    async with bell_of(ctx.db).turns:
+        return await anything_ready(ctx, asked)
 
 
 async def _claim_next(ctx: Context, item: Mapping[str, Any]) -> Outcome[list[Claim]] | None:

@@ -110,7 +110,7 @@ END_CTES: Final = f"""
          WHERE c.parked
     ), {COMMENT_CTES}"""
 
-_BOTH_JSON: Final = f"json_build_object('run', {RUN_JSON}, 'task', {ACTORS_TASK_JSON})"
+_BOTH_JSON: Final = f"row_to_json((SELECT w FROM (SELECT {RUN_JSON} AS run, {ACTORS_TASK_JSON} AS task) w))"
 
 END = Write[RunAndTask](
     takes=_TAKES,
@@ -166,7 +166,7 @@ PAST = Query(
     f"""
     WITH i AS ({CALLER})
     SELECT t.id::text, r.end_reason, r.holder_id = i.actor_id,
-           {RUN_JSON}, json_build_object('run', {RUN_JSON}, 'task', {TASK_JSON})
+           {RUN_JSON}, row_to_json((SELECT w FROM (SELECT {RUN_JSON} AS run, {TASK_JSON} AS task) w))
       FROM i
       JOIN runs r ON r.workspace_id = i.workspace_id AND r.id = %(run_id)s::uuid AND r.holder_id IS NOT NULL
       JOIN tasks t ON t.workspace_id = r.workspace_id AND t.id = r.work_item_id

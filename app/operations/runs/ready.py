@@ -15,11 +15,13 @@ never changes by itself, so that an index holds the order, and a claim reads onl
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, LiteralString
+from typing import Annotated, Final, LiteralString
 
+import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Listed, Query, array
+from app.db import BatchQuery, Listed, Query, array
+from app.db.phrases import folded
 from app.ids import uuid_or_none
 from app.operations.tasks.listing import literal
 from app.operations.tasks.task import ASKERS_TASK_JSON, PRIORITIES, Task
@@ -33,6 +35,7 @@ from app.types import (
     PageLimit,
     TaskPriority,
 )
+from app.writes.write import calls
 
 # Whether everything that blocks `t` is closed. Derived and never kept: what is not stored cannot be wrong.
 UNBLOCKED: Final = """NOT EXISTS (
@@ -101,7 +104,7 @@ READY = Query(
                %(queue_max)s::smallint       AS queue_max,
                %(priority_min)s::smallint    AS priority_min,
                %(channel_id)s::uuid          AS channel_id,
-               lower(%(words)s::text)        AS words,
+               {folded("%(search)s::text")} AS words,
                %(after_queue)s::smallint     AS after_queue,
                %(after_rank)s::bigint        AS after_rank,
                %(after_id)s::uuid            AS after_id,
@@ -117,6 +120,27 @@ READY = Query(
       FROM page
       JOIN tasks t ON t.workspace_id = %(workspace_id)s::uuid AND t.id = page.id
      ORDER BY t.queue, t.claim_rank, t.id
+    """,
+)
+
+
+class AnyRow(msgspec.Struct):
+    """That something is ready for one caller."""
+
+    ord: int
+
+
+# Many ask it at once, when their waits end together: so it is a batch statement, and needs no connection of its own.
+_ANY: Final = ready_walks("", "", "LIMIT 1")
+
+ANY_READY = BatchQuery(
+    AnyRow,
+    f"""
+    WITH i AS MATERIALIZED (
+        SELECT c.*, {folded("c.search")} AS words
+          FROM ({calls("queue_max smallint, priority_min smallint, channel_id uuid, search text")}) c
+    )
+    SELECT i.ord FROM i WHERE EXISTS (SELECT FROM ({_ANY}) w)
     """,
 )
 
@@ -173,26 +197,18 @@ def wanted(req: ReadyFilter) -> dict[str, object]:
         "queue_max": 1 if req.include_backlog else 0,
         "priority_min": PRIORITIES.index(given(req.priority_at_least) or "none"),
         "channel_id": given(req.channel_id),
-        "words": f"%{literal(words)}%" if words else None,
+        "search": f"%{literal(words)}%" if words else None,
     }
 
 
-async def anything_ready(ctx: Context, item: Mapping[str, Any]) -> bool:
+async def anything_ready(ctx: Context, asked: Mapping[str, object]) -> bool:
     """Whether there is anything to claim, locked or not."""
-    return bool(await _ready(ctx, item, 1, BEFORE_ALL))
+    return await ctx.ask(ANY_READY, **asked) is not None
 
 
-async def _ready(ctx: Context, item: Mapping[str, Any], limit: int, cursor: str) -> list[Listed[Task]]:
+async def _ready(ctx: Context, asked: Mapping[str, object], limit: int, cursor: str) -> list[Listed[Task]]:
     queue, _, rest = cursor.partition(".")
     rank, _, id = rest.partition(".")
     return await ctx.all(
-        READY,
-        queue_max=item["queue_max"],
-        priority_min=item["priority_min"],
-        channel_id=item["channel_id"],
-        words=item["words"],
-        after_queue=int(queue),
-        after_rank=int(rank),
-        after_id=id,
-        limit=limit,
+        READY, **asked, after_queue=int(queue), after_rank=int(rank), after_id=id, limit=limit
     )

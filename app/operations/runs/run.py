@@ -147,13 +147,13 @@ RUN_JSON: Final = f"""
 
 # The earlier claims of task `t`, without run `r`.
 PREVIOUS_JSON: Final = f"""
-    (SELECT coalesce(json_agg(json_build_object(
-            'id', p.id, 'attempt', p.attempt,
-            'holderUserId', {user("p.holder")},
-            'holderAgentId', {agent("p.holder")},
-            'endReason', p.end_reason,
-            'endedAt', {moment("p.ended_at")},
-            'progress', p.progress, 'note', p.note, 'handoff', p.handoff, 'errors', p.errors) ORDER BY p.id DESC), '[]')
+    (SELECT coalesce(array_to_json(array_agg(row_to_json((SELECT w FROM (SELECT
+            p.id, p.attempt,
+            {user("p.holder")} AS "holderUserId",
+            {agent("p.holder")} AS "holderAgentId",
+            p.end_reason AS "endReason",
+            {moment("p.ended_at")} AS "endedAt",
+            p.progress, p.note, p.handoff, p.errors) w)) ORDER BY p.id DESC)), '[]')
        FROM (SELECT e.*
                FROM runs e
               WHERE e.workspace_id = t.workspace_id AND e.work_item_id = t.id AND e.end_reason IS NOT NULL AND e.id <> r.id

@@ -103,11 +103,11 @@ SEEN: Final = f"""
                   FROM i JOIN tasks p ON p.workspace_id = i.workspace_id AND p.id = i.task_id) k
           JOIN tasks t ON t.workspace_id = k.workspace_id AND t.id = k.task_id
           LEFT JOIN LATERAL (
-                SELECT coalesce(json_agg(json_build_object(
-                           'field', c.field, 'from', c.was, 'to', c.becomes, 'version', c.version,
-                           'by', json_build_object('id', a.id, 'kind', a.kind, 'handle', a.handle),
-                           'at', {moment("c.created_at")})
-                           ORDER BY c.version, c.field), '[]') AS changed,
+                SELECT coalesce(array_to_json(array_agg(row_to_json((SELECT w FROM (SELECT
+                           c.field, c.was AS "from", c.becomes AS "to", c.version,
+                           row_to_json((SELECT w FROM (SELECT a.id, a.kind, a.handle) w)) AS by,
+                           {moment("c.created_at")} AS at) w))
+                           ORDER BY c.version, c.field)), '[]') AS changed,
                        coalesce(jsonb_object_agg(c.field, c.becomes), '{{}}') AS became
                   FROM (SELECT DISTINCT ON (f.field)
                                f.field, v.version, v.actor_id, v.created_at, f.change->1 AS becomes,
@@ -124,10 +124,10 @@ SEEN: Final = f"""
 # of the task as it is; a field that is not in it has the wanted value already.
 OVERLAPPING: Final = """
            CASE WHEN seen.became IS NOT NULL THEN (
-               SELECT coalesce(json_agg(json_build_object(
-                          'field', f.field, 'theirs', f.becomes,
-                          'yours', CASE WHEN d.changes ? f.field THEN d.changes->f.field->1 ELSE f.becomes END)
-                          ORDER BY f.field), '[]')
+               SELECT coalesce(array_to_json(array_agg(row_to_json((SELECT w FROM (SELECT
+                          f.field, f.becomes AS theirs,
+                          CASE WHEN d.changes ? f.field THEN d.changes->f.field->1 ELSE f.becomes END AS yours) w))
+                          ORDER BY f.field)), '[]')
                  FROM jsonb_each(seen.became) AS f (field, becomes)
                 WHERE f.field = ANY(i.merge)) END"""
 NONE_OVERLAPS: Final = f"""coalesce(

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import BatchQuery
+from app.db.phrases import folded
 from app.decoding import refuse_nul
 from app.errors import (
     ApiError,
@@ -130,7 +131,7 @@ _CREATED: Final = f"""{_WANTED}, counter AS (
          WHERE p.id IS NOT NULL
     ), searchable AS (
         INSERT INTO task_search (workspace_id, task_id, words)
-        SELECT workspace_id, id, lower(title || chr(10) || coalesce(description, '')) FROM created
+        SELECT workspace_id, id, {folded("title || chr(10) || coalesce(description, '')")} FROM created
     )"""
 
 _ANSWERS: Final = f"""

@@ -78,10 +78,10 @@ class TaskAtRow(msgspec.Struct):
 
 
 _ENTRY: Final = f"""
-        e.kind, e.version, json_build_object('id', a.id, 'kind', a.kind, 'handle', a.handle) AS by,
+        e.kind, e.version, row_to_json((SELECT w FROM (SELECT a.id, a.kind, a.handle) w)) AS by,
         {moment("e.created_at")} AS at, e.request_id AS "requestId",
-        (SELECT coalesce(json_agg(json_build_object('field', f.field, 'from', f.change->0, 'to', f.change->1)
-                                  ORDER BY f.field), '[]')
+        (SELECT coalesce(array_to_json(array_agg(row_to_json((SELECT w FROM (SELECT
+                    f.field, f.change->0 AS "from", f.change->1 AS "to") w)) ORDER BY f.field)), '[]')
            FROM {shown_changes("e", "%(actor_id)s::uuid")} AS f (field, change)) AS changes,
         c.id AS "commentId", left(c.body, 200) AS comment"""
 
@@ -120,7 +120,7 @@ MY_ACTIVITY = Query(
     f"""
     WITH i AS ({CALLER})
     SELECT row_to_json((SELECT w FROM (SELECT {_ENTRY},
-               json_build_object('id', t.id, 'identifier', 'T-' || t.number, 'title', t.title) AS task) w)),
+               row_to_json((SELECT w FROM (SELECT t.id, 'T-' || t.number AS identifier, t.title) w)) AS task) w)),
            e.seq::text
       FROM i
       JOIN task_events e ON e.workspace_id = i.workspace_id AND e.actor_id = i.actor_id AND e.seq < %(before)s::bigint

@@ -14,6 +14,7 @@ from typing import Annotated, Final
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Listed, One, Query, array
+from app.db.phrases import folded
 from app.errors import TaskNotFound
 from app.ids import LAST_ID, uuid_or_none
 from app.operations.tasks.comment import SEES_TASK
@@ -52,7 +53,7 @@ COUNT_ROWS_MAX: Final = (
 # is taken as it is: looked into row by row, in the order in which the rows come.
 
 # The caller and every filter, by name: null does not filter. `opens` has the values of is_open that can match.
-_INPUT: Final = """
+_INPUT: Final = f"""
         SELECT %(workspace_id)s::uuid       AS workspace_id,
                %(actor_id)s::uuid           AS actor_id,
                %(statuses)s::text[]         AS statuses,
@@ -64,7 +65,7 @@ _INPUT: Final = """
                %(parent_task_id)s::uuid     AS parent_task_id,
                %(created_by_id)s::uuid      AS created_by_id,
                to_timestamp(%(updated_since)s::float8) AS updated_since,
-               lower(%(words)s::text)       AS words,
+               {folded("%(words)s::text")} AS words,
                %(numbers_from)s::int[]      AS numbers_from,
                %(numbers_to)s::int[]        AS numbers_to,
                %(before)s::uuid             AS before"""

@@ -29,7 +29,7 @@ class PageRow(msgspec.Struct):
 LIST_MINE = Query(
     PageRow,
     f"""
-    SELECT coalesce(json_agg({ASKERS_TASK_JSON}) FILTER (WHERE t.place <= %(limit)s::int), '[]'),
+    SELECT coalesce(array_to_json(array_agg({ASKERS_TASK_JSON}) FILTER (WHERE t.place <= %(limit)s::int)), '[]'),
            CASE WHEN count(*) > %(limit)s::int
                 THEN max(t.urgency || '-' || t.id) FILTER (WHERE t.place = %(limit)s::int) END
       FROM (SELECT t.*, row_number() OVER () AS place

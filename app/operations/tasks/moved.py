@@ -16,7 +16,7 @@ and behind it `moved(…)`: the event, who takes part now, the words for search,
 from collections.abc import Callable
 from typing import Final, Literal, LiteralString, TypeAlias
 
-from app.db.phrases import agent, moment, user
+from app.db.phrases import agent, folded, moment, user
 from app.operations.messages.message import POSTED
 from app.operations.tasks.card import CARDS
 from app.operations.tasks.task import priority
@@ -116,10 +116,10 @@ _PARTICIPANT: Final = """
         ON CONFLICT DO NOTHING
     )"""
 
-_SEARCHABLE: Final = """
+_SEARCHABLE: Final = f"""
     searchable AS (
         UPDATE task_search x
-           SET words = lower(m.title || chr(10) || coalesce(m.description, ''))
+           SET words = {folded("m.title || chr(10) || coalesce(m.description, '')")}
           FROM moved m
          WHERE x.workspace_id = m.workspace_id AND x.task_id = m.id AND m.difference ?| ARRAY['title', 'description']
     )"""

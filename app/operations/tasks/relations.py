@@ -4,27 +4,23 @@ There is one row per edge and a view of it from either end. A task that is block
 until everything that blocks it is done or cancelled (see runs/ready.py).
 """
 
-from typing import Annotated, Final, Literal, LiteralString
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import BatchQuery, Encoded, One, Query
+from app.db import Answered, BatchQuery, Listed, Query
 from app.db.phrases import agent, moment, user
 from app.errors import InvalidInput, RelationCycle, TaskNotFound, TaskReadOnly, VersionConflict
-from app.ids import new_id
+from app.ids import FIRST_ID, new_id
 from app.operations.tasks.change import version_conflict
 from app.operations.tasks.comment import SEES_TASK, in_its_place
 from app.operations.tasks.task import task_id
-from app.rpc import AgentRequest, AgentWrite, Answer, Context, Outcome, given, operation
-from app.types import Id, TaskStatus, Timestamp, Version
+from app.rpc import AgentRequest, AgentWrite, Answer, Context, Outcome, Page, given, operation
+from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, PageLimit, TaskStatus, Timestamp, Version
 from app.writes.access import CALLER, VISIBLE, WRITABLE
 from app.writes.write import Write, calls
-
-RELATIONS_SHOWN_MAX: Final[LiteralString] = (
-    "500"  # of one task; a plan with more edges than this at one task is no plan
-)
 
 RelationKind = Literal["blocks", "related", "duplicate"]
 RelationView = Literal["blocks", "blocked_by", "related", "duplicate", "duplicated_by"]
@@ -82,37 +78,39 @@ _EVENTS: Final = f"""
                   FROM edge CROSS JOIN i
                  CROSS JOIN LATERAL (VALUES"""
 
-# The relations of `i.task_id` as they go out, from `related`: its rows of task_relations, from either end.
+# The relations of `i.task_id` to be shown, from `related`: rows of task_relations, from either end.
 _SHOWN: Final = f"""
     shown AS (
         SELECT CASE WHEN r.from_task_id = i.task_id OR r.kind = 'related' THEN r.kind
                     WHEN r.kind = 'blocks' THEN 'blocked_by' ELSE 'duplicated_by' END AS kind,
-               r.created_at, r.created_by_id, r.created_by_kind, t.id, t.number, t.title, t.status
+               r.created_at, r.created_by_id, r.created_by_kind, t.id, t.number, t.title, t.status,
+               (extract(epoch FROM r.created_at) * 1000000)::bigint AS at, r.kind AS edge
           FROM i
          CROSS JOIN related r
           JOIN tasks t ON t.workspace_id = i.workspace_id
                       AND t.id = CASE WHEN r.from_task_id = i.task_id THEN r.to_task_id ELSE r.from_task_id END
          WHERE {VISIBLE}
-         ORDER BY r.created_at, t.id
-         LIMIT {RELATIONS_SHOWN_MAX}
     )"""
 
-_RELATIONS_JSON: Final = f"""
-    (SELECT coalesce(json_agg(row_to_json((SELECT w FROM (SELECT
+_RELATION_JSON: Final = f"""
+            row_to_json((SELECT w FROM (SELECT
                 s.kind,
-                json_build_object('id', s.id, 'identifier', 'T-' || s.number, 'title', s.title, 'status', s.status) AS task,
+                row_to_json((SELECT w FROM (SELECT s.id, 'T-' || s.number AS identifier, s.title, s.status) w)) AS task,
                 {user("s.created_by")} AS "createdByUserId",
                 {agent("s.created_by")} AS "createdByAgentId",
-                {moment("s.created_at")} AS "createdAt") w))
-                ORDER BY s.created_at, s.id), '[]')
-       FROM shown s)"""
+                {moment("s.created_at")} AS "createdAt") w))"""
 
-_RELATED: Final = """
-        SELECT r.* FROM i JOIN task_relations r ON r.workspace_id = i.workspace_id AND r.from_task_id = i.task_id
+# Those between the two tasks only: an answer with all that one of them has would grow with every link.
+_BETWEEN: Final = """
+        SELECT r.* FROM i JOIN task_relations r
+            ON r.workspace_id = i.workspace_id AND r.from_task_id = i.from_task_id AND r.to_task_id = i.to_task_id
          UNION ALL
-        SELECT r.* FROM i JOIN task_relations r ON r.workspace_id = i.workspace_id AND r.to_task_id = i.task_id"""
+        SELECT r.* FROM i JOIN task_relations r
+            ON r.workspace_id = i.workspace_id AND r.from_task_id = i.to_task_id AND r.to_task_id = i.from_task_id"""
+_BETWEEN_JSON: Final = f"""
+        (SELECT coalesce(array_to_json(array_agg({_RELATION_JSON} ORDER BY s.created_at, s.edge)), '[]') FROM shown s)"""
 
-_ANSWERS: Final = f"SELECT i.ord, {_RELATIONS_JSON} AS answer FROM edge CROSS JOIN i"
+_ANSWERS: Final = f"SELECT i.ord, {_BETWEEN_JSON} AS answer FROM edge CROSS JOIN i"
 
 # What is written is not seen by the statement that writes it: `related` adds the new edge, or leaves out the old one.
 LINK = Write[list[Relation]](
@@ -135,7 +133,7 @@ LINK = Write[list[Relation]](
                   JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = e.task_id
                  ORDER BY t.id
                 OFFSET 0) r
-    ), related AS ({_RELATED}
+    ), related AS ({_BETWEEN}
          UNION ALL
         SELECT * FROM edge
     ), {_SHOWN}""",
@@ -165,7 +163,7 @@ UNLINK = Write[list[Relation]](
                  ORDER BY t.id
                 OFFSET 0) r
     ), related AS (
-        SELECT was.* FROM ({_RELATED}) was
+        SELECT was.* FROM ({_BETWEEN}) was
          WHERE NOT EXISTS (SELECT FROM edge
                             WHERE (edge.from_task_id, edge.kind, edge.to_task_id) = (was.from_task_id, was.kind, was.to_task_id))
     ), {_SHOWN}""",
@@ -200,15 +198,35 @@ MAY = BatchQuery(
     alone=True,
 )
 
-RELATIONS = Query(
-    One[Encoded[list[Relation]]],
+BETWEEN = BatchQuery(
+    Answered[list[Relation]],
     f"""
-    WITH i AS ({CALLER}, %(task_id)s::uuid AS task_id),
-    related AS ({_RELATED}
+    WITH i AS MATERIALIZED ({calls(_TAKES)}
+    ), related AS ({_BETWEEN}
     ), {_SHOWN}
-    SELECT {_RELATIONS_JSON}
+    SELECT i.ord, {_BETWEEN_JSON} FROM i
+    """,
+    alone=True,
+)
+
+RELATIONS = Query(
+    Listed[Relation],
+    f"""
+    WITH i AS ({CALLER}, %(task_id)s::uuid AS task_id), related AS (
+        SELECT r.* FROM i JOIN task_relations r ON r.workspace_id = i.workspace_id AND r.from_task_id = i.task_id
+         UNION ALL
+        SELECT r.* FROM i JOIN task_relations r ON r.workspace_id = i.workspace_id AND r.to_task_id = i.task_id
+    ), {_SHOWN}
+    SELECT {_RELATION_JSON}, s.at || '-' || s.id || '-' || s.kind
+      FROM shown s
+     WHERE (%(kind)s::text IS NULL OR s.kind = %(kind)s::text)
+       AND (s.at, s.id, s.kind) > (%(after_at)s::bigint, %(after_id)s::uuid, %(after_kind)s::text)
+     ORDER BY s.at, s.id, s.kind
+     LIMIT %(limit)s::int
     """,
 )
+
+FIRST: Final = f"0-{FIRST_ID}-"
 
 
 class LinkTasks(AgentWrite):
@@ -244,6 +262,18 @@ class ListTaskRelations(AgentRequest):
 
     task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
     kind: Annotated[RelationView | UnsetType, Meta(description="Only relations of this kind.")] = UNSET
+    limit: PageLimit = UNSET
+    cursor: Annotated[
+        Annotated[
+            str,
+            Meta(
+                pattern="^[0-9]{1,18}-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-[a-z_]{1,20}$", max_length=80
+            ),
+        ]
+        | None
+        | UnsetType,
+        Meta(description="The `pagination.cursor` of the page before."),
+    ] = UNSET
 
 
 @operation(
@@ -254,7 +284,7 @@ async def link_tasks(ctx: Context, req: LinkTasks) -> Outcome[list[Relation]]:
     """Relate two tasks, for instance to say that one blocks the other.
 
     A blocked task is not ready: claim-next-task leaves it out until everything that blocks it is done or cancelled.
-    Linking twice is harmless. The answer is the first task's relations. You must be able to change both tasks.
+    Linking twice is harmless. The answer is how the two hang together now. You must be able to change both tasks.
     """
     return await _change(ctx, req, LINK)
 
@@ -266,29 +296,37 @@ async def link_tasks(ctx: Context, req: LinkTasks) -> Outcome[list[Relation]]:
 async def unlink_tasks(ctx: Context, req: UnlinkTasks) -> Outcome[list[Relation]]:
     """Remove a relation between two tasks.
 
-    Removing what is not there is harmless. The answer is the first task's relations.
+    Removing what is not there is harmless. The answer is how the two still hang together.
     """
     return await _change(ctx, req, UNLINK)
 
 
 @operation(scope="task-read", read_only=True, errors=(TaskNotFound,))
-async def list_task_relations(ctx: Context, req: ListTaskRelations) -> Encoded[list[Relation]]:
+async def list_task_relations(ctx: Context, req: ListTaskRelations) -> Page[Relation]:
     """List how a task hangs together with others, oldest relation first; tasks you cannot see are left out.
 
-    `blocked_by` and `duplicated_by` are the views from the other end.
+    `blocked_by` and `duplicated_by` are the views from the other end. Page with `cursor`.
     """
     id = await task_id(ctx, req.task_id)
     if not await ctx.one(SEES_TASK, task_id=id):
         raise TaskNotFound(req.task_id)
-    relations = await _relations(ctx, id)
-    if req.kind is UNSET:
-        return relations
-    kept = [relation for relation in relations.decode(list[Relation]) if relation.kind == req.kind]
-    return Encoded(msgspec.json.encode(kept))
+    limit = min(given(req.limit) or PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX)
+    at, _, rest = (given(req.cursor) or FIRST).partition("-")
+    after_id, _, after_kind = rest.rpartition("-")
+    rows = await ctx.all(
+        RELATIONS,
+        task_id=id,
+        kind=given(req.kind),
+        after_at=int(at),
+        after_id=after_id,
+        after_kind=after_kind,
+        limit=limit + 1,
+    )
+    return Page[Relation].cut(rows, limit)
 
 
 async def _change(ctx: Context, req: LinkTasks, write: Write[list[Relation]]) -> Outcome[list[Relation]]:
-    """Add or remove an edge, and answer with the relations of the task that was named first."""
+    """Add or remove an edge, and answer with what there is between the two tasks, seen from the one that was named first."""
     first = await task_id(ctx, req.task_id)
     other = await task_id(ctx, req.other_task_id, field="otherTaskId")
     if first == other:
@@ -307,7 +345,9 @@ async def _change(ctx: Context, req: LinkTasks, write: Write[list[Relation]]) ->
     if (changed := await ctx.write(write, **edge)) is not None:
         return changed
     await _refuse(ctx, req, edge, first, may_be_cycle=write is LINK)
-    return Outcome(await _relations(ctx, first), wrote=False)
+    between = await ctx.ask(BETWEEN, **edge)
+    assert between is not None, "an aggregate has one row"
+    return Outcome(between.answer, wrote=False)
 
 
 async def _refuse(
@@ -334,9 +374,3 @@ async def _refuse(
         raise conflict
     if may_be_cycle and may.cycle:
         raise RelationCycle
-
-
-async def _relations(ctx: Context, id: UUID) -> Encoded[list[Relation]]:
-    row = await ctx.one(RELATIONS, task_id=id)
-    assert row is not None, "an aggregate has one row"
-    return row.value

@@ -3,15 +3,20 @@
 It carries each message to the server's `/mcp` and each answer back, line by line, and understands as little as it
 can: the few headers that the protocol wants beside a message, and what to say when the server cannot be reached.
 The server keeps nothing between messages, so it may be restarted under a running bridge.
+
+It goes through the proxies that the environment names, as every program does, but never to this machine itself. What
+the environment makes impossible is said in one line that names the variable.
 """
 
 import asyncio
+import ipaddress
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
-from typing import Any, Final
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import contextmanager, suppress
+from typing import Any, Final, NoReturn
+from urllib.request import getproxies, proxy_bypass
 
 import httpx2
 import msgspec
@@ -29,6 +34,10 @@ CONNECT_SECONDS_MAX: Final = 10.0
 SILENCE_SECONDS_MAX: Final = 90.0  # the server says something every few seconds while a call goes on
 DRAIN_SECONDS_MAX: Final = 1.5  # after the client has closed; clients kill what is not gone after two
 CHUNK_BYTES: Final = 64 * 1024  # of stdin at a time; what a pipe holds
+
+PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+VARIABLES: Final = (*PROXIES, "NO_PROXY", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
+"""What of the environment the HTTP client listens to, and can stumble over."""
 
 UNREACHABLE: Final = -32000  # JSON-RPC leaves this range to implementations
 ERROR_STATUS_MIN: Final = 400
@@ -57,15 +66,9 @@ class Bridge:
         self._requests: dict[RequestId, asyncio.Task[None]] = {}
         self._others: set[asyncio.Task[None]] = set()
         self._free = asyncio.Semaphore(REQUESTS_MAX)
-        self._http = httpx2.AsyncClient(
-            headers={
-                "authorization": f"Bearer {key}",
-                "content-type": "application/json",
-                "accept": "application/json, text/event-stream",
-            },
-            timeout=httpx2.Timeout(SILENCE_SECONDS_MAX, connect=CONNECT_SECONDS_MAX),
-            limits=httpx2.Limits(max_connections=REQUESTS_MAX + 1, max_keepalive_connections=REQUESTS_MAX),
-        )
+        self._http = client(url, key)
+        proxy = proxy_for(httpx2.URL(url))
+        self._through = "" if proxy is None else f", through the proxy that {proxy} names"
 
     async def run(self, lines: AsyncIterator[bytes]) -> None:
         """Carry messages until the client closes, then finish what is under way."""
@@ -121,9 +124,12 @@ class Bridge:
                 self._fail(request_id, f"{self._url} ended its answer early. Read, then try again.")
         except httpx2.ConnectError as e:
             self._fail(
-                request_id, f"Baton cannot be reached at {self._url} ({e}). Is it running there? Check --url."
+                request_id,
+                f"Baton cannot be reached at {self._url}{self._through} ({e}). Is it running there? Check --url.",
             )
-        except httpx2.HTTPError as e:
+        except httpx2.ProxyError as e:
+            self._fail(request_id, f"Baton cannot be reached at {self._url}{self._through} ({e}).")
+        except Exception as e:  # noqa: BLE001 - whatever it is, the client waits for an answer
             what = f"The call to {self._url} broke off ({type(e).__name__})."
             self._fail(request_id, f"{what} A write may or may not have happened: read, then repeat it.")
 
@@ -173,19 +179,117 @@ class Bridge:
 def run(url: str, key: str) -> None:
     """Bridge this process's stdin and stdout to the server at `url`, until stdin ends."""
     address = endpoint(url)
+    key = key.strip()
+    if not (key.isascii() and key.isprintable()):
+        raise InvalidInput(
+            "The key holds characters that no key has. See --key and BATON_API_KEY.", field="key"
+        )
+    if sys.stdin is None or sys.stdout is None:
+        raise InvalidInput("The bridge speaks over stdin and stdout, and one of them is closed.")
 
     def say(line: bytes) -> None:
-        sys.stdout.buffer.write(line + b"\n")
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(line + b"\n")
+            sys.stdout.buffer.flush()
+        except OSError:
+            _end(f"{address}: the client is gone.")
 
     def complain(text: str) -> None:
-        sys.stderr.write(f"baton: {text}\n")
-        sys.stderr.flush()
+        with suppress(OSError, ValueError, AttributeError):  # nobody reads it
+            sys.stderr.write(f"baton: {' '.join(text.split())}\n")
+            sys.stderr.flush()
 
     async def bridge() -> None:
         await Bridge(address, key, say, complain).run(_lines(sys.stdin.fileno()))
 
-    asyncio.run(bridge())
+    with suppress(KeyboardInterrupt):
+        asyncio.run(bridge())
+
+
+def client(url: str, key: str) -> httpx2.AsyncClient:
+    """What speaks to the server. An InvalidInput names the variable of the environment that makes it impossible."""
+    try:
+        return _client(httpx2.URL(url), key)
+    except Exception as e:  # noqa: BLE001 - the environment can be wrong in more ways than there are classes for
+        present = [name for name in VARIABLES if os.environ.get(name)]
+        for names in [*([name] for name in present), present]:
+            if _works_without(names, url, key):
+                raise _of_no_use(names, e) from None
+        raise InvalidInput(f"The HTTP client cannot be made: {e}.") from None
+
+
+def _client(url: httpx2.URL, key: str) -> httpx2.AsyncClient:
+    limits = httpx2.Limits(max_connections=REQUESTS_MAX + 1, max_keepalive_connections=REQUESTS_MAX)
+    direct = None
+    if is_loopback(url):  # with a transport of its own it asks for no proxy; without TLS for no certificates
+        direct = httpx2.AsyncHTTPTransport(verify=url.scheme == "https", limits=limits)
+    return httpx2.AsyncClient(
+        headers={
+            "authorization": f"Bearer {key}",
+            "content-type": "application/json",
+            "accept": "application/json, text/event-stream",
+        },
+        timeout=httpx2.Timeout(SILENCE_SECONDS_MAX, connect=CONNECT_SECONDS_MAX),
+        limits=limits,
+        transport=direct,
+    )
+
+
+def is_loopback(url: httpx2.URL) -> bool:
+    """Whether an address is this machine itself, whatever the environment says of proxies."""
+    if url.host == "localhost" or url.host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(url.host).is_loopback
+    except ValueError:
+        return False
+
+
+def proxy_for(url: httpx2.URL) -> str | None:
+    """The variable that names the proxy for an address, if calls to it go through one."""
+    proxies = getproxies()
+    if is_loopback(url) or proxy_bypass(url.host):
+        return None
+    scheme = next((scheme for scheme in (url.scheme, "all") if scheme in proxies), None)
+    return next(
+        (name for name in reversed(PROXIES) if name.lower() == f"{scheme}_proxy" and os.environ.get(name)),
+        None,
+    )
+
+
+def _works_without(names: list[str], url: str, key: str) -> bool:
+    try:
+        with _without(names):
+            _client(httpx2.URL(url), key)
+    except Exception:  # noqa: BLE001 - as above
+        return False
+    return True
+
+
+@contextmanager
+def _without(names: list[str]) -> Generator[None]:
+    """The environment without these variables, for as long as the block lasts."""
+    taken = {name: os.environ.pop(name) for name in names}
+    try:
+        yield
+    finally:
+        os.environ.update(taken)
+
+
+def _of_no_use(names: list[str], why: Exception) -> InvalidInput:
+    are = "is" if len(names) == 1 else "are"
+    text = (
+        f"{' and '.join(names)} in the environment {are} of no use to the bridge: {why}. Correct or unset it."
+    )
+    return InvalidInput(text, field=names[0])
+
+
+def _end(why: str) -> NoReturn:
+    """End at once, and quietly: there is nobody to talk to any more."""
+    with suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(f"baton: {why}\n")
+        sys.stderr.flush()
+    os._exit(1)
 
 
 def endpoint(url: str) -> str:

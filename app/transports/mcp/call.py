@@ -66,6 +66,7 @@ class Call:
         "request_id",
         "status",
         "streams",
+        "strict",
         "what",
     )
 
@@ -74,6 +75,8 @@ class Call:
         self.actor: Actor | None = None
         self.names: frozenset[str] = frozenset()
         """The tools of this connection."""
+        self.strict = False
+        """Whether it wants their schemas in the form of providers whose models must fill in every argument."""
         self.streams = False
         """Whether the client takes a stream for an answer."""
         self.progress_token: protocol.ProgressToken | None = None

@@ -62,6 +62,10 @@ REQUEST_CANCELLED: Final = (
 )  # as the SDK's own transport says it; the stream of a request must end somehow
 RESOURCE_NOT_FOUND: Final = -32002  # before 2026-07-28, which says "invalid params"
 
+BATCHES: Final = "2025-03-26"
+"""The one version of the protocol that has batches, which is also supposed of who says none."""
+BATCH_MESSAGES_MAX: Final = 50  # a batch is answered in one piece, after its last message
+
 SET_ASIDE: Final = "baton-ignored-arguments"
 """In the metadata of a result: the arguments that a framework had added, which no tool takes."""
 
@@ -134,6 +138,9 @@ class McpEndpoint:
         with self._deadlines.within():
             message = await self._admit(call, scope, headers, receive)
         session = headers.get(b"mcp-session-id", b"")[:SESSION_BYTES_MAX]
+        if isinstance(message, list):
+            await self._serve_batch(call, message, headers, session, receive)
+            return
         if message.method is UNSET or message.id is UNSET:
             if message.method == "notifications/cancelled":
                 self._cancel(session, message, call.caller)
@@ -144,17 +151,21 @@ class McpEndpoint:
 
     async def _admit(
         self, call: Call, scope: Scope, headers: dict[bytes, bytes], receive: Receive
-    ) -> Message:
+    ) -> Message | list[Message]:
         """Who sent this, and what it says; the key comes before anything else."""
         call.actor = await self._keys.actor(headers.get(b"authorization"))
         self._check_origin(headers.get(b"origin"))
         if scope["method"] != "POST":
             text = "POST a message here. There is no stream to GET and no session to DELETE: nothing is kept."
             raise Refused(405, text, headers=((b"allow", b"POST, OPTIONS"),))
-        call.names = self._tools.chosen(_asked_tools(scope["query_string"]))
+        asked = _asked(scope["query_string"])
+        call.names = self._tools.chosen(",".join(asked.get("tools", ())))
+        call.strict = _is_strict(asked.get("strict", ()))
         call.streams = accepts_stream(headers.get(b"accept", b"*/*"))
         message = _message(await body(headers, receive))
-        if message.method is not UNSET:
+        if isinstance(message, list):
+            call.what = "/mcp batch"
+        elif message.method is not UNSET:
             call.what = f"/mcp {message.method[:80]}"
         return message
 
@@ -208,6 +219,43 @@ class McpEndpoint:
         else:
             await call.answer(status, said)
 
+    async def _serve_batch(
+        self,
+        call: Call,
+        batch: list[Message],
+        headers: dict[bytes, bytes],
+        session: bytes,
+        receive: Receive,
+    ) -> None:
+        """Answer several messages of one client at once, as 2025-03-26 has it: one after the other, in their order."""
+        version = headers.get(b"mcp-protocol-version", _HANDSHAKE_DEFAULT).decode("latin-1")
+        if version != BATCHES:
+            raise Refused(400, f"Version {version[:20]} knows no batches: send one message at a time.")
+        if not 0 < len(batch) <= BATCH_MESSAGES_MAX:
+            raise Refused(
+                400, f"A batch holds 1 to {BATCH_MESSAGES_MAX} messages; this one has {len(batch)}."
+            )
+        if any(message.method == "initialize" for message in batch):
+            raise Refused(400, "`initialize` stands by itself, not in a batch.")
+        connection = Connection.from_envelope(version, None, None)
+        call.begin(receive)
+        answers: list[bytes] = []
+        try:
+            for message in batch:
+                if message.method == "notifications/cancelled":
+                    self._cancel(session, message, call.caller)
+                if message.method is not UNSET and message.id is not UNSET:
+                    reply = await self._reply(call, message.id, message.method, message.given, connection)
+                    answers.append(reply[1])
+        except asyncio.CancelledError:
+            if not call.was_given_up():
+                raise
+            call.code = "cancelled"  # nobody waits for the answers
+        finally:
+            call.end()
+        call.what = "/mcp batch"
+        await call.answer(200 if answers else 202, b"[%b]" % b",".join(answers) if answers else b"")
+
     async def _reply(
         self, call: Call, request_id: protocol.RequestId, method: str, params: Json, connection: Connection
     ) -> tuple[int, bytes]:
@@ -245,7 +293,8 @@ class McpEndpoint:
     ) -> protocol.ListToolsResult:
         call = _call(ctx)
         tools = self._tools.shown(call.names, call.caller.scopes)
-        return protocol.ListToolsResult(tools=[protocol.Tool.model_validate(tool.json) for tool in tools])
+        told = [tool.strict if call.strict else tool.json for tool in tools]
+        return protocol.ListToolsResult(tools=[protocol.Tool.model_validate(tool) for tool in told])
 
     async def _call_tool(self, ctx: Ctx, params: protocol.CallToolRequestParams) -> Json:
         call = _call(ctx)
@@ -380,14 +429,14 @@ def _call(ctx: Ctx) -> Call:
     return ctx.request
 
 
-def _message(sent: bytes) -> Message:
+def _message(sent: bytes) -> Message | list[Message]:
     try:
-        message = messages.decode(sent)
+        message = messages.decode_all(sent)
     except msgspec.ValidationError as e:
         raise Refused(400, f"This is not one JSON-RPC message: {e}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise Refused(400, f"The body is not valid JSON: {e}.", code=protocol.PARSE_ERROR) from None
-    if message.jsonrpc != "2.0":
+    if any(one.jsonrpc != "2.0" for one in (message if isinstance(message, list) else [message])):
         raise Refused(400, 'This is not a JSON-RPC message: it lacks `"jsonrpc": "2.0"`.')
     return message
 
@@ -411,11 +460,21 @@ def _connection(
     return Connection.from_envelope(route.protocol_version, route.client_info, route.client_capabilities)
 
 
-def _asked_tools(query: bytes) -> str:
-    """What `?tools=` says, which may be there more than once."""
+def _asked(query: bytes) -> dict[str, list[str]]:
+    """What stands behind the `?` of the address: `tools`, which may be there more than once, and `strict`."""
     if not query:
-        return ""
+        return {}
     try:
-        return ",".join(parse_qs(query.decode("ascii"), errors="strict").get("tools", ()))
+        return parse_qs(query.decode("ascii"), errors="strict", keep_blank_values=True)
     except ValueError:
         raise InvalidInput("The query string is not valid: percent-encode it as UTF-8.") from None
+
+
+def _is_strict(asked: Sequence[str]) -> bool:
+    match [word.lower() for word in asked]:
+        case [] | ["false"]:
+            return False
+        case ["true"]:
+            return True
+        case _:
+            raise InvalidInput("`strict` in the address is `true` or `false`.", field="strict")

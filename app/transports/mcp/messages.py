@@ -29,7 +29,22 @@ class Message(msgspec.Struct):
         return msgspec.convert(meta, dict[str, Any]) if isinstance(meta, dict) else {}
 
 
-decode: Final = msgspec.json.Decoder(Message).decode
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"  # RFC 8259, 8.1: nobody may send one, and everybody may skip it
+
+_message: Final = msgspec.json.Decoder(Message).decode
+_messages: Final = msgspec.json.Decoder(Message | list[Message]).decode
+
+
+def decode(sent: bytes) -> Message:
+    """One message."""
+    return _message(sent.removeprefix(BYTE_ORDER_MARK))
+
+
+def decode_all(sent: bytes) -> Message | list[Message]:
+    """One message, or several in a batch, which is a thing of 2025-03-26 only."""
+    return _messages(sent.removeprefix(BYTE_ORDER_MARK))
+
+
 encode: Final = msgspec.json.Encoder(enc_hook=as_json).encode
 
 

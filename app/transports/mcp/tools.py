@@ -59,6 +59,10 @@ _PLAIN: Final[Mapping[type[msgspec.inspect.Type], str]] = {
     msgspec.inspect.FloatType: "number",
     msgspec.inspect.BoolType: "boolean",
 }
+_ANYTHING: Final[Schema] = {
+    "anyOf": [{"type": "string"}, {"type": "object"}, {"type": "number"}, {"type": "boolean"}]
+}
+"""What is told of a field that takes any JSON: some frameworks know no schema without a type."""
 _NULL: Final[Schema] = {"type": "null"}
 _OF_NULL: Final = re.compile(r"; null [^.;]*")  # in a description: what null does over HTTP
 _PAGINATION: Final[Schema] = {"type": "object"}  # whose `cursor` may be null, so that it has not one type
@@ -67,7 +71,7 @@ _PAGINATION: Final[Schema] = {"type": "object"}  # whose `cursor` may be null, s
 class Tool:
     """One operation as a model sees it."""
 
-    __slots__ = ("arguments", "brief", "json", "name", "operation", "wrapped")
+    __slots__ = ("arguments", "brief", "json", "name", "operation", "strict", "wrapped")
 
     def __init__(self, operation: Operation) -> None:
         self.operation = operation
@@ -86,6 +90,12 @@ class Tool:
             "outputSchema": self._output(kind),
             "annotations": _annotations(operation),
         }
+        self.strict: Schema = self.json
+        """The same for providers whose models must fill in every argument; see `_strict`."""
+
+    def tighten(self) -> None:
+        """Make the strict form of what is told by now."""
+        self.strict = {**self.json, "inputSchema": _strict(self.json["inputSchema"])}
 
     def _input(self) -> Schema:
         schema = _schema(self.operation.request)
@@ -120,6 +130,8 @@ class Toolbox:
         operations = [op for op in operations if op.family.tools]
         self._tools = {op.name: Tool(op) for op in sorted(operations, key=_place)}
         self._common = _taken_out(list(self._tools.values()))
+        for tool in self._tools.values():
+            tool.tighten()
         self.sets: Mapping[str, frozenset[str]] = {
             _CORE: frozenset(op.name for op in operations if op.core),
             **{op.noun: frozenset(o.name for o in operations if o.noun == op.noun) for op in operations},
@@ -252,6 +264,8 @@ def _told(schema: Schema) -> Schema:
             told[key] = _OF_NULL.sub("", first)
         elif key not in _UNTOLD and not (key == "required" and not value):
             told[key] = value
+    if not told.keys() & {"type", "anyOf", "enum"}:
+        told |= _ANYTHING
     if "enum" in told:
         told.setdefault("type", _type_of(told["enum"]))
         if len(told["enum"]) > CHOICES_MAX:
@@ -281,6 +295,45 @@ def _either(choices: list[Schema]) -> Schema:
         if choice.get("items") in choices:
             choice["items"] = {"type": choice["items"]["type"]}
     return choices[0] if len(choices) == 1 else {"anyOf": choices}
+
+
+def _strict(schema: Schema, *, optional: bool = False) -> Schema:
+    """The schema as the strict mode of providers wants it: every field required, and null to leave one out.
+
+    An object of any shape has no place there: it is sent as a string that holds JSON, which a tool takes as well.
+    """
+    match schema:
+        case {"type": "object", "properties": properties}:
+            required = schema.get("required", ())
+            inner = {
+                name: _strict(field, optional=name not in required) for name, field in properties.items()
+            }
+            strict: Schema = {
+                **schema,
+                "properties": inner,
+                "required": [*inner],
+                "additionalProperties": False,
+            }
+        case {"type": "array", "items": items}:
+            strict = {**schema, "items": _strict(items)}
+        case {"anyOf": choices}:
+            strict = {
+                **schema,
+                "anyOf": [_strict(choice) for choice in choices if choice != {"type": "object"}],
+            }
+        case {"type": "object"} | {"type": "array"}:
+            strict = {
+                **schema,
+                "type": "string",
+                "description": f"{schema.get('description', '')} As JSON.".strip(),
+            }
+        case _:
+            strict = schema
+    if not optional:
+        return strict
+    told = {"description": strict["description"]} if "description" in strict else {}
+    bare: Schema = {key: value for key, value in strict.items() if key != "description"}
+    return {**told, "anyOf": [*bare.get("anyOf", [bare]), _NULL]}
 
 
 def _shape(kind: msgspec.inspect.Type, depth: int = 0) -> Schema:
