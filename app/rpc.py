@@ -46,7 +46,7 @@ from app.writes import fence, receipts
 from app.writes.fence import FENCE_ERRORS, Under, UnderRun, under
 from app.writes.receipts import KEY_CHARACTERS_MAX, Identity, Receipt, Repeated
 from app.writes.turns import Turn, take_turn
-from app.writes.write import Write
+from app.writes.write import Locked, Write
 
 T = TypeVar("T")
 R = TypeVar("R", bound=msgspec.Struct)
@@ -201,6 +201,13 @@ ATTEMPTS_MAX: Final = (
 )
 
 
+class Admission(Protocol):
+    """What let a call in, which it can ask again after it has waited."""
+
+    async def check(self) -> None:
+        """Raise if the key is no longer good."""
+
+
 class Context(msgspec.Struct, frozen=True):
     """What a handler may touch besides its request: four verbs, and who calls.
 
@@ -217,6 +224,12 @@ class Context(msgspec.Struct, frozen=True):
         None  # set by the pipeline where there is a key, for the statement that stores it
     )
     under: Under | None = None  # set by the pipeline where the request says `runId`
+    admission: Admission | None = None  # of a call that may wait: whether its key is still good
+
+    async def still_admitted(self) -> None:
+        """After waiting, before taking anything: raise if the caller's key has ended meanwhile."""
+        if self.admission is not None:
+            await self.admission.check()
 
     @property
     def whose(self) -> Whose:
@@ -263,9 +276,12 @@ class Context(msgspec.Struct, frozen=True):
 
     def send(self, write: Write[T], **item: object) -> Awaitable[Answered[T] | None]:
         """Send a write in the form that suits the call: its row if it took effect, else None, whatever the reason."""
-        form = write.form(keyed=self.receipt is not None, claimed=self.under is not None)
+        keyed, claimed = self.receipt is not None, self.under is not None
+        form, first = write.form(keyed=keyed, claimed=claimed), write.first(keyed=keyed, claimed=claimed)
         item = {**self.who, **item}
-        return self.db.write(form, item) if write.turn is None else self._in_turn(write.turn, form, item)
+        if write.turn is None and first is None:
+            return self.db.write(form, item)
+        return self._in_transaction(write.turn, first, form, item)
 
     async def write(self, write: Write[T], **item: object) -> "Outcome[T] | None":
         """Change something, and answer with what came of it.
@@ -318,9 +334,18 @@ class Context(msgspec.Struct, frozen=True):
         """Why a run is not a live claim of the caller; None if it is one."""
         return await fence.why_not_live(self.db, whose(self.actor), run_id, field=field)
 
-    async def _in_turn(self, turn: Turn, form: BatchCommand[Answered[T]], item: Item) -> Answered[T] | None:
+    async def _in_transaction(
+        self,
+        turn: Turn | None,
+        first: BatchCommand[Locked] | None,
+        form: BatchCommand[Answered[T]],
+        item: Item,
+    ) -> Answered[T] | None:
         async with self.db.transaction(self.whose) as tx:
-            await take_turn(tx, whose(self.actor), self.receipt, turn)
+            if turn is not None:
+                await take_turn(tx, whose(self.actor), self.receipt, turn)
+            if first is not None and await tx.write(first, item) is None:
+                return None
             return await tx.write(form, item)
 
 

@@ -12,7 +12,7 @@ import msgspec
 from app.db import One, Query, Transaction
 from app.writes.receipts import UNDER_WAY, Identity, Receipt
 
-Turn: TypeAlias = Literal["link", "move", "leave"]
+Turn: TypeAlias = Literal["link", "move"]
 
 # The key's lock comes first, so that get-request-outcome can tell that a call is under way while it waits its turn.
 _TAKE: Final = Query(

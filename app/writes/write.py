@@ -25,7 +25,9 @@ the reason is one of these.
 
 from collections.abc import Callable
 from copy import copy
-from typing import Final, Generic, LiteralString, TypeAlias, TypeVar
+from typing import Any, Final, Generic, LiteralString, TypeAlias, TypeVar
+
+import msgspec
 
 from app.db import Answered, BatchCommand, Item
 from app.writes.fence import HELD, alive
@@ -44,6 +46,12 @@ def calls(takes: LiteralString) -> LiteralString:
           FROM ROWS FROM (jsonb_to_recordset(%(items)s::jsonb) AS ({_CALLER}, {takes})) WITH ORDINALITY AS i"""
 
 
+class Locked(msgspec.Struct):
+    """A row that says only that a lock is held."""
+
+    ord: int
+
+
 class Write(Generic[T]):
     """A statement that changes something, and answers each call that took effect with the JSON of a `T`.
 
@@ -55,6 +63,8 @@ class Write(Generic[T]):
     ends_claims a CTE among `does` with the `ended_run_id` of claims that the write ends: those are not renewed
     own_fence   `runId` names the run that is written, and `does` itself says who may
     turn        what is first waited for, so that no two calls of a workspace do such a thing at once
+    first       a SELECT of the `ord` of calls, which locks what `does` then looks at: a statement of its own before it,
+                whose calls are `i` by the same rules
     alone       it serves one call at a time
     """
 
@@ -71,10 +81,12 @@ class Write(Generic[T]):
         ends_claims: LiteralString = "",
         own_fence: bool = False,
         turn: Turn | None = None,
+        first: LiteralString = "",
         alone: bool = False,
     ) -> None:
         self.own_fence = own_fence
         self.turn: Turn | None = turn
+        self._first: LiteralString = first
         self._takes: LiteralString = takes
         self._does: LiteralString = does
         self._answers: LiteralString = answers
@@ -85,6 +97,7 @@ class Write(Generic[T]):
         self._ends_claims: LiteralString = ends_claims
         self._alone = alone
         self._forms: dict[tuple[bool, bool], BatchCommand[Answered[T]]] = {}
+        self._firsts: dict[tuple[bool, bool], BatchCommand[Locked]] = {}
 
     def in_turn(self, turn: Turn) -> "Write[T]":
         """The same for calls that must take their turn."""
@@ -97,55 +110,68 @@ class Write(Generic[T]):
         claimed = claimed and not self.own_fence
         form = self._forms.get((keyed, claimed))
         if form is None:
-            sort_by = tuple(self._locks.split(", ")) if self._locks else ()
             form = self._forms[keyed, claimed] = BatchCommand[Answered[T]](
                 Answered[T],
                 self._text(keyed=keyed, claimed=claimed),
                 one_per=_and_key(self._one_per) if keyed else self._one_per,
-                sort_by=sort_by,
+                sort_by=tuple(self._locks.split(", ")) if self._locks else (),
                 alone=self._alone,
             )
         return form
+
+    def first(self, *, keyed: bool, claimed: bool) -> BatchCommand[Locked] | None:
+        """The statement that locks before it, if it has one."""
+        if not self._first:
+            return None
+        claimed = claimed and not self.own_fence
+        first = self._firsts.get((keyed, claimed))
+        if first is None:
+            text: LiteralString = f"""
+    WITH RECURSIVE {self._acting(keyed=keyed, claimed=claimed)}
+    {self._first}"""
+            first = self._firsts[keyed, claimed] = BatchCommand(Locked, text, alone=True)
+        return first
 
     @property
     def plain(self) -> BatchCommand[Answered[T]]:
         """The form of calls that have neither key nor claim."""
         return self.form(keyed=False, claimed=False)
 
-    def forms(self) -> dict[str, BatchCommand[Answered[T]]]:
+    def forms(self) -> dict[str, BatchCommand[Any]]:  # Any: answers, or locks
         """All its statements, by name."""
-        forms = {
-            "plain": self.form(keyed=False, claimed=False),
-            "keyed": self.form(keyed=True, claimed=False),
-        }
-        if not self.own_fence:
-            forms["claimed"] = self.form(keyed=False, claimed=True)
-            forms["keyed and claimed"] = self.form(keyed=True, claimed=True)
+        forms: dict[str, BatchCommand[Any]] = {}
+        for name, keyed, claimed in _FORMS[:2] if self.own_fence else _FORMS:
+            forms[name] = self.form(keyed=keyed, claimed=claimed)
+            if (first := self.first(keyed=keyed, claimed=claimed)) is not None:
+                forms[f"{name}, first"] = first
         return forms
 
-    def _text(self, *, keyed: bool, claimed: bool) -> LiteralString:
+    def _acting(self, *, keyed: bool, claimed: bool) -> LiteralString:
+        """The calls that may act."""
         takes = self._takes
         if keyed:
             takes = f"{takes}, receipt jsonb"
         if claimed:
             takes = f"{takes}, claim_id uuid"
         unused = f"WHERE {UNUSED}" if keyed else ""
-        does = self._does
         if claimed:
             # Sorting takes all of them before it gives the first: all claims' tasks are locked before any row is written.
             order = ", ".join(f"i.{name}" for name in (self._locks or "ord").split(", "))
-            acting = f"""sent AS MATERIALIZED ({calls(takes)}
+            return f"""sent AS MATERIALIZED ({calls(takes)}
     ), {HELD}, i AS MATERIALIZED (
         SELECT i.* FROM held i {unused} ORDER BY {order}
     )"""
-            does = f"{does}, {alive(self._ends_claims)}"
-        elif keyed:
-            acting = f"""i AS MATERIALIZED (
+        if keyed:
+            return f"""i AS MATERIALIZED (
         SELECT i.* FROM ({calls(takes)}) i {unused}
     )"""
-        else:
-            acting = f"""i AS MATERIALIZED ({calls(takes)}
+        return f"""i AS MATERIALIZED ({calls(takes)}
     )"""
+
+    def _text(self, *, keyed: bool, claimed: bool) -> LiteralString:
+        acting, does = self._acting(keyed=keyed, claimed=claimed), self._does
+        if claimed:
+            does = f"{does}, {alive(self._ends_claims)}"
         answered: LiteralString = f"""
         SELECT ord, answer, {self._merged_from}, {self._version} FROM ({self._answers}) answered"""
         if not keyed:
@@ -156,6 +182,13 @@ class Write(Generic[T]):
     ), {STORED}
     SELECT * FROM answered"""
 
+
+_FORMS: Final = (
+    ("plain", False, False),
+    ("keyed", True, False),
+    ("claimed", False, True),
+    ("keyed and claimed", True, True),
+)
 
 OnePer: TypeAlias = Callable[[Item], tuple[object, ...]]
 

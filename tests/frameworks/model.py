@@ -119,6 +119,9 @@ class StubModel:
                     "title": "Mend the roof with slates",
                 }
             case 6:
+                if "details" not in heard[5]:
+                    message = f"This is no conflict: {heard[5]}"
+                    raise Lost(message)
                 current = heard[5]["details"]["current"]
                 change = {"title": "Mend the roof with slates", "version": current["version"]}
                 return "update-task", {**on_it, **change}
@@ -165,7 +168,13 @@ def _said(content: Any) -> Iterator[Any]:
             yield from _said(content[0])
         case [] | [{"task": _}, *_]:
             yield content
-        case {"output": inner} | {"content": inner} | {"result": inner} | {"data": inner}:
+        case (
+            {"error": str(inner)}
+            | {"output": inner}
+            | {"content": inner}
+            | {"result": inner}
+            | {"data": inner}
+        ):
             yield from _said(inner)
         case dict():
             yield content

@@ -29,7 +29,6 @@ CLIENTS: Final = {
     "fastmcp": "mcp-2",
     "langchain": "mcp-1",
     "autogen": "mcp-1",
-    "smolagents": "mcp-1",
     "llama_index": "mcp-1",
     "strands": "mcp-1",
     "crewai": "crewai",

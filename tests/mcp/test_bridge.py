@@ -67,8 +67,8 @@ async def test_a_client_on_stdio_has_all_that_one_on_http_has(
         assert "Work in this loop" in (client.instructions or "")
         names = {tool.name for tool in (await client.list_tools()).tools}
         assert "create-tasks-bulk" in names and "verify-connection" not in names
-        made = await client.call_tool("create-task", {"title": "Über stdio\n👋", "assigneeAgentId": bot.id})
-        assert structure_of(made)["title"] == "Über stdio\n👋"
+        made = await client.call_tool("create-task", {"title": "Über stdio 👋", "assigneeAgentId": bot.id})
+        assert structure_of(made)["title"] == "Über stdio 👋"
         mine = await client.call_tool("list-my-tasks", {})
         assert len(structure_of(mine)["data"]) == 1
         refused = await client.call_tool("create-task", {"title": ""})

@@ -4,7 +4,7 @@ Who makes a channel is its admin; of an agent, its owner is, for agents are post
 `channel join --role admin` helps where no admin is left.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
@@ -23,13 +23,24 @@ Purpose = Annotated[str, Meta(max_length=250, pattern="^[^\\u0000-\\u001f]*$(?!\
 """One line."""
 
 
+# Whether another channel has the name: a public one, or a private one that the caller is in. Of others a refusal would tell
+# that they exist, so their names are free.
+_NAME_TAKEN: Final = """EXISTS (
+        SELECT FROM channels x
+         WHERE x.workspace_id = i.workspace_id AND x.name = i.name AND x.id <> i.channel_id
+           AND (x.kind = 'public' OR EXISTS (
+                    SELECT FROM channel_members m
+                     WHERE m.workspace_id = i.workspace_id AND m.channel_id = x.id AND m.identity_id = i.actor_id)))"""
+
 CREATE = Write[Channel](
     takes="channel_id uuid, name text, kind text, purpose text",
-    does="""
+    does=f"""
     c AS (
         INSERT INTO channels (workspace_id, id, name, kind, purpose)
-        SELECT i.workspace_id, i.channel_id, i.name, i.kind, i.purpose FROM i
-        ON CONFLICT ON CONSTRAINT channels_name_key DO NOTHING
+        SELECT i.workspace_id, i.channel_id, i.name, i.kind, i.purpose
+          FROM i
+         WHERE NOT {_NAME_TAKEN}
+        ON CONFLICT (workspace_id, name) WHERE kind = 'public' DO NOTHING
         RETURNING *
     ), members AS (
         INSERT INTO channel_members (workspace_id, channel_id, identity_id, role)
@@ -46,16 +57,14 @@ CREATE = Write[Channel](
 )
 
 RENAME = Write[Channel](
-    takes="channel_id uuid, changes jsonb",
+    takes="channel_id uuid, name text, changes jsonb",
     does=f"""
     c AS (
         UPDATE channels c
-           SET name = i.changes->>'name',
+           SET name = i.name,
                purpose = CASE WHEN i.changes ? 'purpose' THEN nullif(i.changes->>'purpose', '') ELSE c.purpose END
           FROM i
-         WHERE c.workspace_id = i.workspace_id AND c.id = i.channel_id AND {CHANNEL_MANAGED}
-           AND NOT EXISTS (SELECT FROM channels x
-                            WHERE x.workspace_id = i.workspace_id AND x.name = i.changes->>'name' AND x.id <> c.id)
+         WHERE c.workspace_id = i.workspace_id AND c.id = i.channel_id AND {CHANNEL_MANAGED} AND NOT {_NAME_TAKEN}
         RETURNING c.*, i.ord
     )""",
     answers=f"SELECT c.ord, {CHANNEL_JSON} AS answer FROM c",
@@ -84,7 +93,9 @@ class CreateChannel(AgentWrite):
 
     name: Annotated[
         ChannelName,
-        Meta(description="Lowercase letters, digits and hyphens; it starts with a letter and is unique."),
+        Meta(
+            description="Lowercase letters, digits and hyphens; it starts with a letter, and no channel you see has it."
+        ),
     ]
     type: Annotated[
         Literal["public", "private"],
@@ -118,9 +129,12 @@ async def create_channel(ctx: Context, req: CreateChannel) -> Outcome[Channel]:
     A human is its admin; of a channel that an agent makes, the agent's owner is.
     """
     name = req.name.removeprefix("#")
-    made = await ctx.write(CREATE, channel_id=new_id(), name=name, kind=req.type, purpose=req.purpose or None)
-    if made is not None:
-        return made
+    made = {"name": name, "kind": req.type, "purpose": req.purpose or None}
+    try:
+        if (channel := await ctx.write(CREATE, channel_id=new_id(), **made)) is not None:
+            return channel
+    except Duplicate as e:
+        _refuse_other(e)
     raise AlreadyExists("channel", name)
 
 
@@ -130,17 +144,15 @@ async def create_channel(ctx: Context, req: CreateChannel) -> Outcome[Channel]:
 )
 async def rename_channel(ctx: Context, req: RenameChannel) -> Outcome[Channel]:
     """Give a channel another name, and another purpose if you send one. For its admins."""
-    name = req.name.removeprefix("#")
-    new = {**changes(req, "purpose"), "name": name}
+    id, name = uuid_or_none(req.channel_id), req.name.removeprefix("#")
     try:
-        renamed = await ctx.write(RENAME, channel_id=uuid_or_none(req.channel_id), changes=new)
+        renamed = await ctx.write(RENAME, channel_id=id, name=name, changes=changes(req, "purpose"))
     except Duplicate as e:  # somebody gave this name to another at the same moment
-        if e.constraint != "channels_name_key":
-            raise
-        raise AlreadyExists("channel", name) from None
-    if renamed is not None:
-        return renamed
-    await managed(ctx, req.channel_id)  # says why not, if that is why
+        _refuse_other(e)
+    else:
+        if renamed is not None:
+            return renamed
+        await managed(ctx, req.channel_id)  # says why not, if that is why
     raise AlreadyExists("channel", name)
 
 
@@ -158,3 +170,9 @@ async def archive_channel(ctx: Context, req: ArchiveChannel) -> Outcome[Channel]
         return archived
     await managed(ctx, req.channel_id)
     raise ChannelNotAdmin  # an admin, but only since the statement
+
+
+def _refuse_other(error: Duplicate) -> None:
+    """Raise what is no collision of names. A database whose migration is not complete still has the rule of 0.1.0."""
+    if error.constraint not in {"channels_public_name_key", "channels_name_key"}:
+        raise error

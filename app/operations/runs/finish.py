@@ -97,7 +97,7 @@ END_CTES: Final = f"""
                   CASE f.end_reason WHEN 'lease_expired' THEN 'run_expired' WHEN 'force_released' THEN 'run_force_released'
                                     ELSE 'run_' || f.end_reason END AS kind
     ), {moved()}, remark AS (
-        SELECT c.workspace_id, c.id AS task_id, c.version, c.actor_id, c.actor_kind, c.request_id,
+        SELECT c.ord, c.workspace_id, c.id AS task_id, c.version, c.actor_id, c.actor_kind, c.request_id,
                jsonb_build_object('id', c.comment_id, 'mentions', '[]'::jsonb, 'body',
                    'Parked as blocked after ' || c.failures
                    || CASE c.failures WHEN 1 THEN ' failed claim' ELSE ' failed claims' END

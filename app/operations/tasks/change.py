@@ -216,9 +216,9 @@ CHANGE_AND_COMMENT = Write[Task](
            AND {WRITABLE}
            AND d.changes IS NULL
     ), remark AS (
-        SELECT workspace_id, id AS task_id, version, actor_id, actor_kind, request_id, comment FROM moved
+        SELECT ord, workspace_id, id AS task_id, version, actor_id, actor_kind, request_id, comment FROM moved
          UNION ALL
-        SELECT workspace_id, id AS task_id, version, actor_id, actor_kind, request_id, comment FROM unchanged
+        SELECT ord, workspace_id, id AS task_id, version, actor_id, actor_kind, request_id, comment FROM unchanged
     ), {COMMENT_CTES}""",
     answers=f"""
         SELECT t.ord, {ACTORS_TASK_JSON} AS answer, t.merged_from FROM moved t

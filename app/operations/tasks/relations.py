@@ -12,15 +12,18 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Answered, BatchQuery, Listed, Query
 from app.db.phrases import agent, moment, user
-from app.errors import InvalidInput, RelationCycle, TaskNotFound, TaskReadOnly, VersionConflict
+from app.errors import BlockerHidden, InvalidInput, RelationCycle, TaskNotFound, TaskReadOnly, VersionConflict
 from app.ids import FIRST_ID, new_id
 from app.operations.tasks.change import version_conflict
 from app.operations.tasks.comment import SEES_TASK, in_its_place
 from app.operations.tasks.task import task_id
 from app.rpc import AgentRequest, AgentWrite, Answer, Context, Outcome, Page, given, operation
 from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, PageLimit, TaskStatus, Timestamp, Version
-from app.writes.access import CALLER, VISIBLE, WRITABLE
+from app.writes.access import CALLER, VISIBLE, WRITABLE, seen_id
 from app.writes.write import Write, calls
+
+HIDDEN: Final = "hidden"  # in the place of a task: one that is there but cannot be seen
+NOTHING: Final = UUID(int=0)  # no task has it
 
 RelationKind = Literal["blocks", "related", "duplicate"]
 RelationView = Literal["blocks", "blocked_by", "related", "duplicate", "duplicated_by"]
@@ -46,12 +49,27 @@ class Relation(Answer):
 
 
 _TAKES: Final = """kind text, from_task_id uuid, to_task_id uuid, task_id uuid, version int,
-        from_event_id uuid, to_event_id uuid"""
+        from_event_id uuid, to_event_id uuid, hidden boolean"""
 
 _FROM_WRITABLE: Final = f"""EXISTS (
         SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id AND t.id = i.from_task_id AND {WRITABLE})"""
 _TO_WRITABLE: Final = f"""EXISTS (
         SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id AND t.id = i.to_task_id AND {WRITABLE})"""
+
+_FROM_VISIBLE: Final = f"""EXISTS (
+        SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id AND t.id = i.from_task_id AND {VISIBLE})"""
+
+# Whether those whom it holds up see what they wait for: the waiting task's creator and its assignee.
+_OPEN_TO_ALL: Final = f"""(i.kind <> 'blocks' OR NOT EXISTS (
+        SELECT FROM tasks w
+         CROSS JOIN LATERAL (VALUES (w.created_by_id), (w.assignee_id)) AS who (id)
+         WHERE w.workspace_id = i.workspace_id AND w.id = i.to_task_id AND who.id IS NOT NULL
+           AND {seen_id("i.workspace_id", "who.id", "i.from_task_id")} IS NULL))"""
+
+# Who may take an edge away: who may change both tasks; and what a task waits for, who may change that task. What they do
+# not see they cannot name: `i.hidden` says that it was found for them.
+_MAY_UNLINK: Final = f"""({_TO_WRITABLE} AND (
+        {_FROM_WRITABLE} OR (i.kind = 'blocks' AND (i.hidden OR {_FROM_VISIBLE}))))"""
 
 # Whether the task that was named first is at the version that was sent.
 _AT_VERSION: Final = """(i.version IS NULL OR EXISTS (
@@ -120,7 +138,7 @@ LINK = Write[list[Relation]](
         INSERT INTO task_relations (workspace_id, from_task_id, kind, to_task_id, created_by_id, created_by_kind)
         SELECT i.workspace_id, i.from_task_id, i.kind, i.to_task_id, i.actor_id, i.actor_kind
           FROM i
-         WHERE {_FROM_WRITABLE} AND {_TO_WRITABLE} AND {_AT_VERSION} AND NOT {_CYCLE}
+         WHERE {_FROM_WRITABLE} AND {_TO_WRITABLE} AND {_AT_VERSION} AND NOT {_CYCLE} AND {_OPEN_TO_ALL}
         ON CONFLICT DO NOTHING
         RETURNING *
     ), event AS (
@@ -149,7 +167,7 @@ UNLINK = Write[list[Relation]](
         DELETE FROM task_relations r
          USING i
          WHERE r.workspace_id = i.workspace_id AND r.from_task_id = i.from_task_id AND r.kind = i.kind
-           AND r.to_task_id = i.to_task_id AND {_FROM_WRITABLE} AND {_TO_WRITABLE} AND {_AT_VERSION}
+           AND r.to_task_id = i.to_task_id AND {_MAY_UNLINK} AND {_AT_VERSION}
         RETURNING r.*
     ), event AS (
         {_EVENTS}
@@ -182,6 +200,14 @@ class MayRow(msgspec.Struct):
     from_writable: bool
     to_writable: bool
     cycle: bool
+    may_unlink: bool
+    open_to_all: bool
+
+
+class HiddenRow(msgspec.Struct):
+    """Something that a task waits for and the caller does not see."""
+
+    id: UUID
 
 
 MAY = BatchQuery(
@@ -192,10 +218,24 @@ MAY = BatchQuery(
     SELECT i.ord,
            EXISTS (SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id AND t.id = i.from_task_id AND {VISIBLE}),
            EXISTS (SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id AND t.id = i.to_task_id AND {VISIBLE}),
-           {_FROM_WRITABLE}, {_TO_WRITABLE}, {_CYCLE}
+           {_FROM_WRITABLE}, {_TO_WRITABLE}, {_CYCLE}, {_MAY_UNLINK}, {_OPEN_TO_ALL}
       FROM i
     """,
     alone=True,
+)
+
+FIND_HIDDEN = Query(
+    HiddenRow,
+    f"""
+    WITH i AS ({CALLER})
+    SELECT t.id
+      FROM i
+      JOIN task_relations r ON r.workspace_id = i.workspace_id AND r.to_task_id = %(task_id)s::uuid AND r.kind = 'blocks'
+      JOIN tasks t ON t.workspace_id = r.workspace_id AND t.id = r.from_task_id AND t.is_open
+     WHERE {VISIBLE} IS NOT TRUE
+     ORDER BY r.created_at, t.id
+     LIMIT 1
+    """,
 )
 
 BETWEEN = BatchQuery(
@@ -256,6 +296,14 @@ class LinkTasks(AgentWrite):
 class UnlinkTasks(LinkTasks):
     """The relation to remove, from either of its ends if it is `related`."""
 
+    task_id: Annotated[
+        Id,
+        Meta(
+            description="The task it starts from, by id or as `T-42`: the one that blocks. `hidden` stands for one that you "
+            "cannot see; then the version is the other task's."
+        ),
+    ]
+
 
 class ListTaskRelations(AgentRequest):
     """Whose relations."""
@@ -278,13 +326,23 @@ class ListTaskRelations(AgentRequest):
 
 @operation(
     scope="task-write",
-    errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, RelationCycle),
+    errors=(
+        InvalidInput,
+        TaskNotFound,
+        TaskReadOnly,
+        BlockerHidden,
+        VersionConflict,
+        RelationCycle,
+    ),
 )
 async def link_tasks(ctx: Context, req: LinkTasks) -> Outcome[list[Relation]]:
     """Relate two tasks, for instance to say that one blocks the other.
 
     A blocked task is not ready: claim-next-task leaves it out until everything that blocks it is done or cancelled.
-    Linking twice is harmless. The answer is how the two hang together now. You must be able to change both tasks.
+    Linking twice is harmless. The answer is how the two hang together now.
+
+    You must be able to change both tasks; and who made the task that is to wait, or has it, must be able to see the one
+    that blocks it.
     """
     return await _change(ctx, req, LINK)
 
@@ -296,7 +354,9 @@ async def link_tasks(ctx: Context, req: LinkTasks) -> Outcome[list[Relation]]:
 async def unlink_tasks(ctx: Context, req: UnlinkTasks) -> Outcome[list[Relation]]:
     """Remove a relation between two tasks.
 
-    Removing what is not there is harmless. The answer is how the two still hang together.
+    Removing what is not there is harmless. The answer is how the two still hang together. You must be able to change both
+    tasks; to remove what a task waits for, that task. If explain-task counts blockers that you cannot see, send `hidden` as
+    `taskId` to remove one of them, the oldest.
     """
     return await _change(ctx, req, UNLINK)
 
@@ -327,8 +387,13 @@ async def list_task_relations(ctx: Context, req: ListTaskRelations) -> Page[Rela
 
 async def _change(ctx: Context, req: LinkTasks, write: Write[list[Relation]]) -> Outcome[list[Relation]]:
     """Add or remove an edge, and answer with what there is between the two tasks, seen from the one that was named first."""
-    first = await task_id(ctx, req.task_id)
     other = await task_id(ctx, req.other_task_id, field="otherTaskId")
+    hidden = req.task_id == HIDDEN and req.kind == "blocks" and write is UNLINK
+    if hidden:
+        found = await ctx.one(FIND_HIDDEN, task_id=other)
+        first = NOTHING if found is None else found.id
+    else:
+        first = await task_id(ctx, req.task_id)
     if first == other:
         message = "A task cannot be related to itself. Name two tasks."
         raise InvalidInput(message, field="otherTaskId")
@@ -337,14 +402,15 @@ async def _change(ctx: Context, req: LinkTasks, write: Write[list[Relation]]) ->
         "kind": req.kind,
         "from_task_id": from_id,
         "to_task_id": to_id,
-        "task_id": first,
+        "task_id": other if hidden else first,
+        "hidden": hidden,
         "version": given(req.version),
         "from_event_id": new_id(),
         "to_event_id": new_id(),
     }
     if (changed := await ctx.write(write, **edge)) is not None:
         return changed
-    await _refuse(ctx, req, edge, first, may_be_cycle=write is LINK)
+    await _refuse(ctx, req, edge, first, adds=write is LINK)
     between = await ctx.ask(BETWEEN, **edge)
     assert between is not None, "an aggregate has one row"
     return Outcome(between.answer, wrote=False)
@@ -356,7 +422,7 @@ async def _refuse(
     edge: dict[str, object],
     first: UUID,
     *,
-    may_be_cycle: bool,
+    adds: bool,
 ) -> None:
     """Raise what stood in the way; return if the edge was simply as wanted already."""
     may = await ctx.ask(MAY, **edge)
@@ -364,13 +430,17 @@ async def _refuse(
     first_seen, other_seen = may.from_visible, may.to_visible
     if edge["from_task_id"] != first:
         first_seen, other_seen = other_seen, first_seen
-    if not first_seen:
+    if not first_seen and not edge["hidden"]:
         raise TaskNotFound(req.task_id)
     if not other_seen:
         raise TaskNotFound(req.other_task_id, field="otherTaskId")
-    if not (may.from_writable and may.to_writable):
+    if not (may.from_writable and may.to_writable if adds else may.may_unlink):
         raise TaskReadOnly
-    if conflict := await version_conflict(ctx, task_id=first, version=given(req.version), changes={}):
+    if adds and not may.open_to_all:
+        raise BlockerHidden
+    named = edge["to_task_id"] if edge["hidden"] else first
+    assert isinstance(named, UUID), "an edge has two ends"
+    if conflict := await version_conflict(ctx, task_id=named, version=given(req.version), changes={}):
         raise conflict
-    if may_be_cycle and may.cycle:
+    if adds and may.cycle:
         raise RelationCycle
