@@ -337,14 +337,14 @@ class Context(msgspec.Struct, frozen=True):
     async def _in_transaction(
         self,
         turn: Turn | None,
-        first: BatchCommand[Locked] | None,
+        first: BatchQuery[Locked] | None,
         form: BatchCommand[Answered[T]],
         item: Item,
     ) -> Answered[T] | None:
         async with self.db.transaction(self.whose) as tx:
             if turn is not None:
                 await take_turn(tx, whose(self.actor), self.receipt, turn)
-            if first is not None and await tx.write(first, item) is None:
+            if first is not None and await tx.ask(first, item) is None:
                 return None
             return await tx.write(form, item)
 

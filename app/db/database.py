@@ -244,6 +244,10 @@ class Transaction:
 
     async def write(self, batch: BatchCommand[R], item: Item) -> R | None:
         """Run one item of a batch statement: its row if it took effect, None if not."""
+        return await self.ask(batch, item)
+
+    async def ask(self, batch: BatchQuery[R], item: Item) -> R | None:
+        """The same for a batch statement that only reads, or locks."""
         return await self.one(batch, items=encode_items([item]).decode())
 
 

@@ -29,7 +29,7 @@ from typing import Any, Final, Generic, LiteralString, TypeAlias, TypeVar
 
 import msgspec
 
-from app.db import Answered, BatchCommand, Item
+from app.db import Answered, BatchCommand, BatchQuery, Item
 from app.writes.fence import HELD, alive
 from app.writes.receipts import STORED, UNUSED
 from app.writes.turns import Turn
@@ -97,7 +97,7 @@ class Write(Generic[T]):
         self._ends_claims: LiteralString = ends_claims
         self._alone = alone
         self._forms: dict[tuple[bool, bool], BatchCommand[Answered[T]]] = {}
-        self._firsts: dict[tuple[bool, bool], BatchCommand[Locked]] = {}
+        self._firsts: dict[tuple[bool, bool], BatchQuery[Locked]] = {}
 
     def in_turn(self, turn: Turn) -> "Write[T]":
         """The same for calls that must take their turn."""
@@ -119,7 +119,7 @@ class Write(Generic[T]):
             )
         return form
 
-    def first(self, *, keyed: bool, claimed: bool) -> BatchCommand[Locked] | None:
+    def first(self, *, keyed: bool, claimed: bool) -> BatchQuery[Locked] | None:
         """The statement that locks before it, if it has one."""
         if not self._first:
             return None
@@ -129,7 +129,7 @@ class Write(Generic[T]):
             text: LiteralString = f"""
     WITH RECURSIVE {self._acting(keyed=keyed, claimed=claimed)}
     {self._first}"""
-            first = self._firsts[keyed, claimed] = BatchCommand(Locked, text, alone=True)
+            first = self._firsts[keyed, claimed] = BatchQuery(Locked, text, alone=True)
         return first
 
     @property
@@ -137,9 +137,9 @@ class Write(Generic[T]):
         """The form of calls that have neither key nor claim."""
         return self.form(keyed=False, claimed=False)
 
-    def forms(self) -> dict[str, BatchCommand[Any]]:  # Any: answers, or locks
+    def forms(self) -> dict[str, BatchQuery[Any]]:  # Any: answers, or locks
         """All its statements, by name."""
-        forms: dict[str, BatchCommand[Any]] = {}
+        forms: dict[str, BatchQuery[Any]] = {}
         for name, keyed, claimed in _FORMS[:2] if self.own_fence else _FORMS:
             forms[name] = self.form(keyed=keyed, claimed=claimed)
             if (first := self.first(keyed=keyed, claimed=claimed)) is not None:

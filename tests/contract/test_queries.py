@@ -249,7 +249,7 @@ def unbound(sql: str) -> Iterator[str]:
         tied |= more
     for verb, name, alias in found:
         if verb == "INSERT INTO":
-            is_tied = f"INSERT INTO {name} (workspace_id" in sql
+            is_tied = re.search(rf"INSERT INTO {name}(?: AS \w+)? \(workspace_id", sql) is not None
         elif alias:
             is_tied = alias in tied
         else:
