@@ -40,7 +40,7 @@ from app.errors import ApiError, IdempotencyKeyReused, InvalidInput, ScopeMissin
 from app.rpc import BARE, SDK, Context, Operation, Page, Result, execute
 from app.transports import envelope
 
-START_SECONDS_MAX = 30
+START_SECONDS_MAX = 60  # of which a quiet machine needs three
 POSTGRES_BIN_DIR = Path(value) if (value := os.environ.get("POSTGRES_BIN")) else None  # else the wheel's
 
 
