@@ -278,6 +278,7 @@ class Context(msgspec.Struct, frozen=True):
         """Send a write in the form that suits the call: its row if it took effect, else None, whatever the reason."""
         keyed, claimed = self.receipt is not None, self.under is not None
         form, first = write.form(keyed=keyed, claimed=claimed), write.first(keyed=keyed, claimed=claimed)
+        assert item.keys() <= write.columns, f"it takes no {item.keys() - write.columns}"
         item = {**self.who, **item}
         if write.turn is None and first is None:
             return self.db.write(form, item)

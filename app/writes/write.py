@@ -1,7 +1,7 @@
 """A write as a value: what it takes, what it does, and what it answers. All that every write shares is added here.
 
     RENAME = Write[Channel](
-        takes="channel_id uuid, changes jsonb",
+        takes="channel_id uuid, name text",
         does=\"\"\"c AS (UPDATE channels c SET … FROM i WHERE c.workspace_id = i.workspace_id AND … RETURNING c.*, i.ord)\"\"\",
         answers=f"SELECT c.ord, {CHANNEL_JSON} AS answer FROM c",
         locks="channel_id",
@@ -23,6 +23,7 @@ So a call pays for nothing it does not use. `Context.write` picks the text and s
 the reason is one of these.
 """
 
+import re
 from collections.abc import Callable
 from copy import copy
 from typing import Any, Final, Generic, LiteralString, TypeAlias, TypeVar
@@ -36,7 +37,11 @@ from app.writes.turns import Turn
 
 T = TypeVar("T")
 
+OnePer: TypeAlias = Callable[[Item], tuple[object, ...]]
+"""What of an item a statement takes once: see BatchQuery."""
+
 _CALLER: Final = "workspace_id uuid, actor_id uuid, actor_kind text, request_id text"
+_COLUMN: Final = re.compile(r"(\w+) \w+(?:\[\])?")
 
 
 def calls(takes: LiteralString) -> LiteralString:
@@ -75,7 +80,7 @@ class Write(Generic[T]):
         does: LiteralString,
         answers: LiteralString,
         locks: LiteralString = "",
-        one_per: Callable[[Item], tuple[object, ...]] | None = None,
+        one_per: OnePer | None = None,
         merges: bool = False,
         versioned: bool = False,
         ends_claims: LiteralString = "",
@@ -84,6 +89,7 @@ class Write(Generic[T]):
         first: LiteralString = "",
         alone: bool = False,
     ) -> None:
+        self.columns = frozenset(_COLUMN.findall(takes))
         self.own_fence = own_fence
         self.turn: Turn | None = turn
         self._first: LiteralString = first
@@ -114,7 +120,10 @@ class Write(Generic[T]):
                 Answered[T],
                 self._text(keyed=keyed, claimed=claimed),
                 one_per=_and_key(self._one_per) if keyed else self._one_per,
-                sort_by=tuple(self._locks.split(", ")) if self._locks else (),
+                sort_by=(
+                    *(self._locks.split(", ") if self._locks else ()),
+                    *(("claim_id",) if claimed else ()),
+                ),
                 alone=self._alone,
             )
         return form
@@ -189,8 +198,6 @@ _FORMS: Final = (
     ("claimed", False, True),
     ("keyed and claimed", True, True),
 )
-
-OnePer: TypeAlias = Callable[[Item], tuple[object, ...]]
 
 
 def _and_key(one_per: OnePer | None) -> OnePer:

@@ -81,14 +81,17 @@ def main(dsn: str, old: str, new: str) -> None:
                 for size in SIZES:
                     times: list[list[float]] = [[], []]
                     for _ in range(ROUNDS):
-                        for racer, mine in zip(racers, times, strict=True):
+                        for racer, taken in zip(racers, times, strict=True):
                             assert racer.stdin is not None and racer.stdout is not None
                             racer.stdin.write(f"{call} {form} {size}\n")
                             racer.stdin.flush()
-                            mine += json.loads(racer.stdout.readline())
+                            taken.extend(json.loads(racer.stdout.readline()))
                         connection.execute("VACUUM")
                     before, now = (fastest(mine) / size * 1e6 for mine in times)
-                    print(f"| {call} | {form} | {size} | {before:.1f} | {now:.1f} | {now / before:.3f} |", flush=True)
+                    print(
+                        f"| {call} | {form} | {size} | {before:.1f} | {now:.1f} | {now / before:.3f} |",
+                        flush=True,
+                    )
         for racer in racers:
             racer.communicate()
 
@@ -173,14 +176,18 @@ def item(call: str, form: str, n: int) -> dict[str, object]:
         "content": "Said in passing.",
         "metadata": {},
         "mentions": [],
-        "comment": {"id": uuid.uuid4(), "body": "Said in passing.", "mentions": []} if call == "comment" else None,
+        "comment": {"id": uuid.uuid4(), "body": "Said in passing.", "mentions": []}
+        if call == "comment"
+        else None,
         "id": uuid.uuid4(),
     }
     if form == "keyed":
         both |= {"keep": receipt, "receipt": receipt}
     if form == "claimed":
         both |= {"runId": task(n + 1), "claimId": task(n + 1)}
-    snake = {"".join(f"_{c.lower()}" if c.isupper() else c for c in name): value for name, value in both.items()}
+    snake = {
+        "".join(f"_{c.lower()}" if c.isupper() else c for c in name): value for name, value in both.items()
+    }
     if call == "update":
         snake["channel_id"] = None  # what it would move the task to
     if "app.writes.write" in sys.modules:
