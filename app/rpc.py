@@ -682,15 +682,15 @@ def _checked(handler: Handler, request: object, *, read_only: bool) -> type[Requ
     if not (isinstance(request, type) and issubclass(request, Request) and hasattr(request, "family")):
         message = f"{where} must take `(ctx: Context, req: R)` where R belongs to a family, as in `class R(AgentRequest): ...`"
         raise BadDeclaration(message)
-    if not read_only and "run_id" not in request.__struct_fields__:
-        message = f"{where} writes, so its request must be able to say `runId`: `class R(AgentWrite): ...`"
-        raise BadDeclaration(message)
     hints = get_type_hints(request, include_extras=True)
     for name in request.__struct_fields__:
         hint = hints[name]
         if not any(isinstance(m, Meta) and m.description for m in _metas(hint)):
             message = f'{where}: the field {name} is not described; write `{name}: Annotated[..., Meta(description="...")]`'
             raise BadDeclaration(message)
+    if not read_only and "run_id" not in request.__struct_fields__:
+        message = f"{where} writes, so its request must be able to say `runId`: `class R(AgentWrite): ...`"
+        raise BadDeclaration(message)
     return request
 
 

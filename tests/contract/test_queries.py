@@ -245,6 +245,7 @@ def unbound(sql: str) -> Iterator[str]:
     tied = {left for left, right in equal if right not in aliases} | {
         right for left, right in equal if left not in aliases
     }
+    tied |= set(re.findall(r"INSERT INTO \w+ AS (\w+) \(workspace_id", sql))
     while more := {alias for pair in equal for alias in pair if tied & set(pair)} - tied:
         tied |= more
     for verb, name, alias in found:

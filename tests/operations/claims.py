@@ -103,7 +103,8 @@ async def placed(workspace: World, caller: Caller, op: Operation, fields: dict[s
         other = await workspace.agent("roommate")
         found = {"channel_id": await workspace.channel("room", other), "member_id": other.id}
         if op is not join_channel:
-            await workspace.join("room", caller, role="admin" if caller.kind == "user" else "poster")
+            manages = caller.kind == "user" and op is not leave_channel  # the only admin may not leave
+            await workspace.join("room", caller, role="admin" if manages else "poster")
         if op is add_channel_member:
             found["member_id"] = (await workspace.agent("newcomer")).id
     elif needs & {"channel_id", "message_id"}:
