@@ -131,12 +131,14 @@ class Database:
 
     def write(self, batch: BatchCommand[R], item: Item) -> Awaitable[R | None]:
         """Run one item of a batch statement: its row if it took effect, None if not."""
-        if batch.alone or not self._writes.connections:
-            return self._alone(batch, item)
-        return self._writes.submit(batch, item)
+        if batch.alone:
+            return self._in_turn(self._writing, batch, item)
+        return self._writes.submit(batch, item) if self._writes.connections else self._alone(batch, item)
 
     def ask(self, batch: BatchQuery[R], item: Item) -> Awaitable[R | None]:
         """The same for a batch statement that only reads."""
+        if batch.alone:
+            return self._in_turn(self._reading, batch, item)
         return self._asks.submit(batch, item) if self._asks.connections else self._alone(batch, item)
 
     async def all(self, query: Query[R], **parameters: object) -> list[R]:
@@ -174,6 +176,11 @@ class Database:
                 connection.transaction(),
             ):
                 yield Transaction(connection)
+
+    async def _in_turn(self, turns: Turns, batch: BatchQuery[R], item: Item) -> R | None:
+        """One item of a statement that serves one at a time, which takes a connection of the pool as other work does."""
+        async with turns.taken(_whose(item)):
+            return await self._alone(batch, item)
 
     async def _alone(self, batch: BatchQuery[R], item: Item) -> R | None:
         """One item of a batch statement, on a connection of its own."""

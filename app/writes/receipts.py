@@ -81,7 +81,8 @@ UNDER_WAY: Final = """
 # Whether the keyed call `i` has had no answer yet. From here to the commit it is under way.
 UNUSED: Final = "take_key(i.workspace_id, i.actor_id, i.receipt->>'key')"
 
-# Stores what was `answered`: ord, answer, merged_from, version. Whose it is stands in the item at this place.
+# Stores what was `answered`: ord, answer, merged_from, version. Whose it is stands in the item at this place. (OFFSET 0 has it
+# taken out once, not wherever it is named.)
 STORED: Final = """
     stored AS (
         INSERT INTO idempotency_keys (workspace_id, identity_id, key, operation, scope, fingerprint, status, answer,
@@ -90,8 +91,8 @@ STORED: Final = """
                decode(k->>'fingerprint', 'hex'), (k->>'status')::int, answer,
                e->>'request_id', k->>'answered_at', merged_from, version
           FROM answered
-         CROSS JOIN LATERAL (SELECT (%(items)s::jsonb)->(answered.ord - 1)::int AS e) item
-         CROSS JOIN LATERAL (SELECT e->'receipt' AS k) receipt
+         CROSS JOIN LATERAL (SELECT (%(items)s::jsonb)->(answered.ord - 1)::int AS e OFFSET 0) item
+         CROSS JOIN LATERAL (SELECT e->'receipt' AS k OFFSET 0) receipt
     )"""
 
 _COLUMNS: Final = """

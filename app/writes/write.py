@@ -166,7 +166,7 @@ class Write(Generic[T]):
         if claimed:
             # Sorting takes all of them before it gives the first: all claims' tasks are locked before any row is written.
             order = ", ".join(f"i.{name}" for name in (self._locks or "ord").split(", "))
-            return f"""sent AS MATERIALIZED ({calls(takes)}
+            return f"""sent AS ({calls(takes)}
     ), {HELD}, i AS MATERIALIZED (
         SELECT i.* FROM held i {unused} ORDER BY {order}
     )"""
