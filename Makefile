@@ -123,7 +123,6 @@ frameworks: .venv/dev.stamp $(FRAMEWORKS:%=.cache/frameworks/%.stamp) ## carry t
 .cache/frameworks/%.stamp: tests/frameworks/%.txt | .venv/bin/python
 	@rm -rf .cache/frameworks/$*
 	$(BIN)/python -m venv .cache/frameworks/$*
-	@.cache/frameworks/$*/bin/python -m pip install --quiet '$(firstword $(PIP))'
 	.cache/frameworks/$*/bin/python -m pip install --quiet --no-deps --requirement $<
 	@touch $@
 

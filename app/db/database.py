@@ -1,7 +1,7 @@
 """Running statements: four verbs, and the connections behind them.
 
-    write, ask   one item of a BatchQuery. Calls that come together travel together: see batcher.py
-    all, one     a Query. Short ones share a few connections: see pipeline.py; others get one of the pool's
+    write, ask   one item of a BatchCommand or BatchQuery. Calls that come together travel together: see batcher.py
+    all, one     a Query or Command. Short ones share a few connections: see pipeline.py; others get one of the pool's
     transaction  work that truly needs two statements, on one of the pool's connections
 
 The pool's connections are shared out fairly among workspaces and callers: see turns.py.
@@ -25,10 +25,10 @@ from psycopg import errors as pg_errors
 from app.config import Config
 from app.db.adapters import adapt, dump, load
 from app.db.address import Unreachable, address
-from app.db.batcher import Batcher, Item, encode_items
+from app.db.batcher import Batcher, encode_items
 from app.db.causes import Causes
 from app.db.pipeline import CONNECT_TIMEOUT_SECONDS, SILENCE_GRACE_SECONDS, PipelineConnection
-from app.db.query import BatchQuery, Query
+from app.db.query import BatchCommand, BatchQuery, Item, Query
 from app.db.turns import CONNECTIONS_LEFT, Turns, Whose
 from app.errors import DatabaseUnavailable, StorageFull, TimedOut
 
@@ -151,12 +151,16 @@ class Database:
         """Let go of all connections."""
         await self._closing.aclose()
 
-    def write(self, batch: BatchQuery[R], item: Item) -> Awaitable[R | None]:
+    def write(self, batch: BatchCommand[R], item: Item) -> Awaitable[R | None]:
         """Run one item of a batch statement: its row if it took effect, None if not."""
+        if batch.alone:
+            return self._in_turn(self._writing, batch, item)
         return self._writes.submit(batch, item) if self._writes.connections else self._alone(batch, item)
 
     def ask(self, batch: BatchQuery[R], item: Item) -> Awaitable[R | None]:
         """The same for a batch statement that only reads."""
+        if batch.alone:
+            return self._in_turn(self._reading, batch, item)
         return self._asks.submit(batch, item) if self._asks.connections else self._alone(batch, item)
 
     async def all(self, query: Query[R], **parameters: object) -> list[R]:
@@ -194,6 +198,11 @@ class Database:
                 connection.transaction(),
             ):
                 yield Transaction(connection)
+
+    async def _in_turn(self, turns: Turns, batch: BatchQuery[R], item: Item) -> R | None:
+        """One item of a statement that serves one at a time, which takes a connection of the pool as other work does."""
+        async with turns.taken(_whose(item)):
+            return await self._alone(batch, item)
 
     async def _alone(self, batch: BatchQuery[R], item: Item) -> R | None:
         """One item of a batch statement, on a connection of its own."""
@@ -262,8 +271,12 @@ class Transaction:
         rows = await self.all(query, **parameters)
         return rows[0] if rows else None
 
-    async def write(self, batch: BatchQuery[R], item: Item) -> R | None:
+    async def write(self, batch: BatchCommand[R], item: Item) -> R | None:
         """Run one item of a batch statement: its row if it took effect, None if not."""
+        return await self.ask(batch, item)
+
+    async def ask(self, batch: BatchQuery[R], item: Item) -> R | None:
+        """The same for a batch statement that only reads, or locks."""
         return await self.one(batch, items=encode_items([item]).decode())
 
 

@@ -23,7 +23,7 @@ from tests.bench.world import LISTED, ONCE, READERS, UPDATED, WORKERS, Pool
 CLIENTS: Final = 16
 
 # As on the connections our batches travel on.
-SETTINGS: Final = "-c plan_cache_mode=force_generic_plan -c enable_hashjoin=off -c enable_mergejoin=off"
+SETTINGS: Final = "-c plan_cache_mode=force_generic_plan -c enable_hashjoin=off -c enable_mergejoin=off -c enable_seqscan=off"
 
 AnyQuery = Query[Any]  # Any: rows are pgbench's to throw away
 
@@ -45,12 +45,12 @@ EXPRESSIONS: Final = {
 VARIABLES: Final = frozenset("kav")
 
 WHO: Final = {
-    "workspaceId": WORKSPACE,
-    "actorId": AGENT,
-    "actorKind": "agent",
-    "requestId": "bench-1",
+    "workspace_id": WORKSPACE,
+    "actor_id": AGENT,
+    "actor_kind": "agent",
+    "request_id": "bench-1",
 }
-CHANGED: Final = {**WHO, "taskId": TASK, "version": None, "comment": None}
+CHANGED: Final = {**WHO, "task_id": TASK, "version": None, "comment": None}
 COMMENT: Final = {"id": "<uuid>", "body": REASON, "mentions": []}
 
 
@@ -77,10 +77,10 @@ def script(kind: Kind, clients: int = CLIENTS) -> str:
             item = {**CHANGED, "kind": "blocked", "changes": {"status": "blocked"}, "comment": COMMENT}
             return _once_each(ONCE, clients) + _statement(CHANGE_AND_COMMENT.plain, items=_json(item))
         case "comment":
-            item = {**WHO, "taskId": TASK, "comment": COMMENT}
+            item = {**WHO, "task_id": TASK, "comment": COMMENT}
             return _again_and_again(UPDATED, clients) + _statement(ADD_COMMENT.plain, items=_json(item))
         case "get":
-            item = {"workspaceId": WORKSPACE, "actorId": AGENT, "taskId": TASK}
+            item = {"workspace_id": WORKSPACE, "actor_id": AGENT, "task_id": TASK}
             return _again_and_again(LISTED, clients) + _statement(GET_TASK, items=_json(item))
         case "list":
             return f"\\set a random({READERS.first}, {READERS.first + READERS.size - 1})\n" + _statement(

@@ -23,48 +23,29 @@ from app.errors import (
     VersionConflict,
 )
 from app.operations import (
-    add_channel_member,
     append_run_log,
-    archive_channel,
-    block_task,
-    cancel_task,
-    claim_next_task,
     claim_task,
-    comment_on_task,
     complete_run,
-    complete_task,
-    create_artifact,
     create_bare_task,
-    create_channel,
     create_task,
-    create_tasks_bulk,
     delete_bare_task,
     fail_run,
-    flag_needs_human,
     force_release_run,
     get_bare_task,
     get_run,
     heartbeat_run,
-    join_channel,
-    leave_channel,
     link_tasks,
     list_run_log,
     list_task_relations,
-    post_message,
     release_run,
-    release_task,
-    remove_channel_member,
-    rename_channel,
-    send_message,
-    set_channel_member_role,
     states,
     unlink_tasks,
     update_bare_task,
-    update_task,
 )
-from app.rpc import Operation
+from app.rpc import ClaimWrite, Operation
 from tests.conftest import Caller, World
-from tests.operations.claims import expire, placed
+from tests.operations.claims import expire, needs, placed
+from tests.operations.writes import WRITES
 
 Scenario = Callable[[World], Awaitable[object]]
 
@@ -74,41 +55,10 @@ NOBODY: Final = "019cadf1-2e40-7000-8000-0000000000ff"
 ERRORS: Final = [{"code": "x", "message": "y"}]
 EDGE: Final[dict[str, Any]] = {"kind": "blocks", "other_task_id": "T-2"}
 
+ELSEWHERE: Final = (claim_task, update_bare_task, delete_bare_task)  # theirs is no task of two_tasks_one_held
 UNDER_A_CLAIM: Final[list[tuple[Operation, dict[str, Any]]]] = [
-    (create_task, {"title": "x"}),
-    (create_tasks_bulk, {"tasks": [{"title": "x"}]}),
-    (update_task, {"task_id": "T-1", "version": 2, "title": "y"}),
-    (complete_task, {"task_id": "T-1"}),
-    (cancel_task, {"task_id": "T-1"}),
-    (block_task, {"task_id": "T-1", "reason": "x"}),
-    (release_task, {"task_id": "T-1"}),
-    (comment_on_task, {"task_id": "T-1", "body": "x"}),
-    (link_tasks, {"task_id": "T-1", **EDGE}),
-    (unlink_tasks, {"task_id": "T-1", **EDGE}),
-    (send_message, {"content": "x"}),
-    (post_message, {"content": "x"}),
-    (create_artifact, {"name": "x", "type": "code", "content": "x"}),
-    (flag_needs_human, {"reason": "x"}),
-    (create_channel, {"name": "x"}),
-    (rename_channel, {"name": "x"}),
-    (archive_channel, {}),
-    (join_channel, {}),
-    (leave_channel, {}),
-    (add_channel_member, {}),
-    (set_channel_member_role, {"role": "reader"}),
-    (remove_channel_member, {}),
-    (claim_task, {}),
-    (claim_next_task, {}),
-    (create_bare_task, {"kind": "x"}),
-    (update_bare_task, {"title": "y"}),
-    (delete_bare_task, {}),
-    (states.create_state, {"name": "x"}),
-    (states.update_state, {"removed": ["a"]}),
-    (heartbeat_run, {}),
-    (append_run_log, {"steps": [{"text": "x"}]}),
-    (complete_run, {}),
-    (fail_run, {"errors": ERRORS}),
-    (release_run, {}),
+    (op, {**fields, "task_id": "T-1"} if "task_id" in needs(op) and op not in ELSEWHERE else fields)
+    for op, fields in WRITES
 ]
 """Every operation that takes a `runId`, with what it needs besides."""
 
@@ -287,7 +237,11 @@ RUN_SCENARIOS: Final[list[tuple[Operation, type[ApiError], Scenario]]] = [
     *((op, LeaseLost, after_the_lease(op, fields)) for op, fields in UNDER_A_CLAIM),
     *((op, NotHolder, under_anothers(op, fields)) for op, fields in UNDER_A_CLAIM),
     *((op, RunNotFound, under_none(op, fields)) for op, fields in UNDER_A_CLAIM),
-    *((op, Contended, always_overtaken(op, fields)) for op, fields in UNDER_A_CLAIM[-5:]),
+    *(
+        (op, Contended, always_overtaken(op, fields))
+        for op, fields in UNDER_A_CLAIM
+        if issubclass(op.request, ClaimWrite)
+    ),
     (link_tasks, InvalidInput, on_two_tasks(link_tasks, task_id="T-2", **EDGE)),
     (link_tasks, TaskNotFound, on_two_tasks(link_tasks, task_id="T-9", **EDGE)),
     (link_tasks, TaskReadOnly, as_reader(link_tasks, task_id="T-1", **EDGE)),

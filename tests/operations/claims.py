@@ -89,9 +89,13 @@ MANAGING: Final = (rename_channel, archive_channel, set_channel_member_role, rem
 ABOUT_CHANNELS: Final = (*MANAGING, create_channel, join_channel, leave_channel, add_channel_member)
 
 
+def needs(op: Operation) -> set[str]:
+    """The fields that it requires."""
+    return {field.name for field in msgspec.structs.fields(op.request) if field.required}
+
+
 async def placed(workspace: World, caller: Caller, op: Operation, fields: dict[str, Any]) -> dict[str, Any]:
     """The fields of a call, and the channel, message, member, run or State that it needs besides, or a task to claim."""
-    needs = {field.name for field in msgspec.structs.fields(op.request) if field.required}
     found: dict[str, str] = {}
     if op is claim_task:
         found = {"task_id": "T-2"}
@@ -103,14 +107,15 @@ async def placed(workspace: World, caller: Caller, op: Operation, fields: dict[s
         other = await workspace.agent("roommate")
         found = {"channel_id": await workspace.channel("room", other), "member_id": other.id}
         if op is not join_channel:
-            await workspace.join("room", caller, role="admin" if caller.kind == "user" else "poster")
+            manages = caller.kind == "user" and op is not leave_channel  # the only admin may not leave
+            await workspace.join("room", caller, role="admin" if manages else "poster")
         if op is add_channel_member:
             found["member_id"] = (await workspace.agent("newcomer")).id
-    elif needs & {"channel_id", "message_id"}:
+    elif needs(op) & {"channel_id", "message_id"}:
         channel = (await caller(get_channels))[0].id
         message = await caller(send_message, channel_id=channel, content="x")
         found = {"channel_id": channel, "message_id": message.id}
-    return {**fields, **{name: found[name] for name in needs & found.keys()}}
+    return {**fields, **{name: found[name] for name in needs(op) & found.keys()}}
 
 
 async def kinds(caller: Caller, task: Any) -> list[tuple[str, str]]:

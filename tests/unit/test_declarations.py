@@ -9,7 +9,19 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Encoded, array
 from app.errors import TaskNotFound
-from app.rpc import AGENT, AgentRequest, Answer, BadDeclaration, Context, Page, changes, given, operation
+from app.rpc import (
+    AGENT,
+    AgentRequest,
+    AgentWrite,
+    Answer,
+    BadDeclaration,
+    Context,
+    Page,
+    changes,
+    given,
+    operation,
+)
+from app.writes.fence import FENCE_ERRORS
 
 
 class FindThing(AgentRequest):
@@ -53,8 +65,8 @@ def test_a_page_is_documented_as_a_list() -> None:
         """List things."""
         return Page[Thing](array([]))
 
-    op = operation(scope=None)(list_things)
-    assert (op.result, op.paged, op.read_only, op.errors) == (list[Thing], True, False, ())
+    op = operation(scope=None, read_only=True)(list_things)
+    assert (op.result, op.paged, op.read_only, op.errors) == (list[Thing], True, True, ())
 
 
 def refusal(handler: Callable[..., Coroutine[Any, Any, Any]]) -> str:
@@ -88,6 +100,25 @@ def test_a_request_of_no_family_is_refused() -> None:
             "must take `(ctx: Context, req: R)` where R belongs to a family, as in `class R(AgentRequest): ...`"
             in refusal(handler)
         )
+
+
+def test_a_write_that_cannot_say_under_which_claim_it_stands_is_refused() -> None:
+    async def find_thing(ctx: Context, req: FindThing) -> Thing:
+        """Find."""
+        return Thing(name="x")
+
+    assert "must be able to say `runId`: `class R(AgentWrite): ...`" in refusal(find_thing)
+
+
+def test_a_write_can_be_refused_for_its_claim_without_a_word_in_its_declaration() -> None:
+    class NameThing(AgentWrite):
+        """What to name."""
+
+    async def name_thing(ctx: Context, req: NameThing) -> Thing:
+        """Name it."""
+        return Thing(name="x")
+
+    assert operation(scope=None)(name_thing).errors == FENCE_ERRORS
 
 
 def test_a_field_that_says_nothing_of_itself_is_refused() -> None:

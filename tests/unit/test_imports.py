@@ -48,7 +48,6 @@ LAYERS = (
 NOUNS = (
     "mentions",
     "channels",
-    "turns",
     "messages",
     "tasks",
     "runs",
