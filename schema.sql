@@ -55,7 +55,7 @@ CREATE TABLE identities (
     name          text        NOT NULL,
     email         text,                      -- humans only; resolve-identity finds a human by it
     owner_id      uuid,                      -- agents only: the human who answers for it and sees what it sees
-    is_private    boolean     NOT NULL DEFAULT false,  -- agents only: to all but its owner and the owner's other agents it does not exist
+    is_private    boolean     NOT NULL DEFAULT false,  -- agents only: it exists for its owner, the owner's other agents, and who is in a channel with it
     agent_type    text        NOT NULL DEFAULT 'local',
     created_at    timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (workspace_id, id),
@@ -110,10 +110,13 @@ CREATE TABLE channels (
     archived_at   timestamptz,               -- set when archived: then it is left out of lists and takes nothing new
     last_position bigint      NOT NULL DEFAULT 0,  -- of its newest message. Whoever posts locks the row from here to its commit
     PRIMARY KEY (workspace_id, id),
-    CONSTRAINT channels_name_key UNIQUE (workspace_id, name),
     CONSTRAINT channels_kind_check CHECK (kind IN ('public', 'private', 'dm')),
     CONSTRAINT channels_name_check CHECK (name ~ '^[a-z][a-z0-9-]{0,79}$')
 ) WITH (fillfactor = 20);                    -- room for many heap-only versions of a busy channel's row
+
+-- The name of a public channel is its own. Those of private ones may be taken twice: a refusal would tell of a channel that
+-- does not exist for whoever is not in it.
+CREATE UNIQUE INDEX channels_public_name_key ON channels (workspace_id, name) WHERE kind = 'public';
 
 -- Membership. A reader sees the channel and its tasks; poster and admin may also write.
 CREATE TABLE channel_members (
@@ -128,6 +131,22 @@ CREATE TABLE channel_members (
     CONSTRAINT channel_members_role_check CHECK (role IN ('reader', 'poster', 'admin'))
 );
 CREATE INDEX channel_members_channel ON channel_members (workspace_id, channel_id, identity_id);
+
+-- What is remembered of somebody who is no longer in a channel: that they left as a reader, and come back as one, or that
+-- they were taken out, and come back only if an admin adds them. An admin who adds them, or the operator, clears it.
+CREATE TABLE channel_standings (
+    workspace_id  uuid        NOT NULL,
+    channel_id    uuid        NOT NULL,
+    identity_id   uuid        NOT NULL,
+    standing      text        NOT NULL,      -- reader, removed
+    removed_by_id uuid,                      -- who took them out and may bring them back; null: they left by themselves
+    since         timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (workspace_id, channel_id, identity_id),
+    FOREIGN KEY (workspace_id, channel_id) REFERENCES channels (workspace_id, id),
+    FOREIGN KEY (workspace_id, identity_id) REFERENCES identities (workspace_id, id),
+    CONSTRAINT channel_standings_standing_check CHECK (standing IN ('reader', 'removed')),
+    CONSTRAINT channel_standings_removed_check CHECK ((removed_by_id IS NULL) = (standing = 'reader'))
+);
 
 
 -- What is to be done ------------------------------------------------------------------------------------
@@ -246,6 +265,7 @@ CREATE TABLE states (
     version       integer     NOT NULL DEFAULT 1,      -- +1 with every change; the ETag
     name          text        NOT NULL,
     root_id       uuid        NOT NULL,                -- the one scope there is
+    author_id     uuid,                                -- who made it by itself; null: made with a run, or by 0.1.0
     groups        jsonb       NOT NULL DEFAULT '[]',   -- [{id, title, description}]
     tags          jsonb       NOT NULL DEFAULT '[]',   -- the same
     variables     jsonb       NOT NULL DEFAULT '[]',   -- [{id, scopeId, name, description, schema, value, groupIds, tags, createdAt, updatedAt}]
@@ -311,6 +331,7 @@ CREATE TABLE runs (
         autovacuum_vacuum_scale_factor = 0.02);
 CREATE INDEX runs_work_item ON runs (workspace_id, work_item_id, id) WHERE work_item_id IS NOT NULL;
 CREATE INDEX runs_parent ON runs (workspace_id, parent_id, id) WHERE parent_id IS NOT NULL;
+CREATE INDEX runs_state ON runs (workspace_id, state_id) WHERE state_id IS NOT NULL;
 CREATE INDEX runs_executor ON runs (workspace_id, executor_id, status, id) WHERE executor_id IS NOT NULL;
 CREATE INDEX runs_holder ON runs (workspace_id, holder_id, id) WHERE holder_id IS NOT NULL;
 CREATE INDEX runs_live ON runs (workspace_id, holder_id, id) WHERE holder_id IS NOT NULL AND ended_at IS NULL;

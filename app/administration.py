@@ -16,7 +16,7 @@ import msgspec
 from app.auth import KEY_VISIBLE_CHARACTERS, hash_of, new_key
 from app.db import Database, Query, Transaction
 from app.db.phrases import moment
-from app.errors import AlreadyExists, ChannelNotFound, IdentityNotFound, InvalidInput, NotFound
+from app.errors import AlreadyExists, ChannelNotFound, IdentityNotFound, InvalidInput, LastAdmin, NotFound
 from app.ids import TICK_NOW, id_at, new_id
 from app.types import IdentityKind, Scope, Timestamp, shows_something
 
@@ -131,6 +131,24 @@ class Membership(Made):
     role: str
 
 
+class Member(Made):
+    """Someone in a channel, or of whom is remembered how they left it."""
+
+    handle: str
+    kind: IdentityKind
+    standing: str
+    removed_by: str | None
+    since: Timestamp
+
+
+class Readmission(Made):
+    """Someone who may come back to a channel like anyone else."""
+
+    channel: str
+    handle: str
+    was: str
+
+
 class VerifyToken(Made):
     """A one-shot token for verify-connection."""
 
@@ -178,6 +196,14 @@ class _Channel(msgspec.Struct):
 class _Newcomer(msgspec.Struct):
     handle: str
     slug: str
+
+
+class _Member(msgspec.Struct):
+    handle: str
+    kind: IdentityKind
+    standing: str
+    removed_by: str | None
+    since: str
 
 
 class _Moment(msgspec.Struct):
@@ -239,7 +265,8 @@ FIND_CHANNELS = Query(
     _Channel,
     """
     SELECT id, name, kind FROM channels
-     WHERE workspace_id = %(workspace_id)s AND name = ANY(%(names)s::text[]) AND archived_at IS NULL
+     WHERE workspace_id = %(workspace_id)s AND archived_at IS NULL
+       AND (name = ANY(%(names)s::text[]) OR id::text = ANY(%(names)s::text[]))
     """,
 )
 
@@ -332,19 +359,67 @@ CREATE_CHANNEL = Query(
     _Channel,
     """
     INSERT INTO channels (workspace_id, id, name, kind, purpose)
-    VALUES (%(workspace_id)s, %(id)s, %(name)s, %(kind)s, %(purpose)s)
-    ON CONFLICT ON CONSTRAINT channels_name_key DO NOTHING
+    SELECT %(workspace_id)s::uuid, %(id)s::uuid, %(name)s::text, %(kind)s::text, %(purpose)s::text
+     WHERE NOT EXISTS (SELECT FROM channels c WHERE c.workspace_id = %(workspace_id)s::uuid AND c.name = %(name)s::text)
+    ON CONFLICT (workspace_id, name) WHERE kind = 'public' DO NOTHING
     RETURNING id, name, kind
     """,
 )
 
+LOCK_CHANNEL = Query(
+    _Name,
+    """
+    SELECT name FROM channels
+     WHERE workspace_id = %(workspace_id)s::uuid AND id = %(channel_id)s::uuid
+       FOR NO KEY UPDATE
+    """,
+)
+
+# A channel keeps an admin as long as somebody is in it. Of who is in it again nothing is remembered.
 JOIN_CHANNEL = Query(
     _Name,
     """
-    INSERT INTO channel_members (workspace_id, channel_id, identity_id, role)
-    VALUES (%(workspace_id)s, %(channel_id)s, %(identity_id)s, %(role)s)
-    ON CONFLICT (workspace_id, identity_id, channel_id) DO UPDATE SET role = excluded.role
-    RETURNING role
+    WITH joined AS (
+        INSERT INTO channel_members AS m (workspace_id, channel_id, identity_id, role)
+        VALUES (%(workspace_id)s, %(channel_id)s, %(identity_id)s, %(role)s)
+        ON CONFLICT (workspace_id, identity_id, channel_id) DO UPDATE SET role = excluded.role
+         WHERE m.role <> 'admin' OR excluded.role = 'admin'
+            OR EXISTS (SELECT FROM channel_members o
+                        WHERE o.workspace_id = m.workspace_id AND o.channel_id = m.channel_id
+                          AND o.identity_id <> m.identity_id AND o.role = 'admin')
+        RETURNING role
+    ), forgotten AS (
+        DELETE FROM channel_standings
+         WHERE workspace_id = %(workspace_id)s AND channel_id = %(channel_id)s AND identity_id = %(identity_id)s
+    )
+    SELECT role FROM joined
+    """,
+)
+
+LIST_MEMBERS = Query(
+    _Member,
+    f"""
+    SELECT a.handle, a.kind, m.role, NULL, {moment("m.joined_at")}
+      FROM channel_members m
+      JOIN identities a ON a.workspace_id = m.workspace_id AND a.id = m.identity_id
+     WHERE m.workspace_id = %(workspace_id)s::uuid AND m.channel_id = %(channel_id)s::uuid
+     UNION ALL
+    SELECT a.handle, a.kind, CASE s.standing WHEN 'reader' THEN 'left as a reader' ELSE 'removed' END, r.handle,
+           {moment("s.since")}
+      FROM channel_standings s
+      JOIN identities a ON a.workspace_id = s.workspace_id AND a.id = s.identity_id
+      LEFT JOIN identities r ON r.workspace_id = s.workspace_id AND r.id = s.removed_by_id
+     WHERE s.workspace_id = %(workspace_id)s::uuid AND s.channel_id = %(channel_id)s::uuid
+     ORDER BY 1
+    """,
+)
+
+FORGET_STANDING = Query(
+    _Name,
+    """
+    DELETE FROM channel_standings
+     WHERE workspace_id = %(workspace_id)s::uuid AND channel_id = %(channel_id)s::uuid AND identity_id = %(identity_id)s::uuid
+    RETURNING standing
     """,
 )
 
@@ -419,9 +494,12 @@ async def create_identity(
     private: bool = False,
     agent_type: str = "local",
     scopes: str = "all",
-    channels: Iterable[str] = (GENERAL,),
+    channels: Iterable[str] | None = None,
 ) -> Identity:
-    """Make a user or agent with its memberships and its first key."""
+    """Make a user or agent with its memberships and its first key.
+
+    Unless told otherwise it joins #general, but for a private agent, which everyone there would see.
+    """
     handle = handle.removeprefix("@")
     _check_name("handle", handle)
     _check_text("name", name)
@@ -438,6 +516,8 @@ async def create_identity(
             message = f"`{owner}` is an agent; only a user can own one."
             raise InvalidInput(message, field="owner")
         owner_id = found.id
+    if channels is None:
+        channels = () if private else (GENERAL,)
     joined = await _channels(db, workspace, channels)
     allowed, key, id, key_id = parse_scopes(scopes), new_key(), new_id(), new_id()
     row = await db.one(
@@ -554,9 +634,13 @@ async def join_channel(
     if identity.kind == "agent" and role == "admin":
         message = "An agent can be reader or poster, never admin."
         raise InvalidInput(message, field="role")
-    await db.one(
-        JOIN_CHANNEL, workspace_id=workspace.id, channel_id=channel.id, identity_id=identity.id, role=role
-    )
+    async with db.transaction() as tx:
+        await tx.one(LOCK_CHANNEL, workspace_id=workspace.id, channel_id=channel.id)
+        joined = await tx.one(
+            JOIN_CHANNEL, workspace_id=workspace.id, channel_id=channel.id, identity_id=identity.id, role=role
+        )
+    if joined is None:
+        raise LastAdmin
     return Membership(
         channel_id=channel.id,
         channel=channel.name,
@@ -564,6 +648,26 @@ async def join_channel(
         handle=identity.handle,
         role=role,
     )
+
+
+async def list_members(db: Database, workspace: Workspace, name: str) -> list[Member]:
+    """Who is in a channel, and who is remembered to have left it as a reader, or to have been taken out."""
+    [channel] = await _channels(db, workspace, [name])
+    rows = await db.all(LIST_MEMBERS, workspace_id=workspace.id, channel_id=channel.id)
+    return [Member(**msgspec.structs.asdict(row)) for row in rows]
+
+
+async def readmit(db: Database, workspace: Workspace, name: str, handle: str) -> Readmission:
+    """Forget how someone left a channel: they may come back like anyone else."""
+    [channel] = await _channels(db, workspace, [name])
+    identity = await find_identity(db, workspace, handle)
+    row = await db.one(
+        FORGET_STANDING, workspace_id=workspace.id, channel_id=channel.id, identity_id=identity.id
+    )
+    if row is None:
+        message = f"Nothing is remembered of `{identity.handle}` in #{channel.name}: nothing keeps them from joining."
+        raise NotFound(message)
+    return Readmission(channel=channel.name, handle=identity.handle, was=row.name)
 
 
 async def create_verify_token(db: Database, workspace: Workspace, handle: str) -> VerifyToken:
@@ -597,11 +701,16 @@ def parse_scopes(text: str) -> list[str]:
 
 async def _channels(db: Database | Transaction, workspace: Workspace, names: Iterable[str]) -> list[_Channel]:
     wanted = list(dict.fromkeys(name.removeprefix("#") for name in names))
-    found = {row.name: row for row in await db.all(FIND_CHANNELS, workspace_id=workspace.id, names=wanted)}
-    for name in wanted:
-        if name not in found:
+    rows = await db.all(FIND_CHANNELS, workspace_id=workspace.id, names=wanted)
+    found = {name: [row for row in rows if name in {row.name, str(row.id)}] for name in wanted}
+    for name, channels in found.items():
+        if not channels:
             raise ChannelNotFound(name, field="channel")
-    return [found[name] for name in wanted]
+        if len(channels) > 1:
+            ids = ", ".join(f"{channel.id} ({channel.kind})" for channel in channels)
+            message = f"There are {len(channels)} channels `{name}`. Name one by its id: {ids}."
+            raise InvalidInput(message, field="channel")
+    return [found[name][0] for name in wanted]
 
 
 def _key(row: _Key) -> Key:

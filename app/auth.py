@@ -4,6 +4,9 @@ A key is looked up once, and its owner then remembered by its SHA-256. Revocatio
 process, so each process asks the database twice a second which keys were revoked lately: polling works behind
 any connection pooler, where LISTEN does not. A process that has not heard for too long trusts nothing it
 remembers and looks every key up again.
+
+A call that waits has shown its key once, long ago. So as long as it waits it has a `Stay`: each poll asks about its key
+too, and ends the call when that was revoked, has expired or lost the scope; and before it takes anything, it asks anew.
 """
 
 import asyncio
@@ -11,15 +14,19 @@ import hashlib
 import logging
 import secrets
 import time
-from typing import Final
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
 from uuid import UUID
 
 import msgspec
 
 from app.db import Database, One, Query
-from app.errors import ApiError, KeyExpired, KeyInvalid, KeyMissing, KeyRevoked
+from app.errors import ApiError, KeyExpired, KeyInvalid, KeyMissing, KeyRevoked, ScopeMissing
 from app.rpc import Actor
 from app.types import IdentityKind
+
+T = TypeVar("T")
 
 KEY_PREFIX: Final = "baton_sk_"
 KEY_RANDOM_BYTES: Final = 32  # 256 bits
@@ -47,6 +54,15 @@ class KeyRow(msgspec.Struct):
     seconds_left: float | None  # None: it never expires; zero or less: it has
 
 
+class StayRow(msgspec.Struct):
+    """The key of a call that waits, as it is now."""
+
+    key_id: UUID
+    scopes: list[str]
+    revoked: bool
+    expired: bool
+
+
 FIND_KEY = Query(
     KeyRow,
     """
@@ -66,6 +82,17 @@ REVOKED_LATELY = Query(
     SELECT hash FROM api_keys WHERE revoked_at > now() - make_interval(secs => %(seconds)s::float8)
     """,
     pipelined=True,  # on a connection that no slow call holds: who hears nothing for too long trusts no key
+)
+
+KEYS_NOW = Query(
+    StayRow,
+    """
+    SELECT k.id, k.scopes, k.revoked_at IS NOT NULL, coalesce(k.expires_at <= now(), false)
+      FROM (SELECT e->>'workspaceId' AS workspace_id, e->>'keyId' AS key_id
+              FROM jsonb_array_elements(%(keys)s::jsonb) AS e) w
+      JOIN api_keys k ON k.workspace_id = w.workspace_id::uuid AND k.id = w.key_id::uuid
+    """,
+    pipelined=True,
 )
 
 # Every process may report the same key; the condition makes it one write a minute all the same.
@@ -101,6 +128,49 @@ class _Remembered(msgspec.Struct, frozen=True):
     until: float  # time.monotonic() at which the key expires
 
 
+class Stay:
+    """A call that waits, for as long as its key allows: a context manager."""
+
+    def __init__(self, keys: "Keys", actor: Actor, scope: str | None) -> None:
+        self.actor = actor
+        self.scope = scope
+        self._keys = keys
+        self._ended: asyncio.Future[ApiError] = asyncio.get_running_loop().create_future()
+
+    def __enter__(self) -> Self:
+        self._keys.add(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._keys.discard(self)
+
+    async def check(self) -> None:
+        """Raise if the key is no longer good, as the database has it now."""
+        await self._keys.ask_anew()
+        if self._ended.done():
+            raise self._ended.result()
+
+    def end(self, why: ApiError) -> None:
+        """End what waits."""
+        if not self._ended.done():
+            self._ended.set_result(why)
+
+    async def accompany(self, work: Coroutine[Any, Any, T]) -> T:  # Any: what passes between it and the loop
+        """What comes of the work, unless the key ends first: then the work is cancelled and says no more."""
+        working = asyncio.ensure_future(work)
+        try:
+            await asyncio.wait({working, self._ended}, return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                return working.result()
+            raise self._ended.result()
+        finally:
+            if not working.done():
+                working.cancel()
+                await asyncio.wait({working})
+
+
 class Keys:
     """The keys this process has seen, and the door they open."""
 
@@ -109,6 +179,9 @@ class Keys:
         self._remembered: dict[bytes, _Remembered] = {}
         self._heard_at = 0.0  # when the last good poll began
         self._used: dict[bytes, Actor] = {}  # by the hash of their key, since that was last written down
+        self._stays: set[Stay] = set()
+        self._asking: asyncio.Task[None] | None = None  # a look at the keys of all stays, under way
+        self._next: asyncio.Task[None] | None = None  # the one after it, for whoever came too late for that
 
     async def actor(self, authorization: bytes | None) -> Actor:
         """Who sent this `Authorization` header; an Unauthenticated error says why nobody did."""
@@ -126,6 +199,40 @@ class Keys:
         self._used[digest] = known.actor
         return known.actor
 
+    def stay(self, actor: Actor, scope: str | None) -> Stay:
+        """Watch over a call that waits, and needs this scope."""
+        return Stay(self, actor, scope)
+
+    def add(self, stay: Stay) -> None:
+        """Ask about the key of a call with every poll."""
+        self._stays.add(stay)
+
+    def discard(self, stay: Stay) -> None:
+        """The call has ended."""
+        self._stays.discard(stay)
+
+    async def ask_anew(self) -> None:
+        """End the stays whose keys are no longer good. All who wake at once share one look, begun after they asked."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._ask_after(self._asking))
+        await asyncio.shield(self._next)
+
+    async def _ask_after(self, before: "asyncio.Task[None] | None") -> None:
+        if before is not None and not before.done():
+            await asyncio.wait({before})
+        self._asking, self._next = self._next, None
+        await self._ask()
+
+    async def _ask(self) -> None:
+        stays = list(self._stays)
+        keys = {stay.actor.key_id: stay.actor.workspace_id for stay in stays}
+        items = [{"workspaceId": workspace_id, "keyId": key_id} for key_id, workspace_id in keys.items()]
+        rows = await self._db.all(KEYS_NOW, keys=msgspec.json.encode(items).decode())
+        now = {row.key_id: row for row in rows}
+        for stay in stays:
+            if (why := _ended(now.get(stay.actor.key_id), stay.scope)) is not None:
+                stay.end(why)
+
     async def watch(self) -> None:
         """Poll for revocations, and now and then write down which keys were used. Runs until cancelled."""
         written_at = time.monotonic()
@@ -135,6 +242,8 @@ class Keys:
                 for row in await self._db.all(REVOKED_LATELY, seconds=float(LOOK_BACK_SECONDS)):
                     self._remembered.pop(row.value, None)
                 self._heard_at = began
+                if self._stays:
+                    await self._ask()
                 if began - written_at > LAST_USED_INTERVAL_SECONDS:
                     written_at = began
                     await self.write_used()
@@ -167,3 +276,14 @@ class Keys:
             self._remembered.clear()  # rare, and costs each key one look-up
         self._remembered[digest] = known
         return known
+
+
+def _ended(key: StayRow | None, scope: str | None) -> ApiError | None:
+    """Why a call with this key may wait no longer; None if it may."""
+    if key is None:
+        return KeyInvalid()
+    if key.revoked:
+        return KeyRevoked()
+    if key.expired:
+        return KeyExpired()
+    return ScopeMissing(scope) if scope is not None and scope not in key.scopes else None

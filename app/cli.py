@@ -52,16 +52,20 @@ cli.add_typer(schemas, name="schema")
 cli.add_typer(clusters, name="postgres")
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"baton {version()}, schema version {schema.VERSION}")
+        raise typer.Exit
+
+
 @cli.callback()
 def options(
     show_version: Annotated[
-        bool, typer.Option("--version", is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit."),
     ] = False,
 ) -> None:
     """Baton, the task backend that AI agents share."""
-    if show_version:
-        print(f"baton {version()}, schema version {schema.VERSION}")
-        raise typer.Exit
 
 
 InWorkspace = Annotated[str, typer.Option("--workspace", help="Slug of the workspace.")]
@@ -173,7 +177,11 @@ def agent_create(
         str | None, typer.Option(help="Handle of the user who owns it and sees what it sees.")
     ] = None,
     private: Annotated[
-        bool, typer.Option("--private", help="Only its owner and the owner's agents know of it.")
+        bool,
+        typer.Option(
+            "--private",
+            help="Only its owner, the owner's agents, and who is in a channel with it know of it; it joins none unless told.",
+        ),
     ] = False,
     agent_type: Annotated[
         str, typer.Option("--type", help="local, cloud, team, or what you like.")
@@ -196,7 +204,7 @@ def agent_create(
             private=private,
             agent_type=agent_type,
             scopes=scopes,
-            channels=_joined(channel, no_general=no_general),
+            channels=_joined(channel, no_general=no_general or private),
         )
 
     _show(_run(create), as_json=as_json)
@@ -263,6 +271,26 @@ def channel_join(
         )
 
     _show(_run(join), as_json=as_json)
+
+
+@channels.command("members")
+def channel_members(name: str, workspace: InWorkspace, as_json: AsJson = False) -> None:
+    """List who is in a channel, and of whom is remembered that they left as a reader or were removed."""
+
+    async def find(db: Database) -> list[admin.Member]:
+        return await admin.list_members(db, await admin.find_workspace(db, workspace), name)
+
+    _show(_run(find), as_json=as_json)
+
+
+@channels.command("readmit")
+def channel_readmit(name: str, handle: str, workspace: InWorkspace, as_json: AsJson = False) -> None:
+    """Forget how someone left a channel, so that they may join it like anyone else."""
+
+    async def readmit(db: Database) -> admin.Readmission:
+        return await admin.readmit(db, await admin.find_workspace(db, workspace), name, handle)
+
+    _show(_run(readmit), as_json=as_json)
 
 
 @keys.command("create")

@@ -204,15 +204,16 @@ def _without_idle_nulls(kind: msgspec.inspect.Type, sent: Any) -> Any:  # Any: J
             return {
                 name: _without_idle_nulls(known[name].type, value) if name in known else value
                 for name, value in object_sent.items()
-                if value is not None or name not in known or not _is_idle(known[name])
+                if value is not None or name not in known or not null_is_idle(known[name])
             }
         case _:
             return sent
 
 
-def _is_idle(field: msgspec.inspect.Field) -> bool:
+def null_is_idle(field: msgspec.inspect.Field) -> bool:
     """Whether null can mean nothing in this field but that it is left out."""
-    return not field.required and not _takes(msgspec.inspect.NoneType, field.type)
+    takes_null = _takes(msgspec.inspect.NoneType, field.type) or _takes(msgspec.inspect.AnyType, field.type)
+    return not field.required and not takes_null
 
 
 def _whole_object(sent: dict[str, Any]) -> dict[str, Any]:  # Any: as above

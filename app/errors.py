@@ -8,13 +8,16 @@
     │   ├── KeyExpired               AUTH_API_KEY_EXPIRED
     │   └── KeyRevoked               AUTH_API_KEY_REVOKED
     ├── PermissionDenied        403  permission_denied
+    │   ├── UnknownHost
     │   ├── ScopeMissing
     │   ├── TaskReadOnly
     │   ├── NotYoursToShow
+    │   ├── BlockerHidden
     │   ├── NotAssignee
     │   ├── NotHolder
     │   ├── ChannelNotMember         channel_not_member
-    │   └── ChannelNotAdmin
+    │   ├── ChannelNotAdmin
+    │   └── MemberRemoved
     ├── NotFound                404  not_found
     │   ├── UnknownPath
     │   ├── TaskNotFound
@@ -33,6 +36,7 @@
     │   ├── IdempotencyKeyReused
     │   ├── ChannelArchived
     │   ├── SoleMember
+    │   ├── LastAdmin
     │   ├── RelationCycle
     │   ├── LeaseLost
     │   ├── NotClaimable
@@ -170,6 +174,15 @@ class PermissionDenied(ApiError):
     code = "permission_denied"
 
 
+class UnknownHost(PermissionDenied):
+    """The server was called by a name that its operator has not allowed."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"This server is not called {name[:80]!r}. Its operator can allow that name with ALLOWED_HOSTS."
+        )
+
+
 class ScopeMissing(PermissionDenied):
     """The API key lacks the scope that this operation needs."""
 
@@ -195,6 +208,16 @@ class NotYoursToShow(PermissionDenied):
         super().__init__(
             "You may not decide who else sees this task: that is for those who may post in its channel, and of a task "
             "in no channel for its creator. Leave its channel alone, and give it only to someone who sees it already."
+        )
+
+
+class BlockerHidden(PermissionDenied):
+    """A task is not made to wait for something that its creator or its assignee does not see."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The task that is to wait was made by, or is assigned to, someone who does not see the one that would block it. "
+            "Show it to them first: bind it to a channel that they are in, or mention them on it."
         )
 
 
@@ -233,6 +256,15 @@ class ChannelNotAdmin(PermissionDenied):
 
     def __init__(self) -> None:
         super().__init__("Only an admin of the channel may do this. list-channel-members says who is one.")
+
+
+class MemberRemoved(PermissionDenied):
+    """Whoever was taken out of a channel comes back only if an admin of it adds them, or who took them out."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "They were taken out of this channel. Only an admin of it can add them again, with add-channel-member."
+        )
 
 
 # 404 ---------------------------------------------------------------------------------------------------
@@ -433,6 +465,17 @@ class SoleMember(Conflict):
         super().__init__(
             "You are the only member, so you cannot leave. Add someone first, or archive the channel.",
             {"reason": "sole_member"},
+        )
+
+
+class LastAdmin(Conflict):
+    """A channel keeps an admin as long as somebody is in it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "That is the only admin of the channel, which keeps one. Make someone else in it an admin first, with "
+            "set-channel-member-role, or archive the channel.",
+            {"reason": "last_admin"},
         )
 
 

@@ -94,7 +94,7 @@ SINGLE: Final = frozenset(
 
 _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _REQUEST_LINE: Final = re.compile(rb"(%b) ([!-~]+) HTTP/([0-9])\.([0-9])" % _TOKEN)
-_FIELD: Final = re.compile(rb"(%b):([\t -~\x80-\xff]*)" % _TOKEN)
+_FIELD: Final = re.compile(rb"^(%b):([\t -~\x80-\xff]*)\r\n" % _TOKEN, re.MULTILINE)
 _PATH: Final = re.compile(rb"%b (?:[hH][tT][tT][pP][sS]?://[^/? ]*)?(/[!-~]*)" % _TOKEN)
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#@]+)(/[^#]*|\?[^#]*|)", re.IGNORECASE)
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
@@ -121,10 +121,14 @@ class Head(NamedTuple):
 
 def read_head(raw: bytes) -> Head:
     """What a whole head says, its empty line included; an ApiError if that could be read in more than one way."""
-    stop = _STOP.search(raw)
-    if stop is None or stop.end() != len(raw) or stop[0] != _END:
+    lines_ended = raw.count(b"\r\n")
+    if (
+        not lines_ended == raw.count(b"\n") == raw.count(b"\r")
+        or b"\0" in raw
+        or raw.find(_END) != len(raw) - len(_END)
+    ):
         raise _broken_line()
-    line, *lines = raw[: -len(_END)].split(b"\r\n")
+    line, _, lines = raw[: -len(b"\r\n")].partition(b"\r\n")
     request = _REQUEST_LINE.fullmatch(line)
     if request is None:
         raise InvalidInput(
@@ -133,7 +137,7 @@ def read_head(raw: bytes) -> Head:
     method, target, major, minor = request.groups()
     if major != b"1":
         raise UnknownVersion
-    if len(lines) > FIELDS_MAX:
+    if lines_ended - 2 > FIELDS_MAX:
         raise HeadTooLarge(f"The request has more than {FIELDS_MAX} header fields.")
     fields = _fields(lines)
     authority, raw_path, query = _target(method, target)
@@ -146,7 +150,6 @@ def read_head(raw: bytes) -> Head:
         raise InvalidInput("The header `Host` is not a host, with or without a port.")
     if authority is not None:  # then this is the host (RFC 9112, 3.2.2)
         fields = [(b"host", authority), *(field for field in fields if field[0] != b"host")]
-    options = {option.strip().lower() for option in found.get(b"connection", b"").split(b",")}
     body_bytes = _body_bytes(found, modern=modern)
     return Head(
         method.decode(),
@@ -155,21 +158,33 @@ def read_head(raw: bytes) -> Head:
         query,
         "1.1" if modern else "1.0",
         tuple(fields),
-        modern and b"close" not in options,
+        modern and not _closes(found.get(b"connection")),
         body_bytes,
         modern and body_bytes != 0 and found.get(b"expect", b"").lower() == b"100-continue",
     )
 
 
-def _fields(lines: list[bytes]) -> list[tuple[bytes, bytes]]:
-    """Name and value of each line. The lines of a list become one, in their order."""
+def _closes(connection: bytes | None) -> bool:
+    """Whether the caller wants the connection closed after the answer."""
+    return connection is not None and b"close" in {
+        option.strip().lower() for option in connection.split(b",")
+    }
+
+
+def _lines(lines: bytes) -> list[tuple[bytes, bytes]]:
+    """Name and value of each line, if all are that."""
+    found = _FIELD.findall(lines)
+    if len(found) != lines.count(b"\n"):
+        raise InvalidInput("A line beside the request is not `Name: value`.")
+    return found
+
+
+def _fields(lines: bytes) -> list[tuple[bytes, bytes]]:
+    """Name and value of each field. The lines of a list become one, in their order."""
     fields: list[tuple[bytes, bytes]] = []
     places: dict[bytes, int] = {}
-    for line in lines:
-        field = _FIELD.fullmatch(line)
-        if field is None:
-            raise InvalidInput("A line of the request's head is not `Name: value`.")
-        name, value = field[1].lower(), field[2].strip(b" \t")
+    for written, padded in _lines(lines):
+        name, value = written.lower(), padded.strip(b" \t")
         if name not in places:
             places[name] = len(fields)
             fields.append((name, value))
@@ -186,13 +201,12 @@ def _fields(lines: list[bytes]) -> list[tuple[bytes, bytes]]:
 def _target(method: bytes, target: bytes) -> tuple[bytes | None, bytes, bytes]:
     """The host, if it stands there, the path and the query of what a request asks for."""
     authority = None
-    if absolute := _ABSOLUTE.fullmatch(target):
+    if target[:1] != b"/" and (target != b"*" or method != b"OPTIONS"):
+        absolute = _ABSOLUTE.fullmatch(target)
+        if absolute is None or not _HOST.fullmatch(absolute[1]):
+            raise InvalidInput("The request's target is neither a path nor a URL.")
         authority, target = absolute[1], absolute[2]
-        target = target if target.startswith(b"/") else b"/" + target
-        if not _HOST.fullmatch(authority):
-            raise InvalidInput("The host in the request's URL is none.")
-    elif not target.startswith(b"/") and not (target == b"*" and method == b"OPTIONS"):
-        raise InvalidInput("The request's target is not a path.")
+        target = target if target[:1] == b"/" else b"/" + target
     if b"#" in target:
         raise InvalidInput("The request's target has a fragment, `#…`, which is for the client alone.")
     path, _, query = target.partition(b"?")
@@ -365,8 +379,7 @@ class Reader:
             return False
         if stop[0] != _END:
             raise _broken_line()
-        lines = bytes(buffer[start : stop.start()]).split(b"\r\n")
-        if len(lines) > FIELDS_MAX or not all(map(_FIELD.fullmatch, lines)):
-            raise InvalidInput("What follows the body is not a few lines of `Name: value`.")
+        if len(_lines(bytes(buffer[start : stop.start() + 2]))) > FIELDS_MAX:
+            raise HeadTooLarge(f"More than {FIELDS_MAX} fields follow the body.")
         self._at = stop.end()
         return True

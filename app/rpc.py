@@ -182,6 +182,13 @@ WHO: Final = """ord,
                e->'keep'                 AS keep"""
 
 
+class Admission(Protocol):
+    """What let a call in, which it can ask again after it has waited."""
+
+    async def check(self) -> None:
+        """Raise if the key is no longer good."""
+
+
 class Context(msgspec.Struct, frozen=True):
     """What a handler may touch besides its request."""
 
@@ -190,6 +197,7 @@ class Context(msgspec.Struct, frozen=True):
     request_id: str
     idempotency_key: str | None = None  # from the header; one in the body stands in the request
     keep: Keep | None = None  # set by the pipeline where there is a key, for the statement that stores it
+    admission: Admission | None = None  # of a call that may wait: whether its key is still good
 
     @property
     def who(self) -> dict[str, object]:
@@ -205,6 +213,16 @@ class Context(msgspec.Struct, frozen=True):
             who["keep"] = self.keep
         return who
 
+    async def still_admitted(self) -> None:
+        """After waiting, before taking anything: raise if the caller's key has ended meanwhile."""
+        if self.admission is not None:
+            await self.admission.check()
+
+    @property
+    def whose(self) -> Whose:
+        """For whom a transaction runs."""
+        return Whose(self.actor.workspace_id, self.actor.id)
+
     @property
     def caller(self) -> dict[str, UUID]:
         """Who asks, and in which workspace, as the parameters of a query."""
@@ -217,11 +235,6 @@ class Context(msgspec.Struct, frozen=True):
     def all(self, query: Query[R], **parameters: object) -> Awaitable[list[R]]:
         """The same for every row of it."""
         return self.db.all(query, **self.caller, **parameters)
-
-    @property
-    def whose(self) -> Whose:
-        """For whom a transaction runs."""
-        return Whose(self.actor.workspace_id, self.actor.id)
 
     @property
     def keep_json(self) -> str | None:

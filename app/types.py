@@ -42,15 +42,14 @@ CONTROL: Final = "\\u0000-\\u0008\\u000a-\\u001f\\u007f-\\u009f"
 BLANK: Final = (
     "\\u00ad\\u061c\\u115f\\u1160\\u180e\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u206f\\u2800\\u3164\\uffa0"
 )
-"""What shows nothing, besides white space, as a pattern has it; trimmed like that."""
+"""What shows nothing, besides white space, as a pattern has it. It may stand in a title, but not alone."""
 
 Title = Annotated[
     str,
     Meta(
         extra_json_schema={
             "pattern": (
-                f"^[\\s{BLANK}]*[^\\s{CONTROL}{BLANK}]"
-                f"([^{CONTROL}]{{0,{TITLE_CHARACTERS_MAX - 2}}}[^\\s{CONTROL}{BLANK}])?[\\s{BLANK}]*$"
+                f"^\\s*[^\\s{CONTROL}]([^{CONTROL}]{{0,{TITLE_CHARACTERS_MAX - 2}}}[^\\s{CONTROL}])?\\s*$"
             )
         }
     ),
@@ -121,7 +120,6 @@ Scope = Literal[
 ]
 
 
-_BLANKS: Final = "".join(c for c in map(chr, range(0x10000)) if re.fullmatch(f"[{BLANK}]", c))
 _CONTROL: Final = re.compile(f"[{CONTROL}]")
 _SHOWN: Final = re.compile(
     f"[^\\s{CONTROL}{BLANK}\\u034f\\u180b-\\u180f\\ufe00-\\ufe0f\\ufeff\\U000e0000-\\U000e0fff]"
@@ -134,8 +132,8 @@ def shows_something(text: str) -> bool:
 
 
 def trimmed_title(title: str) -> str:
-    """The title without surrounding blanks; InvalidInput when nothing, or too much, is left, or what is no text."""
-    title = title.strip(WHITE_SPACE + _BLANKS)
+    """The title without surrounding white space; InvalidInput when nothing, or too much, is left, or what is no text."""
+    title = title.strip(WHITE_SPACE + "\x1c\x1d\x1e\x1f\x85")  # these are white space in some patterns
     if not 1 <= len(title) <= TITLE_CHARACTERS_MAX:
         message = (
             f"A title has 1 to {TITLE_CHARACTERS_MAX} characters after trimming; this one has {len(title)}."

@@ -18,7 +18,7 @@ from app.errors import IdentityNotFound, InvalidInput
 from app.ids import uuid_or_none
 from app.rpc import Answer, Context
 from app.types import MENTIONS_MAX, Id, IdentityKind
-from app.writes.access import CALLER, KNOWN_IDENTITY
+from app.writes.access import CALLER, NAMED_IDENTITY
 
 
 class Mention(Answer):
@@ -52,10 +52,7 @@ FIND_ADDRESSED = Query(
       FROM i
       JOIN identities a ON a.workspace_id = i.workspace_id
        AND (a.handle = ANY(%(handles)s::text[]) OR a.id = ANY(%(ids)s::uuid[]))
-     WHERE {KNOWN_IDENTITY}
-        OR EXISTS (SELECT FROM channel_members mine
-                     JOIN channel_members its ON its.workspace_id = mine.workspace_id AND its.channel_id = mine.channel_id
-                    WHERE mine.workspace_id = i.workspace_id AND mine.identity_id = i.actor_id AND its.identity_id = a.id)
+     WHERE {NAMED_IDENTITY}
      ORDER BY a.id
     """,
     pipelined=True,

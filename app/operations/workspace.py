@@ -12,7 +12,7 @@ from app.db.phrases import moment
 from app.errors import IdentityNotFound, InvalidInput
 from app.rpc import AgentRequest, Answer, Context, operation
 from app.types import NAME_CHARACTERS_MAX, NO_NUL, Handle, IdentityKind, Scope, Timestamp
-from app.writes.access import CALLER, KNOWN_IDENTITY
+from app.writes.access import CALLER, KNOWN_IDENTITY, NAMED_IDENTITY
 
 
 class MyChannel(Answer):
@@ -49,8 +49,10 @@ class WorkspaceInfo(Answer):
     slug: Annotated[str, Meta(description="Its short name.")]
     created_at: Annotated[Timestamp, Meta(description="When it was created.")]
     member_count: Annotated[int, Meta(description="How many humans.")]
-    channel_count: Annotated[int, Meta(description="How many channels that are not archived.")]
-    agent_count: Annotated[int, Meta(description="How many agents.")]
+    channel_count: Annotated[
+        int, Meta(description="How many channels you may know of that are not archived.")
+    ]
+    agent_count: Annotated[int, Meta(description="How many agents you may know of.")]
 
 
 class ResolvedIdentity(Answer):
@@ -112,14 +114,21 @@ ME = Query(
 INFO = Query(
     One[Encoded[WorkspaceInfo]],
     f"""
+    WITH i AS ({CALLER})
     SELECT row_to_json((SELECT r FROM (SELECT
            w.id, w.name, w.slug,
            {moment("w.created_at")} AS "createdAt",
            (SELECT count(*) FROM identities a WHERE a.workspace_id = w.id AND a.kind = 'user') AS "memberCount",
-           (SELECT count(*) FROM channels c WHERE c.workspace_id = w.id AND c.archived_at IS NULL) AS "channelCount",
-           (SELECT count(*) FROM identities a WHERE a.workspace_id = w.id AND a.kind = 'agent') AS "agentCount") r))
-      FROM workspaces w
-     WHERE w.id = %(workspace_id)s
+           (SELECT count(*) FROM channels c
+             WHERE c.workspace_id = w.id AND c.archived_at IS NULL
+               AND (c.kind = 'public' OR EXISTS (
+                        SELECT FROM channel_members m
+                         WHERE m.workspace_id = c.workspace_id AND m.channel_id = c.id AND m.identity_id = i.actor_id)))
+               AS "channelCount",
+           (SELECT count(*) FROM identities a WHERE a.workspace_id = w.id AND a.kind = 'agent' AND {NAMED_IDENTITY})
+               AS "agentCount") r))
+      FROM i
+      JOIN workspaces w ON w.id = i.workspace_id
     """,
 )
 

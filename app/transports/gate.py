@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.errors import ApiError, PermissionDenied, UnknownPath
+from app.errors import ApiError, UnknownHost, UnknownPath
 from app.logs import RequestLog
 from app.rpc import family_at
 from app.transports import envelope
@@ -143,7 +143,7 @@ class Gate:
         if origin is not None or method != "POST":
             send = self._open(send, origin)
         if not self._names.allow(host):
-            await self._refuse(scope, send, _unknown_name(host))
+            await self._refuse(scope, send, UnknownHost(host_name(host)))
         elif method == "OPTIONS":
             await self._offer(scope, send, origin)
         else:
@@ -214,9 +214,3 @@ class Gate:
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
         seconds = time.perf_counter() - began
         self._log.add(scope["method"], scope["path"], status, seconds, request_id, None, code)
-
-
-def _unknown_name(host: bytes) -> PermissionDenied:
-    return PermissionDenied(
-        f"This server is not called {host_name(host)[:80]!r}. Its operator can allow that name with ALLOWED_HOSTS."
-    )

@@ -15,6 +15,7 @@ from collections.abc import Coroutine
 from functools import lru_cache
 from typing import Any, Final
 
+import msgspec
 from starlette.types import Receive, Scope, Send
 
 from app.auth import Keys
@@ -104,11 +105,13 @@ class RpcEndpoint:
         body = await _read(headers, receive) if not reads else None if placed is None else b""
         key = headers.get(b"idempotency-key")
         ctx = Context(self._db, actor, request_id, None if key is None else key.decode("latin-1"))
-        work = execute(op, ctx, body=body, query=scope["query_string"], placed=placed)
-        if op.patience_seconds:
-            deadline.extend(op.patience_seconds)
-            work = _while_connected(work, receive)
-        return op, await work
+        if not op.patience_seconds:
+            return op, await execute(op, ctx, body=body, query=scope["query_string"], placed=placed)
+        deadline.extend(op.patience_seconds)
+        with self._keys.stay(actor, op.scope) as stay:
+            ctx = msgspec.structs.replace(ctx, admission=stay)
+            work = execute(op, ctx, body=body, query=scope["query_string"], placed=placed)
+            return op, await _while_connected(stay.accompany(work), receive)
 
     def _find(
         self, call: "_Call", query: bytes, headers: dict[bytes, bytes]

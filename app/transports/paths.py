@@ -1,11 +1,28 @@
 """Paths with parameters, such as `/v1/tasks/{taskId}`: from a method and a path to an operation and its fields."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from app.decoding import given_twice, parameters, places
 from app.errors import MethodNotAllowed, UnknownPath
 from app.rpc import Operation
+
+NOT_SERVED: Final = frozenset(
+    {
+        *(
+            f"/v1/agent/{name}"
+            for name in ("request-file-download", "request-file-upload", "search-memories")
+        ),
+        *(
+            f"/v1/sdk/{name}"
+            for name in (
+                *("bootstrap-context", "flag-contradiction", "invalidate", "link"),
+                *("recall", "remember", "revalidate", "supersede"),
+            )
+        ),
+    }
+)
+"""Where the published client looks for what Baton does not have."""
 
 
 class Match(NamedTuple):
@@ -52,7 +69,8 @@ class Paths:
             return Match(op, placed)
         if verbs := self.verbs(path):
             raise MethodNotAllowed(path, method, verbs)
-        raise UnknownPath(f"There is no operation at {path[:80]}.")
+        elsewhere = " Baton serves neither memory nor files." if path in NOT_SERVED else ""
+        raise UnknownPath(f"There is no operation at {path[:80]}.{elsewhere}")
 
     def verbs(self, path: str) -> tuple[str, ...]:
         """What a path answers to; nothing if nothing is there."""

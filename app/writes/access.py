@@ -51,6 +51,12 @@ KNOWN_IDENTITY: Final = """(
         NOT a.is_private OR a.owner_id = i.actor_id OR a.id = i.actor_id
         OR a.owner_id = (SELECT me.owner_id FROM identities me WHERE me.workspace_id = i.workspace_id AND me.id = i.actor_id))"""
 
+# Which of them the caller may name: also those in a channel with the caller (contract section 8).
+NAMED_IDENTITY: Final = f"""({KNOWN_IDENTITY}
+        OR EXISTS (SELECT FROM channel_members mine
+                     JOIN channel_members its ON its.workspace_id = mine.workspace_id AND its.channel_id = mine.channel_id
+                    WHERE mine.workspace_id = i.workspace_id AND mine.identity_id = i.actor_id AND its.identity_id = a.id))"""
+
 
 def seen_id(workspace: LiteralString, viewer: LiteralString, id: LiteralString) -> LiteralString:
     """SQL for the id of a task if the viewer sees that task, else null: for what one task says of another."""

@@ -12,7 +12,7 @@ from typing import Final
 from app.embedded import find_binaries
 from tests.bench.servers import NODE_MODULES, PEER_PYTHON, PEERS
 
-OURS: Final = ("starlette", "uvicorn", "uvloop", "httptools", "msgspec", "psycopg")
+OURS: Final = ("starlette", "uvicorn", "uvloop", "msgspec", "psycopg")
 THEIRS: Final = (
     "fastapi", "pydantic", "SQLAlchemy", "asyncpg", "Django", "djangorestframework", "gunicorn", "fastify", "pg",
 )  # fmt: skip

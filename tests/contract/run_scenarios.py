@@ -261,6 +261,15 @@ def on_a_claim(op: Operation, *, by: str = "bot", lost: bool = False, **fields: 
     return scenario
 
 
+async def writes_the_state_of_a_task_as_its_reader(workspace: World) -> None:
+    author, bot = await workspace.agent("author"), await workspace.agent("bot")
+    channel = await workspace.channel("builds", author)
+    await workspace.join("builds", bot, role="reader")
+    task = await author(create_task, title="x", channel_id=channel)
+    run = await author(create_bare_task, kind="x", work_item_id=task.id, stateful=True)
+    await bot(states.update_state, state_id=run.state_id, removed=["a"])
+
+
 async def deletes_too_much(workspace: World) -> None:
     bot = await workspace.agent("bot")
     root = await bot(create_bare_task, kind="x")
@@ -333,6 +342,7 @@ RUN_SCENARIOS: Final[list[tuple[Operation, type[ApiError], Scenario]]] = [
         bare_calls(states.update_state, variables=[{"name": f"{n}"} for n in range(501)]),
     ),
     (states.update_state, StateNotFound, bare_calls(states.update_state, state_id=NOBODY)),
+    (states.update_state, TaskReadOnly, writes_the_state_of_a_task_as_its_reader),
     (states.update_state, EtagMismatch, bare_calls(states.update_state, if_match='"7"', removed=["a"])),
     (states.update_state, Contended, bare_calls(states.update_state, named=OVERTAKEN, removed=["a"])),
 ]

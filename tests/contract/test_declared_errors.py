@@ -6,6 +6,7 @@ not declare. `InvalidInput` is declared where the operation itself raises it, `S
 """
 
 from collections.abc import Awaitable, Callable, Iterator
+from typing import Final
 from uuid import uuid4
 
 import psycopg
@@ -15,6 +16,7 @@ from app.errors import (
     AlreadyExists,
     ApiError,
     AttachmentNotFound,
+    BlockerHidden,
     ChannelArchived,
     ChannelNotAdmin,
     ChannelNotFound,
@@ -23,7 +25,9 @@ from app.errors import (
     IdempotencyKeyReused,
     IdentityNotFound,
     InvalidInput,
+    LastAdmin,
     MemberNotFound,
+    MemberRemoved,
     MessageNotFound,
     NotAssigned,
     NotAssignee,
@@ -52,6 +56,7 @@ from app.operations import (
     get_task,
     join_channel,
     leave_channel,
+    link_tasks,
     list_comments,
     list_task_history,
     post_message,
@@ -245,6 +250,9 @@ def channel_scenarios(op: Operation) -> "list[tuple[Operation, type[ApiError], S
     return [(op, error, cases[error]) for error in cases if error in op.errors]
 
 
+KEEPS_AN_ADMIN: Final = (leave_channel, remove_channel_member, set_channel_member_role)
+
+
 async def makes_a_channel_twice(workspace: World) -> None:
     ada = await workspace.user("ada")
     await ada(create_channel, name="x")
@@ -255,6 +263,42 @@ async def renames_to_a_name_that_is_taken(workspace: World) -> None:
     ada = await workspace.user("ada")
     channel = await ada(create_channel, name="x")
     await ada(rename_channel, channel_id=channel.id, name="general")
+
+
+def calls_as_the_only_admin(op: Operation) -> Scenario:
+    """A call by the only admin of a channel, about themselves."""
+
+    async def scenario(workspace: World) -> None:
+        ada, bot = await workspace.user("ada"), await workspace.agent("bot")
+        channel = await ada(create_channel, name="x")
+        await ada(add_channel_member, channel_id=channel.id, member_id=bot.id)
+        whole = {"channel_id": channel.id, "member_id": ada.id, "role": "reader"}
+        await ada(op, **{name: whole[name] for name in op.request.__struct_fields__ if name in whole})
+
+    return scenario
+
+
+def calls_about_who_was_removed(op: Operation) -> Scenario:
+    """A call that would bring someone back into a channel, by themselves or by a poster."""
+
+    async def scenario(workspace: World) -> None:
+        ada, bot, poster = [await workspace.user(name) for name in ("ada", "bot", "poster")]
+        channel = await ada(create_channel, name="x")
+        for member in (bot, poster):
+            await ada(add_channel_member, channel_id=channel.id, member_id=member.id)
+        await ada(remove_channel_member, channel_id=channel.id, member_id=bot.id)
+        if op is join_channel:
+            await bot(op, channel_id=channel.id)
+        await poster(op, channel_id=channel.id, member_id=bot.id)
+
+    return scenario
+
+
+async def blocks_with_what_its_creator_does_not_see(workspace: World) -> None:
+    bot, author = await workspace.agent("bot"), await workspace.agent("author")
+    channel = await workspace.channel("builds", author, bot)
+    task, mine = await author(create_task, title="x", channel_id=channel), await bot(create_task, title="y")
+    await bot(link_tasks, task_id=mine.id, kind="blocks", other_task_id=task.id)
 
 
 def calls_alone(op: Operation) -> Scenario:
@@ -387,6 +431,9 @@ SCENARIOS: list[tuple[Operation, type[ApiError], Scenario]] = [
     (rename_channel, AlreadyExists, renames_to_a_name_that_is_taken),
     (join_channel, ChannelNotFound, calls_in_channel(join_channel, channel_id=NOBODY)),
     (join_channel, ChannelArchived, calls_in_channel(join_channel, archived=True)),
+    (link_tasks, BlockerHidden, blocks_with_what_its_creator_does_not_see),
+    *((op, LastAdmin, calls_as_the_only_admin(op)) for op in KEEPS_AN_ADMIN),
+    *((op, MemberRemoved, calls_about_who_was_removed(op)) for op in (join_channel, add_channel_member)),
     (leave_channel, SoleMember, calls_alone(leave_channel)),
     (remove_channel_member, SoleMember, calls_alone(remove_channel_member)),
     (

@@ -94,7 +94,7 @@ class StubModel:
         }
         return _completion({"role": "assistant", "content": None, "tool_calls": [call]}, "tool_calls")
 
-    def _step(self, heard: list[Any]) -> tuple[str, dict[str, Any]]:
+    def _step(self, heard: list[Any]) -> tuple[str, dict[str, Any]]:  # noqa: PLR0911 - one line for each step
         """What a model does next, knowing what it has heard."""
         match len(heard):
             case 0:
@@ -119,6 +119,9 @@ class StubModel:
                     "title": "Mend the roof with slates",
                 }
             case 6:
+                if "details" not in heard[5]:
+                    message = f"This is no conflict: {heard[5]}"
+                    raise Lost(message)
                 current = heard[5]["details"]["current"]
                 change = {"title": "Mend the roof with slates", "version": current["version"]}
                 return "update-task", {**on_it, **change}
@@ -138,7 +141,8 @@ class StubModel:
             assert schema.get("additionalProperties") is False, f"{name} is not strict"
             assert set(schema["required"]) == set(schema["properties"]), f"{name} is not strict"
             written = {**dict.fromkeys(schema["properties"]), **arguments}
-        jsonschema.Draft202012Validator(schema).validate(written)
+        spoken = {name: field for name, field in schema["properties"].items() if not field.get("nullable")}
+        jsonschema.Draft202012Validator({**schema, "properties": spoken}).validate(written)
         return written
 
 
@@ -162,9 +166,15 @@ def _said(content: Any) -> Iterator[Any]:
             yield from _said(text)
         case [{"text": _}, *_]:
             yield from _said(content[0])
-        case [] | [{"task": _}, *_] | {}:
+        case [] | [{"task": _}, *_]:
             yield content
-        case {"output": inner} | {"content": inner} | {"result": inner} | {"data": inner}:
+        case (
+            {"error": str(inner)}
+            | {"output": inner}
+            | {"content": inner}
+            | {"result": inner}
+            | {"data": inner}
+        ):
             yield from _said(inner)
         case dict():
             yield content

@@ -188,13 +188,14 @@ async def test_head_is_get_without_the_body(op: Operation, http: httpx.AsyncClie
 
 @every_operation
 async def test_a_slash_behind_the_path_and_a_coded_body_are_no_matter(
-    op: Operation, http: httpx.AsyncClient, home: Home
+    op: Operation, server: Server, home: Home
 ) -> None:
     headers = {**home.caller(op).headers, "Content-Type": "application/json"}
     body = b"\xef\xbb\xbf" + json.dumps(home.request(op)).encode()  # as PowerShell begins it
-    answer = await http.post(
-        op.path + "/", content=gzip.compress(body), headers={**headers, "Content-Encoding": "gzip"}
-    )
+    async with httpx.AsyncClient(base_url=server.url, timeout=30) as unjudged:
+        answer = await unjudged.post(
+            op.path + "/", content=gzip.compress(body), headers={**headers, "Content-Encoding": "gzip"}
+        )
     assert answer.status_code == op.status, answer.text
 
 
@@ -208,7 +209,7 @@ async def test_a_coding_that_is_not_read_is_named(op: Operation, server: Server,
             assert coding in answer.json()["error"]["message"]
         for body in (b"{}", gzip.compress(b"{}")[:-3], b"", BOMB):
             answer = await unjudged.post(op.path, content=body, headers={"Content-Encoding": "gzip"})
-            assert code(answer) == expected(InvalidInput, op) or not body
+            assert not body or code(answer) == expected(InvalidInput, op)
 
 
 @every_operation

@@ -4,8 +4,8 @@ import asyncio
 import json
 import logging
 import socket
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 
 import h11
@@ -80,6 +80,12 @@ async def door(limits: Limits = PATIENT) -> AsyncGenerator[tuple[str, int]]:
 
     async with asyncio.timeout(SECONDS_MAX), await loop.create_server(connection, "127.0.0.1", 0) as server:
         yield server.sockets[0].getsockname()
+
+
+async def until(come: Callable[[], bool]) -> None:
+    """Return when something has happened in this process; the door's time limit ends a vain wait."""
+    while not come():  # noqa: ASYNC110 - what happens inside the server sets no event
+        await asyncio.sleep(SOON / 5)
 
 
 class Piece(NamedTuple):
@@ -182,9 +188,8 @@ JUNK = b"what is this\r\n\r\n"
 @st.composite
 def pieces(draw: st.DrawFn) -> list[Piece]:
     """Some requests, mostly each in one piece."""
-    sent = draw(st.lists(st.sampled_from(REQUESTS), min_size=1, max_size=8)) + [
-        draw(st.sampled_from((LAST, LAST, JUNK)))
-    ]
+    several = draw(st.lists(st.sampled_from(REQUESTS), min_size=1, max_size=8))
+    sent = [*several, draw(st.sampled_from((LAST, LAST, JUNK)))]
     found: list[Piece] = []
     glued = b""
     for request in sent:
@@ -290,7 +295,7 @@ def test_what_goes_wrong_unsaid_is_said() -> None:
 
 
 def impatient(**what: float) -> Limits:
-    return PATIENT._replace(**what)  # pyright: ignore[reportArgumentType] -- seconds and bytes
+    return PATIENT._replace(**what)
 
 
 @pytest.mark.parametrize(
@@ -350,14 +355,12 @@ def test_a_connection_is_not_quiet_while_a_request_is_answered() -> None:
             reader, writer = await asyncio.open_connection(*address)
             heard.clear()
             writer.write(post("/waits", b"one"))
-            while "waits" not in heard:
-                await asyncio.sleep(SOON / 5)
+            await until(lambda: "waits" in heard)
             quiet = asyncio.create_task(reader.read())
             await asyncio.wait({quiet}, timeout=4 * SOON)
             assert not quiet.done()
             writer.close()
-            while "gone while waiting" not in heard:
-                await asyncio.sleep(SOON / 5)
+            await until(lambda: "gone while waiting" in heard)
             return await quiet
 
     assert uvloop.run(run()) == b""
@@ -370,8 +373,7 @@ async def test_whoever_takes_no_answer_is_let_go() -> None:
             reader, writer = await asyncio.open_connection(*address)
             writer.write(ONE)
             assert await reader.readline() == b"HTTP/1.1 200 OK\r\n", "others are served"
-            while len(connected[-1]) > 1:
-                await asyncio.sleep(SOON / 5)
+            await until(lambda: len(connected[-1]) == 1)
             connection.settimeout(SECONDS_MAX)
             got = 0
             while more := await asyncio.to_thread(connection.recv, 1 << 20):
@@ -406,8 +408,7 @@ async def test_who_is_being_answered_is_not_dropped() -> None:
         busy = [await asyncio.open_connection(*address) for _ in range(2)]
         for _, writer in busy:
             writer.write(post("/waits", b""))
-        while heard.count("waits") < len(busy):
-            await asyncio.sleep(SOON / 5)
+        await until(lambda: heard.count("waits") == len(busy))
         reader, writer = await asyncio.open_connection(*address)
         [answer] = answers(await reader.read())
         assert (answer.status, answer.headers[b"retry-after"]) == (503, b"1")
@@ -424,8 +425,8 @@ async def test_an_endless_body_is_not_read_for_ever(framed: str) -> None:
         writer.write(f"POST /early HTTP/1.1\r\nHost: x\r\n{framed}\r\n\r\n".encode())
         assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
         sent = 0
-        with pytest.raises(ConnectionError):
-            while True:
+        with suppress(ConnectionError):
+            while sent < 64 * limits.left_over_bytes_max:
                 writer.write(b"10000\r\n%b\r\n" % (b"x" * 0x10000))
                 sent += 0x10000
                 await writer.drain()
@@ -455,8 +456,7 @@ async def test_who_leaves_before_the_body_is_there_has_asked_for_nothing(sent: b
         writer.write(sent)
         writer.write_eof()
         assert await reader.read() == b""
-        while not heard:
-            await asyncio.sleep(SOON / 5)
+        await until(lambda: bool(heard))
         writer.close()
     assert heard == ["gone before the body was there"]
 

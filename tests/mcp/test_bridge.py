@@ -38,12 +38,13 @@ def bridged(url: str, key: str) -> StdioServerParameters:
 
 
 def run(
-    *arguments: str, lines: str | list[dict[str, Any]] = "", key: str | None = "some-key"
+    *arguments: str, lines: str | list[dict[str, Any]] = "", key: str | None = "some-key", **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run the bridge on a few lines and to its end."""
     environ = {name: value for name, value in os.environ.items() if name != "BATON_API_KEY"}
     if key is not None:
         environ["BATON_API_KEY"] = key
+    environ |= environment
     text = lines if isinstance(lines, str) else "".join(json.dumps(line) + "\n" for line in lines)
     return subprocess.run(
         [sys.executable, "-m", "app", "mcp", *arguments],
@@ -66,8 +67,8 @@ async def test_a_client_on_stdio_has_all_that_one_on_http_has(
         assert "Work in this loop" in (client.instructions or "")
         names = {tool.name for tool in (await client.list_tools()).tools}
         assert "create-tasks-bulk" in names and "verify-connection" not in names
-        made = await client.call_tool("create-task", {"title": "Über stdio\n👋", "assigneeAgentId": bot.id})
-        assert structure_of(made)["title"] == "Über stdio\n👋"
+        made = await client.call_tool("create-task", {"title": "Über stdio 👋", "assigneeAgentId": bot.id})
+        assert structure_of(made)["title"] == "Über stdio 👋"
         mine = await client.call_tool("list-my-tasks", {})
         assert len(structure_of(mine)["data"]) == 1
         refused = await client.call_tool("create-task", {"title": ""})
@@ -170,6 +171,105 @@ def test_lines_that_are_no_messages_are_refused_and_the_rest_goes_on(server: Ser
     codes = {answer["id"]: answer["error"]["code"] for answer in map(json.loads, done.stdout.splitlines())}
     assert codes == {None: -32600, 5: -32600}  # the last because the key is unknown
     assert "not JSON" in done.stderr
+
+
+NO_PROXY_THERE = "http://127.0.0.1:7"
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"HTTP_PROXY": NO_PROXY_THERE},
+        {"http_proxy": NO_PROXY_THERE, "NO_PROXY": ""},
+        {"ALL_PROXY": "socks5://127.0.0.1:7"},
+        {"all_proxy": "nonsense://"},
+        {"SSL_CERT_FILE": "/nonexistent.pem"},
+        {"SSL_CERT_DIR": "/nonexistent"},
+    ],
+    ids=str,
+)
+async def test_this_machine_is_called_directly_whatever_the_environment_says(
+    server: Server, workspace: World, environment: dict[str, str]
+) -> None:
+    bot = await workspace.agent()
+    done = await asyncio.to_thread(
+        run, "--url", server.url, lines=[request("ping")], key=bot.api_key, **environment
+    )
+    assert (json.loads(done.stdout)["result"], done.stderr) == ({}, "")
+
+
+@pytest.mark.parametrize(
+    "name, value, url",
+    [
+        ("ALL_PROXY", "socks5://127.0.0.1:7", "http://baton.example"),
+        ("all_proxy", "socks://127.0.0.1:7", "http://baton.example"),
+        ("HTTPS_PROXY", "http://[::1", "https://baton.example"),
+        ("SSL_CERT_FILE", "/nonexistent.pem", "https://baton.example"),
+        ("SSL_CERT_FILE", "/nonexistent.pem", "https://127.0.0.1:9"),
+        ("SSL_CERT_FILE", "/dev/null", "https://baton.example"),
+        ("SSLKEYLOGFILE", "/nonexistent/log", "https://127.0.0.1:9"),
+    ],
+)
+def test_a_variable_that_makes_a_call_impossible_is_named_in_one_line(
+    name: str, value: str, url: str
+) -> None:
+    done = run("--url", url, lines=[request("ping")], **{name: value})
+    assert (done.returncode, done.stdout) == (1, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"baton: {name} in the environment is of no use to the bridge: ")
+    assert value not in line or name == "SSLKEYLOGFILE" or "socks://" in line
+
+
+def test_a_proxy_that_is_away_is_named_by_its_variable() -> None:
+    done = run("--url", "http://baton.example", lines=[request("ping")], HTTP_PROXY=NO_PROXY_THERE)
+    assert "through the proxy that HTTP_PROXY names" in json.loads(done.stdout)["error"]["message"]
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_key_that_no_header_can_hold_is_said_in_one_line() -> None:
+    for key in ("kéy", "a\nb"):
+        done = run("--url", NOBODY_LISTENS, key=key)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert (
+            done.stderr == "baton: The key holds characters that no key has. See --key and BATON_API_KEY.\n"
+        )
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-"])
+def test_a_bridge_without_stdin_or_stdout_says_so_in_one_line(closed: str) -> None:
+    command = f'"{sys.executable}" -m app mcp --url {NOBODY_LISTENS} {closed}'
+    done = subprocess.run(
+        ["bash", "-c", command],
+        env={**os.environ, "BATON_API_KEY": "some-key"},
+        cwd=ROOT,
+        input="",
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=WAIT_SECONDS,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "baton: The bridge speaks over stdin and stdout, and one of them is closed.\n"
+
+
+def test_a_client_that_is_gone_ends_the_bridge_in_one_line() -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with os.fdopen(write_end, "wb") as nobody_reads:
+        done = subprocess.run(
+            [sys.executable, "-m", "app", "mcp", "--url", NOBODY_LISTENS],
+            env={**os.environ, "BATON_API_KEY": "some-key"},
+            cwd=ROOT,
+            input=json.dumps(request("ping")) + "\n",
+            stdout=nobody_reads,
+            stderr=subprocess.PIPE,
+            check=False,
+            text=True,
+            timeout=WAIT_SECONDS,
+        )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == f"baton: {NOBODY_LISTENS}/mcp: the client is gone."
+    assert "Traceback" not in done.stderr
 
 
 def test_without_a_key_the_bridge_says_how_to_give_one() -> None:

@@ -396,3 +396,76 @@ async def test_what_http_says_in_headers_stands_in_the_metadata_of_a_result(
         assert "idempotency-replayed" not in ((await client.call_tool("update-task", first)).meta or {})
         assert ((await client.call_tool("update-task", first)).meta or {})["idempotency-replayed"] == "true"
         assert ((await client.call_tool("update-task", other)).meta or {})["baton-merged-from"] == "1"
+
+
+# --- batches, a thing of 2025-03-26 only
+
+
+async def test_a_batch_is_answered_in_its_order(server: Server, workspace: World) -> None:
+    bot = await workspace.agent()
+    batch = [
+        request("tools/call", {"name": "create-task", "arguments": {"title": "First"}}, 1),
+        {"jsonrpc": "2.0", "method": "notifications/initialized"},
+        request("tools/call", {"name": "get-task", "arguments": {"taskId": "T-1"}}, 2),
+        request("no/such/method", None, 3),
+        request("ping", None, 4),
+    ]
+    for headers in ({}, {"mcp_protocol_version": "2025-03-26"}):
+        answer = await post(server, bot, batch, tools="core", **headers)
+        assert answer.status_code == 200
+        said = answer.json()
+        assert [one["id"] for one in said] == [1, 2, 3, 4]
+        assert said[1]["result"]["structuredContent"]["title"] == "First"
+        assert said[2]["error"]["code"] == -32601
+        assert said[3]["result"] == {}
+
+
+async def test_a_batch_of_notifications_is_noted(server: Server, workspace: World) -> None:
+    bot = await workspace.agent()
+    answer = await post(server, bot, [{"jsonrpc": "2.0", "method": "notifications/initialized"}] * 2)
+    assert (answer.status_code, answer.content) == (202, b"")
+
+
+@pytest.mark.parametrize("version", ["2024-11-05", "2025-06-18", "2025-11-25", "2026-07-28"])
+async def test_other_versions_know_no_batches(server: Server, workspace: World, version: str) -> None:
+    bot = await workspace.agent()
+    answer = await post(server, bot, [request("ping")], mcp_protocol_version=version)
+    assert answer.status_code == 400
+    assert "knows no batches: send one message at a time" in answer.json()["error"]["message"]
+
+
+async def test_a_batch_is_bounded_and_holds_no_handshake(server: Server, workspace: World) -> None:
+    bot = await workspace.agent()
+    for batch in ([], [request("ping")] * 51):
+        answer = await post(server, bot, batch)
+        assert answer.status_code == 400 and "A batch holds 1 to 50 messages" in answer.text
+    params = {
+        "protocolVersion": "2025-03-26",
+        "capabilities": {},
+        "clientInfo": {"name": "x", "version": "1"},
+    }
+    answer = await post(server, bot, [request("initialize", params), request("ping", None, 2)])
+    assert answer.status_code == 400 and "stands by itself" in answer.text
+
+
+async def test_a_byte_order_mark_is_skipped(server: Server, workspace: World) -> None:
+    bot = await workspace.agent()
+    message = b"\xef\xbb\xbf" + json.dumps(request("ping")).encode()
+    answer = await post(server, bot, message, content_type="application/json")
+    assert answer.json()["result"] == {}
+
+
+# --- schemas for models that must fill in every argument
+
+
+async def test_strict_schemas_are_told_on_request(server: Server, workspace: World) -> None:
+    bot = await workspace.agent()
+    answer = await post(server, bot, request("tools/list"), tools="core&strict=true")
+    for tool in answer.json()["result"]["tools"]:
+        schema = tool["inputSchema"]
+        assert schema["additionalProperties"] is False
+        assert schema["required"] == [*schema["properties"]]
+    loose = await post(server, bot, request("tools/list"), tools="core&strict=false")
+    assert "additionalProperties" not in loose.json()["result"]["tools"][0]["inputSchema"]
+    refused = await post(server, bot, request("tools/list"), tools="core&strict=1")
+    assert refused.status_code == 400 and "`strict` in the address is `true` or `false`" in refused.text

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from app.errors import (
+    BlockerHidden,
     ChannelNotFound,
     ChannelNotMember,
     IdentityNotFound,
@@ -32,6 +33,7 @@ from app.operations import (
     list_task_history,
     list_tasks,
     release_task,
+    unlink_tasks,
     update_task,
 )
 from tests.conftest import Caller, World
@@ -240,3 +242,73 @@ async def test_a_hidden_parent_stays_when_the_task_is_sent_back_as_it_was_read(w
     read = await bot(get_task, task_id=child.id)
     await bot(update_task, task_id=child.id, version=1, title="new", parent_task_id=read.parent_task_id)
     assert (await author(get_task, task_id=child.id)).parent_task_id == parent.id
+
+
+# What a task waits for
+
+
+async def test_nobody_holds_a_task_back_with_what_its_creator_or_assignee_does_not_see(
+    workspace: World,
+) -> None:
+    author, bot, helper = [await workspace.agent(name, channels=[]) for name in ("author", "bot", "helper")]
+    channel = await workspace.channel("builds", author, bot, helper)
+    mine = await bot(create_task, title="secret")
+    task = await author(create_task, title="needle", channel_id=channel)
+    with pytest.raises(BlockerHidden):
+        await bot(link_tasks, task_id=mine.id, kind="blocks", other_task_id=task.id)
+    await bot(comment_on_task, task_id=mine.id, body="@author")
+    await bot(link_tasks, task_id=mine.id, kind="blocks", other_task_id=task.id)
+    other = await author(create_task, title="other", channel_id=channel, assignee_agent_id=helper.id)
+    with pytest.raises(BlockerHidden):
+        await bot(link_tasks, task_id=mine.id, kind="blocks", other_task_id=other.id)
+    await bot(link_tasks, task_id=mine.id, kind="related", other_task_id=other.id)
+
+
+async def test_a_tasks_own_people_remove_what_holds_it_back_unseen(workspace: World) -> None:
+    author, bot, helper = [await workspace.agent(name, channels=[]) for name in ("author", "bot", "helper")]
+    channel = await workspace.channel("builds", author, bot, helper)
+    secret = [await bot(create_task, title="secret", channel_id=channel) for _ in range(2)]
+    task = await author(create_task, title="needle", channel_id=channel)
+    for one in secret:
+        await bot(link_tasks, task_id=one.id, kind="blocks", other_task_id=task.id)
+        await bot(update_task, task_id=one.id, version=1, channel_id=None)
+    explained = await helper(explain_task, task_id=task.id)
+    assert explained.obstacles[0].hidden_blockers == 2
+    [help_] = explained.obstacles[0].helps
+    assert (help_.operation, help_.by) == ("unlink-tasks", "you")
+    with pytest.raises(TaskNotFound):
+        await helper(unlink_tasks, task_id=secret[0].identifier, kind="blocks", other_task_id=task.id)
+    for left in (1, 0, 0):
+        assert await helper(unlink_tasks, task_id="hidden", kind="blocks", other_task_id=task.id) == []
+        explained = await helper(explain_task, task_id=task.id)
+        assert sum(obstacle.hidden_blockers for obstacle in explained.obstacles) == left
+    assert explained.claimable
+    history = await helper(list_task_history, task_id=task.id)
+    assert [entry.kind for entry in history] == ["unlinked", "unlinked", "linked", "linked", "created"]
+    assert not any(one.id in repr(history) for one in secret)
+    seen = await bot(list_task_history, task_id=task.id)
+    assert all(one.id in repr(seen) for one in secret)
+
+
+async def test_who_may_not_change_a_task_removes_nothing_it_waits_for(workspace: World) -> None:
+    story = await told(workspace)
+    blocker = await story.author(create_task, title="first")
+    await story.author(link_tasks, task_id=blocker.id, kind="blocks", other_task_id=story.task.id)
+    with pytest.raises(TaskReadOnly):
+        await story.outsider(unlink_tasks, task_id="hidden", kind="blocks", other_task_id=story.task.id)
+    with pytest.raises(TaskNotFound):
+        await story.friend(unlink_tasks, task_id="hidden", kind="blocks", other_task_id=story.task.id)
+    for op in (link_tasks, unlink_tasks):
+        with pytest.raises(TaskNotFound):
+            await story.author(op, task_id="hidden", kind="related", other_task_id=story.task.id)
+
+
+async def test_who_may_change_a_task_removes_what_it_waits_for_and_may_only_read(workspace: World) -> None:
+    author, bot = await workspace.agent("author"), await workspace.agent("bot")
+    channel = await workspace.channel("builds", author)
+    await workspace.join("builds", bot, role="reader")
+    task = await bot(create_task, title="needle")
+    await bot(comment_on_task, task_id=task.id, body="@author")
+    blocker = await author(create_task, title="first", channel_id=channel)
+    await author(link_tasks, task_id=blocker.id, kind="blocks", other_task_id=task.id)
+    assert await bot(unlink_tasks, task_id=blocker.id, kind="blocks", other_task_id=task.id) == []

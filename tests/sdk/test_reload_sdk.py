@@ -7,6 +7,7 @@ fails a test as a ValidationError.
 
 import asyncio
 import contextlib
+import inspect
 import json
 import os
 from collections.abc import AsyncIterator, Callable
@@ -391,6 +392,20 @@ async def test_an_operation_that_is_not_served_is_a_not_found_error(sdk: Sdk) ->
     with pytest.raises(NotFoundError) as caught:
         await sdk.memory.search_memories()
     explained(caught.value, "not_found")
+
+
+@pytest.mark.parametrize("noun", ["memory", "files"])
+async def test_an_operation_on_memory_or_files_says_that_there_is_neither(sdk: Sdk, noun: str) -> None:
+    """So that a model does not try the next one."""
+    client = getattr(ReloadApi(base_url="http://localhost", token="x"), noun)
+    names = [name for name in dir(client) if not name.startswith(("_", "with_"))]
+    assert names
+    for name in names:
+        parameters = inspect.signature(getattr(client, name)).parameters.values()
+        needed = {each.name: "x" for each in parameters if each.default is each.empty}
+        with pytest.raises(NotFoundError) as caught:
+            await getattr(getattr(sdk, noun), name)(**needed)
+        assert "Baton serves neither memory nor files." in caught.value.body.error.message
 
 
 async def test_409_is_a_conflict_error_with_the_task_as_it_is_now(sdk: Sdk) -> None:

@@ -31,7 +31,8 @@ SERVERS = 2  # behind one database
 HOT_TASKS = 6  # for all callers together, so that they get in each other's way
 TASK_CALLS = 150  # then a hot task is replaced by a new one
 ATTEMPTS_MAX = 100  # of one call; a killed server is back long before
-STARTS_MAX = 10
+PAUSE_SECONDS_MAX = 2.0  # between attempts: 100 of them go on for more than a minute
+STARTS_MAX = 30  # of a server whose connections are ended while it starts
 FAULT_RATE = 0.04
 ANSWER_SECONDS_MAX = 15
 OUTCOMES_ASKED = 300  # at the end of a round, besides those of all calls that got no answer
@@ -131,7 +132,8 @@ def _given_up(records: Records) -> Iterator[str]:
     """Calls that were safe to send again, were, and never got an answer."""
     for call in records.calls:
         if call.answer is None and len(call.attempts) >= ATTEMPTS_MAX:
-            yield f"nobody answered {call.operation}, sent {len(call.attempts)} times: {call}"
+            seconds = call.attempts[-1].sent_at - call.began_at
+            yield f"nobody answered {call.operation}, sent {len(call.attempts)} times in {seconds:.1f} s"
 
 
 def _count(result: Round) -> None:
@@ -156,6 +158,7 @@ class Stage:
         self.servers: list[Server] = []
         self.code = [code] * SERVERS  # what each of them runs, from its next start on
         self._running = [code] * SERVERS  # and now
+        self.keepers: list[asyncio.Task[None]] = []  # who start them again
         self._started = [asyncio.Event() for _ in range(SERVERS)]
         self.proxies: list[Proxy] = []
         self.callers: list[_Caller] = []
@@ -174,7 +177,11 @@ class Stage:
         ):  # it may just have been killed, and be on its way up with the old code
             self._started[index].clear()
             self.servers[index].process.terminate()
-            await self._started[index].wait()
+            started = asyncio.create_task(self._started[index].wait())
+            await asyncio.wait([started, self.keepers[index]], return_when=asyncio.FIRST_COMPLETED)
+            if self.keepers[index].done():  # it cannot be started any more
+                started.cancel()
+                self.keepers[index].result()
 
     async def keep_up(self, index: int) -> None:
         """Start a server again whenever it dies."""
@@ -204,7 +211,7 @@ async def _stage(dsn: str, seed: int, people: People, code: Path | None) -> Asyn
         _Caller(stage, number, identity, people.tasks_id, random.Random(seed * 1000 + number))
         for number, identity in enumerate(people.callers)
     ]
-    keepers = [asyncio.create_task(stage.keep_up(index)) for index in range(SERVERS)]
+    stage.keepers = [asyncio.create_task(stage.keep_up(index)) for index in range(SERVERS)]
     try:
         yield stage
     finally:
@@ -216,7 +223,7 @@ async def _stage(dsn: str, seed: int, people: People, code: Path | None) -> Asyn
         for server in stage.servers:
             await asyncio.to_thread(server.stop)
             server.close()
-        await asyncio.gather(*keepers)
+        await asyncio.gather(*stage.keepers)
 
 
 class _Caller:
@@ -356,9 +363,9 @@ class _Caller:
         while call.answer is None and len(call.attempts) < patience:
             await asyncio.gather(*(self._send(call) for _ in range(2 if twice else 1)))
             if call.answer is None:
-                await asyncio.sleep(
-                    0.02 * self._random.random()
-                )  # a caller that pauses, as retrying ones should
+                # A caller that pauses, as retrying ones should, ever longer: both servers may be on their way up.
+                pause = min(0.02 * len(call.attempts), PAUSE_SECONDS_MAX)
+                await asyncio.sleep(pause * self._random.random())
         if call.key is not None and self._random.random() < 0.05:
             await self._send(call)  # once more, though there is an answer
 

@@ -51,7 +51,7 @@ def test_a_wrong_choice_is_answered_with_all_there_are(op: Operation) -> None:
                 said = explained(e, op.request)
                 if "no such choice" in said.message:
                     assert all(str(choice) in said.message for choice in choices)
-                    assert (said.details or {})["field"].startswith(field.encode_name)
+                    assert str((said.details or {})["field"]).startswith(field.encode_name)
 
 
 def chosen(kind: inspect.Type) -> set[Any]:

@@ -26,6 +26,7 @@ EVERYWHERE: Final = (
 AFTERWARDS: Final = (
     "ban-drop-column",
     "ban-drop-table",
+    "ban-drop-constraint",
     "ban-drop-not-null",
     "renaming-column",
     "renaming-table",

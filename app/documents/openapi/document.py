@@ -142,6 +142,7 @@ PAGES: Final[Schema] = {
                     "application/json": {"schema": closed({"ok": {"const": True}}), "example": {"ok": True}}
                 },
             },
+            "403": {"$ref": "#/components/responses/UnknownHost"},
             "503": {"$ref": "#/components/responses/Unavailable"},
         },
     ),
@@ -166,7 +167,8 @@ PAGES: Final[Schema] = {
                         }
                     }
                 },
-            }
+            },
+            "403": {"$ref": "#/components/responses/UnknownHost"},
         },
     ),
 }

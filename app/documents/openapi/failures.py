@@ -19,6 +19,7 @@ from app.errors import (
     ScopeMissing,
     StorageFull,
     TimedOut,
+    UnknownHost,
 )
 from app.rpc import AGENT, Family, Operation
 
@@ -28,6 +29,7 @@ ALWAYS: Final = (
     KeyInvalid,
     KeyExpired,
     KeyRevoked,
+    UnknownHost,
     InternalError,
     DatabaseUnavailable,
     StorageFull,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import get_args, get_origin
 
 from app.documents.openapi.failures import by_family, by_status, schema_name, spelled
-from app.documents.openapi.shared import named
+from app.documents.openapi.shared import forgiving, named
 from app.documents.openapi.structs import REF, Schema, schemas_of
 from app.documents.refusals import ERRORS
 from app.errors import ApiError, LeaseLost
@@ -14,9 +14,9 @@ from app.transports import envelope
 
 def schemas(operations: tuple[Operation, ...]) -> Schema:
     """Every schema by name: structs, then what is made of them, sorted so that a change shows where it is."""
-    structs = schemas_of(
+    requests = schemas_of(tuple(op.request for op in operations))
+    structs = {name: forgiving(schema) for name, schema in requests.items()} | schemas_of(
         (
-            *(op.request for op in operations),
             *(item_of(op) for op in operations),
             envelope.Meta,
             envelope.PageMeta,
@@ -38,7 +38,7 @@ def schemas(operations: tuple[Operation, ...]) -> Schema:
         structs = structs | {spelled(SDK, name): _snake_cased(structs[name])}
     bare: Schema = {}
     if any(op.family is BARE for op in operations):
-        codes = [envelope.BARE_CODES[status] for status in sorted(envelope.BARE_CODES)]
+        codes = list(dict.fromkeys(code for _, code in sorted(envelope.BARE_CODES.items())))
         bare["BareErrorCode"] = {"type": "string", "enum": codes}
         bare["BareError"] = _bare_error(structs[envelope.ErrorDetails.__name__]["properties"])
     return named(structs | views | envelopes | failures | bare)

@@ -97,6 +97,26 @@ def named(schemas: Mapping[str, Schema]) -> Schema:
     }
 
 
+def forgiving(schema: Schema) -> Schema:
+    """The schema of what callers send, where null means left out in fields that may be left out."""
+    required = schema.get("required", ())
+    fields = schema.get("properties", {})
+    return {
+        **schema,
+        "properties": {
+            name: field if name in required or _is_any(field) else _or_null(field)
+            for name, field in fields.items()
+        },
+    }
+
+
+def _or_null(field: Schema) -> Schema:
+    null = {"type": "null"}
+    about = {key: value for key, value in field.items() if key in {"description", "default"}}
+    options = field.get("anyOf") or [{key: value for key, value in field.items() if key not in about}]
+    return {**about, "anyOf": options if null in options else [*options, null]}
+
+
 @cache
 def shaped(struct: type) -> Schema:
     """The schema of one struct, spelled like those among the components."""

@@ -9,13 +9,14 @@ from typing import Any, Final, Literal, TypeAlias, get_args, get_origin, get_typ
 
 import msgspec
 
-from app.decoding import Json, places
-from app.rpc import Operation
+from app.decoding import Json, null_is_idle, places
+from app.rpc import Operation, Request
 
 Schema: TypeAlias = dict[str, Any]  # Any: a document is JSON of any shape
 
 Rule: TypeAlias = "dict[str, Rule] | list[Rule] | type | str | float | bool | None"
 
+_NULL: Final[Schema] = {"type": "null"}
 REF: Final = "#/components/schemas/{name}"
 
 
@@ -42,12 +43,40 @@ def schemas_of(given: tuple[type, ...]) -> Schema:
         for field in schema.get("properties", {}).values():
             if field.keys() == {"enum"}:  # the tag of one struct of several, which msgspec adds by itself
                 field["description"] = "Which kind this is."
+    for struct in structs:
+        for sent in _sent(msgspec.inspect.type_info(struct)) if issubclass(struct, Request) else ():
+            _take_idle_nulls(sent, schemas[sent.cls.__name__])
     by_name = {struct.__name__: struct for struct in structs}
     tidy: Schema = {name: _tidied(schema, orders) for name, schema in schemas.items()}
     return {
         name: _body_schema(by_name[name], schema) if name in by_name else schema
         for name, schema in tidy.items()
     }
+
+
+def _sent(kind: msgspec.inspect.Type) -> Iterator[msgspec.inspect.StructType]:
+    """The objects of which a request consists: itself, and what stands in its fields."""
+    match kind:
+        case msgspec.inspect.StructType(fields=fields):
+            yield kind
+            yield from (found for field in fields for found in _sent(field.type))
+        case msgspec.inspect.Metadata(type=inner) | msgspec.inspect.ListType(item_type=inner):
+            yield from _sent(inner)
+        case msgspec.inspect.UnionType(types=kinds):
+            yield from (found for inner in kinds for found in _sent(inner))
+        case _:
+            pass
+
+
+def _take_idle_nulls(sent: msgspec.inspect.StructType, schema: Schema) -> None:
+    """Let null stand in every field where the decoder takes it for left out."""
+    for field in sent.fields:
+        told = schema["properties"][field.encode_name]
+        if null_is_idle(field) and _NULL not in told.get("anyOf", ()):
+            about = {key: told.pop(key) for key in ("title", "description", "default") if key in told}
+            choices = told.pop("anyOf", None) or [dict(told)]
+            told.clear()
+            told |= {**about, "anyOf": [*choices, _NULL]}
 
 
 def _rules(struct: type) -> dict[str, Rule]:

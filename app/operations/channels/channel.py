@@ -149,10 +149,11 @@ async def managed(ctx: Context, sent: str) -> Look:
     return channel
 
 
-async def refuse_posting(ctx: Context, sent: str, *, field: str = "channelId") -> None:
-    """Say why the caller cannot put anything into a channel, if that is so."""
+async def refuse_posting(ctx: Context, sent: str, *, field: str = "channelId") -> Look:
+    """Say why the caller cannot put anything into a channel, if that is so; else the channel."""
     channel = await look(ctx, sent, field=field)
     if channel.role is None or channel.role == "reader":
         raise ChannelNotMember(str(channel.id))
     if channel.archived:
         raise ChannelArchived(channel.name)
+    return channel

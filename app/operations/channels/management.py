@@ -33,13 +33,24 @@ CHANNEL_ANSWERED: Final = f"""
     ), {KEPT}
     SELECT ord, answer FROM answered"""
 
+# Whether another channel has the name: a public one, or a private one that the caller is in. Of others a refusal would tell
+# that they exist, so their names are free.
+_NAME_TAKEN: Final = """EXISTS (
+        SELECT FROM channels x
+         WHERE x.workspace_id = i.workspace_id AND x.name = i.changes->>'name' AND x.id <> i.channel_id
+           AND (x.kind = 'public' OR EXISTS (
+                    SELECT FROM channel_members m
+                     WHERE m.workspace_id = i.workspace_id AND m.channel_id = x.id AND m.identity_id = i.actor_id)))"""
+
 CREATE = Keyed(
     BatchQuery(
         Answered[Channel],
         f"""{ACTING}, created AS (
         INSERT INTO channels (workspace_id, id, name, kind, purpose)
-        SELECT i.workspace_id, i.channel_id, i.changes->>'name', i.changes->>'kind', i.changes->>'purpose' FROM acting i
-        ON CONFLICT ON CONSTRAINT channels_name_key DO NOTHING
+        SELECT i.workspace_id, i.channel_id, i.changes->>'name', i.changes->>'kind', i.changes->>'purpose'
+          FROM acting i
+         WHERE NOT {_NAME_TAKEN}
+        ON CONFLICT (workspace_id, name) WHERE kind = 'public' DO NOTHING
         RETURNING *
     ), c AS (
         SELECT i.ord, created.*
@@ -67,8 +78,7 @@ RENAME = Keyed(
                purpose = CASE WHEN i.changes ? 'purpose' THEN nullif(i.changes->>'purpose', '') ELSE c.purpose END
           FROM acting i
          WHERE c.workspace_id = i.workspace_id AND c.id = i.channel_id AND {CHANNEL_MANAGED}
-           AND NOT EXISTS (SELECT FROM channels x
-                            WHERE x.workspace_id = i.workspace_id AND x.name = i.changes->>'name' AND x.id <> c.id)
+           AND NOT {_NAME_TAKEN}
         RETURNING c.*, i.ord
     ), {CHANNEL_ANSWERED}""",
         one_per="channelId",
@@ -95,7 +105,9 @@ class CreateChannel(AgentWrite):
 
     name: Annotated[
         ChannelName,
-        Meta(description="Lowercase letters, digits and hyphens; it starts with a letter and is unique."),
+        Meta(
+            description="Lowercase letters, digits and hyphens; it starts with a letter, and no channel you see has it."
+        ),
     ]
     type: Annotated[
         Literal["public", "private"],
@@ -133,11 +145,12 @@ async def create_channel(ctx: Context, req: CreateChannel) -> Encoded[Channel]:
     """
     name, run_id = req.name.removeprefix("#"), under(req.run_id)
     made = {"name": name, "kind": req.type, "purpose": req.purpose or None}
-    row = await ctx.db.write(
-        CREATE.form(ctx.keep), {**ctx.who, "runId": run_id, "channelId": new_id(), "changes": made}
-    )
-    if row is not None:
-        return row.answer
+    item = {**ctx.who, "runId": run_id, "channelId": new_id(), "changes": made}
+    try:
+        if (row := await ctx.db.write(CREATE.form(ctx.keep), item)) is not None:
+            return row.answer
+    except Duplicate as e:
+        _refuse_other(e)
     await ctx.refuse_late(run_id)
     raise AlreadyExists("channel", name)
 
@@ -153,8 +166,7 @@ async def rename_channel(ctx: Context, req: RenameChannel) -> Encoded[Channel]:
         if (row := await _change(ctx, RENAME, req, {**changes(req, "purpose"), "name": name})) is not None:
             return row.answer
     except Duplicate as e:  # somebody gave this name to another at the same moment
-        if e.constraint != "channels_name_key":
-            raise
+        _refuse_other(e)
     raise AlreadyExists("channel", name)
 
 
@@ -171,6 +183,12 @@ async def archive_channel(ctx: Context, req: ArchiveChannel) -> Encoded[Channel]
     if row is None:  # an admin, but only since the statement
         raise ChannelNotAdmin
     return row.answer
+
+
+def _refuse_other(error: Duplicate) -> None:
+    """Raise what is no collision of names. A database whose migration is not complete still has the rule of 0.1.0."""
+    if error.constraint not in {"channels_public_name_key", "channels_name_key"}:
+        raise error
 
 
 async def _change(

@@ -1,10 +1,13 @@
 """Who is in a channel: join, leave; add, remove, and set the role of members.
 
-Posters may add others, only admins do the rest. What takes someone out first locks the channel's row, so that two
-who leave at once do not both find the other one still there.
+Posters may add others, only admins do the rest. Whoever changes who is in a channel first locks its row, so that two who
+leave at once do not both find the other one still there, nor two admins who make each other posters.
+
+How somebody left is remembered in channel_standings: a reader comes back as a reader, and who was taken out comes back
+only if an admin adds them, or who took them out.
 """
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -18,7 +21,9 @@ from app.errors import (
     ChannelNotMember,
     IdentityNotFound,
     InvalidInput,
+    LastAdmin,
     MemberNotFound,
+    MemberRemoved,
     SoleMember,
 )
 from app.ids import uuid_or_none
@@ -43,6 +48,8 @@ from app.writes.access import CALLER, KNOWN_IDENTITY
 from app.writes.fence import FENCE_ERRORS, UnderRun, under
 from app.writes.receipts import KEPT, Keyed
 
+R = TypeVar("R", bound=msgspec.Struct)
+
 
 class Departure(Answer):
     """Who is no longer in which channel."""
@@ -51,27 +58,56 @@ class Departure(Answer):
     member_id: Annotated[str, Meta(description="Who is no longer in it.")]
 
 
+class Standing(msgspec.Struct):
+    """What stands between somebody and a channel that they are not in."""
+
+    standing: Literal["reader", "removed"]
+
+
+class MemberNow(msgspec.Struct):
+    """A member, as it matters for whether they can be changed or taken out."""
+
+    kind: IdentityKind
+    role: Role
+    admins: int
+    members: int
+
+
 class Locked(msgspec.Struct):
     """A row that says only that the lock is held."""
 
     ord: int
 
 
+# Of who is in the channel again nothing is remembered.
+_FORGOTTEN: Final = """
+    forgotten AS (
+        DELETE FROM channel_standings s
+         USING entered e
+         WHERE s.workspace_id = e.workspace_id AND s.channel_id = e.channel_id AND s.identity_id = e.identity_id
+    )"""
+
 JOIN = Keyed(
     BatchQuery(
         Answered[Channel],
-        f"""{ACTING}, joined AS (
-        INSERT INTO channel_members (workspace_id, channel_id, identity_id)
-        SELECT i.workspace_id, i.channel_id, i.actor_id
+        f"""{ACTING}, entered AS (
+        INSERT INTO channel_members (workspace_id, channel_id, identity_id, role)
+        SELECT i.workspace_id, i.channel_id, i.actor_id, coalesce(s.standing, 'poster')
           FROM acting i
           JOIN channels c ON c.workspace_id = i.workspace_id AND c.id = i.channel_id
-         WHERE c.kind = 'public' AND c.archived_at IS NULL
+          LEFT JOIN channel_standings s
+            ON s.workspace_id = i.workspace_id AND s.channel_id = i.channel_id AND s.identity_id = i.actor_id
+         WHERE c.kind = 'public' AND c.archived_at IS NULL AND s.standing IS DISTINCT FROM 'removed'
         ON CONFLICT DO NOTHING
-    ), c AS (
+        RETURNING workspace_id, channel_id, identity_id
+    ), {_FORGOTTEN}, c AS (
         SELECT i.ord, c.*
           FROM acting i
           JOIN channels c ON c.workspace_id = i.workspace_id AND c.id = i.channel_id
          WHERE c.archived_at IS NULL AND {CHANNEL_KNOWN}
+           AND NOT EXISTS (SELECT FROM channel_standings s
+                            WHERE s.workspace_id = i.workspace_id AND s.channel_id = i.channel_id
+                              AND s.identity_id = i.actor_id AND s.standing = 'removed')
     ), {CHANNEL_ANSWERED}""",
     )
 )
@@ -86,7 +122,7 @@ _MEMBER_ANSWERED: Final = f"""
     ), {KEPT}
     SELECT ord, answer FROM answered"""
 
-# `m` sees the membership as it was before: an old one stays as it is, a new one comes from `added`.
+# `m` sees the membership as it was before: an old one stays as it is, a new one comes from `entered`.
 ADD = Keyed(
     BatchQuery(
         Answered[Membership],
@@ -94,19 +130,22 @@ ADD = Keyed(
         SELECT i.*, i.changes->>'role' AS role
           FROM acting i
          WHERE {CHANNEL_OPEN} AND (i.changes->>'role' <> 'admin' OR {CHANNEL_MANAGED})
-    ), added AS (
+    ), entered AS (
         INSERT INTO channel_members (workspace_id, channel_id, identity_id, role)
-        SELECT i.workspace_id, i.channel_id, a.id, i.role
+        SELECT i.workspace_id, i.channel_id, a.id,
+               CASE WHEN s.standing = 'reader' AND NOT {CHANNEL_MANAGED} THEN 'reader' ELSE i.role END
           FROM may i
           JOIN identities a ON a.workspace_id = i.workspace_id AND a.id = i.member_id
+          LEFT JOIN channel_standings s
+            ON s.workspace_id = i.workspace_id AND s.channel_id = i.channel_id AND s.identity_id = i.member_id
          WHERE {KNOWN_IDENTITY} AND (a.kind = 'user' OR i.role <> 'admin')
+           AND (s.standing IS DISTINCT FROM 'removed' OR s.removed_by_id = i.actor_id OR {CHANNEL_MANAGED})
         ON CONFLICT DO NOTHING
         RETURNING *
-    ), m AS (
-        SELECT i.ord, added.*
+    ), {_FORGOTTEN}, m AS (
+        SELECT i.ord, e.*
           FROM may i
-          JOIN added ON added.workspace_id = i.workspace_id AND added.channel_id = i.channel_id
-                    AND added.identity_id = i.member_id
+          JOIN entered e ON e.workspace_id = i.workspace_id AND e.channel_id = i.channel_id AND e.identity_id = i.member_id
          UNION ALL
         SELECT i.ord, m.*
           FROM may i
@@ -116,6 +155,12 @@ ADD = Keyed(
         one_per="channelId",
     )
 )
+
+# A channel keeps an admin as long as somebody is in it.
+_ANOTHER_ADMIN: Final = """EXISTS (
+        SELECT FROM channel_members o
+         WHERE o.workspace_id = i.workspace_id AND o.channel_id = i.channel_id AND o.identity_id <> i.member_id
+           AND o.role = 'admin')"""
 
 SET_ROLE = Keyed(
     BatchQuery(
@@ -127,6 +172,7 @@ SET_ROLE = Keyed(
           JOIN identities a ON a.workspace_id = i.workspace_id AND a.id = i.member_id
          WHERE m.workspace_id = i.workspace_id AND m.channel_id = i.channel_id AND m.identity_id = i.member_id
            AND (a.kind = 'user' OR i.changes->>'role' <> 'admin') AND {CHANNEL_MANAGED}
+           AND (i.changes->>'role' = 'admin' OR m.role <> 'admin' OR {_ANOTHER_ADMIN})
         RETURNING m.*, i.ord
     ), {_MEMBER_ANSWERED}""",
         one_per="channelId",
@@ -142,7 +188,7 @@ LOCK_CHANNEL = BatchQuery(
        FOR NO KEY UPDATE OF c""",
 )
 
-# Admins take anyone out, owners their agents, everyone themselves; but never the last one.
+# Admins take anyone out, owners their agents, everyone themselves; but never the last one, nor the last admin.
 REMOVE = Keyed(
     BatchQuery(
         Answered[Departure],
@@ -152,11 +198,20 @@ REMOVE = Keyed(
          WHERE m.workspace_id = i.workspace_id AND m.channel_id = i.channel_id AND m.identity_id = i.member_id
            AND EXISTS (SELECT FROM channel_members o
                         WHERE o.workspace_id = i.workspace_id AND o.channel_id = i.channel_id AND o.identity_id <> i.member_id)
+           AND (m.role <> 'admin' OR {_ANOTHER_ADMIN})
            AND (i.member_id = i.actor_id OR {CHANNEL_MANAGED}
                 OR {CHANNEL_KNOWN} AND EXISTS (
                        SELECT FROM identities a
                         WHERE a.workspace_id = i.workspace_id AND a.id = i.member_id AND a.owner_id = i.actor_id))
-        RETURNING i.*
+        RETURNING i.*, m.role
+    ), remembered AS (
+        INSERT INTO channel_standings (workspace_id, channel_id, identity_id, standing, removed_by_id)
+        SELECT i.workspace_id, i.channel_id, i.member_id, CASE WHEN i.member_id = i.actor_id THEN 'reader' ELSE 'removed' END,
+               nullif(i.actor_id, i.member_id)
+          FROM gone i
+         WHERE i.role = 'reader' OR i.member_id <> i.actor_id
+        ON CONFLICT (workspace_id, channel_id, identity_id) DO UPDATE
+           SET standing = excluded.standing, removed_by_id = excluded.removed_by_id, since = now()
     ), answered AS (
         SELECT i.ord, i.workspace_id, i.actor_id, i.request_id, i.keep, NULL::int AS merged_from,
                row_to_json((SELECT w FROM (SELECT i.channel_id AS "channelId", i.member_id AS "memberId") w)) AS answer
@@ -166,12 +221,27 @@ REMOVE = Keyed(
     )
 )
 
-FIND_MEMBER = Query(
-    One[IdentityKind],
+FIND_STANDING = Query(
+    Standing,
     """
-    SELECT a.kind
+    SELECT s.standing
+      FROM channel_standings s
+     WHERE s.workspace_id = %(workspace_id)s::uuid AND s.channel_id = %(channel_id)s::uuid
+       AND s.identity_id = %(member_id)s::uuid
+    """,
+    pipelined=True,
+)
+
+FIND_MEMBER = Query(
+    MemberNow,
+    """
+    SELECT a.kind, m.role, c.admins, c.members
       FROM channel_members m
       JOIN identities a ON a.workspace_id = m.workspace_id AND a.id = m.identity_id
+     CROSS JOIN LATERAL (
+           SELECT count(*) FILTER (WHERE o.role = 'admin') AS admins, count(*) AS members
+             FROM channel_members o
+            WHERE o.workspace_id = m.workspace_id AND o.channel_id = m.channel_id) c
      WHERE m.workspace_id = %(workspace_id)s::uuid AND m.channel_id = %(channel_id)s::uuid
        AND m.identity_id = %(member_id)s::uuid
     """,
@@ -242,17 +312,19 @@ class SetChannelMemberRole(AgentWrite):
     run_id: UnderRun = UNSET
 
 
-@operation(scope="channel-write", errors=(ChannelNotFound, ChannelArchived, *FENCE_ERRORS))
+@operation(scope="channel-write", errors=(ChannelNotFound, MemberRemoved, ChannelArchived, *FENCE_ERRORS))
 async def join_channel(ctx: Context, req: JoinChannel) -> Encoded[Channel]:
     """Become a poster of a public channel. Joining twice is harmless.
 
-    Into a private channel someone who is in it has to add you.
+    If you left it as a reader, you come back as one; if you were taken out, an admin has to add you. Into a private channel
+    someone who is in it has to add you.
     """
     item = _item(ctx, req)
-    if (row := await ctx.db.write(JOIN.form(ctx.keep), item)) is not None:
+    if (row := await _locked(ctx, JOIN, item)) is not None:
         return row.answer
-    await ctx.refuse_late(item["runId"])
     channel = await look(ctx, req.channel_id)
+    if await _was_removed(ctx, channel, ctx.actor.id):
+        raise MemberRemoved
     if channel.archived:
         raise ChannelArchived(channel.name)
     raise ChannelNotFound(req.channel_id)  # made, opened or entered only since the statement
@@ -260,18 +332,19 @@ async def join_channel(ctx: Context, req: JoinChannel) -> Encoded[Channel]:
 
 @operation(
     scope="channel-write",
-    errors=(ChannelNotFound, ChannelNotMember, SoleMember, *FENCE_ERRORS),
+    errors=(ChannelNotFound, ChannelNotMember, SoleMember, LastAdmin, *FENCE_ERRORS),
 )
 async def leave_channel(ctx: Context, req: LeaveChannel) -> Encoded[Departure]:
     """Leave a channel. You see nothing more of it from then on, but for tasks you have a part in.
 
-    The only member cannot leave.
+    The only member cannot leave, nor can the only admin.
     """
-    row = await _remove(ctx, _item(ctx, req, ctx.actor.id))
+    row = await _locked(ctx, REMOVE, _item(ctx, req, ctx.actor.id))
     if row is not None:
         return row.answer
-    await readable(ctx, req.channel_id)
-    raise SoleMember
+    channel = await readable(ctx, req.channel_id)
+    member = await _member(ctx, channel, ctx.actor.id)
+    raise LastAdmin if member and member.members > 1 else SoleMember
 
 
 @operation(
@@ -281,6 +354,7 @@ async def leave_channel(ctx: Context, req: LeaveChannel) -> Encoded[Departure]:
         ChannelNotFound,
         ChannelNotMember,
         ChannelNotAdmin,
+        MemberRemoved,
         ChannelArchived,
         IdentityNotFound,
         *FENCE_ERRORS,
@@ -289,39 +363,56 @@ async def leave_channel(ctx: Context, req: LeaveChannel) -> Encoded[Departure]:
 async def add_channel_member(ctx: Context, req: AddChannelMember) -> Encoded[Membership]:
     """Add a user or agent to a channel that you may post in.
 
-    Someone who is in it already keeps their role; set-channel-member-role changes it.
+    Someone who is in it already keeps their role; set-channel-member-role changes it. Who was taken out of it is added by
+    an admin, or by who took them out; and who left it as a reader is a reader again, unless an admin adds them.
     """
     item = _item(ctx, req, member := uuid_or_none(req.member_id), role=req.role)
-    if (row := await ctx.db.write(ADD.form(ctx.keep), item)) is not None:
+    if (row := await _locked(ctx, ADD, item)) is not None:
         return row.answer
-    await ctx.refuse_late(item["runId"])
     if req.role == "admin":
         await managed(ctx, req.channel_id)
-    await refuse_posting(ctx, req.channel_id)
-    if req.role == "admin" and member is not None and await ctx.one(FIND_AGENT, member_id=member):
+    channel = await refuse_posting(ctx, req.channel_id)
+    if (
+        req.role == "admin"
+        and member is not None
+        and await ctx.db.one(
+            FIND_AGENT, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, member_id=member
+        )
+    ):
         raise _no_admin()
-    # Somebody else may have added them at the same moment.
-    if member is not None and (row := await ctx.db.write(ADD.form(ctx.keep), item)) is not None:
-        return row.answer
+    if member is not None and await _was_removed(ctx, channel, member):
+        raise MemberRemoved
     raise IdentityNotFound(req.member_id, field="memberId")
 
 
 @operation(
     scope="channel-write",
-    errors=(ChannelNotFound, ChannelNotMember, ChannelNotAdmin, MemberNotFound, SoleMember, *FENCE_ERRORS),
+    errors=(
+        ChannelNotFound,
+        ChannelNotMember,
+        ChannelNotAdmin,
+        MemberNotFound,
+        SoleMember,
+        LastAdmin,
+        *FENCE_ERRORS,
+    ),
 )
 async def remove_channel_member(ctx: Context, req: RemoveChannelMember) -> Encoded[Departure]:
     """Take someone out of a channel. For its admins, and for owners of agents.
 
     They see nothing more of it from their next call on. Tasks of the channel that they have a part in stay theirs to see.
+    They come back only if an admin adds them, or whoever took them out.
     """
-    row = await _remove(ctx, _item(ctx, req, member := uuid_or_none(req.member_id)))
+    row = await _locked(ctx, REMOVE, _item(ctx, req, member := uuid_or_none(req.member_id)))
     if row is not None:
         return row.answer
     channel = await readable(ctx, req.channel_id)
-    if member is None or await _kind_of_member(ctx, channel, member) is None:
+    found = None if member is None else await _member(ctx, channel, member)
+    if found is None:
         raise MemberNotFound(req.member_id)
-    raise SoleMember if member == ctx.actor.id else ChannelNotAdmin
+    if member != ctx.actor.id:
+        raise ChannelNotAdmin
+    raise LastAdmin if found.members > 1 else SoleMember
 
 
 @operation(
@@ -332,19 +423,23 @@ async def remove_channel_member(ctx: Context, req: RemoveChannelMember) -> Encod
         ChannelNotMember,
         ChannelNotAdmin,
         MemberNotFound,
+        LastAdmin,
         *FENCE_ERRORS,
     ),
 )
 async def set_channel_member_role(ctx: Context, req: SetChannelMemberRole) -> Encoded[Membership]:
-    """Say what a member may do in a channel: read, also write, or also manage. For its admins."""
+    """Say what a member may do in a channel: read, also write, or also manage. For its admins.
+
+    The only admin stays one: make someone else an admin first.
+    """
     item = _item(ctx, req, member := uuid_or_none(req.member_id), role=req.role)
-    if (row := await ctx.db.write(SET_ROLE.form(ctx.keep), item)) is not None:
+    if (row := await _locked(ctx, SET_ROLE, item)) is not None:
         return row.answer
-    await ctx.refuse_late(item["runId"])
     channel = await managed(ctx, req.channel_id)
-    if member is not None and await _kind_of_member(ctx, channel, member) == "agent":
-        raise _no_admin()
-    raise MemberNotFound(req.member_id)
+    found = None if member is None else await _member(ctx, channel, member)
+    if found is None:
+        raise MemberNotFound(req.member_id)
+    raise _no_admin() if found.kind == "agent" else LastAdmin
 
 
 def _item(
@@ -362,20 +457,31 @@ def _item(
     }
 
 
-async def _remove(ctx: Context, item: dict[str, Any]) -> Answered[Departure] | None:  # Any: see _item
-    """Take someone out of a channel, if the caller may and someone is left."""
-    async with ctx.db.transaction(ctx.whose) as tx:
+async def _locked(
+    ctx: Context, statement: Keyed[BatchQuery[R]], item: dict[str, Any]
+) -> R | None:  # Any: see _item
+    """Change who is in a channel, while nobody else does; None if something stands in the way."""
+    async with ctx.db.transaction() as tx:
         locked = await tx.write(LOCK_CHANNEL, item)
-        row = await tx.write(REMOVE.form(ctx.keep), item) if locked else None
+        row = await tx.write(statement.form(ctx.keep), item) if locked else None
     if row is None:
         await ctx.refuse_late(item["runId"])
     return row
 
 
-async def _kind_of_member(ctx: Context, channel: Look, member_id: UUID) -> IdentityKind | None:
-    """Whether a member of a channel is a user or an agent; None if they are not a member."""
-    row = await ctx.one(FIND_MEMBER, channel_id=channel.id, member_id=member_id)
-    return row.value if row else None
+async def _member(ctx: Context, channel: Look, member_id: UUID) -> MemberNow | None:
+    """A member of a channel; None if they are none."""
+    return await ctx.db.one(
+        FIND_MEMBER, workspace_id=ctx.actor.workspace_id, channel_id=channel.id, member_id=member_id
+    )
+
+
+async def _was_removed(ctx: Context, channel: Look, member_id: UUID) -> bool:
+    """Whether somebody was taken out of a channel."""
+    row = await ctx.db.one(
+        FIND_STANDING, workspace_id=ctx.actor.workspace_id, channel_id=channel.id, member_id=member_id
+    )
+    return row is not None and row.standing == "removed"
 
 
 def _no_admin() -> InvalidInput:

@@ -453,6 +453,7 @@ async def claim_next_task(ctx: Context, req: ClaimNextTask) -> Outcome[list[Clai
         seconds_left = 0 if bell.closed else deadline - time.monotonic()
         if seconds_left > 0:
             await bell.wait(ctx.db, seconds_left)
+            await ctx.still_admitted()
         elif attempt >= ATTEMPTS_MAX or not await _anything_ready(ctx, item):
             return Outcome(NOTHING, wrote=False)
         else:  # there is something, but another call had it locked: it may let go of it

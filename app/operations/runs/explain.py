@@ -305,7 +305,14 @@ def _blockers(facts: FactsRow) -> Obstacle | None:
                 by="you",
             )
             for blocker in blockers
-        ],
+        ]
+        + [
+            Help(
+                operation="unlink-tasks",
+                arguments={"taskId": "hidden", "kind": "blocks", "otherTaskId": facts.identifier},
+                by="you",
+            )
+        ][:hidden],
     )
 
 

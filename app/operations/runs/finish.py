@@ -134,7 +134,7 @@ END_CTES: Final = f"""
                c.difference || jsonb_build_object('runId', jsonb_build_array(c.ended_run_id, NULL))
           FROM changed c
     ), remark AS (
-        SELECT c.workspace_id, c.id AS task_id, c.version, c.actor_id, c.actor_kind, c.request_id,
+        SELECT c.ord, c.workspace_id, c.id AS task_id, c.version, c.actor_id, c.actor_kind, c.request_id,
                jsonb_build_object('id', c.comment_id, 'mentions', '[]'::jsonb, 'body',
                    'Parked as blocked after ' || c.failures
                    || CASE c.failures WHEN 1 THEN ' failed claim' ELSE ' failed claims' END

@@ -315,9 +315,9 @@ CHANGE_AND_COMMENT = Keyed(
            AND {NOT_KEPT}
            AND {FENCED}
     ), remark AS (
-        SELECT workspace_id, id AS task_id, version, actor_id, actor_kind, request_id, comment FROM changed
+        SELECT ord, workspace_id, id AS task_id, version, actor_id, actor_kind, request_id, comment FROM changed
          UNION ALL
-        SELECT workspace_id, id AS task_id, version, actor_id, actor_kind, request_id, comment FROM unchanged
+        SELECT ord, workspace_id, id AS task_id, version, actor_id, actor_kind, request_id, comment FROM unchanged
     ), {COMMENT_CTES}, answered AS (
         SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, {ACTORS_TASK_JSON} AS answer, t.merged_from FROM changed t
          UNION ALL

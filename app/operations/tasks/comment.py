@@ -74,16 +74,14 @@ def in_its_place(task_id: LiteralString, id: LiteralString, nth: LiteralString =
     )
 
 
-# Writes the comments of `remark`, a CTE with the task and its version, who speaks, and the comment; with each its
+# Writes the comments of `remark`, a CTE with `ord`, the task and its version, who speaks, and the comment; with each its
 # event, and whoever now takes part: the author, everyone mentioned, and the owners of agents among them. What
 # waited for the author on this task is answered; for everyone mentioned the comment waits.
 #
 # An author who may not bring others in (SHARABLE) mentions those who see the task anyway. To them others are just text.
 COMMENT_CTES: Final = f"""
     remarked AS MATERIALIZED (
-        SELECT r.*, {in_its_place("r.task_id", "r.comment->>'id'", "r.nth")} AS comment_id
-          FROM (SELECT remark.*, row_number() OVER (PARTITION BY workspace_id, task_id ORDER BY comment->>'id') AS nth
-                  FROM remark) r
+        SELECT r.*, {in_its_place("r.task_id", "r.comment->>'id'", "r.ord")} AS comment_id FROM remark r
     ), said_to AS MATERIALIZED (
         SELECT i.workspace_id, i.task_id, i.version, i.actor_id, i.actor_kind, i.request_id, i.comment, i.comment_id,
                CASE WHEN i.comment->'mentions' = '[]' OR {SHARABLE} THEN i.comment->'mentions'
@@ -215,7 +213,9 @@ async def comment_on_task(ctx: Context, req: CommentOnTask) -> Encoded[TaskComme
     """Add a remark to a task.
 
     Use it to say what you found, ask something or hand over. Whoever you address as `@handle` sees the task from
-    then on. If you may not post in its channel, you address only those who see it already: `mentions` says whom.
+    then on.
+
+    If you may not post in its channel, you address only those who see it already: `mentions` says whom.
 
     A comment never changes the task's version, so it cannot conflict with anything.
     """

@@ -69,17 +69,21 @@ class OverlappingField(Answer):
     theirs: Annotated[str | None, Meta(description="The value it has now.")]
 
 
+# What events say of other tasks.
+_TASK_FIELDS: Final = "'{parentTaskId, blocks, blocked_by, related, duplicate, duplicated_by}'::text[]"
+
+
 def shown_changes(event: LiteralString, viewer: LiteralString) -> LiteralString:
-    """SQL for the fields that an event changed, as rows of (field, [from, to]), without a parent that the viewer does not see."""
+    """SQL for the fields that an event changed, as rows of (field, [from, to]), without tasks that the viewer does not see."""
     before = seen_id(f"{event}.workspace_id", viewer, "(x.change->>0)::uuid")
     after = seen_id(f"{event}.workspace_id", viewer, "(x.change->>1)::uuid")
     return f"""(
-            SELECT x.field, x.change FROM jsonb_each({event}.changes) AS x (field, change) WHERE x.field <> 'parentTaskId'
+            SELECT x.field, x.change FROM jsonb_each({event}.changes) AS x (field, change) WHERE x.field <> ALL ({_TASK_FIELDS})
              UNION ALL
             SELECT x.field, jsonb_build_array(y.before, y.after)
-              FROM (SELECT 'parentTaskId' AS field, {event}.changes->'parentTaskId' AS change) x
+              FROM jsonb_each({event}.changes) AS x (field, change)
              CROSS JOIN LATERAL (SELECT {before} AS before, {after} AS after) y
-             WHERE x.change IS NOT NULL AND (y.before IS NOT NULL OR y.after IS NOT NULL))"""
+             WHERE x.field = ANY ({_TASK_FIELDS}) AND (y.before IS NOT NULL OR y.after IS NOT NULL))"""
 
 
 # Of one task's log at most 1000 versions are read to explain or to merge: who is further behind must read anew.

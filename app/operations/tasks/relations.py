@@ -10,21 +10,22 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Encoded, One, Query
+from app.db import Encoded, Listed, One, Query
 from app.db.phrases import agent, moment, user
-from app.errors import InvalidInput, RelationCycle, TaskNotFound, TaskReadOnly, VersionConflict
-from app.ids import new_id
+from app.errors import BlockerHidden, InvalidInput, RelationCycle, TaskNotFound, TaskReadOnly, VersionConflict
+from app.ids import FIRST_ID, new_id
 from app.operations.tasks.change import version_conflict
 from app.operations.tasks.comment import SEES_TASK, in_its_place
 from app.operations.tasks.task import task_id
 from app.operations.turns import take_turn
-from app.rpc import AgentRequest, AgentWrite, Answer, Context, Outcome, given, operation
-from app.types import Id, TaskStatus, Timestamp, Version
-from app.writes.access import CALLER, VISIBLE, WRITABLE
+from app.rpc import AgentRequest, AgentWrite, Answer, Context, Outcome, Page, given, operation
+from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, PageLimit, TaskStatus, Timestamp, Version
+from app.writes.access import CALLER, VISIBLE, WRITABLE, seen_id
 from app.writes.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under
 from app.writes.receipts import KEPT, NOT_KEPT, Keyed
 
-RELATIONS_SHOWN_MAX: Final = 500  # of one task; a plan with more edges than this at one task is no plan
+HIDDEN: Final = "hidden"  # in the place of a task: one that is there but cannot be seen
+NOTHING: Final = UUID(int=0)  # no task has it
 
 RelationKind = Literal["blocks", "related", "duplicate"]
 RelationView = Literal["blocks", "blocked_by", "related", "duplicate", "duplicated_by"]
@@ -64,13 +65,29 @@ _INPUT: Final = """
                %(task_id)s::uuid            AS task_id,
                %(version)s::int             AS version,
                %(from_event_id)s::uuid      AS from_event_id,
-               %(to_event_id)s::uuid        AS to_event_id
+               %(to_event_id)s::uuid        AS to_event_id,
+               %(hidden)s::boolean          AS hidden
     )"""
 
 _FROM_WRITABLE: Final = f"""EXISTS (
         SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id AND t.id = i.from_task_id AND {WRITABLE})"""
 _TO_WRITABLE: Final = f"""EXISTS (
         SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id AND t.id = i.to_task_id AND {WRITABLE})"""
+
+_FROM_VISIBLE: Final = f"""EXISTS (
+        SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id AND t.id = i.from_task_id AND {VISIBLE})"""
+
+# Whether those whom it holds up see what they wait for: the waiting task's creator and its assignee.
+_OPEN_TO_ALL: Final = f"""(i.kind <> 'blocks' OR NOT EXISTS (
+        SELECT FROM tasks w
+         CROSS JOIN LATERAL (VALUES (w.created_by_id), (w.assignee_id)) AS who (id)
+         WHERE w.workspace_id = i.workspace_id AND w.id = i.to_task_id AND who.id IS NOT NULL
+           AND {seen_id("i.workspace_id", "who.id", "i.from_task_id")} IS NULL))"""
+
+# Who may take an edge away: who may change both tasks; and what a task waits for, who may change that task. What they do
+# not see they cannot name: `i.hidden` says that it was found for them.
+_MAY_UNLINK: Final = f"""({_TO_WRITABLE} AND (
+        {_FROM_WRITABLE} OR (i.kind = 'blocks' AND (i.hidden OR {_FROM_VISIBLE}))))"""
 
 # Whether the task that was named first is at the version that was sent.
 _AT_VERSION: Final = """(i.version IS NULL OR EXISTS (
@@ -97,39 +114,41 @@ _EVENTS: Final = f"""
                   FROM edge CROSS JOIN i
                  CROSS JOIN LATERAL (VALUES"""
 
-# The relations of `i.task_id` as they go out, from `related`: its rows of task_relations, from either end.
+# The relations of `i.task_id` to be shown, from `related`: rows of task_relations, from either end.
 _SHOWN: Final = f"""
     shown AS (
         SELECT CASE WHEN r.from_task_id = i.task_id OR r.kind = 'related' THEN r.kind
                     WHEN r.kind = 'blocks' THEN 'blocked_by' ELSE 'duplicated_by' END AS kind,
-               r.created_at, r.created_by_id, r.created_by_kind, t.id, t.number, t.title, t.status
+               r.created_at, r.created_by_id, r.created_by_kind, t.id, t.number, t.title, t.status,
+               (extract(epoch FROM r.created_at) * 1000000)::bigint AS at, r.kind AS edge
           FROM i
          CROSS JOIN related r
           JOIN tasks t ON t.workspace_id = i.workspace_id
                       AND t.id = CASE WHEN r.from_task_id = i.task_id THEN r.to_task_id ELSE r.from_task_id END
          WHERE {VISIBLE}
-         ORDER BY r.created_at, t.id
-         LIMIT %(limit)s
     )"""
 
-_RELATIONS_JSON: Final = f"""
-    (SELECT coalesce(array_to_json(array_agg(row_to_json((SELECT w FROM (SELECT
+_RELATION_JSON: Final = f"""
+            row_to_json((SELECT w FROM (SELECT
                 s.kind,
                 row_to_json((SELECT w FROM (SELECT s.id, 'T-' || s.number AS identifier, s.title, s.status) w)) AS task,
                 {user("s.created_by")} AS "createdByUserId",
                 {agent("s.created_by")} AS "createdByAgentId",
-                {moment("s.created_at")} AS "createdAt") w))
-                ORDER BY s.created_at, s.id)), '[]')
-       FROM shown s)"""
+                {moment("s.created_at")} AS "createdAt") w))"""
 
-_RELATED: Final = """
-        SELECT r.* FROM i JOIN task_relations r ON r.workspace_id = i.workspace_id AND r.from_task_id = i.task_id
+# Those between the two tasks only: an answer with all that one of them has would grow with every link.
+_BETWEEN: Final = """
+        SELECT r.* FROM i JOIN task_relations r
+            ON r.workspace_id = i.workspace_id AND r.from_task_id = i.from_task_id AND r.to_task_id = i.to_task_id
          UNION ALL
-        SELECT r.* FROM i JOIN task_relations r ON r.workspace_id = i.workspace_id AND r.to_task_id = i.task_id"""
+        SELECT r.* FROM i JOIN task_relations r
+            ON r.workspace_id = i.workspace_id AND r.from_task_id = i.to_task_id AND r.to_task_id = i.from_task_id"""
+_BETWEEN_JSON: Final = f"""
+        (SELECT coalesce(array_to_json(array_agg({_RELATION_JSON} ORDER BY s.created_at, s.edge)), '[]') FROM shown s)"""
 
 _ANSWERED: Final = f"""
     answered AS (
-        SELECT i.workspace_id, i.actor_id, i.request_id, i.keep, {_RELATIONS_JSON} AS answer, NULL::int AS merged_from
+        SELECT i.workspace_id, i.actor_id, i.request_id, i.keep, {_BETWEEN_JSON} AS answer, NULL::int AS merged_from
           FROM edge CROSS JOIN i
     ), {KEPT}
     SELECT answer FROM answered"""
@@ -143,7 +162,7 @@ LINK = Keyed(
         INSERT INTO task_relations (workspace_id, from_task_id, kind, to_task_id, created_by_id, created_by_kind)
         SELECT i.workspace_id, i.from_task_id, i.kind, i.to_task_id, i.actor_id, i.actor_kind
           FROM i
-         WHERE {_FROM_WRITABLE} AND {_TO_WRITABLE} AND {_AT_VERSION} AND NOT {_CYCLE} AND {FENCED}
+         WHERE {_FROM_WRITABLE} AND {_TO_WRITABLE} AND {_AT_VERSION} AND NOT {_CYCLE} AND {_OPEN_TO_ALL} AND {FENCED}
            AND {NOT_KEPT}
         ON CONFLICT DO NOTHING
         RETURNING *
@@ -157,7 +176,7 @@ LINK = Keyed(
                   JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = e.task_id
                  ORDER BY t.id
                 OFFSET 0) r
-    ), related AS ({_RELATED}
+    ), related AS ({_BETWEEN}
          UNION ALL
         SELECT * FROM edge
     ), {_SHOWN}, {_ANSWERED}
@@ -173,7 +192,7 @@ UNLINK = Keyed(
         DELETE FROM task_relations r
          USING i
          WHERE r.workspace_id = i.workspace_id AND r.from_task_id = i.from_task_id AND r.kind = i.kind
-           AND r.to_task_id = i.to_task_id AND {_FROM_WRITABLE} AND {_TO_WRITABLE} AND {_AT_VERSION} AND {FENCED}
+           AND r.to_task_id = i.to_task_id AND {_MAY_UNLINK} AND {_AT_VERSION} AND {FENCED}
            AND {NOT_KEPT}
         RETURNING r.*
     ), {ALIVE}, event AS (
@@ -188,7 +207,7 @@ UNLINK = Keyed(
                  ORDER BY t.id
                 OFFSET 0) r
     ), related AS (
-        SELECT was.* FROM ({_RELATED}) was
+        SELECT was.* FROM ({_BETWEEN}) was
          WHERE NOT EXISTS (SELECT FROM edge
                             WHERE (edge.from_task_id, edge.kind, edge.to_task_id) = (was.from_task_id, was.kind, was.to_task_id))
     ), {_SHOWN}, {_ANSWERED}
@@ -205,6 +224,14 @@ class MayRow(msgspec.Struct):
     from_writable: bool
     to_writable: bool
     cycle: bool
+    may_unlink: bool
+    open_to_all: bool
+
+
+class HiddenRow(msgspec.Struct):
+    """Something that a task waits for and the caller does not see."""
+
+    id: UUID
 
 
 MAY = Query(
@@ -213,20 +240,52 @@ MAY = Query(
     WITH {_INPUT}
     SELECT EXISTS (SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id AND t.id = i.from_task_id AND {VISIBLE}),
            EXISTS (SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id AND t.id = i.to_task_id AND {VISIBLE}),
-           {_FROM_WRITABLE}, {_TO_WRITABLE}, {_CYCLE}
+           {_FROM_WRITABLE}, {_TO_WRITABLE}, {_CYCLE}, {_MAY_UNLINK}, {_OPEN_TO_ALL}
       FROM i
     """,
 )
 
-RELATIONS = Query(
-    One[Encoded[list[Relation]]],
+FIND_HIDDEN = Query(
+    HiddenRow,
     f"""
-    WITH i AS ({CALLER}, %(task_id)s::uuid AS task_id),
-    related AS ({_RELATED}
-    ), {_SHOWN}
-    SELECT {_RELATIONS_JSON}
+    WITH i AS ({CALLER})
+    SELECT t.id
+      FROM i
+      JOIN task_relations r ON r.workspace_id = i.workspace_id AND r.to_task_id = %(task_id)s::uuid AND r.kind = 'blocks'
+      JOIN tasks t ON t.workspace_id = r.workspace_id AND t.id = r.from_task_id AND t.is_open
+     WHERE {VISIBLE} IS NOT TRUE
+     ORDER BY r.created_at, t.id
+     LIMIT 1
     """,
 )
+
+BETWEEN = Query(
+    One[Encoded[list[Relation]]],
+    f"""
+    WITH {_INPUT}, related AS ({_BETWEEN}
+    ), {_SHOWN}
+    SELECT {_BETWEEN_JSON}
+    """,
+)
+
+RELATIONS = Query(
+    Listed[Relation],
+    f"""
+    WITH i AS ({CALLER}, %(task_id)s::uuid AS task_id), related AS (
+        SELECT r.* FROM i JOIN task_relations r ON r.workspace_id = i.workspace_id AND r.from_task_id = i.task_id
+         UNION ALL
+        SELECT r.* FROM i JOIN task_relations r ON r.workspace_id = i.workspace_id AND r.to_task_id = i.task_id
+    ), {_SHOWN}
+    SELECT {_RELATION_JSON}, s.at || '-' || s.id || '-' || s.kind
+      FROM shown s
+     WHERE (%(kind)s::text IS NULL OR s.kind = %(kind)s::text)
+       AND (s.at, s.id, s.kind) > (%(after_at)s::bigint, %(after_id)s::uuid, %(after_kind)s::text)
+     ORDER BY s.at, s.id, s.kind
+     LIMIT %(limit)s::int
+    """,
+)
+
+FIRST: Final = f"0-{FIRST_ID}-"
 
 
 class LinkTasks(AgentWrite):
@@ -257,23 +316,54 @@ class LinkTasks(AgentWrite):
 class UnlinkTasks(LinkTasks):
     """The relation to remove, from either of its ends if it is `related`."""
 
+    task_id: Annotated[
+        Id,
+        Meta(
+            description="The task it starts from, by id or as `T-42`: the one that blocks. `hidden` stands for one that you "
+            "cannot see; then the version is the other task's."
+        ),
+    ]
+
 
 class ListTaskRelations(AgentRequest):
     """Whose relations."""
 
     task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
     kind: Annotated[RelationView | UnsetType, Meta(description="Only relations of this kind.")] = UNSET
+    limit: PageLimit = UNSET
+    cursor: Annotated[
+        Annotated[
+            str,
+            Meta(
+                pattern="^[0-9]{1,18}-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-[a-z_]{1,20}$", max_length=80
+            ),
+        ]
+        | None
+        | UnsetType,
+        Meta(description="The `pagination.cursor` of the page before."),
+    ] = UNSET
 
 
 @operation(
     scope="task-write",
-    errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, RelationCycle, *FENCE_ERRORS),
+    errors=(
+        InvalidInput,
+        TaskNotFound,
+        TaskReadOnly,
+        BlockerHidden,
+        VersionConflict,
+        RelationCycle,
+        *FENCE_ERRORS,
+    ),
 )
 async def link_tasks(ctx: Context, req: LinkTasks) -> Outcome[list[Relation]]:
     """Relate two tasks, for instance to say that one blocks the other.
 
     A blocked task is not ready: claim-next-task leaves it out until everything that blocks it is done or cancelled.
-    Linking twice is harmless. The answer is the first task's relations. You must be able to change both tasks.
+    Linking twice is harmless. The answer is how the two hang together now.
+
+    You must be able to change both tasks; and who made the task that is to wait, or has it, must be able to see the one
+    that blocks it.
     """
     return await _change(ctx, req, LINK)
 
@@ -285,33 +375,50 @@ async def link_tasks(ctx: Context, req: LinkTasks) -> Outcome[list[Relation]]:
 async def unlink_tasks(ctx: Context, req: UnlinkTasks) -> Outcome[list[Relation]]:
     """Remove a relation between two tasks.
 
-    Removing what is not there is harmless. The answer is the first task's relations.
+    Removing what is not there is harmless. The answer is how the two still hang together. You must be able to change both
+    tasks; to remove what a task waits for, that task. If explain-task counts blockers that you cannot see, send `hidden` as
+    `taskId` to remove one of them, the oldest.
     """
     return await _change(ctx, req, UNLINK)
 
 
 @operation(scope="task-read", read_only=True, errors=(TaskNotFound,))
-async def list_task_relations(ctx: Context, req: ListTaskRelations) -> Encoded[list[Relation]]:
+async def list_task_relations(ctx: Context, req: ListTaskRelations) -> Page[Relation]:
     """List how a task hangs together with others, oldest relation first; tasks you cannot see are left out.
 
-    `blocked_by` and `duplicated_by` are the views from the other end.
+    `blocked_by` and `duplicated_by` are the views from the other end. Page with `cursor`.
     """
     id = await task_id(ctx, req.task_id)
     if not await ctx.one(SEES_TASK, task_id=id):
         raise TaskNotFound(req.task_id)
-    relations = await _relations(ctx, id)
-    if req.kind is UNSET:
-        return relations
-    kept = [relation for relation in relations.decode(list[Relation]) if relation.kind == req.kind]
-    return Encoded(msgspec.json.encode(kept))
+    limit = min(given(req.limit) or PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX)
+    at, _, rest = (given(req.cursor) or FIRST).partition("-")
+    after_id, _, after_kind = rest.rpartition("-")
+    rows = await ctx.all(
+        RELATIONS,
+        task_id=id,
+        kind=given(req.kind),
+        after_at=int(at),
+        after_id=after_id,
+        after_kind=after_kind,
+        limit=limit + 1,
+    )
+    return Page[Relation].cut(rows, limit)
 
 
 async def _change(
     ctx: Context, req: LinkTasks, statement: Keyed[Query[One[Encoded[list[Relation]]]]]
 ) -> Outcome[list[Relation]]:
-    """Add or remove an edge, and answer with the relations of the task that was named first."""
-    first = await task_id(ctx, req.task_id)
+    """Add or remove an edge, and answer with what there is between the two tasks, seen from the one that was named first."""
     other = await task_id(ctx, req.other_task_id, field="otherTaskId")
+    hidden = req.task_id == HIDDEN and req.kind == "blocks" and statement is UNLINK
+    if hidden:
+        found = await ctx.db.one(
+            FIND_HIDDEN, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, task_id=other
+        )
+        first = NOTHING if found is None else found.id
+    else:
+        first = await task_id(ctx, req.task_id)
     if first == other:
         message = "A task cannot be related to itself. Name two tasks."
         raise InvalidInput(message, field="otherTaskId")
@@ -322,11 +429,11 @@ async def _change(
         "request_id": ctx.request_id,
         "keep": ctx.keep_json,
         "run_id": run_id,
-        "limit": RELATIONS_SHOWN_MAX,
         "kind": req.kind,
         "from_task_id": from_id,
         "to_task_id": to_id,
-        "task_id": first,
+        "task_id": other if hidden else first,
+        "hidden": hidden,
         "version": given(req.version),
         "from_event_id": new_id(),
         "to_event_id": new_id(),
@@ -337,8 +444,10 @@ async def _change(
     if changed is not None:
         return Outcome(changed.value)
     await ctx.refuse_late(run_id)
-    await _refuse(ctx, req, edge, first, may_be_cycle=statement is LINK)
-    return Outcome(await _relations(ctx, first), wrote=False)
+    await _refuse(ctx, req, edge, first, adds=statement is LINK)
+    between = await ctx.one(BETWEEN, **edge)
+    assert between is not None, "an aggregate has one row"
+    return Outcome(between.value, wrote=False)
 
 
 async def _refuse(
@@ -347,7 +456,7 @@ async def _refuse(
     edge: dict[str, object],
     first: UUID,
     *,
-    may_be_cycle: bool,
+    adds: bool,
 ) -> None:
     """Raise what stood in the way; return if the edge was simply as wanted already."""
     may = await ctx.one(MAY, **edge)
@@ -355,23 +464,17 @@ async def _refuse(
     first_seen, other_seen = may.from_visible, may.to_visible
     if edge["from_task_id"] != first:
         first_seen, other_seen = other_seen, first_seen
-    if not first_seen:
+    if not first_seen and not edge["hidden"]:
         raise TaskNotFound(req.task_id)
     if not other_seen:
         raise TaskNotFound(req.other_task_id, field="otherTaskId")
-    if not (may.from_writable and may.to_writable):
+    if not (may.from_writable and may.to_writable if adds else may.may_unlink):
         raise TaskReadOnly
-    if conflict := await version_conflict(ctx, task_id=first, version=given(req.version), changes={}):
+    if adds and not may.open_to_all:
+        raise BlockerHidden
+    named = edge["to_task_id"] if edge["hidden"] else first
+    assert isinstance(named, UUID), "an edge has two ends"
+    if conflict := await version_conflict(ctx, task_id=named, version=given(req.version), changes={}):
         raise conflict
-    if may_be_cycle and may.cycle:
+    if adds and may.cycle:
         raise RelationCycle
-
-
-async def _relations(ctx: Context, id: UUID) -> Encoded[list[Relation]]:
-    row = await ctx.one(
-        RELATIONS,
-        task_id=id,
-        limit=RELATIONS_SHOWN_MAX,
-    )
-    assert row is not None, "an aggregate has one row"
-    return row.value

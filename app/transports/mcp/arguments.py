@@ -103,7 +103,7 @@ def _meant(kind: inspect.Type, value: Json, where: str) -> Json:  # noqa: PLR091
             value = _unquoted("[", value)
             if isinstance(value, list):
                 return [_meant(item, inner, f"{where}[{place}]") for place, inner in enumerate(_list(value))]
-            lone = _meant(item, value, where)
+            lone = value if _opens("[", value) else _meant(item, value, where)
             return [lone] if _is_exactly(item, lone) else value
         case inspect.StructType():
             value = _unquoted("{", value)

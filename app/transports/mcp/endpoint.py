@@ -362,8 +362,13 @@ class McpEndpoint:
 
     async def _execute(self, call: Call, operation: Operation, arguments: Mapping[str, object]) -> Result:
         ctx = Context(self._db, call.caller, call.request_id)
+        body = msgspec.json.encode(arguments)
         with self._deadlines.within(operation.patience_seconds):
-            return await execute(operation, ctx, body=msgspec.json.encode(arguments))
+            if not operation.patience_seconds:
+                return await execute(operation, ctx, body=body)
+            with self._keys.stay(call.caller, operation.scope) as stay:
+                ctx = msgspec.structs.replace(ctx, admission=stay)
+                return await stay.accompany(execute(operation, ctx, body=body))
 
 
 def instructions(tools: Toolbox, shown: Sequence[Tool]) -> str:

@@ -1,2 +1,0 @@
--- Holds the place of a migration on another branch.
-SELECT true;
