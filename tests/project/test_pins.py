@@ -87,7 +87,9 @@ def test_setup_takes_nothing_whose_hash_is_not_pinned() -> None:
     installing = [
         line.strip() for line in makefile.splitlines() if "pip install" in line and ":=" not in line
     ]
-    assert [line for line in installing if "$(UV)" not in line and "bench" not in line] == []
+    assert [
+        line for line in installing if not line.startswith(".cache/")
+    ] == []  # other stacks, to try or measure
     assert re.findall(r"^\t\$\(INSTALL\) (\S+)$", makefile, re.MULTILINE) == [SERVING, ALL]
 
 
