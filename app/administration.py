@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 
 from app.auth import KEY_VISIBLE_CHARACTERS, hash_of, new_key
-from app.db import Database, Query, Transaction
+from app.db import Command, Database, Query, Transaction
 from app.db.phrases import moment
 from app.errors import AlreadyExists, ChannelNotFound, IdentityNotFound, InvalidInput, LastAdmin, NotFound
 from app.ids import TICK_NOW, id_at, new_id
@@ -218,7 +218,7 @@ class _Scopes(msgspec.Struct):
     scopes: list[str]
 
 
-CREATE_WORKSPACE = Query(
+CREATE_WORKSPACE = Command(
     _Workspace,
     f"""
     WITH created AS (
@@ -232,15 +232,18 @@ CREATE_WORKSPACE = Query(
     )
     SELECT id, slug, name, {moment("created_at")} FROM created
     """,
+    everywhere=True,
 )
 
-ANY_WORKSPACE = Query(_Name, "SELECT slug FROM workspaces LIMIT 1")
+ANY_WORKSPACE = Query(_Name, "SELECT slug FROM workspaces LIMIT 1", everywhere=True)
 
 FIRST_START_LOCK = Query(
-    _Name, "SELECT 'first start' FROM (SELECT pg_advisory_xact_lock(%(lock)s::bigint)) AS taken"
+    _Name,
+    "SELECT 'first start' FROM (SELECT pg_advisory_xact_lock(%(lock)s::bigint)) AS taken",
+    everywhere=True,
 )
 
-SET_HISTORY = Query(
+SET_HISTORY = Command(
     _History,
     """
     UPDATE workspaces SET history_days = %(days)s::int WHERE id = %(workspace_id)s RETURNING history_days
@@ -252,6 +255,7 @@ FIND_WORKSPACE = Query(
     f"""
     SELECT id, slug, name, {moment("created_at")} FROM workspaces WHERE slug = %(slug)s
     """,
+    everywhere=True,
 )
 
 FIND_IDENTITY = Query(
@@ -271,7 +275,7 @@ FIND_CHANNELS = Query(
 )
 
 # The identity, its memberships and its first key: one statement, so there is never one without the other.
-CREATE_IDENTITY = Query(
+CREATE_IDENTITY = Command(
     _Identity,
     f"""
     WITH created AS (
@@ -293,7 +297,7 @@ CREATE_IDENTITY = Query(
 )
 
 # Without scopes of its own a key gets those of the newest before it: rotating a narrow key must not widen it.
-CREATE_KEY = Query(
+CREATE_KEY = Command(
     _Scopes,
     """
     INSERT INTO api_keys (workspace_id, id, identity_id, hash, prefix, scopes, expires_at)
@@ -319,6 +323,7 @@ NEVER_ENTERED = Query(
      ORDER BY a.kind, a.id
      LIMIT 1
     """,
+    everywhere=True,
 )
 
 LIST_KEYS = Query(
@@ -337,7 +342,7 @@ LIST_KEYS = Query(
     """,
 )
 
-REVOKE_KEY = Query(
+REVOKE_KEY = Command(
     _Key,
     f"""
     WITH revoked AS (
@@ -355,7 +360,7 @@ REVOKE_KEY = Query(
     """,
 )
 
-CREATE_CHANNEL = Query(
+CREATE_CHANNEL = Command(
     _Channel,
     """
     INSERT INTO channels (workspace_id, id, name, kind, purpose)
@@ -376,7 +381,7 @@ LOCK_CHANNEL = Query(
 )
 
 # A channel keeps an admin as long as somebody is in it. Of who is in it again nothing is remembered.
-JOIN_CHANNEL = Query(
+JOIN_CHANNEL = Command(
     _Name,
     """
     WITH joined AS (
@@ -414,7 +419,7 @@ LIST_MEMBERS = Query(
     """,
 )
 
-FORGET_STANDING = Query(
+FORGET_STANDING = Command(
     _Name,
     """
     DELETE FROM channel_standings
@@ -423,7 +428,7 @@ FORGET_STANDING = Query(
     """,
 )
 
-CREATE_VERIFY_TOKEN = Query(
+CREATE_VERIFY_TOKEN = Command(
     _Moment,
     f"""
     INSERT INTO verify_tokens (workspace_id, hash, agent_id, expires_at)

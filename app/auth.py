@@ -21,7 +21,7 @@ from uuid import UUID
 
 import msgspec
 
-from app.db import Database, One, Query
+from app.db import Command, Database, One, Query
 from app.errors import ApiError, KeyExpired, KeyInvalid, KeyMissing, KeyRevoked, ScopeMissing
 from app.rpc import Actor
 from app.types import IdentityKind
@@ -74,6 +74,7 @@ FIND_KEY = Query(
      WHERE k.hash = %(hash)s::bytea
     """,
     pipelined=True,
+    everywhere=True,
 )
 
 REVOKED_LATELY = Query(
@@ -81,6 +82,7 @@ REVOKED_LATELY = Query(
     """
     SELECT hash FROM api_keys WHERE revoked_at > now() - make_interval(secs => %(seconds)s::float8)
     """,
+    everywhere=True,
     pipelined=True,  # on a connection that no slow call holds: who hears nothing for too long trusts no key
 )
 
@@ -93,10 +95,11 @@ KEYS_NOW = Query(
       JOIN api_keys k ON k.workspace_id = w.workspace_id::uuid AND k.id = w.key_id::uuid
     """,
     pipelined=True,
+    everywhere=True,
 )
 
 # Every process may report the same key; the condition makes it one write a minute all the same.
-MARK_USED = Query(
+MARK_USED = Command(
     One[int],
     """
     WITH marked AS (
@@ -110,6 +113,7 @@ MARK_USED = Query(
     )
     SELECT count(*) FROM marked
     """,
+    everywhere=True,
 )
 
 

@@ -38,12 +38,15 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Database, Duplicate, Encoded, Query, Whose, array
+from app.db import Answered, BatchCommand, BatchQuery, Database, Duplicate, Encoded, Item, Query, Whose, array
 from app.decoding import Decoder
 from app.errors import ApiError, Contended, DatabaseUnavailable, First, ScopeMissing
-from app.types import NO_NUL, IdentityKind, Scope, Timestamp
+from app.types import NO_NUL, Id, IdentityKind, Scope, Timestamp
 from app.writes import fence, receipts
-from app.writes.receipts import KEY_CHARACTERS_MAX, Identity, Keep, Repeated
+from app.writes.fence import FENCE_ERRORS, Under, UnderRun, under
+from app.writes.receipts import KEY_CHARACTERS_MAX, Identity, Receipt, Repeated
+from app.writes.turns import Turn, take_turn
+from app.writes.write import Locked, Write
 
 T = TypeVar("T")
 R = TypeVar("R", bound=msgspec.Struct)
@@ -115,6 +118,14 @@ IdempotencyKey: TypeAlias = Annotated[
 class AgentWrite(AgentRequest, kw_only=True):
     """Base of every request under `/v1/agent/` that changes something."""
 
+    run_id: UnderRun = UNSET
+    idempotency_key: IdempotencyKey = UNSET
+
+
+class ClaimWrite(AgentRequest, kw_only=True):
+    """Base of those that write the very claim they name: see `own_fence` in app/writes/write.py."""
+
+    run_id: Annotated[Id, Meta(description="Your claim: the id of its `run`.")]
     idempotency_key: IdempotencyKey = UNSET
 
 
@@ -124,10 +135,22 @@ class SdkRequest(Request, kw_only=True, forbid_unknown_fields=True):
     family: ClassVar[Family] = SDK
 
 
+class SdkWrite(SdkRequest, kw_only=True):
+    """Base of every request under `/v1/sdk/` that changes something."""
+
+    run_id: UnderRun = UNSET
+
+
 class BareRequest(Request, kw_only=True, rename="camel"):
     """Base of every request under `/v1/tasks` and `/v1/states`."""
 
     family: ClassVar[Family] = BARE
+
+
+class BareWrite(BareRequest, kw_only=True):
+    """The same for those that change something."""
+
+    run_id: UnderRun = UNSET
 
 
 IN_PATH: Final = {"place": "path"}
@@ -173,13 +196,9 @@ class Actor(msgspec.Struct, frozen=True):
     key_id: UUID
 
 
-# What every item of a batch statement begins with: its place, and what Context.who says.
-WHO: Final = """ord,
-               (e->>'workspaceId')::uuid AS workspace_id,
-               (e->>'actorId')::uuid     AS actor_id,
-               e->>'actorKind'           AS actor_kind,
-               e->>'requestId'           AS request_id,
-               e->'keep'                 AS keep"""
+ATTEMPTS_MAX: Final = (
+    30  # where no version decides, losing this often means that what is written changes all the time
+)
 
 
 class Admission(Protocol):
@@ -190,28 +209,22 @@ class Admission(Protocol):
 
 
 class Context(msgspec.Struct, frozen=True):
-    """What a handler may touch besides its request."""
+    """What a handler may touch besides its request: four verbs, and who calls.
+
+    one, all  ask a Query
+    ask       the same of a BatchQuery
+    write     change something; `settle` does so until it is known what came of it
+    """
 
     db: Database
     actor: Actor
     request_id: str
     idempotency_key: str | None = None  # from the header; one in the body stands in the request
-    keep: Keep | None = None  # set by the pipeline where there is a key, for the statement that stores it
+    receipt: Receipt | None = (
+        None  # set by the pipeline where there is a key, for the statement that stores it
+    )
+    under: Under | None = None  # set by the pipeline where the request says `runId`
     admission: Admission | None = None  # of a call that may wait: whether its key is still good
-
-    @property
-    def who(self) -> dict[str, object]:
-        """The part of a batch item that says who acts, in which request, and under which idempotency key: see WHO."""
-        actor = self.actor
-        who: dict[str, object] = {
-            "workspaceId": actor.workspace_id,
-            "actorId": actor.id,
-            "actorKind": actor.kind,
-            "requestId": self.request_id,
-        }
-        if self.keep is not None:
-            who["keep"] = self.keep
-        return who
 
     async def still_admitted(self) -> None:
         """After waiting, before taking anything: raise if the caller's key has ended meanwhile."""
@@ -228,6 +241,27 @@ class Context(msgspec.Struct, frozen=True):
         """Who asks, and in which workspace, as the parameters of a query."""
         return {"workspace_id": self.actor.workspace_id, "actor_id": self.actor.id}
 
+    @property
+    def who(self) -> dict[str, object]:
+        """Who calls, in which request, under which key and claim: what every item of a write begins with."""
+        who: dict[str, object] = {
+            "workspace_id": self.actor.workspace_id,
+            "actor_id": self.actor.id,
+            "actor_kind": self.actor.kind,
+            "request_id": self.request_id,
+        }
+        if self.receipt is not None:
+            who["receipt"] = self.receipt
+        if self.under is not None:
+            who["claim_id"] = self.under.run_id
+        return who
+
+    @property
+    def run_id(self) -> UUID:
+        """The run that the request names, where it has to name one."""
+        assert self.under is not None, "the field is required"
+        return self.under.run_id
+
     def one(self, query: Query[R], **parameters: object) -> Awaitable[R | None]:
         """The first row of a query, or None. Whoever asks, and in which workspace, goes without saying."""
         return self.db.one(query, **self.caller, **parameters)
@@ -236,25 +270,83 @@ class Context(msgspec.Struct, frozen=True):
         """The same for every row of it."""
         return self.db.all(query, **self.caller, **parameters)
 
-    @property
-    def keep_json(self) -> str | None:
-        """The idempotency key for a statement of one call, which has parameters of its own."""
-        return None if self.keep is None else msgspec.json.encode(self.keep).decode()
+    def ask(self, query: BatchQuery[R], **item: object) -> Awaitable[R | None]:
+        """The row of a batch that belongs to this call, or None."""
+        return self.db.ask(query, {**self.caller, **item})
+
+    def send(self, write: Write[T], **item: object) -> Awaitable[Answered[T] | None]:
+        """Send a write in the form that suits the call: its row if it took effect, else None, whatever the reason."""
+        keyed, claimed = self.receipt is not None, self.under is not None
+        form, first = write.form(keyed=keyed, claimed=claimed), write.first(keyed=keyed, claimed=claimed)
+        item = {**self.who, **item}
+        if write.turn is None and first is None:
+            return self.db.write(form, item)
+        return self._in_transaction(write.turn, first, form, item)
+
+    async def write(self, write: Write[T], **item: object) -> "Outcome[T] | None":
+        """Change something, and answer with what came of it.
+
+        Raises what stands in the way of any write: this one had its effect before, under its key, or the claim is over.
+        None says that neither is so: the reason is the caller's to find.
+        """
+        row = await self.send(write, **item)
+        if row is not None:
+            return Outcome(row.answer, merged_from=row.merged_from, version=row.version)
+        if write.own_fence:
+            await self.unless_answered()
+        else:
+            await self.unless_late()
+        return None
+
+    async def settle(
+        self, write: Write[T], otherwise: Callable[[], Awaitable["Outcome[T] | None"]], **item: object
+    ) -> "Outcome[T]":
+        """Write until it is known what came of it.
+
+        `otherwise` looks when there was no effect: it raises what stands in the way, or answers without a write. None
+        says that nothing stands in the way any more: what did has gone between the two statements.
+        """
+        for _ in range(ATTEMPTS_MAX):
+            if (done := await self.write(write, **item)) is not None or (
+                done := await otherwise()
+            ) is not None:
+                return done
+        raise Contended
 
     async def unless_answered(self) -> None:
-        """When the statement had no effect: raise Repeated if that is so because it had it before, under this key."""
-        if self.keep is not None and await receipts.find(self.db, whose(self.actor), self.keep.key):
+        """When a write had no effect: raise Repeated if that is so because it had it before, under this key."""
+        if self.receipt is not None and await receipts.find(self.db, whose(self.actor), self.receipt.key):
             raise Repeated
 
-    async def why_not_live(self, run_id: UUID, *, field: str = "runId") -> ApiError | None:
+    async def unless_late(self) -> None:
+        """When a write had no effect: raise if that is so because it had it before, or because its claim is over."""
+        await self.unless_answered()
+        if self.under is not None:
+            await self.unless_over()
+
+    async def unless_over(self) -> None:
+        """When a write had no effect: raise if that is so because the claim it says it is made under is over."""
+        assert self.under is not None, "it names one"
+        if (lost := await self.lost(self.under.run_id, field=self.under.field)) is not None:
+            raise lost
+
+    async def lost(self, run_id: UUID, *, field: str = "runId") -> ApiError | None:
         """Why a run is not a live claim of the caller; None if it is one."""
         return await fence.why_not_live(self.db, whose(self.actor), run_id, field=field)
 
-    async def refuse_late(self, run_id: UUID | None) -> None:
-        """When a write had no effect: raise if that is so because it had it before, or because the claim is over."""
-        await self.unless_answered()
-        if run_id is not None and (lost := await self.why_not_live(run_id)):
-            raise lost
+    async def _in_transaction(
+        self,
+        turn: Turn | None,
+        first: BatchQuery[Locked] | None,
+        form: BatchCommand[Answered[T]],
+        item: Item,
+    ) -> Answered[T] | None:
+        async with self.db.transaction(self.whose) as tx:
+            if turn is not None:
+                await take_turn(tx, whose(self.actor), self.receipt, turn)
+            if first is not None and await tx.ask(first, item) is None:
+                return None
+            return await tx.write(form, item)
 
 
 class Row(Protocol[T]):
@@ -398,12 +490,14 @@ def operation(
     idempotent: bool = False,
     uses_up: bool = False,
     resource: str | None = None,
+    under_claim: bool = True,
 ) -> Callable[[Handler], Operation]:
     """Declare an operation. `scope=None` lets any valid key call it; `read_only` also makes it answer to GET.
 
     It answers under the prefix of its family, at its own name unless `path` says otherwise.
 
-    One that is not `read_only` stores its idempotency key with the statement that writes: see app/writes/receipts.py. One
+    One that is not `read_only` can be called with an idempotency key, and under a claim, with all that says no to that:
+    see app/writes/write.py. `under_claim=False` is for who ends the claims of others: its `runId` is no claim of theirs. One
     that waits on purpose has `patience_seconds` more than others before it is given up.
 
     For agents: `core` puts it into the daily loop; `destructive` says that it overwrites or closes what is there,
@@ -414,7 +508,7 @@ def operation(
 
     def declare(handler: Handler) -> Operation:
         hints = get_type_hints(handler, include_extras=True)
-        request, result = _checked(handler, hints.get("req")), hints.get("return")
+        request, result = _checked(handler, hints.get("req"), read_only=read_only), hints.get("return")
         origin = get_origin(result)
         if origin in (Encoded, Page, Excerpt, Outcome):
             result = get_args(result)[0]
@@ -428,7 +522,7 @@ def operation(
             status=status,
             scope=scope,
             read_only=read_only,
-            errors=errors,
+            errors=errors if read_only or not under_claim else tuple(dict.fromkeys((*errors, *FENCE_ERRORS))),
             request=request,
             result=list[result] if origin is Page else result,
             paged=origin in (Page, Excerpt),
@@ -467,51 +561,55 @@ def execute(
         return op.handler(ctx, req)
     key = receipts.key_of(ctx.idempotency_key, getattr(req, "idempotency_key", UNSET))
     if key is None:
-        return op.handler(ctx, req)
-    keep = receipts.keep(key, op.name, op.scope, op.status, sent, placed or {})
-    return _kept(op, ctx, req, keep)
+        return _begin(op, ctx, req)
+    receipt = receipts.receipt_of(key, op.name, op.scope, op.status, sent, placed or {})
+    return _keyed(op, msgspec.structs.replace(ctx, receipt=receipt), receipt, req)
 
 
-async def _kept(
-    op: Operation, ctx: Context, req: Any, keep: Keep
-) -> Result:  # Any: the request of this operation
+def _begin(op: Operation, ctx: Context, req: Any) -> Work:  # Any: the request of this operation
+    """The work of a handler that writes, under the claim that its request names."""
+    field = "run_id" if op.family is SDK else "runId"
+    if (run_id := under(req.run_id, field=field)) is not None:
+        ctx = msgspec.structs.replace(ctx, under=Under(run_id, field))
+    return op.handler(ctx, req)
+
+
+async def _keyed(op: Operation, ctx: Context, receipt: Receipt, req: Any) -> Result:  # Any: see _begin
     """Run a call that has an idempotency key until its outcome is known."""
     for pause_seconds in RESEND_SECONDS:
         try:
-            return await _once(op, ctx, req, keep)
+            return await _once(op, ctx, receipt, req)
         except DatabaseUnavailable:
             # Nobody knows whether it took effect. But with a key it cannot do so twice: ask by doing it again.
             await asyncio.sleep(pause_seconds)
-    return await _once(op, ctx, req, keep)
+    return await _once(op, ctx, receipt, req)
 
 
 # Connections come back within a second, or the caller should hear of it.
 RESEND_SECONDS: Final = (0.1, 0.4, 1.0)
 
 
-async def _once(
-    op: Operation, ctx: Context, req: Any, keep: Keep
-) -> Result:  # Any: the request of this operation
+async def _once(op: Operation, ctx: Context, receipt: Receipt, req: Any) -> Result:  # Any: see _begin
     """Run a call that has an idempotency key, or find out what was answered when it ran before."""
-    kept = None
+    stored = None
     try:
-        outcome = _outcome(await op.handler(msgspec.structs.replace(ctx, keep=keep), req))
+        outcome = _outcome(await _begin(op, ctx, req))
         if not outcome.wrote:
-            kept = await receipts.store(
-                ctx.db, whose(ctx.actor), keep, ctx.request_id, outcome.result, version=outcome.version
+            stored = await receipts.store(
+                ctx.db, whose(ctx.actor), receipt, ctx.request_id, outcome.result, version=outcome.version
             )
-        if outcome.wrote or kept is not None:
-            return replace(outcome, first=First(ctx.request_id, keep.answered_at, replayed=False))
+        if outcome.wrote or stored is not None:
+            return replace(outcome, first=First(ctx.request_id, receipt.answered_at, replayed=False))
     except (Repeated, Duplicate) as e:
         if isinstance(e, Duplicate) and not receipts.is_duplicate(e):
             raise
     except ApiError as e:
         if not receipts.is_final(e):
             raise
-        if await receipts.store(ctx.db, whose(ctx.actor), keep, ctx.request_id, e.body(), error=e):
-            e.first = First(ctx.request_id, keep.answered_at, replayed=False)
+        if await receipts.store(ctx.db, whose(ctx.actor), receipt, ctx.request_id, e.body(), error=e):
+            e.first = First(ctx.request_id, receipt.answered_at, replayed=False)
             raise
-    return await _replay(op, ctx, keep)
+    return await _replay(op, ctx, receipt)
 
 
 def _outcome(result: Result) -> Outcome[Any]:  # Any: of whichever operation
@@ -519,12 +617,12 @@ def _outcome(result: Result) -> Outcome[Any]:  # Any: of whichever operation
     return result if isinstance(result, Outcome) else Outcome(result)
 
 
-async def _replay(op: Operation, ctx: Context, keep: Keep) -> Result:
+async def _replay(op: Operation, ctx: Context, receipt: Receipt) -> Result:
     """Answer as the first time."""
-    row = await receipts.find(ctx.db, whose(ctx.actor), keep.key)
+    row = await receipts.find(ctx.db, whose(ctx.actor), receipt.key)
     if row is None:
         raise Contended  # it was there a moment ago: a day old, and reaped just now
-    receipts.check_same(row, keep)
+    receipts.check_same(row, receipt)
     first = First(row.request_id, row.answered_at, replayed=True)
     if error := receipts.error_of(row, op.errors):
         error.first = first
@@ -574,7 +672,7 @@ class BadDeclaration(TypeError):
     """An operation is declared in a way that would leave its callers guessing."""
 
 
-def _checked(handler: Handler, request: object) -> type[Request]:
+def _checked(handler: Handler, request: object, *, read_only: bool) -> type[Request]:
     """The request of a handler, if both are declared well."""
     where = f"{handler.__module__}.{handler.__name__}"
     if not handler.__doc__:
@@ -582,6 +680,9 @@ def _checked(handler: Handler, request: object) -> type[Request]:
         raise BadDeclaration(message)
     if not (isinstance(request, type) and issubclass(request, Request) and hasattr(request, "family")):
         message = f"{where} must take `(ctx: Context, req: R)` where R belongs to a family, as in `class R(AgentRequest): ...`"
+        raise BadDeclaration(message)
+    if not read_only and "run_id" not in request.__struct_fields__:
+        message = f"{where} writes, so its request must be able to say `runId`: `class R(AgentWrite): ...`"
         raise BadDeclaration(message)
     hints = get_type_hints(request, include_extras=True)
     for name in request.__struct_fields__:

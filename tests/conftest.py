@@ -34,7 +34,7 @@ from psycopg.sql import SQL, Identifier
 
 from app import administration as admin
 from app.auth import Keys
-from app.db import Database, Query, schema
+from app.db import Command, Database, schema
 from app.embedded import ROLE, SUPERUSER, EmbeddedPostgres
 from app.errors import ApiError, IdempotencyKeyReused, InvalidInput, ScopeMissing
 from app.rpc import BARE, SDK, Context, Operation, Page, Result, execute
@@ -227,7 +227,7 @@ class World:
 
     async def rows(self, sql: LiteralString, **parameters: object) -> list[dict[str, Any]]:
         """What a statement of the test's own answers: to see what no operation shows, and arrange what none can."""
-        query = Query(Row, f"WITH r AS ({sql}) SELECT to_jsonb(r) FROM r")
+        query = Command(Row, f"WITH r AS ({sql}) SELECT to_jsonb(r) FROM r", everywhere=True)
         return [row.columns for row in await self.db.all(query, workspace=self.info.id, **parameters)]
 
     async def seen_waiting(self) -> None:

@@ -6,14 +6,14 @@ for company: with nothing under way a lone call leaves in the same turn of the e
 together when the answer is there, so batches grow exactly as the load does. The other connections are for when that
 takes long: a batch that waits for a lock or a slow disk holds the rest up for a few milliseconds at most.
 
-    submit()   an item joins the line of its statement, within that the line of its workspace
+    submit()   an item joins the line of its statement, within that the line of its tenant
     pump()     for an idle connection, if none has just been sent something: the next statement in turn gets a batch
     _settle()  rows come back with `ord`; each future gets its row, and the items without one get None
 
 What keeps it safe:
 
 * Items that write are sorted before they leave, so that two batches lock rows in the same order.
-* Workspaces take turns within a batch, and none may fill the line: a busy one cannot shut others out.
+* Tenants take turns within a batch, and none may fill the line: a busy one cannot shut others out.
 * An error spoils only the statement it is in. Its items are then run one by one on ordinary connections, where a
   bad one fails alone. The database undid the batch whole, so nothing is done twice.
 * If the connection is lost instead, nobody knows what was done: each call that writes hears 503 and none is sent
@@ -24,9 +24,8 @@ What keeps it safe:
 import asyncio
 import time
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final, TypeAlias
-from uuid import UUID
 
 import msgspec
 import psycopg
@@ -36,10 +35,8 @@ from app.db.adapters import load
 from app.db.causes import Causes
 from app.db.encoded import as_json
 from app.db.pipeline import PipelineConnection
-from app.db.query import BatchQuery
+from app.db.query import TENANT, BatchQuery, Item
 from app.errors import DatabaseUnavailable, Overloaded
-
-Item: TypeAlias = Mapping[str, Any]  # Any: what becomes JSON
 
 # The batcher carries the items and rows of every statement and looks into none; `Database` gives them their types.
 AnyRow: TypeAlias = Any
@@ -53,7 +50,7 @@ BATCH_ITEMS_MAX: Final = 64
 # answer the other. With all in one batch the two would wait for each other in turn.
 READ_BATCH_ITEMS_MAX: Final = 12
 LINE_ITEMS_MAX: Final = 4096  # about a third of a second of work; who comes later had better come back
-WORKSPACE_ITEMS_MAX: Final = 2048  # half of that, so that no workspace can fill the line
+TENANT_ITEMS_MAX: Final = 2048  # half of that, so that no tenant can fill the line
 ASIDE_ITEMS_MAX: Final = 256  # items passed over while one batch is gathered, so that gathering stays short
 # After this long without an answer another batch leaves beside the one under way. Sending it at once would make two
 # small batches of one large one, each with a start and a commit of its own: a third fewer calls a second.
@@ -71,20 +68,14 @@ class LineFull(Exception):
 class _Waiting:
     """An item in line."""
 
-    __slots__ = ("future", "item", "only_ones", "since", "workspace")
+    __slots__ = ("future", "item", "only_ones", "since", "tenant")
 
     def __init__(self, query: AnyBatchQuery, item: Item, future: AnyFuture) -> None:
         self.item = item
         self.future = future
         self.since = time.monotonic()
-        self.workspace: int = item["workspaceId"].int  # a number is looked up faster than the id
-        # What no two items under way may share: where a version decides, the statement itself picks the winner. Of two
-        # with the same idempotency key the second must see what the first has stored.
-        self.only_ones: tuple[object, ...] = ()
-        if query.one_per is not None and (item.get("version") is None or item.get("merge")):
-            self.only_ones = (item.get(query.one_per),)
-        if (keep := item.get("keep")) is not None:
-            self.only_ones = (*self.only_ones, (item["actorId"], keep.key))
+        self.tenant: int = item[TENANT].int  # a number is looked up faster than the id
+        self.only_ones = query.one_per(item) if query.one_per is not None else ()
 
     def answer(self, row: AnyRow) -> None:
         """Give the caller its row, unless it has one or has gone away."""
@@ -98,37 +89,37 @@ class _Waiting:
 
 
 class _Line:
-    """The items that wait for one statement, by workspace."""
+    """The items that wait for one statement, by tenant."""
 
     def __init__(self) -> None:
-        self.workspaces: OrderedDict[int, deque[_Waiting]] = OrderedDict()
+        self.tenants: OrderedDict[int, deque[_Waiting]] = OrderedDict()
         self.length = 0
 
     def add(self, waiting: _Waiting) -> bool:
-        """Join the line, or be refused because it is full or holds too many of this workspace."""
-        line = self.workspaces.get(workspace := waiting.workspace)
-        if self.length >= LINE_ITEMS_MAX or (line is not None and len(line) >= WORKSPACE_ITEMS_MAX):
+        """Join the line, or be refused because it is full or holds too many of this tenant."""
+        line = self.tenants.get(tenant := waiting.tenant)
+        if self.length >= LINE_ITEMS_MAX or (line is not None and len(line) >= TENANT_ITEMS_MAX):
             waiting.refuse(Overloaded())
             return False
         if line is None:
-            line = self.workspaces[workspace] = deque()
+            line = self.tenants[tenant] = deque()
         line.append(waiting)
         self.length += 1
         return True
 
     def take(self, under_way: set[object], items_max: int) -> list[_Waiting]:
-        """The next batch: workspaces in turn, one item each, until it is full or nobody is left.
+        """The next batch: tenants in turn, one item each, until it is full or nobody is left.
 
         Items that must not share what is in `under_way` stay in line; what the batch takes is added there.
         """
         batch: list[_Waiting] = []
         aside: list[_Waiting] = []
-        while self.workspaces and len(batch) < items_max and len(aside) < ASIDE_ITEMS_MAX:
-            workspace, line = self.workspaces.popitem(last=False)
+        while self.tenants and len(batch) < items_max and len(aside) < ASIDE_ITEMS_MAX:
+            tenant, line = self.tenants.popitem(last=False)
             waiting = line.popleft()
             self.length -= 1
             if line:
-                self.workspaces[workspace] = line
+                self.tenants[tenant] = line
             if waiting.future.done():  # its caller has gone away, and nothing was sent yet
                 continue
             if waiting.only_ones:
@@ -138,19 +129,19 @@ class _Line:
                 under_way.update(waiting.only_ones)
             batch.append(waiting)
         for waiting in reversed(aside):
-            self.workspaces.setdefault(waiting.workspace, deque()).appendleft(waiting)
+            self.tenants.setdefault(waiting.tenant, deque()).appendleft(waiting)
             self.length += 1
         return batch
 
     def take_older_than(self, since: float) -> list[_Waiting]:
         """All items that wait since before a moment."""
         old: list[_Waiting] = []
-        for workspace, line in list(self.workspaces.items()):
+        for tenant, line in list(self.tenants.items()):
             while line and line[0].since < since:
                 old.append(line.popleft())
                 self.length -= 1
             if not line:
-                del self.workspaces[workspace]
+                del self.tenants[tenant]
         return old
 
 
@@ -222,8 +213,8 @@ class Batcher:
 
     def _send(self, connection: PipelineConnection, query: AnyBatchQuery, batch: list[_Waiting]) -> None:
         self._sent_at = time.monotonic()
-        if query.writes:
-            batch.sort(key=_row_locked)
+        if sort_by := query.sort_by:
+            batch.sort(key=lambda waiting: _place(waiting, sort_by))
         items = encode_items([waiting.item for waiting in batch])
         sent = connection.send(query.numbered_sql, [items])
         sent.add_done_callback(lambda sent: self._settle(query, batch, sent))
@@ -279,9 +270,7 @@ class Batcher:
             self._sweeper = asyncio.get_running_loop().call_later(SWEEP_INTERVAL_SECONDS, self._sweep)
 
 
-def _row_locked(waiting: _Waiting) -> tuple[int, int, int]:
-    """What the row that an item locks is sorted by: the numbers of its ids, which compare faster than the ids."""
+def _place(waiting: _Waiting, sort_by: tuple[str, ...]) -> list[int]:
+    """What an item is sorted by: the numbers of its ids, which compare faster than the ids."""
     item = waiting.item
-    task_id: UUID | None = item.get("taskId")
-    run_id: UUID | None = item.get("runId")
-    return waiting.workspace, task_id.int if task_id else 0, run_id.int if run_id else 0
+    return [waiting.tenant, *(id.int if (id := item.get(name)) else 0 for name in sort_by)]

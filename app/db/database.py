@@ -1,7 +1,7 @@
 """Running statements: four verbs, and the connections behind them.
 
-    write, ask   one item of a BatchQuery. Calls that come together travel together: see batcher.py
-    all, one     a Query. Short ones share a few connections: see pipeline.py; others get one of the pool's
+    write, ask   one item of a BatchCommand or BatchQuery. Calls that come together travel together: see batcher.py
+    all, one     a Query or Command. Short ones share a few connections: see pipeline.py; others get one of the pool's
     transaction  work that truly needs two statements, on one of the pool's connections
 
 The pool's connections are shared out fairly among workspaces and callers: see turns.py.
@@ -23,10 +23,10 @@ from psycopg import errors as pg_errors
 
 from app.db.adapters import adapt, dump, load
 from app.db.address import Unreachable, address
-from app.db.batcher import Batcher, Item, encode_items
+from app.db.batcher import Batcher, encode_items
 from app.db.causes import Causes
 from app.db.pipeline import CONNECT_TIMEOUT_SECONDS, SILENCE_GRACE_SECONDS, PipelineConnection
-from app.db.query import BatchQuery, Query
+from app.db.query import BatchCommand, BatchQuery, Item, Query
 from app.db.turns import CONNECTIONS_LEFT, Turns, Whose
 from app.errors import DatabaseUnavailable, StorageFull, TimedOut
 
@@ -129,9 +129,11 @@ class Database:
         """Let go of all connections."""
         await self._closing.aclose()
 
-    def write(self, batch: BatchQuery[R], item: Item) -> Awaitable[R | None]:
+    def write(self, batch: BatchCommand[R], item: Item) -> Awaitable[R | None]:
         """Run one item of a batch statement: its row if it took effect, None if not."""
-        return self._writes.submit(batch, item) if self._writes.connections else self._alone(batch, item)
+        if batch.alone or not self._writes.connections:
+            return self._alone(batch, item)
+        return self._writes.submit(batch, item)
 
     def ask(self, batch: BatchQuery[R], item: Item) -> Awaitable[R | None]:
         """The same for a batch statement that only reads."""
@@ -240,8 +242,12 @@ class Transaction:
         rows = await self.all(query, **parameters)
         return rows[0] if rows else None
 
-    async def write(self, batch: BatchQuery[R], item: Item) -> R | None:
+    async def write(self, batch: BatchCommand[R], item: Item) -> R | None:
         """Run one item of a batch statement: its row if it took effect, None if not."""
+        return await self.ask(batch, item)
+
+    async def ask(self, batch: BatchQuery[R], item: Item) -> R | None:
+        """The same for a batch statement that only reads, or locks."""
         return await self.one(batch, items=encode_items([item]).decode())
 
 

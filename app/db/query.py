@@ -1,22 +1,41 @@
-"""Statements as values: static text, the shape of a row, and nothing assembled at run time."""
+"""Statements as values: static text, the shape of a row, and nothing assembled at run time.
+
+The type says what a statement does, and so whether it may be sent again when nobody knows what became of it:
+
+    Query, BatchQuery      read
+    Command, BatchCommand  write
+
+Every statement knows the workspace it serves before it is sent: it has the parameter `workspace_id`, or each of its
+items has that field. The few that look `everywhere` say so.
+"""
 
 import re
-from typing import Any, Final, Generic, LiteralString, Self, TypeVar, get_origin, get_type_hints
+from collections.abc import Callable, Mapping
+from typing import (
+    Any,
+    ClassVar,
+    Final,
+    Generic,
+    LiteralString,
+    TypeAlias,
+    TypeVar,
+    get_origin,
+    get_type_hints,
+)
 
 import msgspec
 
 R = TypeVar("R", bound=msgspec.Struct)
+Item: TypeAlias = Mapping[str, Any]  # Any: what becomes JSON
 
-_WRITES: Final = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM)\b(?! SKIP| OF)")
 _PLACEHOLDER: Final = re.compile(r"%\((\w+)\)s")
 
-
-# For the FROM of a batch statement: the items, one JSON object `e` per call, and the place of each, `ord`, from 1.
-ITEMS: Final = "jsonb_array_elements(%(items)s::jsonb) WITH ORDINALITY AS item(e, ord)"
+TENANT: Final = "workspace_id"
+"""What parameters and items call the workspace that a statement serves."""
 
 
 class Query(Generic[R]):
-    """One statement and the struct that each of its rows becomes, column by column in order.
+    """A statement that reads, and the struct that each of its rows becomes, column by column in order.
 
     Parameters are named, `%(task_id)s`, and cast in the text where Postgres cannot tell their type. The text is
     a `LiteralString`: the type checker proves that nothing a user sent is part of any statement.
@@ -25,20 +44,25 @@ class Query(Generic[R]):
     whoever is behind it in line hardly waits.
     """
 
-    def __init__(self, row: type[R], sql: LiteralString, *, pipelined: bool = False) -> None:
+    writes: ClassVar[bool] = False
+
+    def __init__(
+        self, row: type[R], sql: LiteralString, *, pipelined: bool = False, everywhere: bool = False
+    ) -> None:
         self.row = row
-        self._make: type[R] = (
-            get_origin(row) or row
-        )  # called for every row, so without the detour through an alias
         self.sql: LiteralString = sql
         self.parameters = tuple(dict.fromkeys(_PLACEHOLDER.findall(sql)))
         self.numbered_sql = _PLACEHOLDER.sub(lambda match: f"${self.parameters.index(match[1]) + 1}", sql)
         self.pipelined = pipelined
-        self.writes = _WRITES.search(re.sub(r"FOR (NO KEY )?UPDATE|DO UPDATE", "", sql)) is not None
-
-    def without(self, part: LiteralString) -> Self:
-        """The same without this part of its text."""
-        return type(self)(self.row, self._text_without(part), pipelined=self.pipelined)
+        self.everywhere = everywhere
+        self._make: type[R] = (
+            get_origin(row) or row
+        )  # called for every row, so without the detour through an alias
+        if not (everywhere or TENANT in self.parameters or isinstance(self, BatchQuery)):
+            message = (
+                f"{self!r} does not say whose it is: give it the parameter %({TENANT})s, or say `everywhere`"
+            )
+            raise TypeError(message)
 
     def make(
         self, values: tuple[Any, ...]
@@ -46,35 +70,47 @@ class Query(Generic[R]):
         """One row."""
         return self._make(*values)
 
-    def _text_without(self, part: LiteralString) -> LiteralString:
-        text = self.sql.replace(part, "")
-        if text == self.sql:
-            message = f"{self!r} does not have this part: {part}"
-            raise TypeError(message)
-        return text
-
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._make.__name__}, {' '.join(self.sql.split())[:60]!r}…)"
+
+
+class Command(Query[R]):
+    """A statement that writes. If its fate is unknown, it is not sent again."""
+
+    writes = True
 
 
 class BatchQuery(Query[R]):
     """A statement that serves any number of calls at once.
 
-    Its only parameter is `%(items)s`: see ITEMS. A call that took effect comes back as a row with the `ord` of its
-    item; one that did not has no row. Which calls share a statement is the database layer's business: operations hand
-    over one item and get one row or none.
+    Its only parameter is `%(items)s`, an array with one JSON object per call. A call that has an answer comes back as a
+    row with the place of its item in `ord`, from 1; one that has none has no row. Which calls share a statement is the
+    database layer's business: operations hand over one item and get one row or none.
 
-    Every item names its `workspaceId`. `one_per` names a field of which a batch holds each value at most once, among
-    items without a `version` or with `merge`: where no version decides, the second call must see what the first did.
+    `one_per` says of what in an item a batch holds each at most once: where no version decides, the second call must see
+    what the first did. `sort_by` are the ids by which items are sorted, so that
+    two batches lock rows in one order. `alone`: it serves one call at a time after all.
     """
 
-    def __init__(self, row: type[R], sql: LiteralString, *, one_per: str | None = None) -> None:
+    def __init__(
+        self,
+        row: type[R],
+        sql: LiteralString,
+        *,
+        one_per: Callable[[Item], tuple[object, ...]] | None = None,
+        sort_by: tuple[str, ...] = (),
+        alone: bool = False,
+    ) -> None:
         super().__init__(row, sql)
         self.one_per = one_per
+        self.sort_by = sort_by
+        self.alone = alone
         if self.parameters != ("items",) or "ord" not in get_type_hints(self._make):
             message = f"{self!r}: a batch statement has the one parameter %(items)s and a row with `ord`"
             raise TypeError(message)
 
-    def without(self, part: LiteralString) -> Self:
-        """The same without this part of its text."""
-        return type(self)(self.row, self._text_without(part), one_per=self.one_per)
+
+class BatchCommand(BatchQuery[R]):
+    """The same for a statement that writes."""
+
+    writes = True

@@ -23,7 +23,9 @@ class Listed(msgspec.Struct, Generic[T]):
 
 
 class Answered(msgspec.Struct, Generic[T]):
-    """A row of a batch: the answer to the call at place `ord`."""
+    """A row of a batch: the answer to the call at place `ord`, and what some have to say beside it."""
 
     ord: int
     answer: Encoded[T]
+    merged_from: int | None = None  # the version a merged change was made for
+    version: int | None = None  # of what is shown: its ETag, where the family has those

@@ -3,12 +3,12 @@
 from typing import Final
 
 from app.config import Config
-from app.db import Database, One, Query
+from app.db import Command, Database, One
 
 KEYS_MAX: Final = 1000  # in one portion: about ten milliseconds, so that nobody waits for its locks
 
 
-REAP = Query(
+REAP = Command(
     One[int],
     """
     WITH old AS (
@@ -26,6 +26,7 @@ REAP = Query(
     )
     SELECT count(*) FROM gone
     """,
+    everywhere=True,
 )
 
 

@@ -10,7 +10,7 @@ Time is the database's, and a lease is judged on the row as it is under lock: a 
 from typing import Final
 
 from app.config import Config
-from app.db import Database, One, Query
+from app.db import Command, Database, One
 from app.ids import new_id
 from app.operations.runs.finish import END_CTES
 from app.operations.runs.run import FAILURES_MAX
@@ -21,7 +21,7 @@ REQUEST_ID: Final = "job-leases"
 """What the events of this job name as their request: nobody sent one."""
 
 
-PUT_OFF = Query(
+PUT_OFF = Command(
     One[int],
     """
     WITH due AS (
@@ -40,17 +40,18 @@ PUT_OFF = Query(
     )
     SELECT count(*) FROM put_off
     """,
+    everywhere=True,
 )
 
 # Locks tasks first and runs second, as everyone does. The event and the comment name the holder as the one who
 # acted: it is their silence that did it.
-EXPIRE = Query(
+EXPIRE = Command(
     One[int],
     f"""
     WITH held AS MATERIALIZED (
         SELECT r.workspace_id, r.id AS run_id, r.holder_id, r.holder_kind, h.status AS old_status,
                h.assignee_id AS old_assignee_id, h.assignee_kind AS old_assignee_kind, h.failures AS old_failures,
-               h.completed_at AS old_completed_at
+               h.completed_at AS old_completed_at, r.id AS old_run_id
           FROM runs r
           JOIN tasks h ON h.workspace_id = r.workspace_id AND h.id = r.work_item_id AND h.run_id = r.id
          WHERE r.holder_id IS NOT NULL AND r.ended_at IS NULL AND r.lease_check_at <= now() AND r.lease_expires_at <= now()
@@ -70,10 +71,11 @@ EXPIRE = Query(
         RETURNING r.*, n.ord, r.holder_id AS actor_id, r.holder_kind AS actor_kind, %(request_id)s::text AS request_id,
                   'retry' AS goal, %(failures_max)s::smallint AS failures_max, (%(comment_ids)s::uuid[])[n.ord] AS comment_id,
                   (%(message_ids)s::uuid[])[n.ord] AS message_id,
-                  n.old_status, n.old_assignee_id, n.old_assignee_kind, n.old_failures, n.old_completed_at
+                  n.old_status, n.old_assignee_id, n.old_assignee_kind, n.old_failures, n.old_completed_at, n.old_run_id
     ), {END_CTES}
-    SELECT count(*) FROM changed
+    SELECT count(*) FROM moved
     """,
+    everywhere=True,
 )
 
 

@@ -221,7 +221,9 @@ MENTIONS = Query(
     pipelined=True,
 )
 
-HORIZON = Query(One[str], "SELECT pg_snapshot_xmin(pg_current_snapshot())::text", pipelined=True)
+HORIZON = Query(
+    One[str], "SELECT pg_snapshot_xmin(pg_current_snapshot())::text", pipelined=True, everywhere=True
+)
 
 # The horizon is taken before this runs. An event is the caller's to see if its task is; their own are no news.
 CHANGES = Query(

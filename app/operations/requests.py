@@ -9,7 +9,7 @@ from msgspec import Meta
 from app.rpc import AgentRequest, Answer, Context, operation, whose
 from app.types import NO_NUL, Timestamp
 from app.writes import receipts
-from app.writes.receipts import KEY_CHARACTERS_MAX, KeptRow
+from app.writes.receipts import KEY_CHARACTERS_MAX, StoredRow
 
 PAUSES_SECONDS: Final = (0.02, 0.05, 0.1, 0.2, 0.3, 0.3)  # while a call is under way: most take milliseconds
 
@@ -88,7 +88,7 @@ def _not_yet(key: str, state: Literal["unknown", "in_progress"]) -> RequestOutco
     )
 
 
-def _done(key: str, row: KeptRow, scopes: frozenset[str]) -> RequestOutcome:
+def _done(key: str, row: StoredRow, scopes: frozenset[str]) -> RequestOutcome:
     answer = msgspec.Raw(row.answer.raw) if row.scope is None or row.scope in scopes else None
     return RequestOutcome(
         idempotency_key=key,

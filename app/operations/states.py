@@ -10,17 +10,16 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import ITEMS, BatchQuery, Encoded, Query
+from app.db import Encoded, Query
 from app.db.phrases import moment
 from app.errors import Contended, EtagMismatch, InvalidInput, StateNotFound, TaskReadOnly
 from app.ids import new_id, uuid_or_none
 from app.operations.runs.run import RUN_VISIBLE, RUN_WRITABLE, sees_all
-from app.operations.tasks.change import ATTEMPTS_MAX
 from app.rpc import (
     IN_PATH,
-    WHO,
     Answer,
     BareRequest,
+    BareWrite,
     Context,
     IfMatch,
     Outcome,
@@ -30,8 +29,7 @@ from app.rpc import (
     versions_in,
 )
 from app.types import NO_NUL, Id, Markdown, Timestamp
-from app.writes.fence import FENCE_ERRORS, UnderRun, acting, under
-from app.writes.receipts import KEPT_WITH_ETAG, Keyed
+from app.writes.write import Write, one
 
 LABELS_MAX: Final = 200  # groups or tags of a State
 VARIABLES_MAX: Final = 500  # of a State; it is read and written whole
@@ -90,14 +88,6 @@ class State(Answer):
     updated_at: Annotated[Timestamp, Meta(description="When it last changed.")]
 
 
-class StateRow(msgspec.Struct):
-    """A State."""
-
-    ord: int
-    state: Encoded[State]
-    version: int
-
-
 _LABELS_JSON: Final = """
     (SELECT ('{' || coalesce(string_agg(to_json(l->>'id') || ':' || row_to_json((SELECT w FROM (SELECT
                 l->>'id' AS id, l->>'title' AS title, l->>'description' AS description) w)), ','), '') || '}')::json
@@ -133,39 +123,28 @@ _VISIBLE: Final = f"""(CASE WHEN NOT {_WITH_RUN} THEN {_OWN} ELSE EXISTS (
 _WRITABLE: Final = f"""(CASE WHEN NOT {_WITH_RUN} THEN {_OWN} ELSE EXISTS (
         SELECT FROM runs o WHERE o.workspace_id = s.workspace_id AND o.state_id = s.id AND {RUN_WRITABLE}) END)"""
 
-_CREATED: Final = f"""
-    WITH i AS MATERIALIZED (
-        SELECT {WHO},
-               (e->>'runId')::uuid       AS run_id,
-               (e->>'stateId')::uuid     AS state_id,
-               (e->>'rootId')::uuid      AS root_id,
-               e->>'name'                AS name,
-               e->'groups'               AS groups,
-               e->'tags'                 AS tags
-          FROM {ITEMS}
-    ), {acting("i.state_id")}, s AS (
+CREATE_STATE = Write[State](
+    takes="state_id uuid, root_id uuid, name text, groups jsonb, tags jsonb",
+    does="""
+    s AS (
         INSERT INTO states (workspace_id, id, name, root_id, groups, tags, author_id)
-        SELECT workspace_id, state_id, name, root_id, groups, tags, actor_id FROM acting
+        SELECT workspace_id, state_id, name, root_id, groups, tags, actor_id FROM i
         RETURNING *
-    )"""
+    )""",
+    answers=f"SELECT i.ord, {STATE_JSON} AS answer, s.version FROM s JOIN i ON i.state_id = s.id",
+    versioned=True,
+    locks="state_id",
+)
 
 # Variables are matched by name: one that was there keeps its id and the time it was first written, and what is not
 # named is left alone, unless `replace` says that these are all.
-_UPDATED: Final = f"""
-    WITH i AS MATERIALIZED (
-        SELECT {WHO},
-               (e->>'runId')::uuid       AS run_id,
-               (e->>'stateId')::uuid     AS state_id,
-               (e->>'seesAll')::boolean  AS sees_all,
-               nullif(e->'versions', 'null') AS versions,
-               e->'variables'            AS variables,
-               e->'removed'              AS removed,
-               (e->>'countMax')::int     AS count_max
-          FROM {ITEMS}
-    ), {acting("i.state_id")}, s AS (
+UPDATE_STATE = Write[State](
+    takes="state_id uuid, sees_all boolean, versions jsonb, variables jsonb, removed jsonb, count_max int",
+    does=f"""
+    s AS (
         UPDATE states s
            SET variables = n.variables, version = s.version + 1, updated_at = now()
-          FROM acting i
+          FROM i
           JOIN states o ON o.workspace_id = i.workspace_id AND o.id = i.state_id
          CROSS JOIN LATERAL (SELECT to_jsonb({moment("now()")}) AS at) t
          CROSS JOIN LATERAL (
@@ -185,16 +164,12 @@ _UPDATED: Final = f"""
            AND (i.versions IS NULL OR i.versions @> to_jsonb(o.version))
            AND jsonb_array_length(n.variables) <= i.count_max
         RETURNING s.*
-    )"""
-
-_WRITTEN: Final = f""", answered AS (
-        SELECT i.ord, i.workspace_id, i.actor_id, i.request_id, i.keep, {STATE_JSON} AS answer, s.version
-          FROM s JOIN i ON i.state_id = s.id
-    ), {KEPT_WITH_ETAG}
-    SELECT ord, answer, version FROM answered"""
-
-CREATE_STATE = Keyed(BatchQuery(StateRow, f"{_CREATED}{_WRITTEN}"))
-UPDATE_STATE = Keyed(BatchQuery(StateRow, f"{_UPDATED}{_WRITTEN}", one_per="stateId"))
+    )""",
+    answers=f"SELECT i.ord, {STATE_JSON} AS answer, s.version FROM s JOIN i ON i.state_id = s.id",
+    versioned=True,
+    locks="state_id",
+    one_per=one("state_id"),
+)
 
 
 class FoundRow(msgspec.Struct):
@@ -250,13 +225,12 @@ class NewVariable(msgspec.Struct, rename="camel"):
 Labels = Annotated[list[NewLabel], Meta(max_length=LABELS_MAX)]
 
 
-class CreateState(BareRequest):
+class CreateState(BareWrite, kw_only=True):
     """The State to create."""
 
     name: Annotated[Name, Meta(description="Its name.")]
     groups: Annotated[Labels | None | UnsetType, Meta(description="Its groups; at most 200.")] = UNSET
     tags: Annotated[Labels | None | UnsetType, Meta(description="Its tags; at most 200.")] = UNSET
-    run_id: UnderRun = UNSET
 
 
 class GetState(BareRequest):
@@ -265,7 +239,7 @@ class GetState(BareRequest):
     state_id: Annotated[Id, Meta(description="The State.", extra=IN_PATH)]
 
 
-class UpdateState(BareRequest):
+class UpdateState(BareWrite, kw_only=True):
     """The variables to change."""
 
     state_id: Annotated[Id, Meta(description="The State.", extra=IN_PATH)]
@@ -280,7 +254,6 @@ class UpdateState(BareRequest):
         Annotated[list[Name], Meta(max_length=VARIABLES_MAX)] | None | UnsetType,
         Meta(description="Names of variables to remove, unless they are written too."),
     ] = UNSET
-    run_id: UnderRun = UNSET
 
 
 @operation(
@@ -288,29 +261,26 @@ class UpdateState(BareRequest):
     path="states",
     method="POST",
     status=201,
-    errors=(*FENCE_ERRORS, Contended),
+    errors=(Contended,),
 )
 async def create_state(ctx: Context, req: CreateState) -> Outcome[State]:
     """Create a State: variables that outlive a task.
 
     A task that is created with `stateful: true` gets one by itself.
     """
-    run_id = under(req.run_id)
-    item = {
-        **ctx.who,
-        "runId": run_id,
-        "stateId": new_id(),
-        "rootId": new_id(),
-        "name": req.name,
-        "groups": _labels(given(req.groups) or []),
-        "tags": _labels(given(req.tags) or []),
-    }
-    statement = CREATE_STATE.form(ctx.keep)
-    for _ in range(ATTEMPTS_MAX):
-        if (row := await ctx.db.write(statement, item)) is not None:
-            return Outcome(row.state, version=row.version)
-        await ctx.refuse_late(run_id)
-    raise Contended
+
+    async def otherwise() -> None:
+        """There is nothing that stands in the way of a new State."""
+
+    return await ctx.settle(
+        CREATE_STATE,
+        otherwise,
+        state_id=new_id(),
+        root_id=new_id(),
+        name=req.name,
+        groups=_labels(given(req.groups) or []),
+        tags=_labels(given(req.tags) or []),
+    )
 
 
 @operation(scope="task-read", path="states/{stateId}", method="GET", read_only=True, errors=(StateNotFound,))
@@ -324,7 +294,7 @@ async def get_state(ctx: Context, req: GetState) -> Outcome[State]:
     scope="task-write",
     path="states/{stateId}",
     method="PUT",
-    errors=(InvalidInput, StateNotFound, TaskReadOnly, EtagMismatch, *FENCE_ERRORS, Contended),
+    errors=(InvalidInput, StateNotFound, TaskReadOnly, EtagMismatch, Contended),
 )
 async def update_state(ctx: Context, req: UpdateState) -> Outcome[State]:
     """Add, change and remove variables of a State.
@@ -332,25 +302,12 @@ async def update_state(ctx: Context, req: UpdateState) -> Outcome[State]:
     Send the ETag you read as `If-Match`: if the State was changed since, nothing is written and you get a 409. Without
     it the last write wins, variable by variable.
     """
-    id, run_id = _state_id(req.state_id), under(req.run_id)
+    id = _state_id(req.state_id)
     variables = list({variable.name: variable for variable in given(req.variables) or ()}.values())
     removed = sorted(set(given(req.removed) or ()) - {variable.name for variable in variables})
     versions = versions_in(req.if_match)
-    item = {
-        **ctx.who,
-        "runId": run_id,
-        "stateId": id,
-        "seesAll": sees_all(ctx),
-        "versions": versions,
-        "variables": [_variable(variable) for variable in variables],
-        "removed": removed,
-        "countMax": VARIABLES_MAX,
-    }
-    statement = UPDATE_STATE.form(ctx.keep)
-    for _ in range(ATTEMPTS_MAX):
-        if (variables or removed) and (row := await ctx.db.write(statement, item)) is not None:
-            return Outcome(row.state, version=row.version)
-        await ctx.refuse_late(run_id)
+
+    async def otherwise() -> Outcome[State] | None:
         now = await _state(ctx, id)
         if not now.writable:
             raise TaskReadOnly
@@ -362,7 +319,22 @@ async def update_state(ctx: Context, req: UpdateState) -> Outcome[State]:
         if len(names | {v.name for v in variables} - set(removed)) > VARIABLES_MAX:
             message = f"A State holds {VARIABLES_MAX} variables at most. Remove some first."
             raise InvalidInput(message, field="variables")
-    raise Contended
+        return None
+
+    if not (variables or removed):
+        await ctx.unless_late()
+        if (unchanged := await otherwise()) is not None:
+            return unchanged
+    return await ctx.settle(
+        UPDATE_STATE,
+        otherwise,
+        state_id=id,
+        sees_all=sees_all(ctx),
+        versions=versions,
+        variables=[_variable(variable) for variable in variables],
+        removed=removed,
+        count_max=VARIABLES_MAX,
+    )
 
 
 async def _state(ctx: Context, id: UUID) -> FoundRow:

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Encoded, One, Query
+from app.db import Command, Encoded, One, Query
 from app.db.phrases import moment
 from app.errors import IdentityNotFound, InvalidInput
 from app.rpc import AgentRequest, Answer, Context, operation
@@ -148,7 +148,7 @@ RESOLVE = Query(
 
 # One statement finds the token and spends it, so that of two echoes only one succeeds. The outer SELECT sees the
 # token as it was before; `spent` says whether this call is the one.
-SPEND_TOKEN = Query(
+SPEND_TOKEN = Command(
     TokenRow,
     f"""
     WITH spent AS (

@@ -28,7 +28,9 @@ VERBS: Final = ("GET", "HEAD", "OPTIONS")
 log = logging.getLogger("baton.http")
 
 
-ALIVE = Query(One[bool], "SELECT true", pipelined=True)  # it must not wait for what callers ask
+ALIVE = Query(
+    One[bool], "SELECT true", pipelined=True, everywhere=True
+)  # it must not wait for what callers ask
 
 HEALTHZ_SECONDS_MAX: Final = 2.0  # whoever asks wants to hear no, rather than nothing
 

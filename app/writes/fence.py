@@ -2,20 +2,17 @@
 
 Such a write takes effect only while that run is the live claim of its task, held by the caller, with a lease that
 the database's clock has not run past; and then it is a sign of life, which moves the end of the lease. Both happen
-in the statement that writes, so there is no moment between the check and the write:
+in the statement that writes, so there is no moment between the check and the write. app/writes/write.py puts both into the
+form of a statement that such calls get:
 
-    held    locks the tasks whose live claims the items act under; everything that ends a claim changes that row
-    alive   renews the leases of those claims
-    acting  the items that may take effect at all, for statements that lock something else than a task first
+    held   locks the tasks whose live claims the calls that were `sent` act under; all that ends a claim changes that row
+    alive  renews the leases of those claims
 
 Locks are taken in one order everywhere, first the task's row and then the run's, so that holders, rivals and the
 expiry job wait for each other in a line and never in a circle.
-
-Fragments speak of `i`, the items: `i.ord`, `i.workspace_id`, `i.actor_id`, and `i.run_id`, null for a call that acts
-under no claim.
 """
 
-from typing import Annotated, Final, LiteralString
+from typing import Annotated, Final, LiteralString, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -27,7 +24,7 @@ from app.errors import ApiError, LeaseLost, NotHolder, RunNotFound
 from app.ids import uuid_or_none
 from app.types import Id, IdentityKind
 from app.writes.access import CALLER, VISIBLE
-from app.writes.receipts import NOT_KEPT, Identity
+from app.writes.receipts import Identity
 
 UnderRun = Annotated[
     Id | None | UnsetType,
@@ -40,44 +37,28 @@ UnderRun = Annotated[
 ]
 """The field `runId` of every operation that writes."""
 
+# The calls that may act: those whose claim lives. `h` is its task.
 HELD: Final = """
     held AS MATERIALIZED (
-        SELECT i.ord, i.workspace_id, r.id AS run_id, r.work_item_id AS task_id
-          FROM i
-          JOIN runs r ON r.workspace_id = i.workspace_id AND r.id = i.run_id
+        SELECT i.*
+          FROM sent i
+          JOIN runs r ON r.workspace_id = i.workspace_id AND r.id = i.claim_id
           JOIN tasks h ON h.workspace_id = r.workspace_id AND h.id = r.work_item_id AND h.run_id = r.id
          WHERE r.holder_id = i.actor_id AND r.lease_expires_at > now()
            FOR NO KEY UPDATE OF h
     )"""
 
-FENCED: Final = """(i.run_id IS NULL OR EXISTS (SELECT FROM held WHERE held.ord = i.ord))"""
 
-ALIVE: Final = """
+def alive(ends_claims: LiteralString = "") -> LiteralString:
+    """The lease of every held claim is renewed, but of those that the statement ends: a row is changed once in it."""
+    but = f"AND NOT EXISTS (SELECT FROM {ends_claims} e WHERE e.ended_run_id = r.id)" if ends_claims else ""
+    return f"""
     alive AS (
         UPDATE runs r
            SET lease_expires_at = greatest(r.lease_expires_at, now() + make_interval(secs => r.lease_seconds))
           FROM held
-         WHERE r.workspace_id = held.workspace_id AND r.id = held.run_id AND r.ended_at IS NULL
+         WHERE r.workspace_id = held.workspace_id AND r.id = held.claim_id AND r.ended_at IS NULL {but}
     )"""
-
-
-def acting(lock_order: LiteralString) -> LiteralString:
-    """Held, alive, and the items that may act, in the order in which the statement shall lock what they write.
-
-    They are sorted to the last before the first comes out: so all the tasks of their claims are locked before any
-    row that is written.
-    """
-    return f"""{HELD}, {ALIVE}, acting AS MATERIALIZED (
-        SELECT i.* FROM i WHERE {FENCED} AND {NOT_KEPT} ORDER BY {lock_order}
-    )"""
-
-
-# The same question without locks, for finding out why a write had no effect.
-LIVE: Final = """(i.run_id IS NULL OR EXISTS (
-        SELECT FROM runs r
-          JOIN tasks h ON h.workspace_id = r.workspace_id AND h.id = r.work_item_id AND h.run_id = r.id
-         WHERE r.workspace_id = i.workspace_id AND r.id = i.run_id AND r.holder_id = i.actor_id
-           AND r.lease_expires_at > now()))"""
 
 
 FENCE_ERRORS: Final = (LeaseLost, NotHolder, RunNotFound)
@@ -119,6 +100,13 @@ FATE = Query(
     """,
     pipelined=True,
 )
+
+
+class Under(NamedTuple):
+    """The claim that a call says it acts under, and what its request calls the field that says so."""
+
+    run_id: UUID
+    field: str
 
 
 def under(run_id: str | UnsetType | None, *, field: str = "runId") -> UUID | None:

@@ -4,10 +4,10 @@ A caller puts a key of its own choice on a call that changes something. The key 
 commit of the effect, so there is never one without the other: not after a crash, not across processes, not when
 two of the same arrive at once. Whoever sends the same request with the same key again gets the first answer.
 
-The statement that writes does it: `NOT_KEPT` stands before the effect, `KEPT` after it, and the item carries `keep`.
-So a call with a key is one statement like any other, batched with others, and costs one more insert; `Keyed` makes the
-form without that, for calls that have none. If it comes back without a row, `ctx.unless_answered()` asks whether it
-had its effect before.
+The statement that writes does it: an item of a keyed call carries its `receipt`. `UNUSED` stands before the effect,
+`STORED` behind it, and app/writes/write.py puts both into the form of a statement that keyed calls get. So a call with
+a key is one statement like any other, batched with others, and costs one more insert. If it comes back without a row,
+`Context.write` asks whether it had its effect before.
 
 Two of the same at once take turns: whoever takes the key first (`take_key` in schema.sql) holds it to the commit, and the
 second then finds that it is stored, or goes on if the first failed. So two of the same raise no error in the database,
@@ -20,14 +20,14 @@ A refusal of the input (400) and a failure of ours (5xx) are never stored: the s
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import msgspec
 from msgspec import UnsetType
 
 from app.clock import timestamp
-from app.db import Database, Duplicate, Encoded, One, Query
+from app.db import Command, Database, Duplicate, Encoded, One, Query
 from app.db.encoded import as_json
 from app.decoding import Sent
 from app.errors import (
@@ -40,13 +40,11 @@ from app.errors import (
 )
 
 KEY_CHARACTERS_MAX: Final = 255
-Q = TypeVar("Q", bound=Query[Any])  # Any: of whatever rows
-
 CONSTRAINT: Final = "idempotency_keys_pkey"
 
 
-class Keep(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """What is known of a keyed call before it runs: the part of a batch item that makes a statement store it."""
+class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is known of a keyed call before it runs: the part of an item that makes a statement store it."""
 
     key: str
     operation: str
@@ -56,7 +54,7 @@ class Keep(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     scope: str | None = None  # what the API key needed
 
 
-class KeptRow(msgspec.Struct):
+class StoredRow(msgspec.Struct):
     """A key with its answer."""
 
     operation: str
@@ -75,54 +73,32 @@ class Repeated(Exception):
     """The key was used before; what was answered then is in the table."""
 
 
-# For statements that carry the key. `i` has `keep`, `workspace_id` and `actor_id`; `answered` is a CTE with a row per
-# call that took effect: workspace_id, actor_id, request_id, keep, answer (json), merged_from.
+# True, and from here to the commit get-request-outcome can tell that the call `i` is under way, and others with its key wait.
+UNDER_WAY: Final = """
+        pg_advisory_xact_lock(
+            hashtextextended(i.workspace_id || ' ' || i.actor_id || ' ' || (i.receipt->>'key'), 0)) IS NOT NULL"""
 
-# True, and from here to the commit get-request-outcome can tell that the call is under way, and others with its key wait.
-UNDER_WAY: Final = """(
-        i.keep IS NULL
-        OR pg_advisory_xact_lock(
-               hashtextextended(i.workspace_id || ' ' || i.actor_id || ' ' || (i.keep->>'key'), 0)) IS NOT NULL)"""
+# Whether the keyed call `i` has had no answer yet. From here to the commit it is under way.
+UNUSED: Final = "take_key(i.workspace_id, i.actor_id, i.receipt->>'key')"
 
-# Whether a call may take effect: it has no key, or one that is not stored. From here to the commit it is under way.
-NOT_KEPT: Final = """(i.keep IS NULL OR take_key(i.workspace_id, i.actor_id, i.keep->>'key'))"""
-
-_KEPT_COLUMNS: Final = """workspace_id, identity_id, key, operation, scope, fingerprint, status, answer, request_id,
-                                      answered_at"""
-_KEPT_VALUES: Final = """workspace_id, actor_id, keep->>'key', keep->>'operation', keep->>'scope',
-               decode(keep->>'fingerprint', 'hex'), (keep->>'status')::int, answer, request_id, keep->>'answeredAt'"""
-
-KEPT: Final = f"""
-    kept AS (
-        INSERT INTO idempotency_keys ({_KEPT_COLUMNS}, merged_from)
-        SELECT {_KEPT_VALUES}, merged_from FROM answered WHERE keep IS NOT NULL
+# Stores what was `answered`: ord, answer, merged_from, version. Whose it is stands in the item at this place.
+STORED: Final = """
+    stored AS (
+        INSERT INTO idempotency_keys (workspace_id, identity_id, key, operation, scope, fingerprint, status, answer,
+                                      request_id, answered_at, merged_from, version)
+        SELECT (e->>'workspace_id')::uuid, (e->>'actor_id')::uuid, k->>'key', k->>'operation', k->>'scope',
+               decode(k->>'fingerprint', 'hex'), (k->>'status')::int, answer,
+               e->>'request_id', k->>'answered_at', merged_from, version
+          FROM answered
+         CROSS JOIN LATERAL (SELECT (%(items)s::jsonb)->(answered.ord - 1)::int AS e) item
+         CROSS JOIN LATERAL (SELECT e->'receipt' AS k) receipt
     )"""
-
-# The same where the answer has an ETag: `answered` has `version` instead of `merged_from`.
-KEPT_WITH_ETAG: Final = f"""
-    kept AS (
-        INSERT INTO idempotency_keys ({_KEPT_COLUMNS}, version)
-        SELECT {_KEPT_VALUES}, version FROM answered WHERE keep IS NOT NULL
-    )"""
-
-
-class Keyed(Generic[Q]):
-    """A statement in two forms: as it is written, with `KEPT`, and without, so that a call that has no key pays for none."""
-
-    def __init__(self, statement: Q) -> None:
-        self.keeping = statement
-        self.plain = statement.without(f", {KEPT_WITH_ETAG if KEPT_WITH_ETAG in statement.sql else KEPT}")
-
-    def form(self, keep: Keep | None) -> Q:
-        """The one for a call with this key."""
-        return self.plain if keep is None else self.keeping
-
 
 _COLUMNS: Final = """
     operation, scope, encode(fingerprint, 'hex'), status, error, answer, merged_from, version, request_id, answered_at"""
 
 FIND = Query(
-    KeptRow,
+    StoredRow,
     f"""
     SELECT {_COLUMNS}
       FROM idempotency_keys
@@ -131,8 +107,8 @@ FIND = Query(
     pipelined=True,
 )
 
-KEEP = Query(
-    KeptRow,
+STORE = Command(
+    StoredRow,
     f"""
     INSERT INTO idempotency_keys (workspace_id, identity_id, key, operation, scope, fingerprint, status, error, answer,
                                   version, request_id, answered_at)
@@ -179,13 +155,13 @@ def key_of(header: str | None, field: str | None | UnsetType) -> str | None:
     return key
 
 
-def keep(
+def receipt_of(
     key: str, operation: str, scope: str | None, status: int, sent: Sent, placed: Mapping[str, str]
-) -> Keep:
+) -> Receipt:
     """What to store of a call. Two are the same if path, headers and body say the same, however the JSON is laid out."""
     values = {name: value for name, value in sent.items() if name != "idempotencyKey"}
     canonical = msgspec.json.encode([operation, values, placed], order="sorted")
-    return Keep(
+    return Receipt(
         key=key,
         operation=operation,
         status=status,
@@ -195,7 +171,7 @@ def keep(
     )
 
 
-async def find(db: Database, whose: Identity, key: str) -> KeptRow | None:
+async def find(db: Database, whose: Identity, key: str) -> StoredRow | None:
     """What is stored under a key."""
     return await db.one(FIND, **whose._asdict(), key=key)
 
@@ -209,27 +185,27 @@ async def is_under_way(db: Database, whose: Identity, key: str) -> bool:
 async def store(
     db: Database,
     whose: Identity,
-    kept: Keep,
+    receipt: Receipt,
     request_id: str,
     answer: object,
     *,
     error: ApiError | None = None,
     version: int | None = None,
-) -> KeptRow | None:
+) -> StoredRow | None:
     """Store an answer under its key, unless there is one already: then None."""
     return await db.one(
-        KEEP,
+        STORE,
         **whose._asdict(),
-        key=kept.key,
-        operation=kept.operation,
-        scope=kept.scope,
-        fingerprint=kept.fingerprint,
-        status=kept.status if error is None else error.status,
+        key=receipt.key,
+        operation=receipt.operation,
+        scope=receipt.scope,
+        fingerprint=receipt.fingerprint,
+        status=receipt.status if error is None else error.status,
         error=None if error is None else type(error).__name__,
         answer=_encode(answer).decode(),
         version=version,
         request_id=request_id,
-        answered_at=kept.answered_at,
+        answered_at=receipt.answered_at,
     )
 
 
@@ -243,7 +219,7 @@ def is_duplicate(error: Duplicate) -> bool:
     return error.constraint == CONSTRAINT
 
 
-def error_of(row: KeptRow, declared: tuple[type[ApiError], ...]) -> ApiError | None:
+def error_of(row: StoredRow, declared: tuple[type[ApiError], ...]) -> ApiError | None:
     """The error that was answered, as it was then; None if it was a success."""
     if row.error is None:
         return None
@@ -255,7 +231,7 @@ def error_of(row: KeptRow, declared: tuple[type[ApiError], ...]) -> ApiError | N
     return error
 
 
-def check_same(row: KeptRow, kept: Keep) -> None:
+def check_same(row: StoredRow, receipt: Receipt) -> None:
     """Refuse a key that was used for something else."""
-    if row.fingerprint != kept.fingerprint:
+    if row.fingerprint != receipt.fingerprint:
         raise IdempotencyKeyReused(row.operation)

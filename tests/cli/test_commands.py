@@ -58,7 +58,7 @@ def test_agent_create_answers_with_the_agent_and_its_key(installation: Installat
     ]
     assert (made["kind"], made["handle"], made["name"]) == ("agent", "coder", "The Coder")
     assert made["scopes"] == ["channel-read", "channel-write", "task-read", "task-write"]
-    assert made["channels"] == ["general", "dev"]
+    assert made["channels"] == ["dev"], "a private agent is where it was put, and nowhere else"
     assert WHOLE_KEY.fullmatch(made["apiKey"])
     assert made["apiKey"].startswith(made["keyPrefix"])
     assert made["workspaceId"] == owner["workspaceId"]

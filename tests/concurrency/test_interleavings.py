@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from app.db import Query, Transaction
+from app.db import Command, Query, Transaction
 from app.errors import LeaseLost, NotAssignee, ParentCycle, TaskNotFound, VersionConflict
 from app.ids import new_id
 from app.operations import (
@@ -33,9 +33,9 @@ from app.operations import (
     update_task,
 )
 from app.operations.runs.bare.update import UPDATE_RUN
-from app.operations.tasks.change import CHANGE
-from app.operations.turns import take_turn
-from app.rpc import Operation
+from app.operations.tasks.change import CHANGE, item_of
+from app.rpc import Operation, whose
+from app.writes.turns import take_turn
 from tests.concurrency.history import whole_history
 from tests.conftest import Caller, World
 from tests.contract.run_scenarios import UNDER_A_CLAIM
@@ -51,7 +51,7 @@ class Backend(msgspec.Struct):
     pid: int
 
 
-WHO_AM_I = Query(Backend, "SELECT pg_backend_pid()")
+WHO_AM_I = Query(Backend, "SELECT pg_backend_pid()", everywhere=True)
 
 WAITING = Query(
     Backend,
@@ -59,9 +59,10 @@ WAITING = Query(
     SELECT a.pid FROM pg_stat_activity a JOIN pg_locks l ON l.pid = a.pid AND NOT l.granted
      WHERE %(holder)s::int = ANY(pg_blocking_pids(a.pid))
     """,
+    everywhere=True,
 )
 
-TAKE_NUMBER = Query(
+TAKE_NUMBER = Command(
     Backend,
     """
     UPDATE task_counters SET last_number = last_number + 1 WHERE workspace_id = %(workspace_id)s RETURNING last_number
@@ -79,14 +80,8 @@ class Held:
 
     async def changes(self, task: Any, **changes: object) -> None:
         """A changes a task, with the statement that every change is made with."""
-        item = {
-            "version": None,
-            "kind": "updated",
-            "comment": None,
-            "messageId": new_id(),
-            **self._caller.context.who,
-        }
-        assert await self.tx.write(CHANGE.plain, {**item, "taskId": task.id, "changes": changes}) is not None
+        item = {**item_of(UUID(task.id), None, changes), "kind": "updated", "message_id": new_id()}
+        assert await self.tx.write(CHANGE.plain, {**self._caller.context.who, **item}) is not None
 
     async def makes_wait(self, call: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """B: start a call, and return once it is seen to wait for A."""
@@ -235,7 +230,7 @@ async def test_of_two_moves_that_would_make_a_circle_the_second_is_refused(works
     a = await workspace.agent("a")
     one, two = [await a(create_task, title=title) for title in ("One", "Two")]
     async with transaction(a) as held:
-        await take_turn(a.context, held.tx, "move")
+        await take_turn(held.tx, whose(a.context.actor), None, "move")
         await held.changes(one, parentTaskId=two.id)
         waiting = await held.makes_wait(a(update_task, task_id=two.id, version=1, parent_task_id=one.id))
     with pytest.raises(ParentCycle):
@@ -283,13 +278,21 @@ async def test_writes_that_share_a_statement_lock_nothing_before_the_tasks_of_th
 ) -> None:
     a = await workspace.user("a")
     task, claim = await held_task(a)
+    _, other = await held_task(a)
     runs = [await a(create_bare_task, kind="x") for _ in range(2)]
-    said = {**a.context.who, "versions": None, "changes": {"title": "new"}, "children": None}
+    said = {
+        **a.context.who,
+        "versions": None,
+        "sees_all": False,
+        "changes": {"title": "new"},
+        "children": None,
+    }
+    statement = UPDATE_RUN.form(keyed=False, claimed=True)
 
     async def together() -> list[Any]:
-        under = zip(runs, (None, claim.run.id), strict=True)
-        items = [{**said, "id": UUID(run.id), "runId": claimed and UUID(claimed)} for run, claimed in under]
-        return await asyncio.gather(*(workspace.db.write(UPDATE_RUN.plain, item) for item in items))
+        under = zip(runs, (other.run.id, claim.run.id), strict=True)
+        items = [{**said, "id": UUID(run.id), "claim_id": UUID(claimed)} for run, claimed in under]
+        return await asyncio.gather(*(workspace.db.write(statement, item) for item in items))
 
     async with transaction(a) as held:
         await held.changes(task, priority=4)

@@ -11,14 +11,14 @@ import pytest_asyncio
 
 from app import administration as admin
 from app.db import Database
-from app.db.batcher import WORKSPACE_ITEMS_MAX
+from app.db.batcher import TENANT_ITEMS_MAX
 from app.operations import claim_next_task, create_task
 from app.operations.runs.bell import bell_of
 from tests.conftest import START_SECONDS_MAX, Caller, World, drop_database, new_database
 
 PORTION = 1000  # that come at once
 CROWD = 3000  # that wait at once: more than one workspace may have in the line of a statement
-assert CROWD > WORKSPACE_ITEMS_MAX > PORTION
+assert CROWD > TENANT_ITEMS_MAX > PORTION
 
 
 @pytest.fixture

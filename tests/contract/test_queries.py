@@ -24,7 +24,7 @@ from psycopg.sql import Literal as Value
 
 import app
 from app import administration as admin
-from app.db import BatchQuery, Database, Encoded, Query, schema
+from app.db import BatchCommand, BatchQuery, Database, Encoded, Query, schema
 from app.db.encoded import as_json
 from app.operations import (
     block_task,
@@ -49,7 +49,7 @@ from app.operations.tasks.listing import RARE_ROWS_MAX
 from app.operations.tasks.task import ASKERS_TASK_JSON, Task
 from app.rpc import Context, Operation, execute
 from app.types import PAGE_ROWS_DEFAULT
-from app.writes.receipts import Keyed
+from app.writes.write import Write
 from tests.conftest import Caller, World, drop_database, new_database
 
 
@@ -61,8 +61,8 @@ def statements() -> dict[str, Query[Any]]:
             continue
         for name, value in vars(importlib.import_module(module.name)).items():
             forms: dict[str, object] = {name: value}
-            if isinstance(value, Keyed):
-                forms = {f"{name}.{form}": query for form, query in vars(value).items()}
+            if isinstance(value, Write):
+                forms = {f"{name}, {form}": query for form, query in value.forms().items()}
             for form, query in forms.items():
                 if isinstance(query, Query):
                     found.setdefault(id(query), (f"{module.name.removeprefix('app.')}.{form}", query))
@@ -113,9 +113,32 @@ def test_a_statement_prepares_and_its_columns_fit_its_struct(
     described = connection.pgconn.describe_prepared(b"")
     columns = [type_name(connection, described.ftype(column)) for column in range(described.nfields)]
     fields = columns_of(query.row)
-    assert len(columns) == len(fields), f"{name} has {len(columns)} columns for {list(fields)}"
-    for (field, hint), column in zip(fields.items(), columns, strict=True):
+    needed = sum(field.required for field in msgspec.structs.fields(query.row))
+    assert needed <= len(columns) <= len(fields), f"{name} has {len(columns)} columns for {list(fields)}"
+    for (field, hint), column in zip(fields.items(), columns, strict=False):
         assert python_type(hint) in FITS[column], f"{name}: {field} is {hint}, its column {column}"
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_a_statements_type_says_whether_it_writes(connection: psycopg.Connection, name: str) -> None:
+    query = STATEMENTS[name]
+    connection.execute(b"SET plan_cache_mode = force_generic_plan")
+    connection.execute(b"PREPARE statement AS " + query.numbered_sql.encode())
+    nothing = f"({', '.join('NULL' for _ in query.parameters)})" if query.parameters else ""
+    try:
+        [[plans]] = connection.execute(
+            f"EXPLAIN (FORMAT JSON) EXECUTE statement {nothing}".encode()
+        ).fetchall()
+    finally:
+        connection.execute("DEALLOCATE statement")
+    assert any(node["Node Type"] == "ModifyTable" for node in nodes(plans[0]["Plan"])) is query.writes
+
+
+def nodes(top: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every node of a plan."""
+    yield top
+    for below in top.get("Plans", []):
+        yield from nodes(below)
 
 
 def columns_of(row: Any) -> dict[str, Any]:
@@ -160,6 +183,26 @@ ACROSS_WORKSPACES: Final = {
     "jobs.leases.PUT_OFF": "one job looks after the leases of all",
     "jobs.idempotency.REAP": "idempotency keys grow old in every workspace alike",
 }
+"""What touches a tenant's table and is bound to no workspace."""
+
+EVERYWHERE: Final = {
+    *ACROSS_WORKSPACES,
+    "jobs.leases.EXPIRE",  # the same job
+    "auth.KEYS_NOW",  # of all who wait in this process
+    "auth.MARK_USED",  # of all who called this process
+    "administration.CREATE_WORKSPACE",
+    "administration.FIND_WORKSPACE",
+    "administration.ANY_WORKSPACE",
+    "administration.FIRST_START_LOCK",
+    "operations.inbox.HORIZON",  # what is seen of the log, whoever wrote it
+    "operations.runs.bell.COUNTER",  # the log's counter
+    "transports.pages.ALIVE",
+}
+"""What does not say before it is sent which workspace it serves."""
+
+
+def test_a_statement_knows_the_workspace_it_serves_but_for_a_few() -> None:
+    assert {name for name, query in STATEMENTS.items() if query.everywhere} == EVERYWHERE
 
 
 def test_every_table_belongs_to_a_workspace_but_two() -> None:
@@ -206,7 +249,7 @@ def unbound(sql: str) -> Iterator[str]:
         tied |= more
     for verb, name, alias in found:
         if verb == "INSERT INTO":
-            is_tied = f"INSERT INTO {name} (workspace_id" in sql
+            is_tied = re.search(rf"INSERT INTO {name}(?: AS \w+)? \(workspace_id", sql) is not None
         elif alias:
             is_tied = alias in tied
         else:
@@ -289,7 +332,7 @@ class RecordingDatabase(Database):
         self.asked.append((batch, one_item(item)))
         return await super().ask(batch, item)
 
-    async def write(self, batch: BatchQuery[Any], item: Any) -> Any:
+    async def write(self, batch: BatchCommand[Any], item: Any) -> Any:
         self.asked.append((batch, one_item(item)))
         return await super().write(batch, item)
 
@@ -485,11 +528,7 @@ def plan(
         [[plans]] = connection.execute(explain.format(values if query.parameters else SQL(""))).fetchall()
     finally:
         connection.execute("DEALLOCATE statement")
-    waiting = [plans[0]["Plan"]]
-    while waiting:
-        node = waiting.pop()
-        waiting += node.get("Plans", [])
-        yield node
+    yield from nodes(plans[0]["Plan"])
 
 
 # --- what a task looks like
@@ -504,8 +543,8 @@ async def test_a_task_is_written_with_the_documented_keys_in_their_order(workspa
     bot = await workspace.agent()
     await bot(create_task, title="x")
     [row] = await workspace.db.all(
-        Query(Written, f"SELECT {ASKERS_TASK_JSON} FROM tasks t WHERE t.workspace_id = %(workspace)s"),
-        workspace=workspace.info.id,
+        Query(Written, f"SELECT {ASKERS_TASK_JSON} FROM tasks t WHERE t.workspace_id = %(workspace_id)s"),
+        workspace_id=workspace.info.id,
         actor_id=bot.id,
     )
     assert list(json.loads(row.task.raw)) == list(Task.__struct_encode_fields__)

@@ -14,15 +14,16 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 from psycopg.errors import CheckViolation
 
 from app import administration as admin
 from app.db import Database
-from app.db.batcher import BATCH_ITEMS_MAX, LINE_ITEMS_MAX, WORKSPACE_ITEMS_MAX
-from app.embedded import EmbeddedPostgres
+from app.db.batcher import BATCH_ITEMS_MAX, LINE_ITEMS_MAX, TENANT_ITEMS_MAX
+from app.embedded import SUPERUSER, EmbeddedPostgres
 from app.errors import DatabaseUnavailable, Overloaded, TimedOut, VersionConflict
 from app.operations import create_tasks_bulk, get_task, update_task
-from app.operations.tasks.change import CHANGE
+from app.operations.tasks.change import CHANGE, item_of
 from app.operations.tasks.reading import GET_TASK
 from app.operations.tasks.task import Task
 from tests.conftest import POSTGRES_BIN_DIR, Caller, World, drop_database, new_database
@@ -67,11 +68,9 @@ def item(bot: Caller, task: Any, **changes: object) -> dict[str, object]:
     """An item of CHANGE, as `change()` would make it."""
     return {
         **bot.context.who,
-        "taskId": UUID(task.id),
-        "version": task.version,
+        **item_of(UUID(task.id), task.version, changes),
+        "merge": None,
         "kind": "updated",
-        "changes": changes,
-        "comment": None,
     }
 
 
@@ -143,7 +142,10 @@ async def test_what_comes_while_a_batch_is_under_way_leaves_together(own_dsn: st
 async def test_a_deadlock_with_a_stranger_costs_a_retry_and_nothing_else(own_dsn: str) -> None:
     # The stranger holds our identity and then wants the counter of task numbers; creating holds the counter and
     # wants (by its foreign key) the identity. Postgres undoes the one that looks first, and the stranger is patient.
-    async with opened(own_dsn) as db, await psycopg.AsyncConnection.connect(own_dsn) as stranger:
+    async with (
+        opened(own_dsn) as db,
+        await psycopg.AsyncConnection.connect(own_dsn, user=SUPERUSER) as stranger,
+    ):
         bot = await an_agent(db)
         await stranger.execute("SET deadlock_timeout = '5s'")
         await stranger.execute("SELECT FROM identities WHERE id = %s FOR UPDATE", (bot.id,))
@@ -182,13 +184,7 @@ async def test_terminated_backends_fail_what_is_under_way_and_lose_nothing_ackno
             n = 0
             while not stop.is_set():
                 n += 1
-                change = {
-                    "taskId": UUID(id),
-                    "version": None,
-                    "kind": "updated",
-                    "changes": {"title": f"{n}"},
-                    "comment": None,
-                }
+                change = {**item_of(UUID(id), None, {"title": f"{n}"}), "merge": None, "kind": "updated"}
                 try:
                     row = await db.write(CHANGE.plain, {**bot.context.who, **change})
                     acknowledged[id] += row is not None
@@ -239,7 +235,7 @@ async def test_without_versions_calls_on_one_task_all_take_effect_one_after_the_
         items = [{**item(bot, task, title=f"title {n}"), "version": None} for n in range(100)]
         rows = await asyncio.gather(*(db.write(CHANGE.plain, i) for i in items))
         # Not one lost to another: every call saw what the one before it did.
-        assert [row and row.task.decode(Task).version for row in rows] == list(range(2, 102))
+        assert [row and row.answer.decode(Task).version for row in rows] == list(range(2, 102))
 
 
 async def test_a_busy_workspace_cannot_shut_another_out(own_dsn: str) -> None:
@@ -265,14 +261,14 @@ async def test_who_finds_the_line_full_is_refused_and_everyone_in_it_is_served(o
         tasks = [(await tasks_of(bot, 1))[0] for bot in bots]
         one, other, late = (
             {
-                "workspaceId": bot.context.actor.workspace_id,
-                "actorId": bot.context.actor.id,
-                "taskId": task.id,
+                "workspace_id": bot.context.actor.workspace_id,
+                "actor_id": bot.context.actor.id,
+                "task_id": task.id,
             }
             for bot, task in zip(bots, tasks, strict=True)
         )
-        assert 2 * WORKSPACE_ITEMS_MAX == LINE_ITEMS_MAX
-        crowd = [db.ask(GET_TASK, item) for item in (one, other) * WORKSPACE_ITEMS_MAX]
+        assert 2 * TENANT_ITEMS_MAX == LINE_ITEMS_MAX
+        crowd = [db.ask(GET_TASK, item) for item in (one, other) * TENANT_ITEMS_MAX]
         with pytest.raises(Overloaded):
             await db.ask(GET_TASK, late)
         async with asyncio.timeout(RECOVERY_SECONDS_MAX):
@@ -291,12 +287,12 @@ def own_postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
 async def test_with_postgres_gone_the_line_is_bounded_and_after_a_restart_all_is_well(
     own_postgres: EmbeddedPostgres,
 ) -> None:
-    dsn = new_database(own_postgres.start(), "own")
+    dsn = new_database(make_conninfo(own_postgres.start(), user=SUPERUSER), "own")
     async with opened(dsn) as db:
         bot = await an_agent(db)
         [task] = await tasks_of(bot, 1)
         await asyncio.to_thread(own_postgres.stop)
-        items = ({**item(bot, task, title=f"{n}"), "version": None} for n in range(WORKSPACE_ITEMS_MAX + 100))
+        items = ({**item(bot, task, title=f"{n}"), "version": None} for n in range(TENANT_ITEMS_MAX + 100))
         results = await asyncio.gather(*(db.write(CHANGE.plain, i) for i in items), return_exceptions=True)
         assert all(isinstance(r, Overloaded | DatabaseUnavailable) for r in results)
         await asyncio.to_thread(own_postgres.start)
@@ -313,7 +309,7 @@ async def test_with_postgres_gone_the_line_is_bounded_and_after_a_restart_all_is
 async def test_a_paused_postgres_is_answered_within_bounds_and_serves_again_when_it_wakes(
     own_postgres: EmbeddedPostgres,
 ) -> None:
-    dsn = new_database(own_postgres.start(), "own")
+    dsn = new_database(make_conninfo(own_postgres.start(), user=SUPERUSER), "own")
     async with opened(dsn, statement_timeout_seconds=0.5) as db:
         bot = await an_agent(db)
         [task] = await tasks_of(bot, 1)

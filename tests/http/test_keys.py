@@ -11,7 +11,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from app.db import BatchQuery, Database, Query, Transaction
+from app.db import BatchCommand, BatchQuery, Database, Query, Transaction
 from app.db.batcher import Item
 from app.operations import OPERATIONS, get_request_outcome, get_task, link_tasks, unlink_tasks
 from app.rpc import BARE, Operation, execute
@@ -57,7 +57,7 @@ class Counting(Database):
 
     count = 0
 
-    async def write(self, batch: BatchQuery[Any], item: Item) -> Any:
+    async def write(self, batch: BatchCommand[Any], item: Item) -> Any:
         self.count += 1
         return await super().write(batch, item)
 

@@ -8,7 +8,7 @@ import pytest_asyncio
 
 from app import administration as admin
 from app.config import Config
-from app.db import Database, Query
+from app.db import Command, Database, Query
 from app.jobs.idempotency import KEYS_MAX, run_once
 from app.operations import create_task, get_request_outcome
 from tests.conftest import World, drop_database, new_database
@@ -18,7 +18,7 @@ class Count(msgspec.Struct):
     count: int
 
 
-AGE = Query(
+AGE = Command(
     Count,
     """
     WITH aged AS (
@@ -29,9 +29,10 @@ AGE = Query(
     )
     SELECT count(*) FROM aged
     """,
+    everywhere=True,
 )
 
-FILL = Query(
+FILL = Command(
     Count,
     """
     WITH filled AS (
@@ -43,9 +44,10 @@ FILL = Query(
     )
     SELECT count(*) FROM filled
     """,
+    everywhere=True,
 )
 
-KEYS = Query(Count, "SELECT count(*) FROM idempotency_keys")
+KEYS = Query(Count, "SELECT count(*) FROM idempotency_keys", everywhere=True)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

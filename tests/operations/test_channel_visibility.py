@@ -9,7 +9,14 @@ from typing import Any, Final, Literal
 
 import pytest
 
-from app.errors import ApiError, ChannelNotAdmin, ChannelNotFound, ChannelNotMember, MessageNotFound
+from app.errors import (
+    ApiError,
+    ChannelNotAdmin,
+    ChannelNotFound,
+    ChannelNotMember,
+    MemberRemoved,
+    MessageNotFound,
+)
 from app.operations import (
     add_channel_member,
     archive_channel,
@@ -73,7 +80,9 @@ def expected(kind: str, role: Role, op: Operation) -> type[ApiError] | None:
             return MessageNotFound
         if kind == "private":
             return ChannelNotFound
-        return None if op is join_channel else ChannelNotMember
+        if op is join_channel:
+            return MemberRemoved if role == "former member" else None
+        return ChannelNotMember
     if op in WRITES and role == "reader":
         return ChannelNotMember
     return ChannelNotAdmin if op in MANAGES and role != "admin" else None

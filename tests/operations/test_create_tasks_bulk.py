@@ -118,7 +118,7 @@ GOOD = {"title": "in order"}
 @pytest.mark.parametrize(
     "bad, error, field",
     [
-        ({}, InvalidInput, None),
+        ({}, InvalidInput, "title"),
         ({"title": "  "}, InvalidInput, "title"),
         ({"title": "x" * 501}, InvalidInput, "title"),
         ({"title": 7}, InvalidInput, "title"),
@@ -162,7 +162,7 @@ async def test_a_row_that_is_no_object_is_refused(workspace: World, row: object)
 @pytest.mark.parametrize("encoded", [False, True], ids=["array", "string"])
 async def test_nul_is_refused_however_deep_it_is_escaped(workspace: World, encoded: bool) -> None:
     bot = await workspace.agent()
-    rows: Any = [GOOD, {"title": "a\0b"}]
+    rows: Any = [GOOD, {"title": "x", "description": "a\0b"}]
     with pytest.raises(InvalidInput, match="NUL"):
         await bot(create_tasks_bulk, tasks=json.dumps(rows) if encoded else rows)
     with pytest.raises(InvalidInput, match="NUL"):

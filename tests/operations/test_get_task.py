@@ -75,7 +75,7 @@ async def test_fields_trim_the_answer_and_keep_its_order(workspace: World) -> No
     assert list(whole) == list(Task.__struct_encode_fields__)
 
 
-@pytest.mark.parametrize("fields", [[], ["nope"], ["due_at"], "title", None, ["title"] * 41, [None]])
+@pytest.mark.parametrize("fields", [[], ["nope"], ["due_at"], "title", ["title"] * 41, [None]])
 async def test_fields_are_a_list_of_known_keys(workspace: World, fields: object) -> None:
     bot = await workspace.agent()
     await bot(create_task, title="x")

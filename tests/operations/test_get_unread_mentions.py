@@ -61,7 +61,7 @@ async def test_whoever_is_named_is_addressed_once_whatever_the_way(workspace: Wo
     await ada(
         send_message,
         channel_id=channel,
-        content="@bot @BOT `@eve` ```\n@eve\n``` mail@eve @nobody @ada",
+        content="@bot @BOT `@eve`\n```\n@eve\n```\nmail@eve @nobody @ada",
         mentions=[{"id": bot.id, "type": "agent"}],
     )
     assert (len(await waiting(bot)), await waiting(eve), await waiting(ada)) == (1, [], [])

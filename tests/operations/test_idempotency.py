@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.db import Database, One, Query
+from app.db import Command, Database, One, Query
 from app.errors import IdempotencyKeyReused, InvalidInput, TaskReadOnly, TimedOut
 from app.operations import (
     OPERATIONS,
@@ -27,8 +27,8 @@ from app.operations import (
     unlink_tasks,
     update_task,
 )
-from app.operations.turns import Turn, take_turn
-from app.rpc import AGENT, Context, Operation, execute
+from app.rpc import AGENT, Context, Operation, execute, whose
+from app.writes.turns import Turn, take_turn
 from tests.conftest import Caller, World
 
 # Those of every day; the first things asked of them, tests/http/test_keys.py asks of every operation.
@@ -385,7 +385,7 @@ async def test_a_call_that_waits_for_its_turn_is_in_progress_too(workspace: Worl
     for turn, op, fields in calls:
         key = f"k-{op.name}"
         async with db.transaction() as tx:
-            await take_turn(bot.context, tx, turn)
+            await take_turn(tx, whose(bot.context.actor), None, turn)
             call = asyncio.create_task(bot(op, **fields, idempotency_key=key))
             await workspace.seen_waiting()
             assert (await bot(get_request_outcome, idempotency_key=key)).state == "in_progress"
@@ -422,7 +422,7 @@ HOLD_KEY = Query(
                %(workspace_id)s::text || ' ' || %(identity_id)s::text || ' k-1', 0))) AS taken
     """,
 )
-CLAIM = Query(
+CLAIM = Command(
     One[bool],
     """
     INSERT INTO idempotency_keys (workspace_id, identity_id, key, operation, fingerprint, status, answer, request_id,

@@ -24,6 +24,8 @@ async def test_a_sole_member_cannot_leave(workspace: World) -> None:
         with pytest.raises(SoleMember):
             await ada(op, channel_id=channel.id, **fields)
     await bot(join_channel, channel_id=channel.id)
+    eve = await workspace.user("eve")
+    await workspace.join("builds", eve, role="admin")
     gone = await ada(leave_channel, channel_id=channel.id)
     assert (gone.channel_id, gone.member_id) == (channel.id, ada.id)
     with pytest.raises(ChannelNotMember):

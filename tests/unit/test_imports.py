@@ -53,7 +53,6 @@ LAYERS = (
 NOUNS = (
     "mentions",
     "channels",
-    "turns",
     "messages",
     "tasks",
     "runs",

@@ -10,12 +10,11 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from app.db import ITEMS, Query
+from app.db import Query
 from app.db.phrases import moment
 from app.errors import ChannelArchived, ChannelNotAdmin, ChannelNotFound, ChannelNotMember
 from app.ids import uuid_or_none
-from app.rpc import WHO, Answer, Context, HistoryCutoff
-from app.writes.fence import acting
+from app.rpc import Answer, Context, HistoryCutoff
 
 Role = Literal["reader", "poster", "admin"]
 ChannelKind = Literal["public", "private", "dm"]
@@ -54,19 +53,6 @@ CHANNEL_MANAGED: Final = """EXISTS (
         SELECT FROM channel_members me
          WHERE me.workspace_id = i.workspace_id AND me.channel_id = i.channel_id AND me.identity_id = i.actor_id
            AND me.role = 'admin')"""
-
-# What every statement that changes a channel begins with. `acting` are the items whose claim, if they name one, is
-# alive, and whose idempotency key, if they have one, is not stored. Sorting makes it whole before the first of them is
-# acted on: so the tasks of all claims are locked before any channel, and channels in their order, as everywhere.
-ACTING: Final = f"""
-    WITH i AS MATERIALIZED (
-        SELECT {WHO},
-               (e->>'runId')::uuid       AS run_id,
-               (e->>'channelId')::uuid   AS channel_id,
-               (e->>'memberId')::uuid    AS member_id,
-               e->'changes'              AS changes
-          FROM {ITEMS}
-    ), {acting("i.channel_id")}"""
 
 
 class Look(msgspec.Struct):

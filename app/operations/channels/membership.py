@@ -7,13 +7,13 @@ How somebody left is remembered in channel_standings: a reader comes back as a r
 only if an admin adds them, or who took them out.
 """
 
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 import msgspec
-from msgspec import UNSET, Meta
+from msgspec import Meta
 
-from app.db import Answered, BatchQuery, Encoded, One, Query
+from app.db import One, Query
 from app.errors import (
     ChannelArchived,
     ChannelNotAdmin,
@@ -28,7 +28,7 @@ from app.errors import (
 )
 from app.ids import uuid_or_none
 from app.operations.channels.channel import (
-    ACTING,
+    CHANNEL_JSON,
     CHANNEL_KNOWN,
     CHANNEL_MANAGED,
     CHANNEL_OPEN,
@@ -41,14 +41,10 @@ from app.operations.channels.channel import (
     refuse_posting,
 )
 from app.operations.channels.directory import MEMBERSHIP_JSON, Membership
-from app.operations.channels.management import CHANNEL_ANSWERED
-from app.rpc import AgentWrite, Answer, Context, operation
+from app.rpc import AgentWrite, Answer, Context, Outcome, operation
 from app.types import Id, IdentityKind
 from app.writes.access import CALLER, KNOWN_IDENTITY
-from app.writes.fence import FENCE_ERRORS, UnderRun, under
-from app.writes.receipts import KEPT, Keyed
-
-R = TypeVar("R", bound=msgspec.Struct)
+from app.writes.write import Write
 
 
 class Departure(Answer):
@@ -73,12 +69,6 @@ class MemberNow(msgspec.Struct):
     members: int
 
 
-class Locked(msgspec.Struct):
-    """A row that says only that the lock is held."""
-
-    ord: int
-
-
 # Of who is in the channel again nothing is remembered.
 _FORGOTTEN: Final = """
     forgotten AS (
@@ -87,49 +77,51 @@ _FORGOTTEN: Final = """
          WHERE s.workspace_id = e.workspace_id AND s.channel_id = e.channel_id AND s.identity_id = e.identity_id
     )"""
 
-JOIN = Keyed(
-    BatchQuery(
-        Answered[Channel],
-        f"""{ACTING}, entered AS (
+# Who is in a channel is changed by one at a time.
+_LOCK: Final = """
+    SELECT i.ord
+      FROM i
+      JOIN channels c ON c.workspace_id = i.workspace_id AND c.id = i.channel_id
+       FOR NO KEY UPDATE OF c"""
+
+JOIN = Write[Channel](
+    takes="channel_id uuid",
+    first=_LOCK,
+    does=f"""
+    entered AS (
         INSERT INTO channel_members (workspace_id, channel_id, identity_id, role)
         SELECT i.workspace_id, i.channel_id, i.actor_id, coalesce(s.standing, 'poster')
-          FROM acting i
+          FROM i
           JOIN channels c ON c.workspace_id = i.workspace_id AND c.id = i.channel_id
           LEFT JOIN channel_standings s
             ON s.workspace_id = i.workspace_id AND s.channel_id = i.channel_id AND s.identity_id = i.actor_id
          WHERE c.kind = 'public' AND c.archived_at IS NULL AND s.standing IS DISTINCT FROM 'removed'
         ON CONFLICT DO NOTHING
         RETURNING workspace_id, channel_id, identity_id
-    ), {_FORGOTTEN}, c AS (
-        SELECT i.ord, c.*
-          FROM acting i
+    ), {_FORGOTTEN}""",
+    answers=f"""
+        SELECT i.ord, {CHANNEL_JSON} AS answer
+          FROM i
           JOIN channels c ON c.workspace_id = i.workspace_id AND c.id = i.channel_id
          WHERE c.archived_at IS NULL AND {CHANNEL_KNOWN}
            AND NOT EXISTS (SELECT FROM channel_standings s
                             WHERE s.workspace_id = i.workspace_id AND s.channel_id = i.channel_id
-                              AND s.identity_id = i.actor_id AND s.standing = 'removed')
-    ), {CHANNEL_ANSWERED}""",
-    )
+                              AND s.identity_id = i.actor_id AND s.standing = 'removed')""",
 )
 
-# The end of every statement that leaves a membership `m` with the `ord` of its item.
-_MEMBER_ANSWERED: Final = f"""
-    answered AS (
-        SELECT i.ord, i.workspace_id, i.actor_id, i.request_id, i.keep, {MEMBERSHIP_JSON} AS answer, NULL::int AS merged_from
-          FROM acting i
-          JOIN m ON m.workspace_id = i.workspace_id AND m.ord = i.ord
-          JOIN identities a ON a.workspace_id = m.workspace_id AND a.id = m.identity_id
-    ), {KEPT}
-    SELECT ord, answer FROM answered"""
+# What is answered of a membership `m` with the `ord` of its call.
+_MEMBER_ANSWERS: Final = f"""
+        SELECT m.ord, {MEMBERSHIP_JSON} AS answer
+          FROM m
+          JOIN identities a ON a.workspace_id = m.workspace_id AND a.id = m.identity_id"""
 
 # `m` sees the membership as it was before: an old one stays as it is, a new one comes from `entered`.
-ADD = Keyed(
-    BatchQuery(
-        Answered[Membership],
-        f"""{ACTING}, may AS MATERIALIZED (
-        SELECT i.*, i.changes->>'role' AS role
-          FROM acting i
-         WHERE {CHANNEL_OPEN} AND (i.changes->>'role' <> 'admin' OR {CHANNEL_MANAGED})
+ADD = Write[Membership](
+    takes="channel_id uuid, member_id uuid, role text",
+    first=_LOCK,
+    does=f"""
+    may AS MATERIALIZED (
+        SELECT i.* FROM i WHERE {CHANNEL_OPEN} AND (i.role <> 'admin' OR {CHANNEL_MANAGED})
     ), entered AS (
         INSERT INTO channel_members (workspace_id, channel_id, identity_id, role)
         SELECT i.workspace_id, i.channel_id, a.id,
@@ -151,9 +143,8 @@ ADD = Keyed(
           FROM may i
           JOIN channel_members m ON m.workspace_id = i.workspace_id AND m.channel_id = i.channel_id
                                 AND m.identity_id = i.member_id
-    ), {_MEMBER_ANSWERED}""",
-        one_per="channelId",
-    )
+    )""",
+    answers=_MEMBER_ANSWERS,
 )
 
 # A channel keeps an admin as long as somebody is in it.
@@ -162,39 +153,31 @@ _ANOTHER_ADMIN: Final = """EXISTS (
          WHERE o.workspace_id = i.workspace_id AND o.channel_id = i.channel_id AND o.identity_id <> i.member_id
            AND o.role = 'admin')"""
 
-SET_ROLE = Keyed(
-    BatchQuery(
-        Answered[Membership],
-        f"""{ACTING}, m AS (
+SET_ROLE = Write[Membership](
+    takes="channel_id uuid, member_id uuid, role text",
+    first=_LOCK,
+    does=f"""
+    m AS (
         UPDATE channel_members m
-           SET role = i.changes->>'role'
-          FROM acting i
+           SET role = i.role
+          FROM i
           JOIN identities a ON a.workspace_id = i.workspace_id AND a.id = i.member_id
          WHERE m.workspace_id = i.workspace_id AND m.channel_id = i.channel_id AND m.identity_id = i.member_id
-           AND (a.kind = 'user' OR i.changes->>'role' <> 'admin') AND {CHANNEL_MANAGED}
-           AND (i.changes->>'role' = 'admin' OR m.role <> 'admin' OR {_ANOTHER_ADMIN})
+           AND (a.kind = 'user' OR i.role <> 'admin') AND {CHANNEL_MANAGED}
+           AND (i.role = 'admin' OR m.role <> 'admin' OR {_ANOTHER_ADMIN})
         RETURNING m.*, i.ord
-    ), {_MEMBER_ANSWERED}""",
-        one_per="channelId",
-    )
-)
-
-LOCK_CHANNEL = BatchQuery(
-    Locked,
-    f"""{ACTING}
-    SELECT i.ord
-      FROM acting i
-      JOIN channels c ON c.workspace_id = i.workspace_id AND c.id = i.channel_id
-       FOR NO KEY UPDATE OF c""",
+    )""",
+    answers=_MEMBER_ANSWERS,
 )
 
 # Admins take anyone out, owners their agents, everyone themselves; but never the last one, nor the last admin.
-REMOVE = Keyed(
-    BatchQuery(
-        Answered[Departure],
-        f"""{ACTING}, gone AS (
+REMOVE = Write[Departure](
+    takes="channel_id uuid, member_id uuid",
+    first=_LOCK,
+    does=f"""
+    gone AS (
         DELETE FROM channel_members m
-         USING acting i
+         USING i
          WHERE m.workspace_id = i.workspace_id AND m.channel_id = i.channel_id AND m.identity_id = i.member_id
            AND EXISTS (SELECT FROM channel_members o
                         WHERE o.workspace_id = i.workspace_id AND o.channel_id = i.channel_id AND o.identity_id <> i.member_id)
@@ -212,13 +195,10 @@ REMOVE = Keyed(
          WHERE i.role = 'reader' OR i.member_id <> i.actor_id
         ON CONFLICT (workspace_id, channel_id, identity_id) DO UPDATE
            SET standing = excluded.standing, removed_by_id = excluded.removed_by_id, since = now()
-    ), answered AS (
-        SELECT i.ord, i.workspace_id, i.actor_id, i.request_id, i.keep, NULL::int AS merged_from,
-               row_to_json((SELECT w FROM (SELECT i.channel_id AS "channelId", i.member_id AS "memberId") w)) AS answer
-          FROM gone i
-    ), {KEPT}
-    SELECT ord, answer FROM answered""",
-    )
+    )""",
+    answers="""
+        SELECT i.ord, row_to_json((SELECT w FROM (SELECT i.channel_id AS "channelId", i.member_id AS "memberId") w)) AS answer
+          FROM gone i""",
 )
 
 FIND_STANDING = Query(
@@ -267,14 +247,12 @@ class JoinChannel(AgentWrite):
     channel_id: Annotated[
         Id, Meta(description="A public channel: get-channels with `includePublic` lists them.")
     ]
-    run_id: UnderRun = UNSET
 
 
 class LeaveChannel(AgentWrite):
     """The channel to leave."""
 
     channel_id: Annotated[Id, Meta(description="The channel.")]
-    run_id: UnderRun = UNSET
 
 
 class AddChannelMember(AgentWrite):
@@ -287,7 +265,6 @@ class AddChannelMember(AgentWrite):
     role: Annotated[Role, Meta(description="A reader only reads; only an admin can make a human admin.")] = (
         "poster"
     )
-    run_id: UnderRun = UNSET
 
 
 class RemoveChannelMember(AgentWrite):
@@ -295,7 +272,6 @@ class RemoveChannelMember(AgentWrite):
 
     channel_id: Annotated[Id, Meta(description="The channel.")]
     member_id: Annotated[Id, Meta(description="The user or agent.")]
-    run_id: UnderRun = UNSET
 
 
 class SetChannelMemberRole(AgentWrite):
@@ -309,19 +285,17 @@ class SetChannelMemberRole(AgentWrite):
             description="A reader only reads, a poster also writes, an admin also manages; agents are no admins."
         ),
     ]
-    run_id: UnderRun = UNSET
 
 
-@operation(scope="channel-write", errors=(ChannelNotFound, MemberRemoved, ChannelArchived, *FENCE_ERRORS))
-async def join_channel(ctx: Context, req: JoinChannel) -> Encoded[Channel]:
+@operation(scope="channel-write", errors=(ChannelNotFound, MemberRemoved, ChannelArchived))
+async def join_channel(ctx: Context, req: JoinChannel) -> Outcome[Channel]:
     """Become a poster of a public channel. Joining twice is harmless.
 
     If you left it as a reader, you come back as one; if you were taken out, an admin has to add you. Into a private channel
     someone who is in it has to add you.
     """
-    item = _item(ctx, req)
-    if (row := await _locked(ctx, JOIN, item)) is not None:
-        return row.answer
+    if (joined := await ctx.write(JOIN, channel_id=uuid_or_none(req.channel_id))) is not None:
+        return joined
     channel = await look(ctx, req.channel_id)
     if await _was_removed(ctx, channel, ctx.actor.id):
         raise MemberRemoved
@@ -332,16 +306,16 @@ async def join_channel(ctx: Context, req: JoinChannel) -> Encoded[Channel]:
 
 @operation(
     scope="channel-write",
-    errors=(ChannelNotFound, ChannelNotMember, SoleMember, LastAdmin, *FENCE_ERRORS),
+    errors=(ChannelNotFound, ChannelNotMember, SoleMember, LastAdmin),
 )
-async def leave_channel(ctx: Context, req: LeaveChannel) -> Encoded[Departure]:
+async def leave_channel(ctx: Context, req: LeaveChannel) -> Outcome[Departure]:
     """Leave a channel. You see nothing more of it from then on, but for tasks you have a part in.
 
     The only member cannot leave, nor can the only admin.
     """
-    row = await _locked(ctx, REMOVE, _item(ctx, req, ctx.actor.id))
-    if row is not None:
-        return row.answer
+    left = await ctx.write(REMOVE, channel_id=uuid_or_none(req.channel_id), member_id=ctx.actor.id)
+    if left is not None:
+        return left
     channel = await readable(ctx, req.channel_id)
     member = await _member(ctx, channel, ctx.actor.id)
     raise LastAdmin if member and member.members > 1 else SoleMember
@@ -357,28 +331,21 @@ async def leave_channel(ctx: Context, req: LeaveChannel) -> Encoded[Departure]:
         MemberRemoved,
         ChannelArchived,
         IdentityNotFound,
-        *FENCE_ERRORS,
     ),
 )
-async def add_channel_member(ctx: Context, req: AddChannelMember) -> Encoded[Membership]:
+async def add_channel_member(ctx: Context, req: AddChannelMember) -> Outcome[Membership]:
     """Add a user or agent to a channel that you may post in.
 
     Someone who is in it already keeps their role; set-channel-member-role changes it. Who was taken out of it is added by
     an admin, or by who took them out; and who left it as a reader is a reader again, unless an admin adds them.
     """
-    item = _item(ctx, req, member := uuid_or_none(req.member_id), role=req.role)
-    if (row := await _locked(ctx, ADD, item)) is not None:
-        return row.answer
+    id, member = uuid_or_none(req.channel_id), uuid_or_none(req.member_id)
+    if (added := await ctx.write(ADD, channel_id=id, member_id=member, role=req.role)) is not None:
+        return added
     if req.role == "admin":
         await managed(ctx, req.channel_id)
     channel = await refuse_posting(ctx, req.channel_id)
-    if (
-        req.role == "admin"
-        and member is not None
-        and await ctx.db.one(
-            FIND_AGENT, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, member_id=member
-        )
-    ):
+    if req.role == "admin" and member is not None and await ctx.one(FIND_AGENT, member_id=member):
         raise _no_admin()
     if member is not None and await _was_removed(ctx, channel, member):
         raise MemberRemoved
@@ -394,18 +361,17 @@ async def add_channel_member(ctx: Context, req: AddChannelMember) -> Encoded[Mem
         MemberNotFound,
         SoleMember,
         LastAdmin,
-        *FENCE_ERRORS,
     ),
 )
-async def remove_channel_member(ctx: Context, req: RemoveChannelMember) -> Encoded[Departure]:
+async def remove_channel_member(ctx: Context, req: RemoveChannelMember) -> Outcome[Departure]:
     """Take someone out of a channel. For its admins, and for owners of agents.
 
     They see nothing more of it from their next call on. Tasks of the channel that they have a part in stay theirs to see.
     They come back only if an admin adds them, or whoever took them out.
     """
-    row = await _locked(ctx, REMOVE, _item(ctx, req, member := uuid_or_none(req.member_id)))
-    if row is not None:
-        return row.answer
+    id, member = uuid_or_none(req.channel_id), uuid_or_none(req.member_id)
+    if (removed := await ctx.write(REMOVE, channel_id=id, member_id=member)) is not None:
+        return removed
     channel = await readable(ctx, req.channel_id)
     found = None if member is None else await _member(ctx, channel, member)
     if found is None:
@@ -424,17 +390,16 @@ async def remove_channel_member(ctx: Context, req: RemoveChannelMember) -> Encod
         ChannelNotAdmin,
         MemberNotFound,
         LastAdmin,
-        *FENCE_ERRORS,
     ),
 )
-async def set_channel_member_role(ctx: Context, req: SetChannelMemberRole) -> Encoded[Membership]:
+async def set_channel_member_role(ctx: Context, req: SetChannelMemberRole) -> Outcome[Membership]:
     """Say what a member may do in a channel: read, also write, or also manage. For its admins.
 
     The only admin stays one: make someone else an admin first.
     """
-    item = _item(ctx, req, member := uuid_or_none(req.member_id), role=req.role)
-    if (row := await _locked(ctx, SET_ROLE, item)) is not None:
-        return row.answer
+    id, member = uuid_or_none(req.channel_id), uuid_or_none(req.member_id)
+    if (changed := await ctx.write(SET_ROLE, channel_id=id, member_id=member, role=req.role)) is not None:
+        return changed
     channel = await managed(ctx, req.channel_id)
     found = None if member is None else await _member(ctx, channel, member)
     if found is None:
@@ -442,45 +407,14 @@ async def set_channel_member_role(ctx: Context, req: SetChannelMemberRole) -> En
     raise _no_admin() if found.kind == "agent" else LastAdmin
 
 
-def _item(
-    ctx: Context,
-    req: JoinChannel | LeaveChannel | AddChannelMember | RemoveChannelMember | SetChannelMemberRole,
-    member_id: UUID | None = None,
-    **changes: object,
-) -> dict[str, Any]:  # Any: what becomes JSON
-    return {
-        **ctx.who,
-        "runId": under(req.run_id),
-        "channelId": uuid_or_none(req.channel_id),
-        "memberId": member_id,
-        "changes": changes,
-    }
-
-
-async def _locked(
-    ctx: Context, statement: Keyed[BatchQuery[R]], item: dict[str, Any]
-) -> R | None:  # Any: see _item
-    """Change who is in a channel, while nobody else does; None if something stands in the way."""
-    async with ctx.db.transaction() as tx:
-        locked = await tx.write(LOCK_CHANNEL, item)
-        row = await tx.write(statement.form(ctx.keep), item) if locked else None
-    if row is None:
-        await ctx.refuse_late(item["runId"])
-    return row
-
-
 async def _member(ctx: Context, channel: Look, member_id: UUID) -> MemberNow | None:
     """A member of a channel; None if they are none."""
-    return await ctx.db.one(
-        FIND_MEMBER, workspace_id=ctx.actor.workspace_id, channel_id=channel.id, member_id=member_id
-    )
+    return await ctx.one(FIND_MEMBER, channel_id=channel.id, member_id=member_id)
 
 
 async def _was_removed(ctx: Context, channel: Look, member_id: UUID) -> bool:
     """Whether somebody was taken out of a channel."""
-    row = await ctx.db.one(
-        FIND_STANDING, workspace_id=ctx.actor.workspace_id, channel_id=channel.id, member_id=member_id
-    )
+    row = await ctx.one(FIND_STANDING, channel_id=channel.id, member_id=member_id)
     return row is not None and row.standing == "removed"
 
 

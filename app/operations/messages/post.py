@@ -5,16 +5,15 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Encoded, One, Query
+from app.db import One, Query
 from app.errors import InvalidInput, MessageNotFound
 from app.ids import uuid_or_none
 from app.operations.mentions import GivenMention, addressed
 from app.operations.messages.message import IN_WINDOW, MessageOutput
 from app.operations.messages.say import POST, SAY_ERRORS, ReplyTo, ToChannel, ToSay, say
-from app.rpc import Context, SdkRequest, given, operation
+from app.rpc import Context, Outcome, SdkWrite, given, operation
 from app.types import MENTIONS_MAX, NO_NUL, Id
 from app.writes.access import CALLER
-from app.writes.fence import UnderRun
 
 METADATA_BYTES_MAX: Final = 4096  # the contract's number
 KIND_CHARACTERS_MAX: Final = 64
@@ -34,7 +33,7 @@ READABLE = Query(
 )
 
 
-class PostMessage(SdkRequest):
+class PostMessage(SdkWrite):
     """A message."""
 
     channel_id: ToChannel
@@ -56,7 +55,6 @@ class PostMessage(SdkRequest):
         dict[str, Any] | None | UnsetType,  # Any: what machines put there is theirs
         Meta(description="What machines are to know of it: an object of at most 4,096 bytes as JSON."),
     ] = UNSET
-    run_id: UnderRun = UNSET
 
 
 @operation(
@@ -65,7 +63,7 @@ class PostMessage(SdkRequest):
     path="post",
     status=201,
 )
-async def post_message(ctx: Context, req: PostMessage) -> Encoded[MessageOutput]:
+async def post_message(ctx: Context, req: PostMessage) -> Outcome[MessageOutput]:
     """Say something in a channel that you are a member of.
 
     The same as send-message, in snake_case and with metadata of your own.
@@ -77,7 +75,7 @@ async def post_message(ctx: Context, req: PostMessage) -> Encoded[MessageOutput]
         message = f"`metadata` has at most {METADATA_BYTES_MAX} bytes as JSON; this has {size}. Share it as an artifact."
         raise InvalidInput(message, field="metadata")
     mentions = [GivenMention(id=id) for id in given(req.mention_identity_ids) or ()]
-    row = await say(
+    return await say(
         ctx,
         POST,
         req.content,
@@ -86,10 +84,9 @@ async def post_message(ctx: Context, req: PostMessage) -> Encoded[MessageOutput]
         kind=req.kind,
         metadata=metadata,
         mentions=await addressed(ctx, req.content, mentions, field="mention_identity_ids"),
-        under_run=req.run_id,
-        fields=("channel_id", "parent_message_id", "run_id"),
+        channel_field="channel_id",
+        thread_field="parent_message_id",
     )
-    return row.answer
 
 
 async def _readable(ctx: Context, sent: list[str]) -> list[str]:

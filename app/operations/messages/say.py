@@ -1,12 +1,10 @@
-"""Saying something in a channel: the one statement behind send-message, create-artifact and post-message."""
+"""Saying something in a channel: the one write behind send-message, create-artifact and post-message."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, LiteralString, TypeVar
 
-import msgspec
 from msgspec import Meta, UnsetType
 
-from app.db import ITEMS, Answered, BatchQuery
 from app.errors import (
     ChannelArchived,
     ChannelNotFound,
@@ -27,12 +25,11 @@ from app.operations.messages.message import (
     Message,
     MessageOutput,
 )
-from app.rpc import WHO, Context
+from app.rpc import Context, Outcome
 from app.types import Id, Markdown
-from app.writes.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, under
-from app.writes.receipts import KEPT, NOT_KEPT, Keyed
+from app.writes.write import Write
 
-R = TypeVar("R", bound=msgspec.Struct)
+T = TypeVar("T")
 
 # What is sent, whatever the dialect calls it; and what it can be refused with.
 ToChannel = Annotated[Id, Meta(description="The channel to say it in.")]
@@ -51,48 +48,39 @@ SAY_ERRORS: Final = (
     ChannelArchived,
     MessageNotFound,
     IdentityNotFound,
-    *FENCE_ERRORS,
 )
 
 
-def answering(answer: LiteralString) -> LiteralString:
-    """The statement that says it, and answers with this JSON of the message `s`, posted at `m`."""
-    return f"""
-    WITH i AS MATERIALIZED (
-        SELECT {WHO},
-               (e->>'channelId')::uuid   AS channel_id,
-               (e->>'threadId')::uuid    AS thread_id,
-               (e->>'id')::uuid          AS id,
-               (e->>'runId')::uuid       AS run_id,
-               e->>'kind'                AS kind,
-               e->>'content'             AS content,
-               e->'metadata'             AS metadata,
-               e->'mentions'             AS mentions
-          FROM {ITEMS}
-    ), {HELD}, said AS (
+def saying(answer: LiteralString) -> Write[Any]:  # Any: what the JSON says, which the caller knows
+    """The write that says it, and answers with this JSON of the message `m` that was posted."""
+    return Write(
+        takes="channel_id uuid, thread_id uuid, id uuid, kind text, content text, metadata jsonb, mentions jsonb",
+        does=f"""
+    said AS (
         SELECT i.ord, i.workspace_id, i.channel_id, i.id,
                coalesce(m.parent_id, m.id) AS parent_id,  -- a reply to a reply belongs to the same thread
                i.actor_id AS sender_id, CASE i.actor_kind WHEN 'user' THEN 'human' ELSE 'agent' END AS sender_type,
-               i.kind, i.content, i.metadata, i.mentions, i.request_id, i.keep
+               i.kind, i.content, i.metadata, i.mentions
           FROM i
           LEFT JOIN messages m
             ON m.workspace_id = i.workspace_id AND m.id = i.thread_id AND m.channel_id = i.channel_id AND {IN_WINDOW}
-         WHERE {CHANNEL_OPEN} AND (i.thread_id IS NULL OR m.id IS NOT NULL) AND {FENCED} AND {NOT_KEPT}
-    ), {ALIVE}, {POSTED}, {SPOKEN}, answered AS (
-        SELECT s.ord, s.workspace_id, s.sender_id AS actor_id, s.request_id, s.keep, {answer} AS answer, NULL::int AS merged_from
+         WHERE {CHANNEL_OPEN} AND (i.thread_id IS NULL OR m.id IS NOT NULL)
+    ), {POSTED}, {SPOKEN}""",
+        answers=f"""
+        SELECT s.ord, {answer} AS answer
           FROM posted m
-          JOIN said s ON s.workspace_id = m.workspace_id AND s.id = m.id
-    ), {KEPT}
-    SELECT ord, answer FROM answered"""
+          JOIN said s ON s.workspace_id = m.workspace_id AND s.id = m.id""",
+        locks="channel_id",
+    )
 
 
-SEND = Keyed(BatchQuery(Answered[Message], answering(MESSAGE_JSON)))
-POST = Keyed(BatchQuery(Answered[MessageOutput], answering(OUTPUT_JSON)))
+SEND: Final[Write[Message]] = saying(MESSAGE_JSON)
+POST: Final[Write[MessageOutput]] = saying(OUTPUT_JSON)
 
 
 async def say(
     ctx: Context,
-    statement: Keyed[BatchQuery[R]],
+    write: Write[T],
     content: str,
     *,
     channel_id: str,
@@ -100,35 +88,29 @@ async def say(
     kind: str = "text",
     metadata: Mapping[str, Any] | None = None,  # Any: what machines put there is theirs
     mentions: Sequence[Addressed] = (),
-    under_run: str | UnsetType | None = None,
-    fields: tuple[str, str, str] = ("channelId", "threadId", "runId"),
-) -> R:
-    """Say something as the caller, and answer with the statement's row; or raise what stands in the way.
+    channel_field: str = "channelId",
+    thread_field: str = "threadId",
+) -> Outcome[T]:
+    """Say something as the caller, or raise what stands in the way.
 
-    `fields` is what the request calls the channel, the thread and the claim, for errors.
+    The fields are what the request calls the channel and the thread, for errors.
     """
-    channel_field, thread_field, run_field = fields
-    run_id = under(under_run, field=run_field)
     if (channel := uuid_or_none(channel_id)) is None:
         raise ChannelNotFound(channel_id, field=channel_field)
     if (thread := uuid_or_none(thread_id) if thread_id else None) is None and thread_id:
         raise MessageNotFound(thread_id, field=thread_field)
-    item = {
-        **ctx.who,
-        "channelId": channel,
-        "threadId": thread,
-        "id": new_id(),
-        "runId": run_id,
-        "kind": kind,
-        "content": content,
-        "metadata": metadata or {},
-        "mentions": [someone.id for someone in mentions],
-    }
-    if (row := await ctx.db.write(statement.form(ctx.keep), item)) is not None:
-        return row
-    await ctx.unless_answered()
-    if run_id is not None and (lost := await ctx.why_not_live(run_id, field=run_field)):
-        raise lost
+    said = await ctx.write(
+        write,
+        channel_id=channel,
+        thread_id=thread,
+        id=new_id(),
+        kind=kind,
+        content=content,
+        metadata=metadata or {},
+        mentions=[someone.id for someone in mentions],
+    )
+    if said is not None:
+        return said
     await refuse_posting(ctx, channel_id, field=channel_field)
     if thread_id:
         raise MessageNotFound(thread_id, field=thread_field)

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import ITEMS, Answered, BatchQuery, Encoded, One, Query
+from app.db import One, Query
 from app.db.phrases import moment
 from app.errors import (
     AttachmentNotFound,
@@ -24,30 +24,22 @@ from app.operations.messages.say import (
     ReplyTo,
     ToChannel,
     ToSay,
-    answering,
     say,
+    saying,
 )
-from app.rpc import WHO, AgentWrite, Answer, Context, given, operation
+from app.rpc import AgentWrite, Answer, Context, Outcome, given, operation
 from app.types import MENTIONS_MAX, NO_NUL, Id, Markdown
 from app.writes.access import CALLER
-from app.writes.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under
-from app.writes.receipts import KEPT, NOT_KEPT, Keyed
+from app.writes.write import Write, one
 
 ATTACHMENTS_MAX: Final = 20
 NAME_CHARACTERS_MAX: Final = 255  # what file systems take
 KIND_CHARACTERS_MAX: Final = 64
 
-FLAG = Keyed(
-    BatchQuery(
-        Answered[Message],
-        f"""
-    WITH i AS MATERIALIZED (
-        SELECT {WHO},
-               (e->>'messageId')::uuid   AS message_id,
-               (e->>'runId')::uuid       AS run_id,
-               e->>'reason'              AS reason
-          FROM {ITEMS}
-    ), {HELD}, flagged AS (
+FLAG = Write[Message](
+    takes="message_id uuid, reason text",
+    does=f"""
+    flagged AS (
         UPDATE messages m
            SET metadata = m.metadata || jsonb_build_object(
                    'needsHuman', true, 'needsHumanReason', i.reason, 'needsHumanBy', i.actor_id,
@@ -59,15 +51,11 @@ FLAG = Keyed(
                          JOIN channels c ON c.workspace_id = p.workspace_id AND c.id = p.channel_id AND c.archived_at IS NULL
                         WHERE p.workspace_id = m.workspace_id AND p.identity_id = i.actor_id AND p.channel_id = m.channel_id
                           AND p.role <> 'reader')
-           AND {FENCED} AND {NOT_KEPT}
-        RETURNING m.*, i.ord, i.actor_id, i.request_id, i.keep
-    ), {ALIVE}, answered AS (
-        SELECT m.ord, m.workspace_id, m.actor_id, m.request_id, m.keep, {MESSAGE_JSON} AS answer, NULL::int AS merged_from
-          FROM flagged m
-    ), {KEPT}
-    SELECT ord, answer FROM answered""",
-        one_per="messageId",
-    )
+        RETURNING m.*, i.ord
+    )""",
+    answers=f"SELECT m.ord, {MESSAGE_JSON} AS answer FROM flagged m",
+    locks="message_id",
+    one_per=one("message_id"),
 )
 
 
@@ -96,7 +84,7 @@ class ArtifactRef(Answer):
 _ARTIFACT_JSON: Final = """row_to_json((SELECT w FROM (SELECT
         m.id AS "messageId", m.metadata->'artifact'->>'name' AS name, m.metadata->'artifact'->>'type' AS type) w))"""
 
-SHARE = Keyed(BatchQuery(Answered[ArtifactRef], answering(_ARTIFACT_JSON)))
+SHARE: Final[Write[ArtifactRef]] = saying(_ARTIFACT_JSON)
 
 
 class SendMessage(AgentWrite):
@@ -113,7 +101,6 @@ class SendMessage(AgentWrite):
         Annotated[list[Id], Meta(max_length=ATTACHMENTS_MAX)] | None | UnsetType,
         Meta(description="Ids of uploaded files. This service stores none, so leave it out."),
     ] = UNSET
-    run_id: UnderRun = UNSET
 
 
 class CreateArtifact(AgentWrite):
@@ -141,7 +128,6 @@ class CreateArtifact(AgentWrite):
     content: Annotated[
         Markdown, Meta(min_length=1, description="The text itself; nobody in it is addressed.")
     ]
-    run_id: UnderRun = UNSET
 
 
 class FlagNeedsHuman(AgentWrite):
@@ -149,14 +135,13 @@ class FlagNeedsHuman(AgentWrite):
 
     message_id: Annotated[Id, Meta(description="The message.")]
     reason: Annotated[Markdown, Meta(min_length=1, description="Why a human should look at it.")]
-    run_id: UnderRun = UNSET
 
 
 @operation(
     scope="channel-write",
     errors=(*SAY_ERRORS, AttachmentNotFound),
 )
-async def send_message(ctx: Context, req: SendMessage) -> Encoded[Message]:
+async def send_message(ctx: Context, req: SendMessage) -> Outcome[Message]:
     """Say something in a channel that you are a member of.
 
     Address people and agents as `@handle`: it waits for them in get-unread-mentions. To answer, send the message's
@@ -165,45 +150,34 @@ async def send_message(ctx: Context, req: SendMessage) -> Encoded[Message]:
     if ids := given(req.attachment_ids):
         raise AttachmentNotFound(ids[0])
     mentions = await addressed(ctx, req.content, given(req.mentions) or (), field="mentions")
-    row = await say(
+    return await say(
         ctx,
         SEND,
         req.content,
         channel_id=req.channel_id,
         thread_id=given(req.thread_id),
         mentions=mentions,
-        under_run=req.run_id,
     )
-    return row.answer
 
 
 @operation(
     scope="channel-write",
-    errors=(ChannelNotFound, ChannelNotMember, ChannelArchived, *FENCE_ERRORS),
+    errors=(ChannelNotFound, ChannelNotMember, ChannelArchived),
 )
-async def create_artifact(ctx: Context, req: CreateArtifact) -> Encoded[ArtifactRef]:
+async def create_artifact(ctx: Context, req: CreateArtifact) -> Outcome[ArtifactRef]:
     """Share a text under a name, such as code or a document, as a message in a channel.
 
     Others find the name and type in the message's `metadata`, as `artifact`.
     """
     metadata = {"artifact": {"name": req.name, "type": req.type}}
-    row = await say(
-        ctx,
-        SHARE,
-        req.content,
-        channel_id=req.channel_id,
-        kind="artifact",
-        metadata=metadata,
-        under_run=req.run_id,
-    )
-    return row.answer
+    return await say(ctx, SHARE, req.content, channel_id=req.channel_id, kind="artifact", metadata=metadata)
 
 
 @operation(
     scope="channel-write",
-    errors=(MessageNotFound, ChannelNotMember, ChannelArchived, *FENCE_ERRORS),
+    errors=(MessageNotFound, ChannelNotMember, ChannelArchived),
 )
-async def flag_needs_human(ctx: Context, req: FlagNeedsHuman) -> Encoded[Message]:
+async def flag_needs_human(ctx: Context, req: FlagNeedsHuman) -> Outcome[Message]:
     """Flag a message as needing a human, and say why.
 
     It is kept in the message's `metadata` as `needsHuman`, `needsHumanReason`, `needsHumanAt` and `needsHumanBy`.
@@ -211,14 +185,8 @@ async def flag_needs_human(ctx: Context, req: FlagNeedsHuman) -> Encoded[Message
     """
     if (id := uuid_or_none(req.message_id)) is None:
         raise MessageNotFound(req.message_id)
-    run_id = under(req.run_id)
-    row = await ctx.db.write(
-        FLAG.form(ctx.keep),
-        {**ctx.who, "messageId": id, "runId": run_id, "reason": req.reason},
-    )
-    if row is not None:
-        return row.answer
-    await ctx.refuse_late(run_id)
+    if (flagged := await ctx.write(FLAG, message_id=id, reason=req.reason)) is not None:
+        return flagged
     place = await ctx.one(PLACE, message_id=id)
     if place is not None:
         with suppress(ChannelNotFound):  # they left a private channel meanwhile, and with it the message

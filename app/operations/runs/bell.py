@@ -32,7 +32,7 @@ RING_INTERVAL_SECONDS: Final = 5.0  # at least so often, whatever the counter sa
 log = logging.getLogger("baton.bell")
 
 
-COUNTER = Query(One[int], "SELECT last_value FROM task_events_seq_seq", pipelined=True)
+COUNTER = Query(One[int], "SELECT last_value FROM task_events_seq_seq", pipelined=True, everywhere=True)
 
 
 class Bell:

@@ -15,16 +15,15 @@ import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from itertools import count
-from typing import Annotated, Any, Final, LiteralString
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import ITEMS, Answered, BatchQuery, Encoded
-from app.db.phrases import folded, moment
+from app.db import Answered, BatchCommand, Encoded
+from app.db.phrases import folded
 from app.errors import Contended, NotClaimable, TaskNotFound, TaskReadOnly, VersionConflict
 from app.ids import TICK_NOW, id_at, new_id, uuid_or_none
-from app.operations.messages.message import POSTED
 from app.operations.runs.bell import bell_of
 from app.operations.runs.explain import facts_of, refusal
 from app.operations.runs.finish import give_back
@@ -36,15 +35,14 @@ from app.operations.runs.run import (
     Claim,
     LeaseSeconds,
 )
-from app.operations.tasks.card import CHANGE_CARDS
-from app.operations.tasks.change import ATTEMPTS_MAX, version_conflict
+from app.operations.tasks.change import version_conflict
 from app.operations.tasks.conflict import AsRead
+from app.operations.tasks.moved import difference, moved
 from app.operations.tasks.task import task_id, task_json
-from app.rpc import WHO, AgentWrite, Context, IdempotencyKey, Outcome, Step, given, operation
+from app.rpc import ATTEMPTS_MAX, AgentWrite, Context, IdempotencyKey, Outcome, Step, given, operation
 from app.types import NO_NUL, Id
 from app.writes.access import WRITABLE
-from app.writes.fence import FENCE_ERRORS, acting, under
-from app.writes.receipts import KEPT, NOT_KEPT, Keyed
+from app.writes.write import Write, calls, one
 
 CLAIMS_MAX: Final = 10  # per call: as many as an agent can keep alive
 WAIT_SECONDS_MAX: Final = 30  # longer waits are cut by proxies on the way
@@ -58,38 +56,7 @@ _HOLDERS_TASK_JSON: Final = task_json("r.holder_id")
 _CLAIM_JSON: Final = f"""
     row_to_json((SELECT w FROM (SELECT
         {_HOLDERS_TASK_JSON} AS task, {RUN_JSON} AS run, {PREVIOUS_JSON} AS "previousRuns") w))"""
-# How a task differs by being claimed, as an event says it; `moved` has the tasks as they are now, and what was before.
-_CHANGED: Final = f"""
-    changed AS (
-        SELECT m.*, d.difference
-          FROM moved m
-         CROSS JOIN LATERAL (SELECT jsonb_strip_nulls(jsonb_build_object(
-               'status', CASE WHEN m.old_status <> m.status THEN jsonb_build_array(m.old_status, m.status) END,
-               'assigneeAgentId', CASE WHEN m.old_assignee_id IS NULL AND m.actor_kind = 'agent' THEN
-                   jsonb_build_array(NULL, m.actor_id) END,
-               'assigneeUserId', CASE WHEN m.old_assignee_id IS NULL AND m.actor_kind = 'user' THEN
-                   jsonb_build_array(NULL, m.actor_id) END,
-               'startedAt', CASE WHEN m.started_at = now() THEN
-                   jsonb_build_array(NULL, {moment("now()")}) END
-               )) AS difference) d
-    )"""
 
-_CONSEQUENCES: Final = f"""
-    event AS (
-        INSERT INTO task_events (workspace_id, task_id, version, kind, actor_id, actor_kind, request_id, changes)
-        SELECT c.workspace_id, c.id, c.version, 'claimed', c.actor_id, c.actor_kind, c.request_id,
-               c.difference || jsonb_build_object('runId', jsonb_build_array(NULL, c.run_id))
-          FROM changed c
-    ), participant AS (
-        INSERT INTO task_participants (workspace_id, identity_id, task_id)
-        SELECT c.workspace_id, p.id, c.id
-          FROM changed c
-          JOIN identities a ON a.workspace_id = c.workspace_id AND a.id = c.actor_id
-         CROSS JOIN LATERAL (VALUES (a.id), (a.owner_id)) AS p (id)
-         WHERE c.old_assignee_id IS NULL AND p.id IS NOT NULL
-         ORDER BY 1, 2, 3
-        ON CONFLICT DO NOTHING
-    ), {CHANGE_CARDS}, {POSTED}"""
 
 _RUN_COLUMNS: Final = """workspace_id, id, kind, status, work_item_id, author_id, author_kind, started_at, holder_id, holder_kind,
         attempt, claim_key, claim_place, lease_seconds, lease_expires_at, lease_check_at"""
@@ -104,45 +71,41 @@ _RUN_VALUES: Final = """
                g.claim_key, g.place, g.lease_seconds,
                now() + make_interval(secs => g.lease_seconds), now() + make_interval(secs => g.lease_seconds)"""
 
-# Which inputs may claim. Under a claim there is a fence before them, and a statement of its own: of all that many agents
-# send at once claims are the dearest, and they should not wait for a lock that only others need.
-_UNKEPT: Final = f"""(SELECT i.* FROM i WHERE {NOT_KEPT}) i"""
-_FENCE: Final = f"""{acting("i.ord")},"""
-_ACTING: Final = "acting i"
+# How a task differs by being claimed. One from a queue was claimed by nobody, and is `started_at` now or was before.
+_FROM_QUEUE: Final = difference(
+    "g.old_",
+    "t.",
+    "status",
+    "assigneeAgentId",
+    "assigneeUserId",
+    "startedAt",
+    "runId",
+    started_at="nullif(t.started_at, now())",
+)
+_BY_NAME: Final = difference("o.", "t.", "status", "assigneeAgentId", "assigneeUserId", "startedAt", "runId")
 
+_OWN_WALK: Final = "AND t.id <> ALL (pick.taken)"
+_SHARED_WALK: Final = (
+    "AND (t.queue, t.claim_rank, t.id) > (from_.queue, from_.rank, from_.id) AND t.id <> ALL (pick.taken)"
+)
+_WALKS: Final = ready_walks(_OWN_WALK, _SHARED_WALK, "LIMIT i.count FOR NO KEY UPDATE OF t SKIP LOCKED")
 
-def _claiming_next(fence: LiteralString, inputs: LiteralString) -> BatchQuery[Answered[list[Claim]]]:
-    """The statement that claims what is next.
-
-    The first run of an item is inserted only if its claim key was not used before: two calls with one key cannot both
-    claim, even side by side. What else the item picked follows its first run. Rows that were locked for nothing are
-    free again when the statement ends.
-    """
-    return BatchQuery(
-        Answered[list[Claim]],
-        f"""
-    WITH RECURSIVE i AS MATERIALIZED (
-        SELECT {WHO},
-               (e->>'runId')::uuid         AS run_id,
-               (e->>'leaseSeconds')::int   AS lease_seconds,
-               (e->>'queueMax')::smallint  AS queue_max,
-               (e->>'priorityMin')::smallint AS priority_min,
-               (e->>'channelId')::uuid     AS channel_id,
-               {folded("e->>'words'")} AS words,
-               e->>'claimKey'              AS claim_key,
-               ARRAY(SELECT jsonb_array_elements_text(e->'runIds')::uuid) AS run_ids,
-               ARRAY(SELECT jsonb_array_elements_text(e->'messageIds')::uuid) AS message_ids,
-               jsonb_array_length(e->'runIds') AS count
-          FROM {ITEMS}
-    ), {fence} turn AS MATERIALIZED (                     -- those who look at the same stand together
+# The first run of a call is inserted only if its claim key was not used before: two calls with one key cannot both claim,
+# even side by side. What else the call picked follows its first run. Rows that were locked for nothing are free again
+# when the statement ends.
+CLAIM_NEXT = Write[list[Claim]](
+    takes="""lease_seconds int, queue_max smallint, priority_min smallint, channel_id uuid, search text, claim_key text,
+        run_ids uuid[], message_ids uuid[], count int""",
+    does=f"""
+    turn AS MATERIALIZED (                     -- those who look at the same stand together
         SELECT v.*, row_number() OVER (ORDER BY v.view, v.ord) AS nth
-          FROM (SELECT i.*,
-                       (i.workspace_id, i.queue_max, i.priority_min, i.words, i.channel_id, ARRAY(
+          FROM (SELECT i.*, {folded("i.search")} AS words,
+                       (i.workspace_id, i.queue_max, i.priority_min, i.search, i.channel_id, ARRAY(
                            SELECT m.channel_id
                              FROM channel_members m
                             WHERE m.workspace_id = i.workspace_id AND m.identity_id = i.actor_id AND m.role <> 'reader'
                             ORDER BY 1))::text AS view
-                  FROM {inputs}) v
+                  FROM i) v
     ), pick AS (
         SELECT 0::bigint AS nth, ''::text AS view, ARRAY[]::uuid[] AS taken,
                ARRAY[]::uuid[] AS ids, ARRAY[]::smallint[] AS queues, ARRAY[]::uuid[] AS assignees,
@@ -165,20 +128,15 @@ def _claiming_next(fence: LiteralString, inputs: LiteralString) -> BatchQuery[An
                       (array_agg(best.claim_rank ORDER BY best.place DESC) FILTER (WHERE best.is_shared))[1] AS last_rank,
                       (array_agg(best.id ORDER BY best.place DESC) FILTER (WHERE best.is_shared))[1] AS last_id
                  FROM (SELECT ready.*, row_number() OVER (ORDER BY ready.queue, ready.claim_rank, ready.id) AS place
-                         FROM ({
-            ready_walks(
-                "AND t.id <> ALL (pick.taken)",
-                "AND (t.queue, t.claim_rank, t.id) > (from_.queue, from_.rank, from_.id) AND t.id <> ALL (pick.taken)",
-                "LIMIT i.count FOR NO KEY UPDATE OF t SKIP LOCKED",
-            )
-        }) AS ready
+                         FROM ({_WALKS}) AS ready
                         ORDER BY place
                         LIMIT i.count) AS best) found
     ), granted AS MATERIALIZED (
-        SELECT i.ord, i.workspace_id, i.actor_id, i.actor_kind, i.request_id, i.lease_seconds, i.claim_key, i.keep,
-               x.task_id, x.queue, x.assignee_id, x.place::smallint AS place, {
-            id_at(f"{TICK_NOW} + x.place", "i.run_ids[x.place]")
-        } AS run_id,
+        SELECT i.ord, i.workspace_id, i.actor_id, i.actor_kind, i.request_id, i.lease_seconds, i.claim_key,
+               x.task_id, CASE x.queue WHEN 0 THEN 'todo' ELSE 'backlog' END AS old_status, x.assignee_id AS old_assignee_id,
+               i.actor_kind AS old_assignee_kind, NULL::uuid AS old_run_id, x.place::smallint AS place, {
+        id_at(f"{TICK_NOW} + x.place", "i.run_ids[x.place]")
+    } AS run_id,
                i.message_ids[x.place] AS message_id
           FROM pick
           JOIN turn i ON i.nth = pick.nth
@@ -206,47 +164,26 @@ def _claiming_next(fence: LiteralString, inputs: LiteralString) -> BatchQuery[An
           FROM granted g
           JOIN opened r ON r.id = g.run_id
          WHERE t.workspace_id = g.workspace_id AND t.id = g.task_id
-        RETURNING t.*, g.ord, g.place, g.actor_id, g.actor_kind, g.request_id, g.message_id, g.keep,
-                  g.assignee_id AS old_assignee_id,
-                  CASE g.queue WHEN 0 THEN 'todo' ELSE 'backlog' END AS old_status
-    ), {_CHANGED}, {_CONSEQUENCES}, answered AS (
-        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, NULL::int AS merged_from,
-               array_to_json(array_agg({_CLAIM_JSON} ORDER BY t.place)) AS answer
-          FROM changed t
+        RETURNING t.*, g.ord, g.place, g.actor_id, g.actor_kind, g.request_id, g.message_id, 'claimed' AS kind,
+                  {_FROM_QUEUE} AS difference
+    ), {moved(assigns=True)}""",
+    answers=f"""
+        SELECT t.ord, array_to_json(array_agg({_CLAIM_JSON} ORDER BY t.place)) AS answer
+          FROM moved t
           JOIN opened r ON r.id = t.run_id
-         GROUP BY t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep
-    ), {KEPT}
-    SELECT ord, answer FROM answered
-    """,
-    )
+         GROUP BY t.ord""",
+)
 
-
-CLAIM_NEXT = Keyed(_claiming_next("", _UNKEPT))
-CLAIM_NEXT_UNDER_RUN = Keyed(_claiming_next(_FENCE, _ACTING))
-
-
-def _claiming(fence: LiteralString, inputs: LiteralString) -> BatchQuery[Answered[Claim]]:
-    """The statement that claims by name.
-
-    It also takes a task in progress that nobody holds: to go on where a claim ended without a result.
-    """
-    return BatchQuery(
-        Answered[Claim],
-        f"""
-    WITH i AS MATERIALIZED (
-        SELECT {WHO},
-               (e->>'taskId')::uuid      AS task_id,
-               (e->>'version')::int      AS version,
-               {id_at(TICK_NOW, "e->>'newRunId'")} AS new_run_id,
-               (e->>'runId')::uuid       AS run_id,
-               (e->>'messageId')::uuid   AS message_id,
-               (e->>'leaseSeconds')::int AS lease_seconds
-          FROM {ITEMS}
-    ), {fence} moved AS (
+# It also takes a task in progress that nobody holds: to go on where a claim ended without a result.
+CLAIM_TASK = Write[Claim](
+    takes="task_id uuid, version int, new_run_id uuid, message_id uuid, lease_seconds int",
+    does=f"""
+    moved AS (
         UPDATE tasks t
-           SET status = 'in_progress', assignee_id = i.actor_id, assignee_kind = i.actor_kind, run_id = i.new_run_id,
+           SET status = 'in_progress', assignee_id = i.actor_id, assignee_kind = i.actor_kind,
+               run_id = {id_at(TICK_NOW, "i.new_run_id")},
                started_at = coalesce(o.started_at, now()), version = o.version + 1, updated_at = now()
-          FROM {inputs}
+          FROM i
           JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
          WHERE t.workspace_id = i.workspace_id AND t.id = i.task_id
            AND t.version = o.version                      -- nobody came in between
@@ -256,43 +193,28 @@ def _claiming(fence: LiteralString, inputs: LiteralString) -> BatchQuery[Answere
            AND (o.assignee_id IS NULL OR o.assignee_id = i.actor_id)
            AND {WRITABLE}
            AND {UNBLOCKED}
-        RETURNING t.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.lease_seconds, i.message_id, i.keep,
-                  o.assignee_id AS old_assignee_id, o.status AS old_status
-    ), {_CHANGED}, granted AS (
-        SELECT c.workspace_id, c.id AS task_id, c.run_id, c.actor_id, c.actor_kind, c.lease_seconds,
+        RETURNING t.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.lease_seconds, i.message_id, 'claimed' AS kind,
+                  {_BY_NAME} AS difference
+    ), granted AS (
+        SELECT m.workspace_id, m.id AS task_id, m.run_id, m.actor_id, m.actor_kind, m.lease_seconds,
                NULL::text AS claim_key, NULL::smallint AS place
-          FROM changed c
+          FROM moved m
     ), opened AS (
         INSERT INTO runs ({_RUN_COLUMNS})
         SELECT {_RUN_VALUES}
           FROM granted g
         RETURNING *
-    ), {_CONSEQUENCES}, answered AS (
-        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, {_CLAIM_JSON} AS answer, NULL::int AS merged_from
-          FROM changed t
-          JOIN opened r ON r.id = t.run_id
-    ), {KEPT}
-    SELECT ord, answer FROM answered
-    """,
-        one_per="taskId",
-    )
-
-
-CLAIM_TASK = Keyed(_claiming("", _UNKEPT))
-CLAIM_TASK_UNDER_RUN = Keyed(_claiming(_FENCE, _ACTING))
-
+    ), {moved(assigns=True)}""",
+    answers=f"SELECT t.ord, {_CLAIM_JSON} AS answer FROM moved t JOIN opened r ON r.id = t.run_id",
+    locks="task_id",
+    one_per=one("task_id"),
+)
 
 # The claims that a key got before, as they are now, with their leases renewed where they still live.
-AGAIN = BatchQuery(
+AGAIN = BatchCommand(
     Answered[list[Claim]],
     f"""
-    WITH i AS MATERIALIZED (
-        SELECT ord,
-               (e->>'workspaceId')::uuid AS workspace_id,
-               (e->>'actorId')::uuid     AS actor_id,
-               e->>'claimKey'            AS claim_key,
-               (e->>'taskId')::uuid      AS task_id
-          FROM {ITEMS}
+    WITH i AS MATERIALIZED ({calls("claim_key text, task_id uuid")}
     ), found AS MATERIALIZED (
         SELECT i.ord, r.workspace_id, r.id
           FROM i
@@ -333,7 +255,7 @@ UnderAnother = Annotated[
 ]
 
 
-class ClaimTask(AgentWrite):
+class ClaimTask(AgentWrite, kw_only=True):
     """The task to claim, and for how long at a time."""
 
     task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
@@ -345,7 +267,7 @@ class ClaimTask(AgentWrite):
     run_id: UnderAnother = UNSET
 
 
-class ClaimNextTask(ReadyFilter):
+class ClaimNextTask(ReadyFilter, kw_only=True):
     """What to claim, and how many."""
 
     lease_seconds: Annotated[
@@ -375,7 +297,7 @@ class ClaimNextTask(ReadyFilter):
 
 @operation(
     scope="task-write",
-    errors=(TaskNotFound, TaskReadOnly, NotClaimable, VersionConflict, *FENCE_ERRORS, Contended),
+    errors=(TaskNotFound, TaskReadOnly, NotClaimable, VersionConflict, Contended),
 )
 async def claim_task(ctx: Context, req: ClaimTask) -> Outcome[Claim]:
     """Claim a task: become its assignee, set it in progress, and open a run that only you can write under.
@@ -386,39 +308,35 @@ async def claim_task(ctx: Context, req: ClaimTask) -> Outcome[Claim]:
     Claiming what you hold already answers with the same run, whatever its version. If it cannot be claimed you get a
     409 that says why; explain-task says so at any time.
     """
-    id, run_id = await task_id(ctx, req.task_id), under(req.run_id)
-    version = given(req.version)
-    item = {
-        **ctx.who,
-        "taskId": id,
-        "runId": run_id,
-        "version": version,
-        "leaseSeconds": given(req.lease_seconds) or LEASE_SECONDS_DEFAULT,
-    }
-    statement = (CLAIM_TASK if run_id is None else CLAIM_TASK_UNDER_RUN).form(ctx.keep)
+    id, version = await task_id(ctx, req.task_id), given(req.version)
     changes = {"status": "in_progress", "assigneeId": ctx.actor.id, "assigneeKind": ctx.actor.kind}
-    for _ in range(ATTEMPTS_MAX):
-        row = await ctx.db.write(statement, {**item, "newRunId": new_id(), "messageId": new_id()})
-        if row is not None:
-            return Outcome(row.answer)
-        await ctx.refuse_late(run_id)
+
+    async def otherwise() -> Outcome[Claim] | None:
         facts = await facts_of(ctx, id)
         if facts is None:
             raise TaskNotFound(req.task_id)
         if facts.run_id and facts.assigned_to_caller and not facts.lease_over:
-            if (again := await ctx.db.write(AGAIN, {**ctx.who, "taskId": id})) is not None:
-                return Outcome(Encoded(again.answer.raw[1:-1]), wrote=False)  # of the array its only element
+            if (again := await _again(ctx, task_id=id)) is not None:
+                return Outcome(Encoded(again.raw[1:-1]), wrote=False)  # of the array its only element
         elif (refused := refusal(facts)) is not None:
             raise refused
         elif conflict := await version_conflict(ctx, task_id=id, version=version, changes=changes):
             raise conflict
-        # Nothing is in the way any more: it was changed between the two statements.
-    raise Contended
+        return None
+
+    return await ctx.settle(
+        CLAIM_TASK,
+        otherwise,
+        task_id=id,
+        version=version,
+        new_run_id=new_id(),
+        message_id=new_id(),
+        lease_seconds=given(req.lease_seconds) or LEASE_SECONDS_DEFAULT,
+    )
 
 
 @operation(
     scope="task-write",
-    errors=FENCE_ERRORS,
     patience_seconds=WAIT_SECONDS_MAX,
     core=Step(20, "Take the most urgent task. The id of its `run` is your `runId`: send it with all writes."),
 )
@@ -431,18 +349,18 @@ async def claim_next_task(ctx: Context, req: ClaimNextTask) -> Outcome[list[Clai
     list-ready-tasks shows. Show a sign of life before the lease ends, and end each claim with complete-run, fail-run
     or release-run.
     """
-    run_id = under(req.run_id)
+    limit = given(req.limit) or 1
+    asked = wanted(req)
     item = {
-        **ctx.who,
-        "runId": run_id,
-        "leaseSeconds": given(req.lease_seconds) or LEASE_SECONDS_DEFAULT,
-        "runIds": [new_id() for _ in range(given(req.limit) or 1)],
-        "messageIds": [new_id() for _ in range(given(req.limit) or 1)],
-        "claimKey": given(req.claim_key),
-        **wanted(req),
+        **asked,
+        "lease_seconds": given(req.lease_seconds) or LEASE_SECONDS_DEFAULT,
+        "run_ids": [new_id() for _ in range(limit)],
+        "message_ids": [new_id() for _ in range(limit)],
+        "count": limit,
+        "claim_key": given(req.claim_key),
     }
     if (channel := given(req.channel_id)) is not None and uuid_or_none(channel) is None:
-        await ctx.refuse_late(run_id)
+        await ctx.unless_late()
         return Outcome(NOTHING, wrote=False)
     bell, deadline = bell_of(ctx.db), time.monotonic() + (given(req.wait_seconds) or 0)
     for attempt in count(1):
@@ -454,16 +372,16 @@ async def claim_next_task(ctx: Context, req: ClaimNextTask) -> Outcome[list[Clai
         if seconds_left > 0:
             await bell.wait(ctx.db, seconds_left)
             await ctx.still_admitted()
-        elif attempt >= ATTEMPTS_MAX or not await _anything_ready(ctx, item):
+        elif attempt >= ATTEMPTS_MAX or not await _anything_ready(ctx, asked):
             return Outcome(NOTHING, wrote=False)
         else:  # there is something, but another call had it locked: it may let go of it
             await asyncio.sleep(LOCKED_PAUSE_SECONDS)
     raise AssertionError
 
 
-async def _anything_ready(ctx: Context, item: Mapping[str, Any]) -> bool:
+async def _anything_ready(ctx: Context, asked: Mapping[str, object]) -> bool:
     async with bell_of(ctx.db).turns:
-        return await anything_ready(ctx, item)
+        return await anything_ready(ctx, asked)
 
 
 async def _claim_next(ctx: Context, item: Mapping[str, Any]) -> Outcome[list[Claim]] | None:
@@ -474,23 +392,30 @@ async def _claim_next(ctx: Context, item: Mapping[str, Any]) -> Outcome[list[Cla
 
     What a claim key got stays the caller's also when the claim it was asked under has ended: it comes before the refusal.
     """
-    run_id: UUID | None = item["runId"]
-    statement = (CLAIM_NEXT if run_id is None else CLAIM_NEXT_UNDER_RUN).form(ctx.keep)
-    writing = asyncio.ensure_future(ctx.db.write(statement, item))
+    writing = asyncio.ensure_future(ctx.send(CLAIM_NEXT, **item))
     try:
         row = await asyncio.shield(writing)
     except asyncio.CancelledError:
-        if item["claimKey"] is None and ctx.keep is None:
+        if item["claim_key"] is None and ctx.receipt is None:
             writing.add_done_callback(lambda written: _give_back(ctx, written))
         raise
     if row is not None:
         return Outcome(row.answer)
     await ctx.unless_answered()
-    if item["claimKey"] is not None and (again := await ctx.db.write(AGAIN, item)) is not None:
-        return Outcome(again.answer, wrote=False)
-    if run_id is not None and (lost := await ctx.why_not_live(run_id)):
-        raise lost
+    if (
+        item["claim_key"] is not None
+        and (again := await _again(ctx, claim_key=item["claim_key"])) is not None
+    ):
+        return Outcome(again, wrote=False)
+    await ctx.unless_late()
     return None
+
+
+async def _again(
+    ctx: Context, *, claim_key: str | None = None, task_id: UUID | None = None
+) -> Encoded[list[Claim]] | None:
+    row = await ctx.db.write(AGAIN, {**ctx.caller, "claim_key": claim_key, "task_id": task_id})
+    return row.answer if row else None
 
 
 def _give_back(ctx: Context, written: "asyncio.Future[Answered[list[Claim]] | None]") -> None:

@@ -4,7 +4,7 @@ The same statement ends the run and moves its task, and jobs/leases.py shares th
 
     held     the claims to end, with their tasks locked
     ended    the runs, as they are from now on
-    changed  the tasks, free for the next: done, or back to `todo`, or parked as `blocked` if too much has failed
+    moved    the tasks, free for the next: done, or back to `todo`, or parked as `blocked` if too much has failed
 
 Ending a claim twice is harmless for whoever ended it: the second time is answered with what the first one did.
 """
@@ -16,11 +16,9 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import ITEMS, BatchQuery, Encoded, Query
-from app.db.phrases import moment
+from app.db import Encoded, Query
 from app.errors import Contended, RunEnded, RunNotFound, VersionConflict
 from app.ids import new_id
-from app.operations.messages.message import POSTED
 from app.operations.runs.run import (
     ERRORS_MAX,
     FAILURES_MAX,
@@ -31,45 +29,24 @@ from app.operations.runs.run import (
     Run,
     RunAndTask,
 )
-from app.operations.tasks.card import CHANGE_CARDS
-from app.operations.tasks.change import ATTEMPTS_MAX, version_conflict
+from app.operations.tasks.change import version_conflict
 from app.operations.tasks.comment import COMMENT_CTES
 from app.operations.tasks.conflict import AsRead
+from app.operations.tasks.moved import difference, moved
 from app.operations.tasks.task import ACTORS_TASK_JSON, TASK_JSON
-from app.rpc import WHO, AgentWrite, Context, Outcome, changes, given, operation
+from app.rpc import ClaimWrite, Context, Outcome, changes, given, operation
 from app.types import Id
 from app.writes.access import CALLER, VISIBLE
-from app.writes.fence import FENCE_ERRORS, under
-from app.writes.receipts import KEPT, NOT_KEPT, Keyed
+from app.writes.write import Write, one
 
-
-class EndedRow(msgspec.Struct):
-    """A run just ended, and its task."""
-
-    ord: int
-    run: EncodedRun
-    both: Encoded[RunAndTask]
-
-
-_INPUT: Final = f"""
-    i AS MATERIALIZED (
-        SELECT {WHO},
-               (e->>'runId')::uuid       AS run_id,
-               (e->>'version')::int      AS version,
-               e->>'endReason'           AS end_reason,
-               e->>'runStatus'           AS run_status,
-               e->>'goal'                AS goal,
-               e->'said'                 AS said,
-               (e->>'failuresMax')::smallint AS failures_max,
-               (e->>'commentId')::uuid   AS comment_id,
-               (e->>'messageId')::uuid   AS message_id
-          FROM {ITEMS}
-    )"""
+_TAKES: Final = """run_id uuid, version int, end_reason text, run_status text, goal text, said jsonb, failures_max smallint,
+        comment_id uuid, message_id uuid"""
 
 # Locks the task first, and takes from it what the event will call old: after the lock it is the latest.
 _HELD: Final = """
         SELECT i.*, r.id AS held_run_id, h.id AS task_id, h.status AS old_status, h.assignee_id AS old_assignee_id,
-               h.assignee_kind AS old_assignee_kind, h.failures AS old_failures, h.completed_at AS old_completed_at
+               h.assignee_kind AS old_assignee_kind, h.failures AS old_failures, h.completed_at AS old_completed_at,
+               r.id AS old_run_id
           FROM i
           JOIN runs r ON r.workspace_id = i.workspace_id AND r.id = i.run_id
           JOIN tasks h ON h.workspace_id = r.workspace_id AND h.id = r.work_item_id AND h.run_id = r.id"""
@@ -84,13 +61,17 @@ _ENDED: Final = """
                handoff = CASE WHEN held.said ? 'handoff' THEN held.said->>'handoff' ELSE r.handoff END
           FROM held
          WHERE r.workspace_id = held.workspace_id AND r.id = held.held_run_id AND r.ended_at IS NULL
-        RETURNING r.*, held.ord, held.actor_id, held.actor_kind, held.request_id, held.keep, held.goal,
+        RETURNING r.*, held.ord, held.actor_id, held.actor_kind, held.request_id, held.goal,
                   held.failures_max, held.comment_id, held.message_id, held.old_status, held.old_assignee_id,
-                  held.old_assignee_kind, held.old_failures, held.old_completed_at
+                  held.old_assignee_kind, held.old_failures, held.old_completed_at, held.old_run_id
     )"""
 
 # What becomes of the task. `goal` is `done`; `keep`, which leaves it in progress with its assignee; `todo`, which
 # gives it back; `retry`, which also counts a failure and parks it after too many; or `park`, which parks it at once.
+_DIFFERENCE: Final = difference(
+    "f.old_", "t.", "status", "assigneeAgentId", "assigneeUserId", "completedAt", "runId"
+)
+
 END_CTES: Final = f"""
     fate AS (
         SELECT e.*, f.failed, f.failures, f.parked,
@@ -111,29 +92,11 @@ END_CTES: Final = f"""
                version = t.version + 1, updated_at = now()
           FROM fate f
          WHERE t.workspace_id = f.workspace_id AND t.id = f.work_item_id
-        RETURNING t.*, f.ord, f.id AS ended_run_id, f.actor_id, f.actor_kind, f.request_id, f.end_reason, f.parked, f.errors,
-                  f.comment_id, f.message_id, f.old_status, f.old_assignee_id, f.old_assignee_kind, f.old_completed_at
-    ), changed AS (
-        SELECT m.*, d.difference
-          FROM moved m
-         CROSS JOIN LATERAL (SELECT jsonb_strip_nulls(jsonb_build_object(
-               'status', CASE WHEN m.old_status <> m.status THEN jsonb_build_array(m.old_status, m.status) END,
-               'assigneeAgentId', CASE WHEN m.assignee_id IS NULL AND m.old_assignee_kind = 'agent' THEN
-                   jsonb_build_array(m.old_assignee_id, NULL) END,
-               'assigneeUserId', CASE WHEN m.assignee_id IS NULL AND m.old_assignee_kind = 'user' THEN
-                   jsonb_build_array(m.old_assignee_id, NULL) END,
-               'completedAt', CASE WHEN m.completed_at IS DISTINCT FROM m.old_completed_at THEN jsonb_build_array(
-                   {moment("m.old_completed_at")},
-                   {moment("m.completed_at")}) END)) AS difference) d
-    ), event AS (
-        INSERT INTO task_events (workspace_id, task_id, version, kind, actor_id, actor_kind, request_id, changes)
-        SELECT c.workspace_id, c.id, c.version,
-               CASE c.end_reason WHEN 'lease_expired' THEN 'run_expired' WHEN 'force_released' THEN 'run_force_released'
-                                 ELSE 'run_' || c.end_reason END,
-               c.actor_id, c.actor_kind, c.request_id,
-               c.difference || jsonb_build_object('runId', jsonb_build_array(c.ended_run_id, NULL))
-          FROM changed c
-    ), remark AS (
+        RETURNING t.*, f.ord, f.actor_id, f.actor_kind, f.request_id, f.end_reason, f.parked, f.errors, f.comment_id,
+                  f.message_id, f.id AS ended_run_id, {_DIFFERENCE} AS difference,
+                  CASE f.end_reason WHEN 'lease_expired' THEN 'run_expired' WHEN 'force_released' THEN 'run_force_released'
+                                    ELSE 'run_' || f.end_reason END AS kind
+    ), {moved()}, remark AS (
         SELECT c.ord, c.workspace_id, c.id AS task_id, c.version, c.actor_id, c.actor_kind, c.request_id,
                jsonb_build_object('id', c.comment_id, 'mentions', '[]'::jsonb, 'body',
                    'Parked as blocked after ' || c.failures
@@ -143,49 +106,37 @@ END_CTES: Final = f"""
                    || coalesce((SELECT string_agg(chr(10) || '- `' || (x->>'code') || '`: ' || left(x->>'message', 500), '')
                                   FROM jsonb_array_elements(c.errors) AS x), '')
                    || chr(10) || 'Set it to todo when it can be tried again.') AS comment
-          FROM changed c
+          FROM moved c
          WHERE c.parked
-    ), {COMMENT_CTES}, {CHANGE_CARDS}, {POSTED}"""
+    ), {COMMENT_CTES}"""
 
-END = Keyed(
-    BatchQuery(
-        EndedRow,
-        f"""
-    WITH {_INPUT}, held AS MATERIALIZED ({_HELD}
+_BOTH_JSON: Final = f"row_to_json((SELECT w FROM (SELECT {RUN_JSON} AS run, {ACTORS_TASK_JSON} AS task) w))"
+
+END = Write[RunAndTask](
+    takes=_TAKES,
+    does=f"""
+    held AS MATERIALIZED ({_HELD}
          WHERE r.holder_id = i.actor_id AND r.lease_expires_at > now()
            AND (i.version IS NULL OR i.version = h.version)
-           AND {NOT_KEPT}
            FOR NO KEY UPDATE OF h
-    ), {_ENDED}, {END_CTES}, answered AS (
-        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, r.keep, {RUN_JSON} AS run,
-               row_to_json((SELECT w FROM (SELECT {RUN_JSON} AS run, {ACTORS_TASK_JSON} AS task) w)) AS answer,
-               NULL::int AS merged_from
-          FROM changed t
-          JOIN ended r ON r.ord = t.ord
-    ), {KEPT}
-    SELECT ord, run, answer FROM answered""",
-        one_per="runId",
-    )
+    ), {_ENDED}, {END_CTES}""",
+    answers=f"SELECT t.ord, {_BOTH_JSON} AS answer FROM moved t JOIN ended r ON r.ord = t.ord",
+    own_fence=True,
+    locks="run_id",
+    one_per=one("run_id"),
 )
 
 # An operator needs neither to be the holder nor to see the task.
-FORCE_END = Keyed(
-    BatchQuery(
-        EndedRow,
-        f"""
-    WITH {_INPUT}, held AS MATERIALIZED ({_HELD}
-         WHERE {NOT_KEPT}
+FORCE_END = Write[Run](
+    takes=_TAKES,
+    does=f"""
+    held AS MATERIALIZED ({_HELD}
            FOR NO KEY UPDATE OF h
-    ), {_ENDED}, {END_CTES}, answered AS (
-        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, r.keep, {RUN_JSON} AS answer,
-               row_to_json((SELECT w FROM (SELECT {RUN_JSON} AS run, {ACTORS_TASK_JSON} AS task) w)) AS run_and_task,
-               NULL::int AS merged_from
-          FROM changed t
-          JOIN ended r ON r.ord = t.ord
-    ), {KEPT}
-    SELECT ord, answer, run_and_task FROM answered""",
-        one_per="runId",
-    )
+    ), {_ENDED}, {END_CTES}""",
+    answers=f"SELECT t.ord, {RUN_JSON} AS answer FROM moved t JOIN ended r ON r.ord = t.ord",
+    own_fence=True,
+    locks="run_id",
+    one_per=one("run_id"),
 )
 
 
@@ -224,10 +175,9 @@ PAST = Query(
 )
 
 
-class CompleteRun(AgentWrite):
+class CompleteRun(ClaimWrite, kw_only=True):
     """The claim that has done its work."""
 
-    run_id: Annotated[Id, Meta(description="Your claim: the id of its `run`.")]
     version: AsRead = UNSET
     output: Annotated[Any | UnsetType, Meta(description="What came of it; any JSON.")] = UNSET
     complete_task: Annotated[
@@ -238,10 +188,9 @@ class CompleteRun(AgentWrite):
     ] = False
 
 
-class FailRun(AgentWrite):
+class FailRun(ClaimWrite, kw_only=True):
     """The claim that could not do its work, and why."""
 
-    run_id: Annotated[Id, Meta(description="Your claim: the id of its `run`.")]
     errors: Annotated[
         Annotated[list[NewRunProblem], Meta(min_length=1, max_length=ERRORS_MAX)],
         Meta(description="What went wrong; the next holder reads it."),
@@ -254,15 +203,14 @@ class FailRun(AgentWrite):
     handoff: Annotated[Note | None | UnsetType, Meta(description="What the next holder should know.")] = UNSET
 
 
-class ReleaseRun(AgentWrite):
+class ReleaseRun(ClaimWrite, kw_only=True):
     """The claim to give up."""
 
-    run_id: Annotated[Id, Meta(description="Your claim: the id of its `run`.")]
     version: AsRead = UNSET
     handoff: Annotated[Note | None | UnsetType, Meta(description="What the next holder should know.")] = UNSET
 
 
-class ForceReleaseRun(AgentWrite):
+class ForceReleaseRun(ClaimWrite, kw_only=True):
     """The claim to end, and why."""
 
     run_id: Annotated[Id, Meta(description="The run.")]
@@ -271,7 +219,7 @@ class ForceReleaseRun(AgentWrite):
     ] = UNSET
 
 
-@operation(scope="task-write", errors=(*FENCE_ERRORS, VersionConflict, Contended))
+@operation(scope="task-write", errors=(VersionConflict, Contended))
 async def complete_run(ctx: Context, req: CompleteRun) -> Outcome[RunAndTask]:
     """End your claim: the work is done.
 
@@ -281,7 +229,7 @@ async def complete_run(ctx: Context, req: CompleteRun) -> Outcome[RunAndTask]:
     return await _end(ctx, req, "completed", "completed", goal, changes(req, "output"))
 
 
-@operation(scope="task-write", errors=(*FENCE_ERRORS, VersionConflict, Contended))
+@operation(scope="task-write", errors=(VersionConflict, Contended))
 async def fail_run(ctx: Context, req: FailRun) -> Outcome[RunAndTask]:
     """End your claim: it could not be done.
 
@@ -298,7 +246,7 @@ async def fail_run(ctx: Context, req: FailRun) -> Outcome[RunAndTask]:
     )
 
 
-@operation(scope="task-write", errors=(*FENCE_ERRORS, VersionConflict, Contended))
+@operation(scope="task-write", errors=(VersionConflict, Contended))
 async def release_run(ctx: Context, req: ReleaseRun) -> Outcome[RunAndTask]:
     """End your claim and give the task back, for someone else or for later.
 
@@ -308,37 +256,36 @@ async def release_run(ctx: Context, req: ReleaseRun) -> Outcome[RunAndTask]:
     return await _end(ctx, req, "released", "cancelled", "todo", changes(req, "handoff"))
 
 
-@operation(scope="operator", errors=(RunNotFound, RunEnded, Contended))
+@operation(scope="operator", errors=(RunNotFound, RunEnded, Contended), under_claim=False)
 async def force_release_run(ctx: Context, req: ForceReleaseRun) -> Outcome[Run]:
     """End somebody's claim, as an operator: the task goes back to `todo`, and its holder can write nothing more.
 
     For a holder that is alive but stuck; one that is dead loses its claim by itself. It leaves an event. Forcing
     twice is harmless.
     """
-    run_id = _id(req.run_id)
     said: dict[str, object] = {"handoff": reason} if (reason := given(req.reason)) else {}
-    item = _item(ctx, run_id, "force_released", "cancelled", "todo", said)
-    for _ in range(ATTEMPTS_MAX):
-        if (row := await ctx.db.write(FORCE_END.form(ctx.keep), item)) is not None:
-            return Outcome(row.run)
-        await ctx.unless_answered()
-        past = await _past(ctx, run_id, sees_all=True)
+
+    async def otherwise() -> Outcome[Run] | None:
+        past = await ctx.one(PAST, run_id=ctx.run_id, sees_all=True)
         if past is None:
             raise RunNotFound(req.run_id)
         if past.end_reason == "force_released":
             return Outcome(past.run, wrote=False)
         if past.end_reason is not None:
             raise RunEnded(past.end_reason)
-    raise Contended
+        return None
+
+    item = _item(ctx.run_id, "force_released", "cancelled", "todo", said)
+    return await ctx.settle(FORCE_END, otherwise, **item)
 
 
 async def give_back(ctx: Context, run_ids: list[UUID]) -> None:
     """Release claims whose holder went away before it heard of them. What was not claimed after all is left alone."""
     for run_id in run_ids:
-        await ctx.db.write(END.plain, _item(ctx, run_id, "released", "cancelled", "todo", {}))
+        await ctx.send(END, **_item(run_id, "released", "cancelled", "todo", {}))
 
 
-async def _end(  # each a fact of its own
+async def _end(
     ctx: Context,
     req: CompleteRun | FailRun | ReleaseRun,
     end_reason: str,
@@ -346,48 +293,33 @@ async def _end(  # each a fact of its own
     goal: str,
     said: dict[str, object],
 ) -> Outcome[RunAndTask]:
-    run_id, version = _id(req.run_id), given(req.version)
-    item = {**_item(ctx, run_id, end_reason, status, goal, said), "version": version}
-    for _ in range(ATTEMPTS_MAX):
-        if (row := await ctx.db.write(END.form(ctx.keep), item)) is not None:
-            return Outcome(row.both)
-        await ctx.unless_answered()
-        past = await _past(ctx, run_id)
+    version = given(req.version)
+
+    async def otherwise() -> Outcome[RunAndTask] | None:
+        past = await ctx.one(PAST, run_id=ctx.run_id, sees_all=False)
         if past is not None and past.ended_by_caller and past.end_reason == end_reason:
             return Outcome(past.both, wrote=False)
-        if (lost := await ctx.why_not_live(run_id)) is not None:
-            raise lost
+        await ctx.unless_over()
         if past is not None and (
             conflict := await version_conflict(
                 ctx, task_id=UUID(past.task_id), version=version, changes=CHANGES_OF[goal]
             )
         ):
             raise conflict
-        # It is alive after all: a heartbeat came between the two statements.
-    raise Contended
+        return None  # it is alive after all: a heartbeat came between the two statements
+
+    item = _item(ctx.run_id, end_reason, status, goal, said)
+    return await ctx.settle(END, otherwise, **item, version=version)
 
 
-async def _past(ctx: Context, run_id: UUID, *, sees_all: bool = False) -> PastRow | None:
-    return await ctx.one(PAST, run_id=run_id, sees_all=sees_all)
-
-
-def _item(
-    ctx: Context, run_id: UUID, end_reason: str, status: str, goal: str, said: dict[str, object]
-) -> dict[str, object]:
-    return {
-        **ctx.who,
-        "runId": run_id,
-        "endReason": end_reason,
-        "runStatus": status,
+def _item(run_id: UUID, end_reason: str, status: str, goal: str, said: dict[str, object]) -> dict[str, Any]:
+    return {  # Any: what becomes JSON
+        "run_id": run_id,
+        "end_reason": end_reason,
+        "run_status": status,
         "goal": goal,
         "said": said,
-        "failuresMax": FAILURES_MAX,
-        "commentId": new_id(),
-        "messageId": new_id(),
+        "failures_max": FAILURES_MAX,
+        "comment_id": new_id(),
+        "message_id": new_id(),
     }
-
-
-def _id(sent: str) -> UUID:
-    run_id = under(sent)
-    assert run_id is not None, "a run id was sent"
-    return run_id

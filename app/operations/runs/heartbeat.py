@@ -9,17 +9,27 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import ITEMS, Answered, BatchQuery, Encoded, Listed, One, Query
+from app.db import Listed, One, Query
 from app.db.phrases import moment
 from app.errors import Contended, LogFull, RunNotFound
 from app.operations.runs.run import RUN_VISIBLE, LeaseSeconds, Note, Progress, sees_all
-from app.operations.tasks.change import ATTEMPTS_MAX
-from app.rpc import EMPTIED, WHO, AgentRequest, AgentWrite, Answer, Context, Page, changes, given, operation
+from app.rpc import (
+    EMPTIED,
+    AgentRequest,
+    Answer,
+    ClaimWrite,
+    Context,
+    Outcome,
+    Page,
+    changes,
+    given,
+    operation,
+)
 from app.rpc import Step as LoopStep
 from app.types import NO_NUL, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, PageLimit, Timestamp
 from app.writes.access import CALLER
-from app.writes.fence import FENCE_ERRORS, under
-from app.writes.receipts import KEPT, NOT_KEPT, Keyed
+from app.writes.fence import under
+from app.writes.write import Write, one
 
 STEPS_MAX: Final = 100  # per call
 STEPS_LOGGED_MAX: Final = 100_000  # per run; one that says more is in a loop
@@ -72,17 +82,10 @@ _ALIVE_JSON: Final = f"""row_to_json((SELECT w FROM (SELECT
                {moment("r.lease_expires_at")} AS "leaseExpiresAt") w))"""
 
 # A new length of the lease counts from now, also a shorter one: then the expiry job is told to look earlier.
-HEARTBEAT = Keyed(
-    BatchQuery(
-        Answered[Alive],
-        f"""
-    WITH i AS MATERIALIZED (
-        SELECT {WHO},
-               (e->>'runId')::uuid       AS run_id,
-               (e->>'leaseSeconds')::int AS lease_seconds,
-               e->'said'                 AS said
-          FROM {ITEMS}
-    ), alive AS (
+HEARTBEAT = Write[Alive](
+    takes="run_id uuid, lease_seconds int, said jsonb",
+    does="""
+    alive AS (
         UPDATE runs r
            SET lease_seconds = coalesce(i.lease_seconds, r.lease_seconds),
                lease_expires_at = CASE WHEN i.lease_seconds IS NULL
@@ -96,29 +99,19 @@ HEARTBEAT = Keyed(
           FROM i
          WHERE r.workspace_id = i.workspace_id AND r.id = i.run_id
            AND r.holder_id = i.actor_id AND r.ended_at IS NULL AND r.lease_expires_at > now()
-           AND {NOT_KEPT}
-        RETURNING r.*, i.ord, i.actor_id, i.request_id, i.keep
-    ), answered AS (
-        SELECT r.ord, r.workspace_id, r.actor_id, r.request_id, r.keep, {_ALIVE_JSON} AS answer, NULL::int AS merged_from
-          FROM alive r
-    ), {KEPT}
-    SELECT ord, answer FROM answered""",
-        one_per="runId",
-    )
+        RETURNING r.*, i.ord
+    )""",
+    answers=f"SELECT r.ord, {_ALIVE_JSON} AS answer FROM alive r",
+    own_fence=True,
+    locks="run_id",
+    one_per=one("run_id"),
 )
 
 # The row of the run gives out the numbers, and is locked until they are committed: they follow each other without gaps.
-APPEND = Keyed(
-    BatchQuery(
-        Answered[Appended],
-        f"""
-    WITH i AS MATERIALIZED (
-        SELECT {WHO},
-               (e->>'runId')::uuid       AS run_id,
-               (e->>'lengthMax')::int    AS length_max,
-               e->'steps'                AS steps
-          FROM {ITEMS}
-    ), alive AS (
+APPEND = Write[Appended](
+    takes="run_id uuid, steps jsonb, length_max int",
+    does="""
+    alive AS (
         UPDATE runs r
            SET log_length = r.log_length + jsonb_array_length(i.steps),
                lease_expires_at = greatest(r.lease_expires_at, now() + make_interval(secs => r.lease_seconds))
@@ -126,24 +119,21 @@ APPEND = Keyed(
          WHERE r.workspace_id = i.workspace_id AND r.id = i.run_id
            AND r.holder_id = i.actor_id AND r.ended_at IS NULL AND r.lease_expires_at > now()
            AND r.log_length + jsonb_array_length(i.steps) <= i.length_max
-           AND {NOT_KEPT}
-        RETURNING r.*, i.ord, i.steps, i.actor_id, i.request_id, i.keep
+        RETURNING r.*, i.ord, i.steps
     ), step AS (
         INSERT INTO run_log (workspace_id, run_id, number, step)
         SELECT a.workspace_id, a.id, a.log_length - jsonb_array_length(a.steps) + s.place, s.step
           FROM alive a
          CROSS JOIN LATERAL jsonb_array_elements(a.steps) WITH ORDINALITY AS s (step, place)
-    ), answered AS (
-        SELECT a.ord, a.workspace_id, a.actor_id, a.request_id, a.keep, row_to_json((SELECT w FROM (SELECT
+    )""",
+    answers=f"""
+        SELECT a.ord, row_to_json((SELECT w FROM (SELECT
                a.log_length - jsonb_array_length(a.steps) + 1 AS "firstNumber", a.log_length AS "lastNumber",
-               {moment("a.lease_expires_at")} AS "leaseExpiresAt") w)) AS answer,
-               NULL::int AS merged_from
-          FROM alive a
-    ), {KEPT}
-    SELECT ord, answer FROM answered
-    """,
-        one_per="runId",
-    )
+               {moment("a.lease_expires_at")} AS "leaseExpiresAt") w)) AS answer
+          FROM alive a""",
+    own_fence=True,
+    locks="run_id",
+    one_per=one("run_id"),
 )
 
 SEES_RUN = Query(
@@ -182,10 +172,9 @@ LIST_LOG = Query(
 )
 
 
-class HeartbeatRun(AgentWrite):
+class HeartbeatRun(ClaimWrite, kw_only=True):
     """The claim to keep, and what is new."""
 
-    run_id: Annotated[Id, Meta(description="Your claim: the id of its `run`.")]
     lease_seconds: Annotated[
         LeaseSeconds | None | UnsetType,
         Meta(description="Seconds a sign of life keeps the claim from now on. As before unless told."),
@@ -203,10 +192,9 @@ class HeartbeatRun(AgentWrite):
     ] = UNSET
 
 
-class AppendRunLog(AgentWrite):
+class AppendRunLog(ClaimWrite, kw_only=True):
     """Steps to write down."""
 
-    run_id: Annotated[Id, Meta(description="Your claim: the id of its `run`.")]
     steps: Annotated[
         Annotated[list[Step], Meta(min_length=1, max_length=STEPS_MAX)],
         Meta(description="1 to 100 steps, in order."),
@@ -226,58 +214,40 @@ class ListRunLog(AgentRequest):
 
 @operation(
     scope="task-write",
-    errors=(*FENCE_ERRORS, Contended),
+    errors=(Contended,),
     core=LoopStep(
         30, "While you work, every third of the lease. On `lease_lost` stop: it is not yours any more."
     ),
 )
-async def heartbeat_run(ctx: Context, req: HeartbeatRun) -> Encoded[Alive]:
+async def heartbeat_run(ctx: Context, req: HeartbeatRun) -> Outcome[Alive]:
     """Show a sign of life, so that your claim is kept for another lease; and report how far you are.
 
     Send one every third of the lease or so. After a 409 with `lease_lost` the task is not yours any more: stop.
 
     It never changes the task's version.
     """
-    run_id = under(req.run_id)
-    item = {
-        **ctx.who,
-        "runId": run_id,
-        "leaseSeconds": given(req.lease_seconds),
-        "said": changes(req, "progress", "note"),
-    }
-    for _ in range(ATTEMPTS_MAX):
-        row = await ctx.db.write(HEARTBEAT.form(ctx.keep), item)
-        if row is not None:
-            return row.answer
-        await ctx.unless_answered()
-        assert run_id is not None, "a run id was sent"
-        if (lost := await ctx.why_not_live(run_id)) is not None:
-            raise lost
-    raise Contended
+    said = changes(req, "progress", "note")
+    return await ctx.settle(
+        HEARTBEAT, ctx.unless_over, run_id=ctx.run_id, lease_seconds=given(req.lease_seconds), said=said
+    )
 
 
-@operation(scope="task-write", errors=(LogFull, *FENCE_ERRORS, Contended))
-async def append_run_log(ctx: Context, req: AppendRunLog) -> Encoded[Appended]:
+@operation(scope="task-write", errors=(LogFull, Contended))
+async def append_run_log(ctx: Context, req: AppendRunLog) -> Outcome[Appended]:
     """Write down steps of your work, for whoever follows it or takes over.
 
     The log is only ever appended to. Writing is a sign of life. Read it with list-run-log.
     """
-    run_id = under(req.run_id)
-    assert run_id is not None, "a run id was sent"
-    for _ in range(ATTEMPTS_MAX):
-        row = await ctx.db.write(
-            APPEND.form(ctx.keep),
-            {**ctx.who, "runId": run_id, "steps": req.steps, "lengthMax": STEPS_LOGGED_MAX},
-        )
-        if row is not None:
-            return row.answer
-        await ctx.unless_answered()
-        if (lost := await ctx.why_not_live(run_id)) is not None:
-            raise lost
-        length = await ctx.one(LOG_LENGTH, run_id=run_id)
+
+    async def otherwise() -> None:
+        await ctx.unless_over()
+        length = await ctx.one(LOG_LENGTH, run_id=ctx.run_id)
         if length is not None and length.value + len(req.steps) > STEPS_LOGGED_MAX:
             raise LogFull(STEPS_LOGGED_MAX)
-    raise Contended
+
+    return await ctx.settle(
+        APPEND, otherwise, run_id=ctx.run_id, steps=req.steps, length_max=STEPS_LOGGED_MAX
+    )
 
 
 @operation(scope="task-read", read_only=True, errors=(RunNotFound,))

@@ -15,12 +15,12 @@ never changes by itself, so that an index holds the order, and a claim reads onl
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, LiteralString
+from typing import Annotated, Final, LiteralString
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import ITEMS, BatchQuery, Listed, Query, array
+from app.db import BatchQuery, Listed, Query, array
 from app.db.phrases import folded
 from app.ids import uuid_or_none
 from app.operations.tasks.listing import literal
@@ -35,6 +35,7 @@ from app.types import (
     PageLimit,
     TaskPriority,
 )
+from app.writes.write import calls
 
 # Whether everything that blocks `t` is closed. Derived and never kept: what is not stored cannot be wrong.
 UNBLOCKED: Final = """NOT EXISTS (
@@ -91,6 +92,9 @@ def ready_walks(own: LiteralString, shared: LiteralString, end: LiteralString) -
                   {end}) w)"""
 
 
+_BEHIND: Final = "AND (t.queue, t.claim_rank, t.id) > (i.after_queue, i.after_rank, i.after_id)"
+_WALKS: Final = ready_walks(_BEHIND, _BEHIND, "LIMIT i.count")
+
 READY = Query(
     Listed[Task],
     f"""
@@ -100,7 +104,7 @@ READY = Query(
                %(queue_max)s::smallint       AS queue_max,
                %(priority_min)s::smallint    AS priority_min,
                %(channel_id)s::uuid          AS channel_id,
-               {folded("%(words)s::text")} AS words,
+               {folded("%(search)s::text")} AS words,
                %(after_queue)s::smallint     AS after_queue,
                %(after_rank)s::bigint        AS after_rank,
                %(after_id)s::uuid            AS after_id,
@@ -108,13 +112,7 @@ READY = Query(
     ), page AS (
         SELECT w.id, w.queue, w.claim_rank
           FROM i
-         CROSS JOIN LATERAL ({
-        ready_walks(
-            "AND (t.queue, t.claim_rank, t.id) > (i.after_queue, i.after_rank, i.after_id)",
-            "AND (t.queue, t.claim_rank, t.id) > (i.after_queue, i.after_rank, i.after_id)",
-            "LIMIT i.count",
-        )
-    }) w
+         CROSS JOIN LATERAL ({_WALKS}) w
          ORDER BY w.queue, w.claim_rank, w.id
          LIMIT %(limit)s
     )
@@ -133,20 +131,16 @@ class AnyRow(msgspec.Struct):
 
 
 # Many ask it at once, when their waits end together: so it is a batch statement, and needs no connection of its own.
+_ANY: Final = ready_walks("", "", "LIMIT 1")
+
 ANY_READY = BatchQuery(
     AnyRow,
     f"""
     WITH i AS MATERIALIZED (
-        SELECT ord,
-               (e->>'workspaceId')::uuid     AS workspace_id,
-               (e->>'actorId')::uuid         AS actor_id,
-               (e->>'queueMax')::smallint    AS queue_max,
-               (e->>'priorityMin')::smallint AS priority_min,
-               (e->>'channelId')::uuid       AS channel_id,
-               {folded("e->>'words'")} AS words
-          FROM {ITEMS}
+        SELECT c.*, {folded("c.search")} AS words
+          FROM ({calls("queue_max smallint, priority_min smallint, channel_id uuid, search text")}) c
     )
-    SELECT i.ord FROM i WHERE EXISTS (SELECT FROM ({ready_walks("", "", "LIMIT 1")}) w)
+    SELECT i.ord FROM i WHERE EXISTS (SELECT FROM ({_ANY}) w)
     """,
 )
 
@@ -200,29 +194,21 @@ def wanted(req: ReadyFilter) -> dict[str, object]:
     """The filters as the statements take them."""
     words = given(req.query)
     return {
-        "queueMax": 1 if req.include_backlog else 0,
-        "priorityMin": PRIORITIES.index(given(req.priority_at_least) or "none"),
-        "channelId": given(req.channel_id),
-        "words": f"%{literal(words)}%" if words else None,
+        "queue_max": 1 if req.include_backlog else 0,
+        "priority_min": PRIORITIES.index(given(req.priority_at_least) or "none"),
+        "channel_id": given(req.channel_id),
+        "search": f"%{literal(words)}%" if words else None,
     }
 
 
-async def anything_ready(ctx: Context, item: Mapping[str, Any]) -> bool:
+async def anything_ready(ctx: Context, asked: Mapping[str, object]) -> bool:
     """Whether there is anything to claim, locked or not."""
-    return await ctx.db.ask(ANY_READY, item) is not None
+    return await ctx.ask(ANY_READY, **asked) is not None
 
 
-async def _ready(ctx: Context, item: Mapping[str, Any], limit: int, cursor: str) -> list[Listed[Task]]:
+async def _ready(ctx: Context, asked: Mapping[str, object], limit: int, cursor: str) -> list[Listed[Task]]:
     queue, _, rest = cursor.partition(".")
     rank, _, id = rest.partition(".")
     return await ctx.all(
-        READY,
-        queue_max=item["queueMax"],
-        priority_min=item["priorityMin"],
-        channel_id=item["channelId"],
-        words=item["words"],
-        after_queue=int(queue),
-        after_rank=int(rank),
-        after_id=id,
-        limit=limit,
+        READY, **asked, after_queue=int(queue), after_rank=int(rank), after_id=id, limit=limit
     )

@@ -10,7 +10,7 @@ A version that has passed is refused, unless the call may be merged and nobody t
 read from the log in the same snapshot, and `t.version = o.version` holds it until the write.
 
 A change that takes the task from its assignee, or out of progress and review, ends the claim on it, if there is
-one. A change that says `runId` is made under a claim: see app/writes/fence.py.
+one.
 
 When no row comes back, `WHY` runs over the same input and says why not; that is off the hot path.
 """
@@ -21,11 +21,9 @@ from uuid import UUID
 
 import msgspec
 
-from app.db import ITEMS, BatchQuery, Encoded
-from app.db.phrases import agent, folded, moment, user
+from app.db import BatchQuery, Encoded, Item
 from app.errors import (
     ApiError,
-    Contended,
     IdentityNotFound,
     NotAssigned,
     NotAssignee,
@@ -37,8 +35,6 @@ from app.errors import (
 )
 from app.ids import new_id
 from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
-from app.operations.messages.message import POSTED
-from app.operations.tasks.card import CHANGE_CARDS
 from app.operations.tasks.comment import COMMENT_CTES
 from app.operations.tasks.conflict import (
     MERGEABLE,
@@ -49,22 +45,11 @@ from app.operations.tasks.conflict import (
     OverlappingField,
     touches,
 )
-from app.operations.tasks.task import ACTORS_TASK_JSON, EncodedTask, Task, priority
-from app.operations.turns import take_turn
-from app.rpc import WHO, Context, Outcome
+from app.operations.tasks.moved import difference, moved
+from app.operations.tasks.task import ACTORS_TASK_JSON, EncodedTask, Task
+from app.rpc import Context, Outcome
 from app.writes.access import KNOWN_IDENTITY, MOVABLE, SHARABLE, VISIBLE, WRITABLE, seen_id
-from app.writes.fence import FENCED, HELD, LIVE
-from app.writes.receipts import KEPT, NOT_KEPT, Keyed
-
-ATTEMPTS_MAX: Final = 30  # where no version decides, losing this often means the task is changed all the time
-
-
-class ChangedRow(msgspec.Struct):
-    """A task after its change."""
-
-    ord: int
-    task: EncodedTask
-    merged_from: int | None  # the version the caller had read, if the task had moved on since
+from app.writes.write import Write, calls
 
 
 class RefusalRow(msgspec.Struct):
@@ -75,7 +60,6 @@ class RefusalRow(msgspec.Struct):
     version: int
     unchanged: bool
     writable: bool
-    live: bool
     assigned: bool
     assigned_to_caller: bool
     may_assign: bool
@@ -89,29 +73,31 @@ class RefusalRow(msgspec.Struct):
     overlapping: Encoded[list[OverlappingField]] | None
 
 
-INPUT: Final = f"""
-    i AS MATERIALIZED (
-        SELECT {WHO},
-               (e->>'taskId')::uuid      AS task_id,
-               (e->>'messageId')::uuid   AS message_id,
-               (e->>'version')::int      AS version,
-               (e->>'runId')::uuid       AS run_id,
-               (e->>'merge')::text[]     AS merge,
-               e->>'kind'                AS kind,
-               e->'changes'              AS changes,
-               e->'comment'              AS comment,
-               (e->'changes'->>'assigneeId')::uuid   AS assignee_id,
-               e->'changes'->>'assigneeKind'         AS assignee_kind,
-               (e->'changes'->>'channelId')::uuid    AS channel_id,
-               (e->'changes'->>'parentTaskId')::uuid AS parent_task_id
-          FROM {ITEMS}
-    )"""
+_TAKES: Final = """task_id uuid, message_id uuid, version int, merge text[], kind text, changes jsonb, comment jsonb,
+        assignee_id uuid, assignee_kind text, channel_id uuid, parent_task_id uuid"""
 
-# The row as it shall be, and how it differs from the row as it was: one entry per field, as {"field": [from, to]}, or
-# null where nothing differs. (OFFSET 0 has it worked out once, not wherever it is named.)
+# The row as it shall be, `n`, and how it differs from the row as it was, `o`: one entry per field, as
+# {"field": [from, to]}, or null where nothing differs. (OFFSET 0 has it worked out once, not wherever it is named.)
 # `unassign` clears the assignee only if it is of that kind: a null for one of the two fields says nothing of the other.
 # A parent that the caller does not see was shown to them as null, so their null says nothing of it.
 _OLD_PARENT_SEEN: Final = seen_id("i.workspace_id", "i.actor_id", "o.parent_task_id")
+_DIFFERENCE: Final = difference(
+    "o.",
+    "n.",
+    "title",
+    "description",
+    "status",
+    "priority",
+    "dueAt",
+    "assigneeUserId",
+    "assigneeAgentId",
+    "channelId",
+    "parentTaskId",
+    "startedAt",
+    "completedAt",
+    "cancelledAt",
+    "runId",
+)
 NEXT: Final = f"""
     CROSS JOIN LATERAL (SELECT
         CASE WHEN i.changes ? 'title' THEN i.changes->>'title' ELSE o.title END AS title,
@@ -125,50 +111,15 @@ NEXT: Final = f"""
              WHEN i.changes->>'unassign' = o.assignee_kind THEN NULL ELSE o.assignee_kind END AS assignee_kind,
         CASE WHEN i.changes ? 'channelId' THEN i.channel_id ELSE o.channel_id END AS channel_id,
         CASE WHEN i.changes ? 'parentTaskId' AND (i.parent_task_id IS NOT NULL OR {_OLD_PARENT_SEEN} IS NOT NULL)
-             THEN i.parent_task_id ELSE o.parent_task_id END AS parent_task_id) n
-    CROSS JOIN LATERAL (SELECT
-        CASE WHEN n.status = 'in_progress' THEN coalesce(o.started_at, now()) ELSE o.started_at END AS started_at,
-        CASE WHEN n.status = 'done' AND o.status <> 'done' THEN now() ELSE o.completed_at END AS completed_at,
-        CASE WHEN n.status = 'cancelled' AND o.status <> 'cancelled' THEN now() ELSE o.cancelled_at END AS cancelled_at,
-        CASE WHEN n.status IN ('in_progress', 'in_review') AND n.assignee_id = o.assignee_id THEN o.run_id END AS run_id,
-        CASE WHEN n.status = 'done' OR (o.status = 'blocked' AND n.status <> 'blocked') THEN 0 ELSE o.failures END AS failures) s
-    CROSS JOIN LATERAL (SELECT
-        {user("o.assignee")} AS user_before,
-        {user("n.assignee")} AS user_after,
-        {agent("o.assignee")} AS agent_before,
-        {agent("n.assignee")} AS agent_after) x
+             THEN i.parent_task_id ELSE o.parent_task_id END AS parent_task_id) w
+    CROSS JOIN LATERAL (SELECT w.*,
+        CASE WHEN w.status = 'in_progress' THEN coalesce(o.started_at, now()) ELSE o.started_at END AS started_at,
+        CASE WHEN w.status = 'done' AND o.status <> 'done' THEN now() ELSE o.completed_at END AS completed_at,
+        CASE WHEN w.status = 'cancelled' AND o.status <> 'cancelled' THEN now() ELSE o.cancelled_at END AS cancelled_at,
+        CASE WHEN w.status IN ('in_progress', 'in_review') AND w.assignee_id = o.assignee_id THEN o.run_id END AS run_id,
+        CASE WHEN w.status = 'done' OR (o.status = 'blocked' AND w.status <> 'blocked') THEN 0 ELSE o.failures END AS failures) n
     CROSS JOIN LATERAL (
-        SELECT nullif(jsonb_strip_nulls(jsonb_build_object(
-            'title', CASE WHEN n.title IS DISTINCT FROM o.title THEN
-                jsonb_build_array(o.title, n.title) END,
-            'description', CASE WHEN n.description IS DISTINCT FROM o.description THEN
-                jsonb_build_array(o.description, n.description) END,
-            'status', CASE WHEN n.status IS DISTINCT FROM o.status THEN
-                jsonb_build_array(o.status, n.status) END,
-            'priority', CASE WHEN n.priority IS DISTINCT FROM o.priority THEN jsonb_build_array(
-                {priority("o.priority")},
-                {priority("n.priority")}) END,
-            'dueAt', CASE WHEN n.due_at IS DISTINCT FROM o.due_at THEN jsonb_build_array(
-                {moment("o.due_at")},
-                {moment("n.due_at")}) END,
-            'assigneeUserId', CASE WHEN x.user_after IS DISTINCT FROM x.user_before THEN
-                jsonb_build_array(x.user_before, x.user_after) END,
-            'assigneeAgentId', CASE WHEN x.agent_after IS DISTINCT FROM x.agent_before THEN
-                jsonb_build_array(x.agent_before, x.agent_after) END,
-            'channelId', CASE WHEN n.channel_id IS DISTINCT FROM o.channel_id THEN
-                jsonb_build_array(o.channel_id, n.channel_id) END,
-            'parentTaskId', CASE WHEN n.parent_task_id IS DISTINCT FROM o.parent_task_id THEN
-                jsonb_build_array(o.parent_task_id, n.parent_task_id) END,
-            'startedAt', CASE WHEN s.started_at IS DISTINCT FROM o.started_at THEN jsonb_build_array(
-                {moment("o.started_at")},
-                {moment("s.started_at")}) END,
-            'completedAt', CASE WHEN s.completed_at IS DISTINCT FROM o.completed_at THEN jsonb_build_array(
-                {moment("o.completed_at")},
-                {moment("s.completed_at")}) END,
-            'cancelledAt', CASE WHEN s.cancelled_at IS DISTINCT FROM o.cancelled_at THEN jsonb_build_array(
-                {moment("o.cancelled_at")},
-                {moment("s.cancelled_at")}) END)), '{{}}') AS changes
-        OFFSET 0) d"""
+        SELECT {_DIFFERENCE} AS changes OFFSET 0) d"""
 
 
 ASSIGNEE_KNOWN: Final = f"""EXISTS (
@@ -207,12 +158,13 @@ MAY_PUT_UNDER: Final = (
     f"""(i.parent_task_id IS NULL OR i.parent_task_id = o.parent_task_id OR {PARENT_VISIBLE})"""
 )
 
-_CHANGED: Final = f"""
+_MOVED: Final = f"""
+    moved AS (
         UPDATE tasks t
            SET title = n.title, description = n.description, status = n.status, priority = n.priority, due_at = n.due_at,
                assignee_id = n.assignee_id, assignee_kind = n.assignee_kind, channel_id = n.channel_id,
-               parent_task_id = n.parent_task_id, started_at = s.started_at, completed_at = s.completed_at,
-               cancelled_at = s.cancelled_at, run_id = s.run_id, failures = s.failures,
+               parent_task_id = n.parent_task_id, started_at = n.started_at, completed_at = n.completed_at,
+               cancelled_at = n.cancelled_at, run_id = n.run_id, failures = n.failures,
                version = o.version + 1, updated_at = now()
           FROM i
           JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
@@ -229,82 +181,33 @@ _CHANGED: Final = f"""
            AND (i.parent_task_id IS NULL OR NOT {PARENT_BELOW})
            AND (i.kind <> 'released' OR o.assignee_id = i.actor_id)
            AND d.changes IS NOT NULL
-           AND {NOT_KEPT}"""
-
-_RETURNED: Final = """
-        RETURNING t.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.kind, i.comment, i.message_id, i.keep,
+        RETURNING t.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.kind, i.message_id, i.comment,
                   d.changes AS difference, CASE WHEN i.version < o.version THEN i.version END AS merged_from,
-                  CASE WHEN s.run_id IS NULL THEN o.run_id END AS ended_run_id"""
+                  CASE WHEN n.run_id IS NULL THEN o.run_id END AS ended_run_id
+    ), {moved(assigns=True, rewords=True, ends_claims=True)}"""
 
-_CONSEQUENCES: Final = f"""
-    event AS (
-        INSERT INTO task_events (workspace_id, task_id, version, kind, actor_id, actor_kind, request_id, changes)
-        SELECT workspace_id, id, version, kind, actor_id, actor_kind, request_id,
-               CASE WHEN ended_run_id IS NULL THEN difference
-                    ELSE difference || jsonb_build_object('runId', jsonb_build_array(ended_run_id, NULL)) END
-          FROM changed
-        RETURNING workspace_id, task_id
-    ), ended AS (
-        UPDATE runs r
-           SET status = CASE c.status WHEN 'done' THEN 'completed' ELSE 'cancelled' END,
-               end_reason = CASE WHEN c.status = 'done' THEN 'completed'
-                                 WHEN r.holder_id = c.actor_id THEN 'released' ELSE 'superseded' END,
-               ended_at = now(), updated_at = now(), version = r.version + 1
-          FROM changed c
-         WHERE r.workspace_id = c.workspace_id AND r.id = c.ended_run_id AND r.ended_at IS NULL
-    ), participant AS (
-        INSERT INTO task_participants (workspace_id, identity_id, task_id)
-        SELECT c.workspace_id, p.id, c.id
-          FROM changed c
-          JOIN identities a ON a.workspace_id = c.workspace_id AND a.id = c.assignee_id
-         CROSS JOIN LATERAL (VALUES (a.id), (a.owner_id)) AS p (id)
-         WHERE c.difference ?| ARRAY['assigneeUserId', 'assigneeAgentId'] AND p.id IS NOT NULL
-         ORDER BY 1, 2, 3
-        ON CONFLICT DO NOTHING
-    ), searchable AS (
-        UPDATE task_search x
-           SET words = {folded("c.title || chr(10) || coalesce(c.description, '')")}
-          FROM changed c
-         WHERE x.workspace_id = c.workspace_id AND x.task_id = c.id AND c.difference ?| ARRAY['title', 'description']
-    ), {CHANGE_CARDS}, {POSTED}"""
 
-# The same under a claim: it must live, and lives on. Apart, because a plain update should not pay for it.
-_CHANGE_UNDER_RUN: Final = f"""
-    WITH {INPUT}, {HELD}, changed AS ({_CHANGED}
-           AND {FENCED} {_RETURNED}
-    ), {_CONSEQUENCES}, alive AS (
-        UPDATE runs r
-           SET lease_expires_at = greatest(r.lease_expires_at, now() + make_interval(secs => r.lease_seconds))
-          FROM held
-         WHERE r.workspace_id = held.workspace_id AND r.id = held.run_id AND r.ended_at IS NULL
-           AND NOT EXISTS (SELECT FROM changed c WHERE c.ended_run_id = r.id)  -- a row is changed once in a statement
-    )"""
+def _task_at_stake(item: Item) -> tuple[object, ...]:
+    """The task, unless a version decides which of two calls on it wins."""
+    return (item["task_id"],) if item["version"] is None or item["merge"] is not None else ()
 
-_ANSWERED: Final = f"""
-    answered AS (
-        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, {ACTORS_TASK_JSON} AS answer, t.merged_from FROM changed t
-    ), {KEPT}
-    SELECT ord, answer, merged_from FROM answered"""
 
-CHANGE = Keyed(
-    BatchQuery(
-        ChangedRow,
-        f"""
-    WITH {INPUT}, changed AS ({_CHANGED} {_RETURNED}
-    ), {_CONSEQUENCES}, {_ANSWERED}""",
-        one_per="taskId",
-    )
+CHANGE = Write[Task](
+    takes=_TAKES,
+    does=_MOVED,
+    answers=f"SELECT t.ord, {ACTORS_TASK_JSON} AS answer, t.merged_from FROM moved t",
+    merges=True,
+    ends_claims="moved",
+    locks="task_id",
+    one_per=_task_at_stake,
 )
-
-CHANGE_UNDER_RUN = Keyed(BatchQuery(ChangedRow, f"""{_CHANGE_UNDER_RUN}, {_ANSWERED}""", one_per="taskId"))
 
 # The same with a comment that says why. Apart, because a plain update should not pay for it. A task that stands
 # where the caller wants it keeps its version, but the comment is written all the same.
-CHANGE_AND_COMMENT = Keyed(
-    BatchQuery(
-        ChangedRow,
-        f"""{_CHANGE_UNDER_RUN}, unchanged AS (
-        SELECT o.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.comment, i.keep
+CHANGE_AND_COMMENT = Write[Task](
+    takes=_TAKES,
+    does=f"""{_MOVED}, unchanged AS (
+        SELECT o.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.comment
           FROM i
           JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
          CROSS JOIN LATERAL (SELECT o.*) t                -- the same row, under the name the shared fragments use
@@ -312,30 +215,32 @@ CHANGE_AND_COMMENT = Keyed(
          WHERE (i.version IS NULL OR i.version = o.version OR {MERGEABLE})
            AND {WRITABLE}
            AND d.changes IS NULL
-           AND {NOT_KEPT}
-           AND {FENCED}
     ), remark AS (
-        SELECT ord, workspace_id, id AS task_id, version, actor_id, actor_kind, request_id, comment FROM changed
+        SELECT ord, workspace_id, id AS task_id, version, actor_id, actor_kind, request_id, comment FROM moved
          UNION ALL
         SELECT ord, workspace_id, id AS task_id, version, actor_id, actor_kind, request_id, comment FROM unchanged
-    ), {COMMENT_CTES}, answered AS (
-        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, {ACTORS_TASK_JSON} AS answer, t.merged_from FROM changed t
+    ), {COMMENT_CTES}""",
+    answers=f"""
+        SELECT t.ord, {ACTORS_TASK_JSON} AS answer, t.merged_from FROM moved t
          UNION ALL
-        SELECT t.ord, t.workspace_id, t.actor_id, t.request_id, t.keep, {ACTORS_TASK_JSON}, NULL FROM unchanged t
-    ), {KEPT}
-    SELECT ord, answer, merged_from FROM answered""",
-        one_per="taskId",
-    )
+        SELECT t.ord, {ACTORS_TASK_JSON}, NULL FROM unchanged t""",
+    merges=True,
+    ends_claims="moved",
+    locks="task_id",
+    one_per=_task_at_stake,
 )
+
+MOVE: Final = CHANGE.in_turn("move")
+MOVE_AND_COMMENT: Final = CHANGE_AND_COMMENT.in_turn("move")
 
 WHY = BatchQuery(
     RefusalRow,
     f"""
-    WITH {INPUT}, {SEEN}
+    WITH i AS MATERIALIZED ({calls(_TAKES)}
+    ), {SEEN}
     SELECT i.ord, seen.task, seen.version,
            d.changes IS NULL,
            {WRITABLE},
-           {LIVE},
            t.assignee_id IS NOT NULL,
            t.assignee_id IS NOT DISTINCT FROM i.actor_id,
            {MAY_ASSIGN},
@@ -367,7 +272,6 @@ async def change(
     version: int | None = None,
     merge: bool = False,
     comment: Mapping[str, object] | None = None,
-    run_id: UUID | None = None,
 ) -> Outcome[Task]:
     """Change a task, and answer with the task as it is after that; or raise what stands in the way.
 
@@ -375,57 +279,46 @@ async def change(
     the way only if somebody has touched the same fields since. Errors name tasks as the caller did, in `sent_…`:
     the id behind a `T-42` that they may not see is not theirs to learn.
     """
-    item = {
-        **ctx.who,
-        "taskId": task_id,
-        "messageId": new_id(),
-        "version": version,
-        "kind": kind,
-        "changes": changes,
-        "comment": comment,
-        "runId": run_id,
-    }
-    if merge and version is not None:
-        item["merge"] = touches(changes)
-    for _ in range(ATTEMPTS_MAX):
-        if (row := await _attempt(ctx, item)) is not None:
-            return Outcome(row.task, merged_from=row.merged_from)
-        await ctx.unless_answered()
-        why = await ctx.db.ask(WHY, {**item, "merge": touches(changes)})
+    fields = touches(changes)
+    item = {**item_of(task_id, version, changes), "message_id": new_id(), "kind": kind, "comment": comment}
+    moves = changes.get("parentTaskId") is not None
+    write = (MOVE_AND_COMMENT if moves else CHANGE_AND_COMMENT) if comment else (MOVE if moves else CHANGE)
+
+    async def otherwise() -> Outcome[Task] | None:
+        why = await ctx.ask(WHY, **item, merge=fields)
         if why is None:
             raise TaskNotFound(sent_task_id)
-        if run_id is not None and not why.live and (lost := await ctx.why_not_live(run_id)):
-            raise lost
-        if refusal := await _refusal(ctx, why, item, sent_parent_id):
+        if refusal := await _refusal(ctx, why, item, sent_parent_id, may_merge=merge):
             raise refusal
-        if why.unchanged and comment is None:
-            return Outcome(why.task, wrote=False)
-        # Nothing is in the way any more: someone changed the task between the two statements.
-    raise Contended
+        return Outcome(why.task, wrote=False) if why.unchanged and comment is None else None
+
+    may_merge = fields if merge and version is not None else None
+    return await ctx.settle(write, otherwise, **item, merge=may_merge)
 
 
-async def _attempt(ctx: Context, item: Mapping[str, Any]) -> ChangedRow | None:
-    if item["comment"]:
-        statement = CHANGE_AND_COMMENT
-    elif item["runId"]:
-        statement = CHANGE_UNDER_RUN
-    else:
-        statement = CHANGE
-    if item["changes"].get("parentTaskId") is None:
-        return await ctx.db.write(statement.form(ctx.keep), item)
-    async with ctx.db.transaction(ctx.whose) as tx:
-        await take_turn(ctx, tx, "move")
-        return await tx.write(statement.form(ctx.keep), item)
+def item_of(
+    task_id: UUID, version: int | None, changes: Mapping[str, object]
+) -> dict[str, Any]:  # Any: becomes JSON
+    """The columns that say what is to change, and of which task."""
+    return {
+        "task_id": task_id,
+        "version": version,
+        "changes": changes,
+        "assignee_id": changes.get("assigneeId"),
+        "assignee_kind": changes.get("assigneeKind"),
+        "channel_id": changes.get("channelId"),
+        "parent_task_id": changes.get("parentTaskId"),
+    }
 
 
 async def _refusal(  # noqa: PLR0911 - a ladder
-    ctx: Context, why: RefusalRow, item: Mapping[str, Any], sent_parent_id: str | None
+    ctx: Context, why: RefusalRow, item: Mapping[str, Any], sent_parent_id: str | None, *, may_merge: bool
 ) -> ApiError | None:
     """The first thing that stands in the way, most fundamental first; None if nothing does."""
     changes = item["changes"]
     if not why.writable:
         return TaskReadOnly()
-    if why.changed is not None and not (why.mergeable and "merge" in item):
+    if why.changed is not None and not (why.mergeable and may_merge):
         return _passed(item["version"], why, knows_merge=True)
     if item["kind"] == "released" and not why.assigned_to_caller:
         return NotAssignee() if why.assigned else NotAssigned()
@@ -449,8 +342,7 @@ async def version_conflict(
     """For a verb with a statement of its own: the conflict, if the task is not at the version that was sent."""
     if version is None:
         return None
-    item = {**ctx.who, "taskId": task_id, "version": version, "changes": changes, "merge": touches(changes)}
-    why = await ctx.db.ask(WHY, item)
+    why = await ctx.ask(WHY, **item_of(task_id, version, changes), merge=touches(changes))
     if why is None or why.changed is None:
         return None
     return _passed(version, why, knows_merge=False)

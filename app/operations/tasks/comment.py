@@ -6,13 +6,13 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import ITEMS, Answered, BatchQuery, Encoded, Listed, One, Query
+from app.db import Listed, One, Query
 from app.db.phrases import agent, moment, user
 from app.errors import IdentityNotFound, InvalidInput, TaskNotFound, TaskReadOnly
 from app.ids import TICK_NOW, id_at, new_id, tick_of
 from app.operations.mentions import GivenMention, Mention, addressed
 from app.operations.tasks.task import task_id
-from app.rpc import WHO, AgentRequest, AgentWrite, Answer, Context, Page, Step, given, operation
+from app.rpc import AgentRequest, AgentWrite, Answer, Context, Outcome, Page, Step, given, operation
 from app.types import (
     MENTIONS_MAX,
     PAGE_ROWS_DEFAULT,
@@ -24,8 +24,7 @@ from app.types import (
     Timestamp,
 )
 from app.writes.access import CALLER, REMARKABLE, SHARABLE, VISIBLE
-from app.writes.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under
-from app.writes.receipts import KEPT, NOT_KEPT, Keyed
+from app.writes.write import Write
 
 
 class TaskComment(Answer):
@@ -129,29 +128,20 @@ COMMENT_CTES: Final = f"""
          WHERE (m->>'id')::uuid <> r.actor_id
     )"""
 
-ADD_COMMENT = Keyed(
-    BatchQuery(
-        Answered[TaskComment],
-        f"""
-    WITH i AS MATERIALIZED (
-        SELECT {WHO},
-               (e->>'taskId')::uuid      AS task_id,
-               (e->>'runId')::uuid       AS run_id,
-               e->'comment'              AS comment
-          FROM {ITEMS}
-    ), {HELD}, remark AS (
+ADD_COMMENT = Write[TaskComment](
+    takes="task_id uuid, comment jsonb",
+    does=f"""
+    remark AS (
         SELECT i.*, t.version
           FROM i
           JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = i.task_id
-         WHERE {REMARKABLE} AND {NOT_KEPT} AND {FENCED}
-    ), {ALIVE}, {COMMENT_CTES}, answered AS (
-        SELECT r.ord, r.workspace_id, r.actor_id, r.request_id, r.keep, {COMMENT_JSON} AS answer, NULL::int AS merged_from
+         WHERE {REMARKABLE}
+    ), {COMMENT_CTES}""",
+    answers=f"""
+        SELECT r.ord, {COMMENT_JSON} AS answer
           FROM comment c
-          JOIN remarked r ON r.comment_id = c.id
-    ), {KEPT}
-    SELECT ord, answer FROM answered
-    """,
-    )
+          JOIN remarked r ON r.comment_id = c.id""",
+    locks="task_id",
 )
 
 SEES_TASK = Query(
@@ -193,7 +183,6 @@ class CommentOnTask(AgentWrite):
         Annotated[list[GivenMention], Meta(max_length=MENTIONS_MAX)] | None | UnsetType,
         Meta(description="Whom to address besides those the body names. At most 20 in all."),
     ] = UNSET
-    run_id: UnderRun = UNSET
 
 
 class ListComments(AgentRequest):
@@ -206,10 +195,10 @@ class ListComments(AgentRequest):
 
 @operation(
     scope="task-write",
-    errors=(InvalidInput, TaskNotFound, TaskReadOnly, IdentityNotFound, *FENCE_ERRORS),
+    errors=(InvalidInput, TaskNotFound, TaskReadOnly, IdentityNotFound),
     core=Step(60, "Say what you found, or ask @someone. It never conflicts."),
 )
-async def comment_on_task(ctx: Context, req: CommentOnTask) -> Encoded[TaskComment]:
+async def comment_on_task(ctx: Context, req: CommentOnTask) -> Outcome[TaskComment]:
     """Add a remark to a task.
 
     Use it to say what you found, ask something or hand over. Whoever you address as `@handle` sees the task from
@@ -219,16 +208,10 @@ async def comment_on_task(ctx: Context, req: CommentOnTask) -> Encoded[TaskComme
 
     A comment never changes the task's version, so it cannot conflict with anything.
     """
-    id, run_id = await task_id(ctx, req.task_id), under(req.run_id)
+    id = await task_id(ctx, req.task_id)
     comment = await new_comment(ctx, req.body, given(req.mentions) or ())
-    row = await ctx.db.write(
-        ADD_COMMENT.form(ctx.keep), {**ctx.who, "taskId": id, "runId": run_id, "comment": comment}
-    )
-    if row is not None:
-        return row.answer
-    await ctx.unless_answered()
-    if run_id is not None and (lost := await ctx.why_not_live(run_id)):
-        raise lost
+    if (added := await ctx.write(ADD_COMMENT, task_id=id, comment=comment)) is not None:
+        return added
     if await ctx.one(SEES_TASK, task_id=id):
         raise TaskReadOnly
     raise TaskNotFound(req.task_id)

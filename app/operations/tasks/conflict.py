@@ -21,8 +21,8 @@ from app.rpc import Answer
 from app.types import IdentityKind, Timestamp, Version
 from app.writes.access import seen_id
 
-VERSIONS_BACK_MAX: Final = (
-    1000  # of one task's log, read to explain or merge; who is further behind must read anew
+VERSIONS_BACK_MAX: Final[LiteralString] = (
+    "1000"  # of one task's log, read to explain or merge; who is further behind must read anew
 )
 
 AsRead: TypeAlias = Annotated[
@@ -86,11 +86,9 @@ def shown_changes(event: LiteralString, viewer: LiteralString) -> LiteralString:
              WHERE x.field = ANY ({_TASK_FIELDS}) AND (y.before IS NOT NULL OR y.after IS NOT NULL))"""
 
 
-# Of one task's log at most 1000 versions are read to explain or to merge: who is further behind must read anew.
-
 # Whether a change may be applied to a task that has moved on. A version that has not been yet is no base for it.
-MERGEABLE: Final = """(
-        i.merge IS NOT NULL AND i.version < o.version AND i.version >= o.version - 1000
+MERGEABLE: Final = f"""(
+        i.merge IS NOT NULL AND i.version < o.version AND i.version >= o.version - {VERSIONS_BACK_MAX}
         AND NOT EXISTS (
             SELECT FROM task_events v
              WHERE v.workspace_id = i.workspace_id AND v.task_id = i.task_id AND v.version > i.version
@@ -121,7 +119,7 @@ SEEN: Final = f"""
                           FROM task_events v
                          CROSS JOIN LATERAL {shown_changes("v", "k.viewer_id")} AS f (field, change)
                          WHERE v.workspace_id = k.workspace_id AND v.task_id = k.task_id
-                           AND v.version > k.version AND v.version > t.version - 1000
+                           AND v.version > k.version AND v.version > t.version - {VERSIONS_BACK_MAX}
                          ORDER BY f.field, v.version DESC) c
                   JOIN identities a ON a.workspace_id = k.workspace_id AND a.id = c.actor_id) since ON k.version <> t.version
     )"""
@@ -136,8 +134,8 @@ OVERLAPPING: Final = """
                           ORDER BY f.field)), '[]')
                  FROM jsonb_each(seen.became) AS f (field, becomes)
                 WHERE f.field = ANY(i.merge)) END"""
-NONE_OVERLAPS: Final = """coalesce(
-               i.version < o.version AND i.version >= o.version - 1000 AND NOT seen.became ?| i.merge, false)"""
+NONE_OVERLAPS: Final = f"""coalesce(
+               i.version < o.version AND i.version >= o.version - {VERSIONS_BACK_MAX} AND NOT seen.became ?| i.merge, false)"""
 
 _PAIR: Final = (
     "assigneeUserId",
@@ -150,9 +148,9 @@ _TOUCHES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-def touches(changes: Mapping[str, object]) -> str:
-    """The wire names of the fields that a change writes, as Postgres writes an array.
+def touches(changes: Mapping[str, object]) -> list[str]:
+    """The wire names of the fields that a change writes.
 
     The stamps (startedAt, completedAt, cancelledAt) follow from the status, so `status` stands for them.
     """
-    return f"{{{','.join(dict.fromkeys(name for key in changes for name in _TOUCHES.get(key, (key,))))}}}"
+    return list(dict.fromkeys(name for key in changes for name in _TOUCHES.get(key, (key,))))

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Final
-from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Encoded, One, Query
-from app.db.phrases import agent, folded, moment, user
+from app.db import BatchQuery
+from app.db.phrases import folded
 from app.decoding import refuse_nul
 from app.errors import (
     ApiError,
@@ -22,98 +21,107 @@ from app.errors import (
 from app.ids import TICK_NOW, id_at, new_id, tick_of, uuid_or_none
 from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
 from app.operations.mentions import addressed
-from app.operations.messages.message import POSTED, SPOKEN
-from app.operations.tasks.card import CREATE_CARDS
-from app.operations.tasks.change import ASSIGNEE_KNOWN, ATTEMPTS_MAX, PARENT_VISIBLE
-from app.operations.tasks.task import ASKERS_TASK_JSON, ONE_ASSIGNEE, EncodedTask, Task, priority
+from app.operations.messages.message import SPOKEN
+from app.operations.tasks.change import ASSIGNEE_KNOWN, PARENT_VISIBLE
+from app.operations.tasks.moved import beginning, moved
+from app.operations.tasks.task import ACTORS_TASK_JSON, ONE_ASSIGNEE, Task
 from app.operations.tasks.update import assignment, bound, due, ranked, under
-from app.rpc import AgentRequest, AgentWrite, Context, IdempotencyKey, Step, changes, given, operation
+from app.rpc import (
+    AgentRequest,
+    AgentWrite,
+    Context,
+    IdempotencyKey,
+    Outcome,
+    Step,
+    changes,
+    given,
+    operation,
+)
 from app.types import BULK_ROWS_MAX, Id, Markdown, NewTaskStatus, TaskPriority, Title, When, trimmed_title
 from app.wording import explained
-from app.writes.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun
-from app.writes.fence import under as under_run
-from app.writes.receipts import KEPT, NOT_KEPT, Keyed
+from app.writes.fence import UnderRun
+from app.writes.write import Write, calls
 
 
 class UnusableRow(msgspec.Struct):
     """A row that names something the caller cannot use, and what of it is in order."""
 
     ord: int
+    place: int
     assignee_known: bool
     channel_open_to_caller: bool
     parent_visible: bool
 
 
-_INPUT: Final = f"""
-    i AS MATERIALIZED (
-        SELECT (e->>'ord')::int             AS ord,
-               %(workspace_id)s::uuid       AS workspace_id,
-               %(actor_id)s::uuid           AS actor_id,
-               %(actor_kind)s::text         AS actor_kind,
-               %(keep)s::jsonb              AS keep,
-               (e->>'id')::uuid             AS id,
-               (e->>'messageId')::uuid      AS message_id,
-               e->>'title'                  AS title,
-               e->>'description'            AS description,
-               coalesce(e->>'status', 'todo') AS status,
-               coalesce((e->>'priority')::smallint, 0::smallint) AS priority,
-               to_timestamp((e->>'dueAt')::float8) AS due_at,
-               (e->>'assigneeId')::uuid     AS assignee_id,
-               e->>'assigneeKind'           AS assignee_kind,
-               (e->>'channelId')::uuid      AS channel_id,
-               (e->>'parentTaskId')::uuid   AS parent_task_id,
-               %(run_id)s::uuid             AS run_id
-          FROM jsonb_array_elements(%(rows)s::jsonb) AS e
+_TAKES: Final = "rows jsonb, bulk boolean, summary jsonb"
+
+# The tasks to create, and those of them that cannot be.
+_WANTED: Final = f"""
+    wanted AS MATERIALIZED (
+        SELECT i.ord, i.workspace_id, i.actor_id, i.actor_kind, i.request_id, w.place, w.id, w.message_id, w.title, w.description,
+               coalesce(w.status, 'todo') AS status, coalesce(w.priority, 0::smallint) AS priority,
+               to_timestamp(w."dueAt") AS due_at, w."assigneeId" AS assignee_id, w."assigneeKind" AS assignee_kind,
+               w."channelId" AS channel_id, w."parentTaskId" AS parent_task_id
+          FROM i
+         CROSS JOIN LATERAL jsonb_to_recordset(i.rows) AS w (
+               place int, id uuid, message_id uuid, title text, description text, status text, priority smallint,
+               "dueAt" float8, "assigneeId" uuid, "assigneeKind" text, "channelId" uuid, "parentTaskId" uuid)
     ), unusable AS (
-        SELECT ord, assignee_known, channel_open_to_caller, parent_visible
-          FROM i CROSS JOIN LATERAL (SELECT
+        SELECT i.ord, i.place, assignee_known, channel_open_to_caller, parent_visible
+          FROM wanted i
+         CROSS JOIN LATERAL (SELECT
                i.assignee_id IS NULL OR {ASSIGNEE_KNOWN} AS assignee_known,
                i.channel_id IS NULL OR {CHANNEL_OPEN} AS channel_open_to_caller,
                i.parent_task_id IS NULL OR {PARENT_VISIBLE} AS parent_visible) ok
          WHERE NOT (assignee_known AND channel_open_to_caller AND parent_visible)
     )"""
 
+_BEGINNING: Final = beginning(
+    "t.",
+    "title",
+    "description",
+    "status",
+    "priority",
+    "dueAt",
+    "assigneeUserId",
+    "assigneeAgentId",
+    "channelId",
+    "parentTaskId",
+    "startedAt",
+)
+
 # The counter's row stays locked from here to the commit, which is this one insert. Nothing is taken from it
 # unless every row can be created, so numbers are consecutive and none is lost.
 #
 # Ids are in the order of numbers: behind the latest that can be seen, by as many as there are between, also when a
 # clock is set back.
-_CREATED: Final = f"""
-    WITH {_INPUT}, {HELD}, {ALIVE}, counter AS (
+_CREATED: Final = f"""{_WANTED}, counter AS (
         UPDATE task_counters k
-           SET last_number = k.last_number + %(count)s
-         WHERE k.workspace_id = %(workspace_id)s::uuid AND NOT EXISTS (SELECT FROM unusable)
-           AND NOT EXISTS (SELECT FROM i WHERE NOT ({NOT_KEPT} AND {FENCED}))
-        RETURNING k.last_number - %(count)s AS before,
+           SET last_number = k.last_number + w.count
+          FROM (SELECT workspace_id, count(*)::int AS count FROM wanted GROUP BY 1) w
+         WHERE k.workspace_id = w.workspace_id AND NOT EXISTS (SELECT FROM unusable)
+        RETURNING k.last_number - w.count AS before,
                   greatest({TICK_NOW},
-                           (SELECT {tick_of("t.id")} + k.last_number - %(count)s - t.number
+                           (SELECT {tick_of("t.id")} + k.last_number - w.count - t.number
                               FROM tasks t
-                             WHERE t.workspace_id = %(workspace_id)s::uuid
+                             WHERE t.workspace_id = w.workspace_id
                              ORDER BY t.number DESC
                              LIMIT 1)) AS tick
     ), created AS (
         INSERT INTO tasks (workspace_id, id, number, title, description, status, priority, due_at, assignee_id, assignee_kind,
                            created_by_id, created_by_kind, parent_task_id, channel_id, started_at)
-        SELECT i.workspace_id, {id_at("counter.tick + i.ord + 1", "i.id")}, counter.before + i.ord + 1,
-               i.title, i.description, i.status, i.priority, i.due_at,
-               i.assignee_id, i.assignee_kind, i.actor_id, i.actor_kind, i.parent_task_id, i.channel_id,
-               CASE WHEN i.status = 'in_progress' THEN now() END
-          FROM i CROSS JOIN counter
+        SELECT w.workspace_id, {id_at("counter.tick + w.place + 1", "w.id")}, counter.before + w.place + 1,
+               w.title, w.description, w.status, w.priority, w.due_at,
+               w.assignee_id, w.assignee_kind, w.actor_id, w.actor_kind, w.parent_task_id, w.channel_id,
+               CASE WHEN w.status = 'in_progress' THEN now() END
+          FROM wanted w CROSS JOIN counter
         RETURNING *
-    ), event AS (
-        INSERT INTO task_events (workspace_id, task_id, version, kind, actor_id, actor_kind, request_id, changes)
-        SELECT c.workspace_id, c.id, 1, 'created', c.created_by_id, c.created_by_kind, %(request_id)s,
-               (SELECT jsonb_object_agg(f.key, jsonb_build_array(NULL, f.value))
-                  FROM jsonb_each(jsonb_build_object(
-                       'title', c.title, 'description', c.description, 'status', c.status,
-                       'priority', {priority("c.priority")},
-                       'dueAt', {moment("c.due_at")},
-                       'assigneeUserId', {user("c.assignee")},
-                       'assigneeAgentId', {agent("c.assignee")},
-                       'channelId', c.channel_id, 'parentTaskId', c.parent_task_id,
-                       'startedAt', {moment("c.started_at")})) AS f
-                 WHERE f.value <> 'null')
-          FROM created c
+    ), moved AS (
+        SELECT t.*, w.place AS ord, 'created' AS kind, w.actor_id, w.actor_kind, w.request_id, w.message_id,
+               {_BEGINNING} AS difference
+          FROM created t
+         CROSS JOIN counter
+          JOIN wanted w ON w.place = t.number - counter.before - 1
     ), participant AS (
         INSERT INTO task_participants (workspace_id, identity_id, task_id)
         SELECT DISTINCT c.workspace_id, p.id, c.id
@@ -124,60 +132,60 @@ _CREATED: Final = f"""
     ), searchable AS (
         INSERT INTO task_search (workspace_id, task_id, words)
         SELECT workspace_id, id, {folded("title || chr(10) || coalesce(description, '')")} FROM created
-    ), answered AS (
-        SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id, %(request_id)s AS request_id,
-               %(keep)s::jsonb AS keep, NULL::int AS merged_from,
-               (CASE WHEN %(bulk)s THEN '[' || told.tasks || ']' ELSE told.tasks END)::json AS answer
-          FROM (SELECT string_agg({ASKERS_TASK_JSON}::text, ',' ORDER BY t.number) AS tasks FROM created t) told
-         WHERE told.tasks IS NOT NULL
-    ), {KEPT}"""
+    )"""
 
-CREATE = Keyed(
-    Query(
-        One[EncodedTask],
-        f"""
-    {_CREATED}, said AS ({CREATE_CARDS}
-    ), {POSTED}
-    SELECT {ASKERS_TASK_JSON} FROM created t ORDER BY t.number
-    """,
-    )
+_ANSWERS: Final = f"""
+        SELECT i.ord, (CASE WHEN i.bulk THEN '[' || told.tasks || ']' ELSE told.tasks END)::json AS answer
+          FROM i
+         CROSS JOIN LATERAL (
+               SELECT string_agg({ACTORS_TASK_JSON}::text, ',' ORDER BY t.number) AS tasks FROM moved t) told
+         WHERE told.tasks IS NOT NULL"""
+
+CREATE: Final[Write[Any]] = Write(  # Any: a task, or several
+    takes=_TAKES, does=f"{_CREATED}, {moved()}", answers=_ANSWERS, alone=True
 )
 
 # The same with a summary: what the caller says in one channel about all the tasks, instead of the cards there.
-CREATE_AND_TELL = Keyed(
-    Query(
-        One[EncodedTask],
-        f"""
-    {_CREATED}, summary AS (
-        SELECT i.*, told.tasks, told.assignees
-          FROM (SELECT %(workspace_id)s::uuid AS workspace_id, %(actor_id)s::uuid AS actor_id,
-                       (s->>'id')::uuid AS id, (s->>'channelId')::uuid AS channel_id,
-                       s->>'content' AS content, s->'mentions' AS mentions
-                  FROM (SELECT %(summary)s::jsonb AS s) AS given) i
+CREATE_AND_TELL: Final[Write[Any]] = Write(  # Any: as above
+    takes=_TAKES,
+    does=f"""{_CREATED}, summary AS (
+        SELECT i.*, told.last_place, told.tasks, told.assignees
+          FROM (SELECT i.workspace_id, i.actor_id, i.actor_kind,
+                       (i.summary->>'id')::uuid AS id, (i.summary->>'channelId')::uuid AS channel_id,
+                       i.summary->>'content' AS content, i.summary->'mentions' AS mentions
+                  FROM i) i
          CROSS JOIN (
-               SELECT string_agg('T-' || c.number || coalesce(' @' || a.handle, ''), ', ' ORDER BY c.number) AS tasks,
+               SELECT max(m.ord) AS last_place,
+                      string_agg('T-' || m.number || coalesce(' @' || a.handle, ''), ', ' ORDER BY m.number) AS tasks,
                       coalesce(jsonb_agg(a.id) FILTER (WHERE a.id IS NOT NULL), '[]') AS assignees
-                 FROM created c
-                 LEFT JOIN identities a ON a.workspace_id = c.workspace_id AND a.id = c.assignee_id) told
+                 FROM moved m
+                 LEFT JOIN identities a ON a.workspace_id = m.workspace_id AND a.id = m.assignee_id) told
          WHERE told.tasks IS NOT NULL AND {CHANNEL_OPEN}
-    ), said AS ({CREATE_CARDS} AND NOT EXISTS (SELECT FROM summary s WHERE s.channel_id = c.channel_id)
+    ), {
+        moved(
+            says='''
+        SELECT c.*, '[]'::jsonb AS mentions
+          FROM card c
+         WHERE NOT EXISTS (SELECT FROM summary s WHERE s.channel_id = c.channel_id)
          UNION ALL
-        SELECT s.workspace_id, s.channel_id, %(count)s, s.id, NULL, s.actor_id,
-               CASE %(actor_kind)s::text WHEN 'user' THEN 'human' ELSE 'agent' END, 'text',
-               coalesce(s.content, 'Created ' || s.tasks), '{{}}', s.mentions || s.assignees
-          FROM summary s
-    ), {POSTED}, {SPOKEN}
-    SELECT {ASKERS_TASK_JSON} FROM created t ORDER BY t.number
-    """,
-    )
+        SELECT s.workspace_id, s.channel_id, s.last_place + 1, s.id, NULL, s.actor_id,
+               CASE s.actor_kind WHEN 'user' THEN 'human' ELSE 'agent' END, 'text',
+               coalesce(s.content, 'Created ' || s.tasks), '{}', s.mentions || s.assignees
+          FROM summary s'''
+        )
+    }, {SPOKEN}""",
+    answers=_ANSWERS,
+    alone=True,
 )
 
-FIND_UNUSABLE = Query(
+FIND_UNUSABLE = BatchQuery(
     UnusableRow,
     f"""
-    WITH {_INPUT}
-    SELECT ord, assignee_known, channel_open_to_caller, parent_visible FROM unusable ORDER BY ord LIMIT 1
+    WITH i AS MATERIALIZED ({calls(_TAKES)}
+    ), {_WANTED}
+    SELECT ord, place, assignee_known, channel_open_to_caller, parent_visible FROM unusable ORDER BY place LIMIT 1
     """,
+    alone=True,
 )
 
 
@@ -249,7 +257,6 @@ class CreateTasksBulk(AgentWrite):
         Markdown | None | UnsetType,
         Meta(description="What to say there; left out, the tasks and assignees are listed."),
     ] = UNSET
-    run_id: UnderRun = UNSET
 
 
 CREATE_ERRORS: Final = (
@@ -259,7 +266,6 @@ CREATE_ERRORS: Final = (
     ChannelNotFound,
     ChannelNotMember,
     ChannelArchived,
-    *FENCE_ERRORS,
 )
 
 
@@ -268,22 +274,21 @@ CREATE_ERRORS: Final = (
     errors=CREATE_ERRORS,
     core=Step(70, "Work for later or for others, in a channel that they share."),
 )
-async def create_task(ctx: Context, req: CreateTask) -> EncodedTask:
+async def create_task(ctx: Context, req: CreateTask) -> Outcome[Task]:
     """Create a task.
 
     Without a channel only you and the assignee see it; bind it to a channel to share it with its members.
 
     Only the title is required.
     """
-    [task] = await _create(ctx, [req], run_id=under_run(req.run_id))
-    return task
+    return await _create(ctx, [req])
 
 
 @operation(
     scope="task-write",
     errors=CREATE_ERRORS,
 )
-async def create_tasks_bulk(ctx: Context, req: CreateTasksBulk) -> Encoded[list[Task]]:
+async def create_tasks_bulk(ctx: Context, req: CreateTasksBulk) -> Outcome[list[Task]]:
     """Create up to 50 tasks at once: all of them, or none if one is not in order.
 
     They come back in the order you sent, with consecutive identifiers. An error names the row by its `index`.
@@ -300,8 +305,7 @@ async def create_tasks_bulk(ctx: Context, req: CreateTasksBulk) -> Encoded[list[
             "content": content,
             "mentions": [someone.id for someone in mentions],
         }
-    tasks = await _create(ctx, rows, summary, run_id=under_run(req.run_id))
-    return Encoded(b"[" + b",".join([task.raw for task in tasks]) + b"]")
+    return await _create(ctx, rows, summary)
 
 
 def _rows(sent: str | list[dict[str, Any]]) -> list[NewTask]:
@@ -338,45 +342,30 @@ def _row(sent: Any) -> NewTask:  # Any: this is JSON of any shape, before it is 
 
 
 async def _create(
-    ctx: Context,
-    tasks: Sequence[NewTask],
-    summary: dict[str, object] | None = None,
-    *,
-    run_id: UUID | None = None,
-) -> list[EncodedTask]:
+    ctx: Context, tasks: Sequence[NewTask], summary: dict[str, object] | None = None
+) -> Outcome[Any]:  # Any: a task, or several
     """Create all of the tasks or none. With a `summary`, even an empty one, it is a bulk call, whose errors name the row."""
     rows: list[dict[str, object]] = []
     for index, task in enumerate(tasks):
         try:
-            rows.append({"ord": index, "id": new_id(), "messageId": new_id(), **await _values(ctx, task)})
+            rows.append({"place": index, "id": new_id(), "message_id": new_id(), **await _values(ctx, task)})
         except ApiError as e:
             raise _at(index, e) if summary is not None else e from None
-    parameters: dict[str, object] = {
-        "actor_kind": ctx.actor.kind,
-        "rows": msgspec.json.encode(rows).decode(),
-        "run_id": run_id,
-        "keep": None if ctx.keep is None else msgspec.json.encode(ctx.keep).decode(),
-    }
-    counted = {"count": len(rows), "request_id": ctx.request_id, "bulk": summary is not None}
-    for _ in range(ATTEMPTS_MAX):
-        if summary:
-            told = msgspec.json.encode(summary).decode()
-            created = await ctx.all(CREATE_AND_TELL.form(ctx.keep), **parameters, **counted, summary=told)
-        else:
-            created = await ctx.all(CREATE.form(ctx.keep), **parameters, **counted)
-        if created:
-            return [row.value for row in created]
-        await ctx.unless_answered()
-        if run_id is not None and (lost := await ctx.why_not_live(run_id)):
-            raise lost
-        if bad := await ctx.one(FIND_UNUSABLE, **parameters):
+
+    async def otherwise() -> None:
+        if bad := await ctx.ask(FIND_UNUSABLE, rows=rows):
             try:
-                await _refuse(ctx, bad, tasks[bad.ord])
+                await _refuse(ctx, bad, tasks[bad.place])
             except ApiError as e:
-                raise _at(bad.ord, e) if summary is not None else e from None
-        # Nothing is missing any more: it appeared between the two statements.
-    message = f"the workspace {ctx.actor.workspace_id} has no counter for its tasks"
-    raise RuntimeError(message)
+                raise _at(bad.place, e) if summary is not None else e from None
+
+    return await ctx.settle(
+        CREATE_AND_TELL if summary else CREATE,
+        otherwise,
+        rows=rows,
+        bulk=summary is not None,
+        summary=summary,
+    )
 
 
 async def _values(ctx: Context, task: NewTask) -> dict[str, object]:

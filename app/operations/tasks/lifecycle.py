@@ -25,7 +25,6 @@ from app.operations.tasks.conflict import AsRead, OnConflict
 from app.operations.tasks.task import Task, task_id
 from app.rpc import AgentWrite, Context, Outcome, Step, given, operation
 from app.types import Id, Markdown
-from app.writes.fence import FENCE_ERRORS, UnderRun, under
 
 
 class OnTask(AgentWrite, kw_only=True):
@@ -34,7 +33,6 @@ class OnTask(AgentWrite, kw_only=True):
     task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
     version: AsRead = UNSET
     on_conflict: OnConflict = UNSET
-    run_id: UnderRun = UNSET
 
 
 class CompleteTask(OnTask, kw_only=True):
@@ -63,7 +61,7 @@ class ReleaseTask(OnTask, kw_only=True):
 
 @operation(
     scope="task-write",
-    errors=(TaskNotFound, TaskReadOnly, VersionConflict, *FENCE_ERRORS, Contended),
+    errors=(TaskNotFound, TaskReadOnly, VersionConflict, Contended),
     core=Step(80, "Finish, which ends your claim. Then take the next task."),
     idempotent=True,
 )
@@ -79,7 +77,7 @@ async def complete_task(ctx: Context, req: CompleteTask) -> Outcome[Task]:
 
 @operation(
     scope="task-write",
-    errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, *FENCE_ERRORS, Contended),
+    errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, Contended),
     destructive=True,
 )
 async def cancel_task(ctx: Context, req: CancelTask) -> Outcome[Task]:
@@ -92,7 +90,7 @@ async def cancel_task(ctx: Context, req: CancelTask) -> Outcome[Task]:
 
 @operation(
     scope="task-write",
-    errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, *FENCE_ERRORS, Contended),
+    errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, Contended),
 )
 async def block_task(ctx: Context, req: BlockTask) -> Outcome[Task]:
     """Mark a task as stuck.
@@ -104,7 +102,7 @@ async def block_task(ctx: Context, req: BlockTask) -> Outcome[Task]:
 
 @operation(
     scope="task-write",
-    errors=(TaskNotFound, TaskReadOnly, VersionConflict, NotAssignee, NotAssigned, *FENCE_ERRORS, Contended),
+    errors=(TaskNotFound, TaskReadOnly, VersionConflict, NotAssignee, NotAssigned, Contended),
     idempotent=True,
 )
 async def release_task(ctx: Context, req: ReleaseTask) -> Outcome[Task]:
@@ -125,7 +123,6 @@ async def _change(
         kind=kind,
         version=given(req.version),
         merge=req.on_conflict == "merge",
-        run_id=under(req.run_id),
         changes=changes,
         comment=await new_comment(ctx, reason) if reason else None,
     )

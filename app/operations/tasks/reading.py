@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import ITEMS, Answered, BatchQuery, Encoded
+from app.db import Answered, BatchQuery, Encoded
 from app.errors import TaskNotFound, VersionNotFound
 from app.operations.tasks.history import task_at
 from app.operations.tasks.selection import Fields
@@ -14,16 +14,12 @@ from app.operations.tasks.task import TASK_JSON, Task, task_id
 from app.rpc import AgentRequest, Context, Step, given, operation
 from app.types import Id, Version
 from app.writes.access import VISIBLE
+from app.writes.write import calls
 
 GET_TASK = BatchQuery(
     Answered[Task],
     f"""
-    WITH i AS MATERIALIZED (
-        SELECT ord,
-               (e->>'workspaceId')::uuid AS workspace_id,
-               (e->>'actorId')::uuid     AS actor_id,
-               (e->>'taskId')::uuid      AS task_id
-          FROM {ITEMS}
+    WITH i AS MATERIALIZED ({calls("task_id uuid")}
     )
     SELECT i.ord, {TASK_JSON}
       FROM i
@@ -35,9 +31,7 @@ GET_TASK = BatchQuery(
 
 def look_up(ctx: Context, id: UUID) -> Awaitable[Answered[Task] | None]:
     """The task, if the caller may see it."""
-    return ctx.db.ask(
-        GET_TASK, {"workspaceId": ctx.actor.workspace_id, "actorId": ctx.actor.id, "taskId": id}
-    )
+    return ctx.ask(GET_TASK, task_id=id)
 
 
 class GetTask(AgentRequest):

@@ -10,19 +10,17 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import Encoded, Listed, One, Query
+from app.db import Answered, BatchQuery, Listed, Query
 from app.db.phrases import agent, moment, user
 from app.errors import BlockerHidden, InvalidInput, RelationCycle, TaskNotFound, TaskReadOnly, VersionConflict
 from app.ids import FIRST_ID, new_id
 from app.operations.tasks.change import version_conflict
 from app.operations.tasks.comment import SEES_TASK, in_its_place
 from app.operations.tasks.task import task_id
-from app.operations.turns import take_turn
 from app.rpc import AgentRequest, AgentWrite, Answer, Context, Outcome, Page, given, operation
 from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, PageLimit, TaskStatus, Timestamp, Version
 from app.writes.access import CALLER, VISIBLE, WRITABLE, seen_id
-from app.writes.fence import ALIVE, FENCE_ERRORS, FENCED, HELD, UnderRun, under
-from app.writes.receipts import KEPT, NOT_KEPT, Keyed
+from app.writes.write import Write, calls
 
 HIDDEN: Final = "hidden"  # in the place of a task: one that is there but cannot be seen
 NOTHING: Final = UUID(int=0)  # no task has it
@@ -50,24 +48,8 @@ class Relation(Answer):
     created_at: Annotated[Timestamp, Meta(description="When they were linked.")]
 
 
-_INPUT: Final = """
-    i AS MATERIALIZED (
-        SELECT 0                            AS ord,
-               %(workspace_id)s::uuid       AS workspace_id,
-               %(actor_id)s::uuid           AS actor_id,
-               %(actor_kind)s::text         AS actor_kind,
-               %(request_id)s::text         AS request_id,
-               %(keep)s::jsonb              AS keep,
-               %(run_id)s::uuid             AS run_id,
-               %(kind)s::text               AS kind,
-               %(from_task_id)s::uuid       AS from_task_id,
-               %(to_task_id)s::uuid         AS to_task_id,
-               %(task_id)s::uuid            AS task_id,
-               %(version)s::int             AS version,
-               %(from_event_id)s::uuid      AS from_event_id,
-               %(to_event_id)s::uuid        AS to_event_id,
-               %(hidden)s::boolean          AS hidden
-    )"""
+_TAKES: Final = """kind text, from_task_id uuid, to_task_id uuid, task_id uuid, version int,
+        from_event_id uuid, to_event_id uuid, hidden boolean"""
 
 _FROM_WRITABLE: Final = f"""EXISTS (
         SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id AND t.id = i.from_task_id AND {WRITABLE})"""
@@ -146,27 +128,20 @@ _BETWEEN: Final = """
 _BETWEEN_JSON: Final = f"""
         (SELECT coalesce(array_to_json(array_agg({_RELATION_JSON} ORDER BY s.created_at, s.edge)), '[]') FROM shown s)"""
 
-_ANSWERED: Final = f"""
-    answered AS (
-        SELECT i.workspace_id, i.actor_id, i.request_id, i.keep, {_BETWEEN_JSON} AS answer, NULL::int AS merged_from
-          FROM edge CROSS JOIN i
-    ), {KEPT}
-    SELECT answer FROM answered"""
+_ANSWERS: Final = f"SELECT i.ord, {_BETWEEN_JSON} AS answer FROM edge CROSS JOIN i"
 
 # What is written is not seen by the statement that writes it: `related` adds the new edge, or leaves out the old one.
-LINK = Keyed(
-    Query(
-        One[Encoded[list[Relation]]],
-        f"""
-    WITH {_INPUT}, {HELD}, edge AS (
+LINK = Write[list[Relation]](
+    takes=_TAKES,
+    does=f"""
+    edge AS (
         INSERT INTO task_relations (workspace_id, from_task_id, kind, to_task_id, created_by_id, created_by_kind)
         SELECT i.workspace_id, i.from_task_id, i.kind, i.to_task_id, i.actor_id, i.actor_kind
           FROM i
-         WHERE {_FROM_WRITABLE} AND {_TO_WRITABLE} AND {_AT_VERSION} AND NOT {_CYCLE} AND {_OPEN_TO_ALL} AND {FENCED}
-           AND {NOT_KEPT}
+         WHERE {_FROM_WRITABLE} AND {_TO_WRITABLE} AND {_AT_VERSION} AND NOT {_CYCLE} AND {_OPEN_TO_ALL}
         ON CONFLICT DO NOTHING
         RETURNING *
-    ), {ALIVE}, event AS (
+    ), event AS (
         {_EVENTS}
                (i.from_task_id, i.from_event_id, 'linked', jsonb_build_object(edge.kind, jsonb_build_array(NULL, i.to_task_id))),
                (i.to_task_id, i.to_event_id, 'linked',
@@ -179,23 +154,22 @@ LINK = Keyed(
     ), related AS ({_BETWEEN}
          UNION ALL
         SELECT * FROM edge
-    ), {_SHOWN}, {_ANSWERED}
-    """,
-    )
+    ), {_SHOWN}""",
+    answers=_ANSWERS,
+    turn="link",
+    alone=True,
 )
 
-UNLINK = Keyed(
-    Query(
-        One[Encoded[list[Relation]]],
-        f"""
-    WITH {_INPUT}, {HELD}, edge AS (
+UNLINK = Write[list[Relation]](
+    takes=_TAKES,
+    does=f"""
+    edge AS (
         DELETE FROM task_relations r
          USING i
          WHERE r.workspace_id = i.workspace_id AND r.from_task_id = i.from_task_id AND r.kind = i.kind
-           AND r.to_task_id = i.to_task_id AND {_MAY_UNLINK} AND {_AT_VERSION} AND {FENCED}
-           AND {NOT_KEPT}
+           AND r.to_task_id = i.to_task_id AND {_MAY_UNLINK} AND {_AT_VERSION}
         RETURNING r.*
-    ), {ALIVE}, event AS (
+    ), event AS (
         {_EVENTS}
                (i.from_task_id, i.from_event_id, 'unlinked',
                 jsonb_build_object(edge.kind, jsonb_build_array(i.to_task_id, NULL))),
@@ -210,15 +184,17 @@ UNLINK = Keyed(
         SELECT was.* FROM ({_BETWEEN}) was
          WHERE NOT EXISTS (SELECT FROM edge
                             WHERE (edge.from_task_id, edge.kind, edge.to_task_id) = (was.from_task_id, was.kind, was.to_task_id))
-    ), {_SHOWN}, {_ANSWERED}
-    """,
-    )
+    ), {_SHOWN}""",
+    answers=_ANSWERS,
+    turn="link",
+    alone=True,
 )
 
 
 class MayRow(msgspec.Struct):
     """What of a relation is in order."""
 
+    ord: int
     from_visible: bool
     to_visible: bool
     from_writable: bool
@@ -234,15 +210,18 @@ class HiddenRow(msgspec.Struct):
     id: UUID
 
 
-MAY = Query(
+MAY = BatchQuery(
     MayRow,
     f"""
-    WITH {_INPUT}
-    SELECT EXISTS (SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id AND t.id = i.from_task_id AND {VISIBLE}),
+    WITH i AS MATERIALIZED ({calls(_TAKES)}
+    )
+    SELECT i.ord,
+           EXISTS (SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id AND t.id = i.from_task_id AND {VISIBLE}),
            EXISTS (SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id AND t.id = i.to_task_id AND {VISIBLE}),
            {_FROM_WRITABLE}, {_TO_WRITABLE}, {_CYCLE}, {_MAY_UNLINK}, {_OPEN_TO_ALL}
       FROM i
     """,
+    alone=True,
 )
 
 FIND_HIDDEN = Query(
@@ -259,13 +238,15 @@ FIND_HIDDEN = Query(
     """,
 )
 
-BETWEEN = Query(
-    One[Encoded[list[Relation]]],
+BETWEEN = BatchQuery(
+    Answered[list[Relation]],
     f"""
-    WITH {_INPUT}, related AS ({_BETWEEN}
+    WITH i AS MATERIALIZED ({calls(_TAKES)}
+    ), related AS ({_BETWEEN}
     ), {_SHOWN}
-    SELECT {_BETWEEN_JSON}
+    SELECT i.ord, {_BETWEEN_JSON} FROM i
     """,
+    alone=True,
 )
 
 RELATIONS = Query(
@@ -310,7 +291,6 @@ class LinkTasks(AgentWrite):
             description="The version you read of `taskId`: if it has moved on you get a 409. Linking itself moves none."
         ),
     ] = UNSET
-    run_id: UnderRun = UNSET
 
 
 class UnlinkTasks(LinkTasks):
@@ -353,7 +333,6 @@ class ListTaskRelations(AgentRequest):
         BlockerHidden,
         VersionConflict,
         RelationCycle,
-        *FENCE_ERRORS,
     ),
 )
 async def link_tasks(ctx: Context, req: LinkTasks) -> Outcome[list[Relation]]:
@@ -370,7 +349,7 @@ async def link_tasks(ctx: Context, req: LinkTasks) -> Outcome[list[Relation]]:
 
 @operation(
     scope="task-write",
-    errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, *FENCE_ERRORS),
+    errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict),
 )
 async def unlink_tasks(ctx: Context, req: UnlinkTasks) -> Outcome[list[Relation]]:
     """Remove a relation between two tasks.
@@ -406,16 +385,12 @@ async def list_task_relations(ctx: Context, req: ListTaskRelations) -> Page[Rela
     return Page[Relation].cut(rows, limit)
 
 
-async def _change(
-    ctx: Context, req: LinkTasks, statement: Keyed[Query[One[Encoded[list[Relation]]]]]
-) -> Outcome[list[Relation]]:
+async def _change(ctx: Context, req: LinkTasks, write: Write[list[Relation]]) -> Outcome[list[Relation]]:
     """Add or remove an edge, and answer with what there is between the two tasks, seen from the one that was named first."""
     other = await task_id(ctx, req.other_task_id, field="otherTaskId")
-    hidden = req.task_id == HIDDEN and req.kind == "blocks" and statement is UNLINK
+    hidden = req.task_id == HIDDEN and req.kind == "blocks" and write is UNLINK
     if hidden:
-        found = await ctx.db.one(
-            FIND_HIDDEN, workspace_id=ctx.actor.workspace_id, actor_id=ctx.actor.id, task_id=other
-        )
+        found = await ctx.one(FIND_HIDDEN, task_id=other)
         first = NOTHING if found is None else found.id
     else:
         first = await task_id(ctx, req.task_id)
@@ -423,12 +398,7 @@ async def _change(
         message = "A task cannot be related to itself. Name two tasks."
         raise InvalidInput(message, field="otherTaskId")
     from_id, to_id = sorted((first, other)) if req.kind == "related" else (first, other)
-    run_id = under(req.run_id)
     edge: dict[str, object] = {
-        "actor_kind": ctx.actor.kind,
-        "request_id": ctx.request_id,
-        "keep": ctx.keep_json,
-        "run_id": run_id,
         "kind": req.kind,
         "from_task_id": from_id,
         "to_task_id": to_id,
@@ -438,16 +408,12 @@ async def _change(
         "from_event_id": new_id(),
         "to_event_id": new_id(),
     }
-    async with ctx.db.transaction(ctx.whose) as tx:
-        await take_turn(ctx, tx, "link")
-        changed = await tx.one(statement.form(ctx.keep), **ctx.caller, **edge)
-    if changed is not None:
-        return Outcome(changed.value)
-    await ctx.refuse_late(run_id)
-    await _refuse(ctx, req, edge, first, adds=statement is LINK)
-    between = await ctx.one(BETWEEN, **edge)
+    if (changed := await ctx.write(write, **edge)) is not None:
+        return changed
+    await _refuse(ctx, req, edge, first, adds=write is LINK)
+    between = await ctx.ask(BETWEEN, **edge)
     assert between is not None, "an aggregate has one row"
-    return Outcome(between.value, wrote=False)
+    return Outcome(between.answer, wrote=False)
 
 
 async def _refuse(
@@ -459,7 +425,7 @@ async def _refuse(
     adds: bool,
 ) -> None:
     """Raise what stood in the way; return if the edge was simply as wanted already."""
-    may = await ctx.one(MAY, **edge)
+    may = await ctx.ask(MAY, **edge)
     assert may is not None, "a SELECT from one row of input has one row"
     first_seen, other_seen = may.from_visible, may.to_visible
     if edge["from_task_id"] != first:

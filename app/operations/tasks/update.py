@@ -25,8 +25,6 @@ from app.operations.tasks.conflict import OnConflict
 from app.operations.tasks.task import ONE_ASSIGNEE, PRIORITIES, Task, task_id
 from app.rpc import EMPTIED, AgentWrite, Context, Outcome, Step, changes, given, operation
 from app.types import Id, Markdown, TaskPriority, TaskStatus, Title, Version, When, trimmed_title
-from app.writes.fence import FENCE_ERRORS, UnderRun
-from app.writes.fence import under as under_run
 
 
 class UpdateTask(AgentWrite):
@@ -76,7 +74,6 @@ class UpdateTask(AgentWrite):
             description="Task to move it under; null makes it stand alone. By id or as `T-42`.", extra=EMPTIED
         ),
     ] = UNSET
-    run_id: UnderRun = UNSET
 
     def __post_init__(self) -> None:
         """Trim the title, and take null for absent where there is nothing to clear (contract R8)."""
@@ -98,7 +95,6 @@ class UpdateTask(AgentWrite):
         ChannelNotMember,
         ChannelArchived,
         ParentCycle,
-        *FENCE_ERRORS,
         Contended,
     ),
     core=Step(
@@ -126,7 +122,6 @@ async def update_task(ctx: Context, req: UpdateTask) -> Outcome[Task]:
         sent_parent_id=given(req.parent_task_id),
         kind="updated",
         version=req.version,
-        run_id=under_run(req.run_id),
         merge=req.on_conflict == "merge",
         changes={
             **changes(req, "title", "description", "status"),

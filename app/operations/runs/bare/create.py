@@ -4,35 +4,33 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, UnsetType
 
-from app.db import BatchQuery
 from app.errors import RunNotFound
-from app.ids import new_id
-from app.operations.runs.bare.task import BARE_JSON, BareRow, BareTask, Kind, Link, Title
+from app.ids import TICK_NOW, id_at, new_id
+from app.operations.runs.bare.task import BARE_JSON, BareTask, Kind, Link, Title
 from app.operations.runs.bare.tree import tree
 from app.operations.runs.bare.writing import (
-    ACTING,
     PARENT_VISIBLE,
+    TAKES,
     WORK_ITEM_WRITABLE,
     WRITE_ERRORS,
+    item_of,
     links,
     values,
     work_item_refusal,
 )
-from app.operations.runs.run import RunStatus, sees_all
-from app.operations.tasks.change import ATTEMPTS_MAX
-from app.rpc import BareRequest, Context, Outcome, changes, given, operation
+from app.operations.runs.run import RunStatus
+from app.rpc import BareWrite, Context, Outcome, changes, given, operation
 from app.types import Markdown, When
-from app.writes.fence import UnderRun, under
-from app.writes.receipts import KEPT_WITH_ETAG, Keyed
+from app.writes.write import Write
 
 # A State that is asked for comes first: the run names it.
-CREATE_RUN = Keyed(
-    BatchQuery(
-        BareRow,
-        f"""
-    WITH {ACTING}, usable AS (
-        SELECT i.*
-          FROM acting i
+CREATE_RUN = Write[BareTask](
+    takes=TAKES,
+    does=f"""
+    usable AS MATERIALIZED (                              -- with its id in its place in time
+        SELECT i.ord, i.workspace_id, i.actor_id, i.actor_kind, {id_at(TICK_NOW, "i.id")} AS id, i.changes, i.parent_id,
+               i.work_item_id
+          FROM i
          WHERE (i.parent_id IS NULL OR {PARENT_VISIBLE}) AND (i.work_item_id IS NULL OR {WORK_ITEM_WRITABLE})
     ), state AS (
         INSERT INTO states (workspace_id, id, name, root_id)
@@ -56,16 +54,14 @@ CREATE_RUN = Keyed(
           LEFT JOIN state ON state.id = (u.changes->>'stateId')::uuid
          CROSS JOIN LATERAL (SELECT coalesce(u.changes->>'status', 'created') AS status) n
         RETURNING *
-    ), answered AS (
-        SELECT i.ord, i.workspace_id, i.actor_id, i.request_id, i.keep, {BARE_JSON} AS answer, r.version
-          FROM r JOIN i ON i.id = r.id
-    ), {KEPT_WITH_ETAG}
-    SELECT ord, answer, version FROM answered""",
-    )
+    )""",
+    answers=f"SELECT u.ord, {BARE_JSON} AS answer, r.version FROM r JOIN usable u ON u.id = r.id",
+    versioned=True,
+    locks="id",
 )
 
 
-class CreateBareTask(BareRequest):
+class CreateBareTask(BareWrite, kw_only=True):
     """The task to create."""
 
     kind: Annotated[
@@ -96,7 +92,6 @@ class CreateBareTask(BareRequest):
         Link | None | UnsetType,
         Meta(description="The task of the workspace it works on, by id or as `T-42`."),
     ] = UNSET
-    run_id: UnderRun = UNSET
 
 
 @operation(scope="task-write", path="tasks", method="POST", status=201, errors=WRITE_ERRORS)
@@ -114,14 +109,11 @@ async def create_task(ctx: Context, req: CreateBareTask) -> Outcome[BareTask]:
         **linked,
     }
     sent = {name: value for name, value in sent.items() if value is not None}  # here null means absent
-    run_id = under(req.run_id)
-    item = {**ctx.who, "newId": new_id(), "runId": run_id, "seesAll": sees_all(ctx), "changes": sent}
-    for _ in range(ATTEMPTS_MAX):
-        if (row := await ctx.db.write(CREATE_RUN.form(ctx.keep), item)) is not None:
-            return Outcome(row.task, version=row.version)
-        await ctx.refuse_late(run_id)
+
+    async def otherwise() -> None:
         if given(req.parent_id) and not await tree(ctx, [linked["parentId"]], depth_max=0):
             raise RunNotFound(str(req.parent_id), field="parentId")
         if given(req.work_item_id):
             raise await work_item_refusal(ctx, linked["workItemId"], str(req.work_item_id))
-    raise RunNotFound(str(req.parent_id), field="parentId")
+
+    return await ctx.settle(CREATE_RUN, otherwise, **item_of(ctx, new_id(), sent))

@@ -3,10 +3,8 @@
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-import msgspec
 from msgspec import Meta
 
-from app.db import Encoded
 from app.db.phrases import moment
 from app.errors import RunNotFound
 from app.ids import uuid_or_none
@@ -61,14 +59,6 @@ class BareTask(Answer):
     ]
 
 
-class BareRow(msgspec.Struct):
-    """A run in this face."""
-
-    ord: int
-    task: Encoded[BareTask]
-    version: int
-
-
 # A run `r` as it goes out, without children.
 BARE_JSON: Final = f"""
     row_to_json((SELECT w FROM (SELECT
@@ -82,7 +72,7 @@ BARE_JSON: Final = f"""
         r.work_item_id AS "workItemId") w))"""
 
 # The same with those that came along with the call, in `i.children`.
-BARE_JSON_WITH_CHILDREN: Final = BARE_JSON.replace("'[]'::json", "coalesce(i.children, '[]')")
+BARE_JSON_WITH_CHILDREN: Final = BARE_JSON.replace("'[]'::json", "coalesce(i.children, '[]')::json")
 
 
 def run_id_of(sent: str) -> UUID:

@@ -1,6 +1,7 @@
 """updateTask: reporting how a run goes, and what stands in the way of a change."""
 
 from typing import Annotated, Any, Final
+from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -15,27 +16,24 @@ from app.errors import (
     RunNotFound,
     TaskReadOnly,
 )
-from app.operations.runs.bare.task import BARE_JSON_WITH_CHILDREN, BareRow, BareTask, Link, Title, run_id_of
+from app.operations.runs.bare.task import BARE_JSON_WITH_CHILDREN, BareTask, Link, Title, run_id_of
 from app.operations.runs.bare.tree import children
 from app.operations.runs.bare.writing import (
-    ACTING,
-    INPUT,
     MATCHES,
     MAY_WRITE,
     PARENT_VISIBLE,
+    TAKES,
     WORK_ITEM_WRITABLE,
     WRITE_ERRORS,
+    item_of,
     links,
     values,
     work_item_refusal,
 )
-from app.operations.runs.run import ERRORS_MAX, RUN_VISIBLE, NewRunProblem, RunStatus, sees_all
-from app.operations.tasks.change import ATTEMPTS_MAX
-from app.operations.turns import take_turn
-from app.rpc import IN_PATH, BareRequest, Context, IfMatch, Outcome, etag_of, operation, versions_in
+from app.operations.runs.run import ERRORS_MAX, RUN_VISIBLE, NewRunProblem, RunStatus
+from app.rpc import IN_PATH, BareWrite, Context, IfMatch, Outcome, etag_of, operation, versions_in
 from app.types import Id, Markdown, When
-from app.writes.fence import UnderRun, under
-from app.writes.receipts import KEPT_WITH_ETAG, Keyed
+from app.writes.write import Write, calls, one
 
 # The row as it shall be. The server stamps what the caller leaves unsaid (B8). A claim keeps its status and times.
 _NEXT: Final = """
@@ -76,18 +74,17 @@ _PARENT_BELOW: Final = """EXISTS (
 
 # If what is written is the claim itself, its lease is renewed here: a row is written once in a statement, and `alive`
 # comes last.
-UPDATE_RUN = Keyed(
-    BatchQuery(
-        BareRow,
-        f"""
-    WITH {ACTING}, r AS (
+UPDATE_RUN = Write[BareTask](
+    takes=TAKES,
+    does=f"""
+    r AS (
         UPDATE runs r
            SET status = n.status, title = n.title, description = n.description, executor_id = n.executor_id,
                input = n.input, output = n.output, params = n.params, errors = n.errors, parent_id = n.parent_id,
                work_item_id = n.work_item_id, started_at = s.started_at, ended_at = s.ended_at,
                lease_expires_at = greatest(r.lease_expires_at, now() + make_interval(secs => r.lease_seconds)),
                version = r.version + 1, updated_at = now()
-          FROM acting i
+          FROM i
           JOIN runs o ON o.workspace_id = i.workspace_id AND o.id = i.id
          {_NEXT}
          WHERE r.workspace_id = i.workspace_id AND r.id = i.id
@@ -100,14 +97,13 @@ UPDATE_RUN = Keyed(
            AND (i.work_item_id IS NULL OR {WORK_ITEM_WRITABLE})
            AND {_DIFFERS}
         RETURNING r.*, i.ord
-    ), answered AS (
-        SELECT i.ord, i.workspace_id, i.actor_id, i.request_id, i.keep, {BARE_JSON_WITH_CHILDREN} AS answer, r.version
-          FROM r JOIN i ON i.ord = r.ord
-    ), {KEPT_WITH_ETAG}
-    SELECT ord, answer, version FROM answered""",
-        one_per="id",
-    )
+    )""",
+    answers=f"SELECT i.ord, {BARE_JSON_WITH_CHILDREN} AS answer, r.version FROM r JOIN i ON i.ord = r.ord",
+    versioned=True,
+    locks="id",
+    one_per=one("id"),
 )
+MOVE_RUN: Final = UPDATE_RUN.in_turn("move")
 
 
 class WhyRow(msgspec.Struct):
@@ -128,7 +124,8 @@ class WhyRow(msgspec.Struct):
 WHY_RUN = BatchQuery(
     WhyRow,
     f"""
-    WITH {INPUT}
+    WITH i AS MATERIALIZED ({calls(TAKES)}
+    )
     SELECT i.ord, {BARE_JSON_WITH_CHILDREN}, r.version, {MATCHES}, {MAY_WRITE}, o.holder_id IS NOT NULL, {_DIFFERS},
            i.parent_id IS NULL OR i.parent_id IS NOT DISTINCT FROM o.parent_id OR {PARENT_VISIBLE},
            i.parent_id IS NOT NULL AND {_PARENT_BELOW},
@@ -142,7 +139,7 @@ WHY_RUN = BatchQuery(
 )
 
 
-class UpdateBareTask(BareRequest):
+class UpdateBareTask(BareWrite, kw_only=True):
     """What to change. An absent key stays as it is; null clears it."""
 
     task_id: Annotated[Id, Meta(description="The task.", extra=IN_PATH)]
@@ -173,7 +170,6 @@ class UpdateBareTask(BareRequest):
         Link | None | UnsetType,
         Meta(description="The task of the workspace it works on, by id or as `T-42`."),
     ] = UNSET
-    run_id: UnderRun = UNSET
 
 
 @operation(
@@ -189,53 +185,32 @@ async def update_task(ctx: Context, req: UpdateBareTask) -> Outcome[BareTask]:
     `endedAt` are filled in. Send the ETag you read as `If-Match` to be refused if it was changed since; without it the last
     write wins.
     """
-    id, run_id = run_id_of(req.task_id), under(req.run_id)
+    id = run_id_of(req.task_id)
     linked = await links(ctx, req.parent_id, req.work_item_id)
-    versions = versions_in(req.if_match)
     sent = {**values(req, req.started_at, req.ended_at), **linked}
     below = await children(ctx, id)  # a change leaves them as they are, so they can be read before it
-    item = {
-        **ctx.who,
-        "id": id,
-        "runId": run_id,
-        "seesAll": sees_all(ctx),
-        "versions": versions,
-        "changes": sent,
-        "children": below,
-    }
-    for _ in range(ATTEMPTS_MAX):
-        row = await _write_run(ctx, item, moves=linked.get("parentId") is not None)
-        if row is None:
-            await ctx.refuse_late(run_id)
-            why = await ctx.db.ask(WHY_RUN, item)
-            if why is None:
-                raise RunNotFound(req.task_id, field="taskId")
-            if (refusal := await _refusal(ctx, req, why, item)) is not None:
-                raise refusal
-            if why.differs:
-                continue  # someone changed it between the two statements
-            return Outcome(why.task, version=why.version, wrote=False)
-        return Outcome(row.task, version=row.version)
-    raise Contended
+    item = item_of(ctx, id, sent, versions=versions_in(req.if_match), children=below)
 
+    async def otherwise() -> Outcome[BareTask] | None:
+        why = await ctx.ask(WHY_RUN, **item)
+        if why is None:
+            raise RunNotFound(req.task_id, field="taskId")
+        if (refusal := await _refusal(ctx, req, why, id, linked)) is not None:
+            raise refusal
+        # If it differs, someone changed it between the two statements.
+        return None if why.differs else Outcome(why.task, version=why.version, wrote=False)
 
-async def _write_run(ctx: Context, item: dict[str, object], *, moves: bool) -> BareRow | None:
-    statement = UPDATE_RUN.form(ctx.keep)
-    if not moves:
-        return await ctx.db.write(statement, item)
-    async with ctx.db.transaction(ctx.whose) as tx:
-        await take_turn(ctx, tx, "move")
-        return await tx.write(statement, item)
+    return await ctx.settle(MOVE_RUN if linked.get("parentId") else UPDATE_RUN, otherwise, **item)
 
 
 async def _refusal(  # noqa: PLR0911 -- a ladder
-    ctx: Context, req: UpdateBareTask, why: WhyRow, item: dict[str, Any]
+    ctx: Context, req: UpdateBareTask, why: WhyRow, id: UUID, linked: dict[str, Any]
 ) -> ApiError | None:
     """The first thing that stands in the way, most fundamental first; None if nothing does."""
     if not why.may_write:
         if not why.is_claim:
             return TaskReadOnly()
-        return await ctx.why_not_live(item["id"]) or RunClaimed()
+        return await ctx.lost(id) or RunClaimed()
     if not why.matches:
         return EtagMismatch(etag_of(why.version))
     if not why.parent_ok:
@@ -244,5 +219,5 @@ async def _refusal(  # noqa: PLR0911 -- a ladder
         message = "A task cannot be moved under itself or one of its own parts. Choose another parent."
         return InvalidInput(message, field="parentId")
     if not why.work_item_ok:
-        return await work_item_refusal(ctx, item["changes"]["workItemId"], str(req.work_item_id))
+        return await work_item_refusal(ctx, linked["workItemId"], str(req.work_item_id))
     return None

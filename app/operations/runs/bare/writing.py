@@ -6,35 +6,18 @@ from uuid import UUID
 
 from msgspec import UNSET, UnsetType
 
-from app.db import ITEMS
 from app.errors import ApiError, RunNotFound, TaskNotFound, TaskReadOnly
-from app.ids import TICK_NOW, id_at, uuid_or_none
-from app.operations.runs.run import RUN_VISIBLE, RUN_WRITABLE
+from app.ids import uuid_or_none
+from app.operations.runs.run import RUN_VISIBLE, RUN_WRITABLE, sees_all
 from app.operations.tasks.comment import SEES_TASK
 from app.operations.tasks.task import task_id
-from app.rpc import WHO, BareRequest, Context, changes
+from app.rpc import BareRequest, Context, changes
 from app.writes.access import WRITABLE
-from app.writes.fence import FENCE_ERRORS, acting
 
-WRITE_ERRORS: Final = (TaskNotFound, TaskReadOnly, *FENCE_ERRORS)
+WRITE_ERRORS: Final = (TaskNotFound, TaskReadOnly, RunNotFound)
 
-# `id` is the run that is written, or a new one in its place in time. `run_id` is the claim it is written under, as in every
-# statement that writes.
-INPUT: Final = f"""
-    i AS MATERIALIZED (
-        SELECT {WHO},
-               coalesce((e->>'id')::uuid, {id_at(TICK_NOW, "e->>'newId'")}) AS id,
-               (e->>'runId')::uuid        AS run_id,
-               (e->>'children')::json     AS children,
-               (e->>'seesAll')::boolean   AS sees_all,
-               nullif(e->'versions', 'null') AS versions,
-               e->'changes'               AS changes,
-               (e->'changes'->>'parentId')::uuid   AS parent_id,
-               (e->'changes'->>'workItemId')::uuid AS work_item_id
-          FROM {ITEMS}
-    )"""
-
-ACTING: Final = f"""{INPUT}, {acting("i.id")}"""
+# `id` is the run that is written.
+TAKES: Final = """id uuid, children text, sees_all boolean, versions jsonb, changes jsonb, parent_id uuid, work_item_id uuid"""
 
 PARENT_VISIBLE: Final = f"""EXISTS (
         SELECT FROM runs r WHERE r.workspace_id = i.workspace_id AND r.id = i.parent_id AND {RUN_VISIBLE})"""
@@ -49,6 +32,18 @@ MATCHES: Final = """(i.versions IS NULL OR i.versions @> to_jsonb(o.version))"""
 MAY_WRITE: Final = f"""(CASE WHEN o.holder_id IS NULL THEN {RUN_WRITABLE}
         ELSE o.holder_id = i.actor_id AND o.ended_at IS NULL AND o.lease_expires_at > now()
              AND NOT i.changes ?| ARRAY['status', 'startedAt', 'endedAt', 'workItemId'] END)"""
+
+
+def item_of(ctx: Context, id: UUID, sent: dict[str, Any], **more: object) -> dict[str, object]:
+    """A call as the statements take it."""
+    return {
+        "id": id,
+        "sees_all": sees_all(ctx),
+        "changes": sent,
+        "parent_id": sent.get("parentId"),
+        "work_item_id": sent.get("workItemId"),
+        **more,
+    }
 
 
 def values(
