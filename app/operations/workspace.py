@@ -181,6 +181,8 @@ class ResolveIdentity(AgentRequest):
         "not": {"properties": {"handle": {"type": "null"}, "email": {"type": "null"}}}
     }  # not without both
 
+    query_needs: ClassVar = ("handle",)  # no document can say of parameters that one of two is enough
+
     handle: Annotated[
         Handle | UnsetType, Meta(description="A user's or agent's handle, with or without `@`.")
     ] = UNSET
