@@ -178,7 +178,7 @@ class ResolveIdentity(AgentRequest):
     """Whom to look up: by one of the two, or by both if both must fit."""
 
     rules: ClassVar = {
-        "not": {"properties": {"handle": {"not": {}}, "email": {"not": {}}}}
+        "not": {"properties": {"handle": {"type": "null"}, "email": {"type": "null"}}}
     }  # not without both
 
     handle: Annotated[
