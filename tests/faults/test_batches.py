@@ -69,7 +69,6 @@ def item(bot: Caller, task: Any, **changes: object) -> dict[str, object]:
     return {
         **bot.context.who,
         **item_of(UUID(task.id), task.version, changes),
-        "merge": None,
         "kind": "updated",
     }
 
@@ -184,7 +183,7 @@ async def test_terminated_backends_fail_what_is_under_way_and_lose_nothing_ackno
             n = 0
             while not stop.is_set():
                 n += 1
-                change = {**item_of(UUID(id), None, {"title": f"{n}"}), "merge": None, "kind": "updated"}
+                change = {**item_of(UUID(id), None, {"title": f"{n}"}), "kind": "updated"}
                 try:
                     row = await db.write(CHANGE.plain, {**bot.context.who, **change})
                     acknowledged[id] += row is not None
