@@ -509,6 +509,6 @@ async def test_numbers_and_text_come_back_as_they_were_sent(http: httpx.AsyncCli
     assert json.loads(json.dumps(task["input"])) == value
 
 
-async def test_a_fixed_path_answers_to_its_own_verbs_only(server: Server) -> None:
+def test_a_fixed_path_answers_to_its_own_verbs_only(server: Server) -> None:
     answer = httpx.options(f"{server.url}/v1/tasks/list")
     assert answer.headers["allow"] == "POST, OPTIONS", "no task is called `list`"
