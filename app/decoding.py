@@ -34,6 +34,12 @@ class Decoder(Generic[S]):
         self._kind = msgspec.inspect.type_info(request)
         kinds = {f.encode_name: msgspec.inspect.type_info(f.type) for f in msgspec.structs.fields(request)}
         self._known = frozenset(kinds)
+        self._stored = [
+            f.name
+            for f in msgspec.structs.fields(request)
+            if "items"
+            not in (getattr(kinds[f.encode_name], "extra", None) or {})  # whose rows are decoded later
+        ]
         self._elsewhere = frozenset(name for name, place in places(request).items() if place != "query")
         self._lists = frozenset(
             name for name, kind in kinds.items() if _takes(msgspec.inspect.ListType, kind)
@@ -61,7 +67,7 @@ class Decoder(Generic[S]):
                 forgiven = _whole_object(_without_idle_nulls(self._kind, sent))
                 req = self._converted(forgiven, placed or {})
             if placed or b"\\u0000" in body:
-                refuse_nul(req)
+                refuse_nul([getattr(req, name) for name in self._stored])
         except msgspec.ValidationError as e:
             raise explained(e, self._request, sent) from None
         except RecursionError:

@@ -126,6 +126,10 @@ _SHOWN: Final = re.compile(
 )
 
 
+SHOWS_SOMETHING: Final = {"pattern": f"^[^{CONTROL}]*[^\\s{CONTROL}{BLANK}][^{CONTROL}]*$"}
+"""What `shows_something` asks of a name, as a schema has it."""
+
+
 def shows_something(text: str) -> bool:
     """Whether a text is something to look at: it has a visible character, and none that plays with a terminal."""
     return _SHOWN.search(text) is not None and _CONTROL.search(text) is None

@@ -263,7 +263,7 @@ async def other_workspace(db: Database) -> World:
 class Server:
     """`python -m app serve` in a process of its own, of this checkout or another."""
 
-    def __init__(self, dsn: str, *, checkout: Path | None = None, **settings: str) -> None:
+    def __init__(self, dsn: str, checkout: Path | None = None, /, **settings: str) -> None:
         environ = {**os.environ, "DATABASE_URL": dsn, "PORT": "0", **settings}
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 - the fixture closes it
         self.process = subprocess.Popen(

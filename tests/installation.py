@@ -58,7 +58,7 @@ class Installation:
     @contextmanager
     def serving(self, **settings: str) -> Generator[Server]:
         """The server, running; whatever the test did to it, at the end it is gone."""
-        server = Server(**{"dsn": self.settings["DATABASE_URL"], **self.settings, **settings})
+        server = Server(self.settings["DATABASE_URL"], **{**self.settings, **settings})
         try:
             yield server
         finally:

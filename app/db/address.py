@@ -57,7 +57,7 @@ def address(url: str) -> str:
     try:
         given = conninfo_to_dict(url)
     except psycopg.ProgrammingError as e:
-        keyword = re.search(r'invalid (?:connection option|URI query parameter): ?"(\w+)"', str(e))
+        keyword = re.search(r'invalid (?:connection option|URI query parameter):? "(\w+)"', str(e))
         about = f"it has the unknown parameter `{keyword[1]}`" if keyword else "libpq cannot read it"
         raise Unreachable(
             f"{about}. {SPELLED}, with `%40` for an `@` in a password, or as libpq's keywords."

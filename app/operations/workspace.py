@@ -178,8 +178,10 @@ class ResolveIdentity(AgentRequest):
     """Whom to look up: by one of the two, or by both if both must fit."""
 
     rules: ClassVar = {
-        "not": {"properties": {"handle": {"not": {}}, "email": {"not": {}}}}
+        "not": {"properties": {"handle": {"type": "null"}, "email": {"type": "null"}}}
     }  # not without both
+
+    query_needs: ClassVar = ("handle",)  # no document can say of parameters that one of two is enough
 
     handle: Annotated[
         Handle | UnsetType, Meta(description="A user's or agent's handle, with or without `@`.")

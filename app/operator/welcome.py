@@ -31,10 +31,10 @@ Try it:
     curl -s {url}/v1/agent/create-task -H 'Authorization: Bearer {key}' \\
          -H 'Content-Type: application/json' -d '{{"title": "My first task"}}'
 
-Lost it? `python -m app key create agent --workspace default` makes another.
+Lost it? `.venv/bin/python -m app key create agent --workspace default` makes another.
 """
 
 _NO_KEY_USED: Final = (
     "No API key has been used here yet. If the first one is lost, make another: "
-    "python -m app key create {handle} --workspace {slug}"
+    ".venv/bin/python -m app key create {handle} --workspace {slug}"
 )

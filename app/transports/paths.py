@@ -75,9 +75,15 @@ class Paths:
     def verbs(self, path: str) -> tuple[str, ...]:
         """What a path answers to; nothing if nothing is there."""
         segments = path.split("/")
-        found = [
-            str(op.method) for op, pattern, *_ in self._routes if _matched(pattern, segments) is not None
+        there = [
+            (str(op.method), op.path == path)
+            for op, pattern, *_ in self._routes
+            if _matched(pattern, segments) is not None
         ]
+        exact = [
+            method for method, is_exact in there if is_exact
+        ]  # `list` in /v1/tasks/list is the name of no run
+        found = exact or [method for method, _ in there]
         if "GET" in found:
             found.append("HEAD")
         return (*dict.fromkeys(found), "OPTIONS") if found else ()

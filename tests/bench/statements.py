@@ -155,9 +155,8 @@ def item(call: str, form: str, n: int, *, snake: bool) -> dict[str, object]:
                 "kind": "updated",
                 "changes": changes,
             }
-            fields |= {"comment": None}
-            if snake:
-                fields |= dict.fromkeys(("assigneeId", "assigneeKind", "channelId", "parentTaskId", "merge"))
+            if not snake:
+                fields["comment"] = None
         case "claim":
             fields = {
                 "taskId": which,

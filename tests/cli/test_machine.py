@@ -15,7 +15,7 @@ import httpx
 import pytest
 from psycopg import pq
 
-from app.db import Database, Unreachable
+from app.db import Database, Unreachable, schema
 from tests.conftest import START_SECONDS_MAX
 from tests.installation import Installation, eventually
 
@@ -105,13 +105,21 @@ URLS = {
 
 @pytest.mark.parametrize("url", URLS)
 def test_the_url_of_another_program_gets_a_hint_and_its_password_is_not_repeated(url: str) -> None:
-    wrong = Installation(Path("/nowhere"), DATABASE_URL=url, PORT="0")
-    for command in (("serve",), ("schema", "check"), ("key", "list", "--workspace", "acme")):
-        line = wrong.refusal(*command)
-        assert "DATABASE_URL" in line
-        assert URLS[url] in line
-        assert "secret" not in line
-        assert "se@cret" not in line
+    with pytest.raises(Unreachable) as refused:
+        schema.check(url)
+    line = str(refused.value)
+    assert "DATABASE_URL" in line
+    assert URLS[url] in line
+    assert "secret" not in line
+    assert "se@cret" not in line
+
+
+@pytest.mark.parametrize("command", [("serve",), ("schema", "check"), ("key", "list", "--workspace", "acme")])
+def test_that_hint_is_one_line_of_every_command(command: tuple[str, ...]) -> None:
+    url = "postgresql+psycopg://u:secret@h/d"
+    line = Installation(Path("/nowhere"), DATABASE_URL=url, PORT="0").refusal(*command)
+    assert URLS[url] in line
+    assert "secret" not in line
 
 
 async def test_a_pooler_that_was_not_said_to_be_one_is_recognised_and_the_setting_named() -> None:
@@ -220,7 +228,9 @@ def test_a_damaged_database_is_named_and_no_url_is_blamed(used: Installation, tm
     ]
     (version.parent / "pg_filenode.map").write_bytes(b"")
     for command in (("serve",), ("schema", "check")):
-        line = Installation(data_dir, PORT="0").refusal(*command)
+        done = Installation(data_dir, PORT="0").run(*command)
+        assert done.returncode == 1
+        line = done.stderr.splitlines()[-1]  # behind what a server logs
         assert "pg_filenode.map" in line
         assert "restore a backup" in line
         assert "DATABASE_URL" not in line

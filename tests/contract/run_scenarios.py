@@ -12,6 +12,7 @@ from app.errors import (
     LogFull,
     NotClaimable,
     NotHolder,
+    NotYoursToShow,
     RelationCycle,
     RunClaimed,
     RunEnded,
@@ -211,6 +212,13 @@ def on_a_claim(op: Operation, *, by: str = "bot", lost: bool = False, **fields: 
     return scenario
 
 
+async def shows_a_run_it_carries_out(workspace: World) -> None:
+    author, worker = await workspace.agent("author"), await workspace.agent("worker")
+    run = await author(create_bare_task, kind="x", executor_id=worker.id)
+    task = await worker(create_task, title="x")
+    await worker(update_bare_task, task_id=run.id, work_item_id=task.id)
+
+
 async def writes_the_state_of_a_task_as_its_reader(workspace: World) -> None:
     author, bot = await workspace.agent("author"), await workspace.agent("bot")
     channel = await workspace.channel("builds", author)
@@ -277,6 +285,7 @@ RUN_SCENARIOS: Final[list[tuple[Operation, type[ApiError], Scenario]]] = [
     (update_bare_task, RunNotFound, bare_calls(update_bare_task, task_id=NOBODY)),
     (update_bare_task, TaskNotFound, bare_calls(update_bare_task, work_item_id="T-9")),
     (update_bare_task, TaskReadOnly, bare_as_reader(update_bare_task, title="y")),
+    (update_bare_task, NotYoursToShow, shows_a_run_it_carries_out),
     (update_bare_task, EtagMismatch, bare_calls(update_bare_task, if_match='"7"', title="y")),
     (update_bare_task, RunClaimed, on_a_claim(update_bare_task, status="completed")),
     (update_bare_task, NotHolder, on_a_claim(update_bare_task, by="other", title="y")),

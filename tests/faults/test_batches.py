@@ -14,11 +14,12 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 from psycopg.errors import CheckViolation
 
 from app.db import Database
 from app.db.batcher import BATCH_ITEMS_MAX, LINE_ITEMS_MAX, TENANT_ITEMS_MAX
-from app.embedded import EmbeddedPostgres
+from app.embedded import SUPERUSER, EmbeddedPostgres
 from app.errors import DatabaseUnavailable, Overloaded, TimedOut, VersionConflict
 from app.operations import create_tasks_bulk, get_task, update_task
 from app.operations.tasks.change import CHANGE, item_of
@@ -68,7 +69,6 @@ def item(bot: Caller, task: Any, **changes: object) -> dict[str, object]:
     return {
         **bot.context.who,
         **item_of(UUID(task.id), task.version, changes),
-        "merge": None,
         "kind": "updated",
     }
 
@@ -141,7 +141,10 @@ async def test_what_comes_while_a_batch_is_under_way_leaves_together(own_dsn: st
 async def test_a_deadlock_with_a_stranger_costs_a_retry_and_nothing_else(own_dsn: str) -> None:
     # The stranger holds our identity and then wants the counter of task numbers; creating holds the counter and
     # wants (by its foreign key) the identity. Postgres undoes the one that looks first, and the stranger is patient.
-    async with opened(own_dsn) as db, await psycopg.AsyncConnection.connect(own_dsn) as stranger:
+    async with (
+        opened(own_dsn) as db,
+        await psycopg.AsyncConnection.connect(own_dsn, user=SUPERUSER) as stranger,
+    ):
         bot = await an_agent(db)
         await stranger.execute("SET deadlock_timeout = '5s'")
         await stranger.execute("SELECT FROM identities WHERE id = %s FOR UPDATE", (bot.id,))
@@ -180,7 +183,7 @@ async def test_terminated_backends_fail_what_is_under_way_and_lose_nothing_ackno
             n = 0
             while not stop.is_set():
                 n += 1
-                change = {**item_of(UUID(id), None, {"title": f"{n}"}), "merge": None, "kind": "updated"}
+                change = {**item_of(UUID(id), None, {"title": f"{n}"}), "kind": "updated"}
                 try:
                     row = await db.write(CHANGE.plain, {**bot.context.who, **change})
                     acknowledged[id] += row is not None
@@ -283,7 +286,7 @@ def own_postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
 async def test_with_postgres_gone_the_line_is_bounded_and_after_a_restart_all_is_well(
     own_postgres: EmbeddedPostgres,
 ) -> None:
-    dsn = new_database(own_postgres.start(), "own")
+    dsn = new_database(make_conninfo(own_postgres.start(), user=SUPERUSER), "own")
     async with opened(dsn) as db:
         bot = await an_agent(db)
         [task] = await tasks_of(bot, 1)
@@ -305,7 +308,7 @@ async def test_with_postgres_gone_the_line_is_bounded_and_after_a_restart_all_is
 async def test_a_paused_postgres_is_answered_within_bounds_and_serves_again_when_it_wakes(
     own_postgres: EmbeddedPostgres,
 ) -> None:
-    dsn = new_database(own_postgres.start(), "own")
+    dsn = new_database(make_conninfo(own_postgres.start(), user=SUPERUSER), "own")
     async with opened(dsn, statement_timeout_seconds=0.5) as db:
         bot = await an_agent(db)
         [task] = await tasks_of(bot, 1)

@@ -492,7 +492,7 @@ async def test_a_run_of_a_work_item_is_seen_by_whoever_sees_that(
     )
     assert (await http.post("/v1/tasks/list", json={}, headers=other.headers)).json() == []
     loose = await created(http)
-    assert (await http.get(f"/v1/tasks/{loose['id']}", headers=other.headers)).status_code == 200
+    refused(await http.get(f"/v1/tasks/{loose['id']}", headers=other.headers), 404, "not_found")
 
 
 async def test_numbers_and_text_come_back_as_they_were_sent(http: httpx.AsyncClient) -> None:
@@ -507,3 +507,8 @@ async def test_numbers_and_text_come_back_as_they_were_sent(http: httpx.AsyncCli
     }
     task = await created(http, input=value)
     assert json.loads(json.dumps(task["input"])) == value
+
+
+def test_a_fixed_path_answers_to_its_own_verbs_only(server: Server) -> None:
+    answer = httpx.options(f"{server.url}/v1/tasks/list")
+    assert answer.headers["allow"] == "POST, OPTIONS", "no task is called `list`"

@@ -169,6 +169,13 @@ async def test_nul_is_refused_however_deep_it_is_escaped(workspace: World, encod
         await bot(create_tasks_bulk, tasks=[GOOD], summary_message="a\0b")
 
 
+@pytest.mark.parametrize("encoded", [False, True], ids=["array", "string"])
+async def test_an_unknown_key_of_a_row_is_ignored_whatever_it_holds(workspace: World, encoded: bool) -> None:
+    bot = await workspace.agent()
+    rows: Any = [GOOD | {"mine\0": "a\0b", "more": [{"\0": "\0"}]}]
+    assert len(await bot(create_tasks_bulk, tasks=json.dumps(rows) if encoded else rows)) == 1
+
+
 async def test_of_two_bad_rows_the_first_is_named(workspace: World) -> None:
     bot = await workspace.agent()
     unknown = {"title": "x", "assigneeAgentId": str(uuid4())}

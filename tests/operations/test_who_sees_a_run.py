@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.errors import RunNotFound, StateNotFound, TaskReadOnly
+from app.errors import NotYoursToShow, RunNotFound, StateNotFound, TaskReadOnly
 from app.operations import (
     claim_task,
     create_task,
@@ -132,6 +132,22 @@ async def test_a_state_of_the_first_release_whose_author_is_not_known_stays_ever
         state=state.id,
     )
     await bot(update_state, state_id=state.id, variables=[{"name": "a", "value": 1}])
+
+
+async def test_whoever_carries_out_a_run_does_not_show_it_to_others(workspace: World) -> None:
+    callers = await cast(workspace)
+    channel = await workspace.channel(
+        "crowd", callers["worker"], callers["author"], callers["ada"], callers["operator"]
+    )
+    task = await callers["worker"](create_task, title="seen by all there", channel_id=channel)
+    run = await callers["author"](create_bare_task, kind="flow", executor_id="worker")
+    with pytest.raises(NotYoursToShow):
+        await callers["worker"](update_bare_task, task_id=run.id, work_item_id=task.id)
+    await callers["worker"](update_bare_task, task_id=run.id, title="the rest is theirs to change")
+    for handle in ("author", "ada", "operator"):
+        run = await callers["author"](create_bare_task, kind="flow", executor_id="worker")
+        shown = await callers[handle](update_bare_task, task_id=run.id, work_item_id=task.id)
+        assert shown.work_item_id == task.id
 
 
 # Nobody puts something in the way of another's run

@@ -202,7 +202,7 @@ def test_the_owner_of_a_database_made_as_written_needs_no_more_rights(postgres: 
             each(re.sub(r"\bbaton\b", name, make + limit))
             url = make_conninfo(postgres, dbname=name, user=name, password="secret")
             installation = Installation(ROOT / "nowhere", DATABASE_URL=url)
-            assert installation.ask("schema", "apply") == {"version": 1, "applied": True}
+            assert installation.ask("schema", "apply")["applied"] is True
             installation.ask("workspace", "create", "acme")
         finally:
             each(drop)

@@ -462,8 +462,8 @@ def _server(dsn: str, code: Path | None) -> Server:
     """A running server. One whose connection is ended while it starts gives up, and is started again."""
     for _ in range(STARTS_MAX - 1):
         with suppress(AssertionError):
-            return Server(dsn, checkout=code, LOG_LEVEL="error")
-    return Server(dsn, checkout=code, LOG_LEVEL="error")
+            return Server(dsn, code, LOG_LEVEL="error")
+    return Server(dsn, code, LOG_LEVEL="error")
 
 
 def _port(server: Server) -> int:

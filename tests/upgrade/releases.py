@@ -34,7 +34,7 @@ def checked_out(commit: str) -> Generator[Path]:
 @contextmanager
 def serving(checkout: Path, dsn: str, **settings: str) -> Generator[str]:
     """A server of that code. It runs with the packages of this one, which are pinned and move slowly."""
-    server = Server(dsn, checkout=checkout, **settings)
+    server = Server(dsn, checkout, **settings)
     try:
         yield server.url
     finally:

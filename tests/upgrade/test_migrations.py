@@ -57,3 +57,36 @@ def test_what_is_known_of_databases_is_written_down(postgres: str) -> None:
 
 def test_what_is_known_of_the_last_release_is_what_it_left(released: str) -> None:
     assert schema.LADDER.known[str(schema.LADDER.previous)] == fingerprints.look(released)
+
+
+SMALL = "\N{GREEK SMALL LETTER SIGMA}"
+DECOMPOSED = "Cafe\u0301 \N{GREEK CAPITAL LETTER SIGMA}"
+COMPOSED = f"caf\u00e9 {SMALL}"
+
+
+def test_words_of_the_release_are_found_in_either_normal_form(released: str) -> None:
+    with psycopg.connect(
+        released
+    ) as connection:  # as the release wrote them: in lower case, and else as they came
+        task = connection.execute(
+            """UPDATE task_search SET words = lower(%s) WHERE task_id = (SELECT min(task_id::text)::uuid FROM task_search)
+               RETURNING task_id""",
+            [DECOMPOSED],
+        ).fetchone()
+        message = connection.execute(
+            """WITH m AS (UPDATE messages SET content = %(text)s
+                           WHERE id = (SELECT min(message_id::text)::uuid FROM message_search) RETURNING id)
+               UPDATE message_search s SET terms = to_tsvector('simple', %(text)s) FROM m WHERE s.message_id = m.id
+               RETURNING s.message_id""",
+            {"text": DECOMPOSED},
+        ).fetchone()
+    assert task is not None and message is not None
+    schema.apply(released)
+    with psycopg.connect(released) as connection:
+        words = connection.execute("SELECT words FROM task_search WHERE task_id = %s", task).fetchone()
+        found = connection.execute(
+            """SELECT terms @@ (to_tsquery('simple', %s) && to_tsquery('simple', %s))
+                 FROM message_search WHERE message_id = %s""",
+            [*COMPOSED.split(), *message],
+        ).fetchone()
+    assert (words, found) == ((COMPOSED,), (True,))

@@ -85,7 +85,7 @@ def _query_parameters(op: Operation) -> Iterator[Schema]:
             "name": name,
             "in": "query",
             "description": field["description"],
-            "required": name in schema.get("required", ()),
+            "required": name in (*schema.get("required", ()), *getattr(op.request, "query_needs", ())),
             **({"style": "form", "explode": True} if lists else {}),
             "schema": kind,
             **({} if example is None else {"example": example}),

@@ -12,6 +12,7 @@ from app.errors import (
     ChannelArchived,
     ChannelNotFound,
     ChannelNotMember,
+    InvalidInput,
     MessageNotFound,
 )
 from app.ids import uuid_or_none
@@ -28,7 +29,7 @@ from app.operations.messages.say import (
     saying,
 )
 from app.rpc import AgentWrite, Answer, Context, Outcome, given, operation
-from app.types import MENTIONS_MAX, NO_NUL, Id, Markdown
+from app.types import MENTIONS_MAX, NO_NUL, SHOWS_SOMETHING, Id, Markdown, shows_something
 from app.writes.access import CALLER
 from app.writes.write import Write, one
 
@@ -112,7 +113,7 @@ class CreateArtifact(AgentWrite):
         Meta(
             min_length=1,
             max_length=NAME_CHARACTERS_MAX,
-            extra_json_schema=NO_NUL,
+            extra_json_schema=SHOWS_SOMETHING,
             description="File name or title.",
         ),
     ]
@@ -128,6 +129,12 @@ class CreateArtifact(AgentWrite):
     content: Annotated[
         Markdown, Meta(min_length=1, description="The text itself; nobody in it is addressed.")
     ]
+
+    def __post_init__(self) -> None:
+        """Refuse a name with nothing to see."""
+        if not shows_something(self.name):
+            message = "A name has something to see, and no control characters such as line feeds."
+            raise InvalidInput(message, field="name")
 
 
 class FlagNeedsHuman(AgentWrite):

@@ -161,6 +161,13 @@ PREVIOUS_JSON: Final = f"""
               LIMIT 3) p)"""
 
 
+RUN_SHOWABLE: Final = """(
+        i.sees_all OR o.author_id = i.actor_id
+        OR EXISTS (SELECT FROM identities a
+                    WHERE a.workspace_id = i.workspace_id AND a.id = o.author_id AND a.owner_id = i.actor_id))"""
+"""Who decides whether a run belongs to a task, and so who sees it: its author, and their owner. Not who carries it out."""
+
+
 def run_own(run: LiteralString) -> LiteralString:
     """SQL for whether a run without a task is the caller's.
 

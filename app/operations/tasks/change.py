@@ -189,7 +189,7 @@ _MOVED: Final = f"""
 
 def _task_at_stake(item: Item) -> tuple[object, ...]:
     """The task, unless a version decides which of two calls on it wins."""
-    return (item["task_id"],) if item["version"] is None or item["merge"] is not None else ()
+    return (item["task_id"],) if item["version"] is None or "merge" in item else ()
 
 
 CHANGE = Write[Task](
@@ -279,36 +279,39 @@ async def change(
     the way only if somebody has touched the same fields since. Errors name tasks as the caller did, in `sent_…`:
     the id behind a `T-42` that they may not see is not theirs to learn.
     """
-    fields = touches(changes)
-    item = {**item_of(task_id, version, changes), "message_id": new_id(), "kind": kind, "comment": comment}
+    item = {**item_of(task_id, version, changes), "message_id": new_id(), "kind": kind}
+    if comment is not None:
+        item["comment"] = comment
     moves = changes.get("parentTaskId") is not None
     write = (MOVE_AND_COMMENT if moves else CHANGE_AND_COMMENT) if comment else (MOVE if moves else CHANGE)
 
     async def otherwise() -> Outcome[Task] | None:
-        why = await ctx.ask(WHY, **item, merge=fields)
+        why = await ctx.ask(WHY, **{**item, "merge": touches(changes)})
         if why is None:
             raise TaskNotFound(sent_task_id)
         if refusal := await _refusal(ctx, why, item, sent_parent_id, may_merge=merge):
             raise refusal
         return Outcome(why.task, wrote=False) if why.unchanged and comment is None else None
 
-    may_merge = fields if merge and version is not None else None
-    return await ctx.settle(write, otherwise, **item, merge=may_merge)
+    if merge and version is not None:
+        item["merge"] = touches(changes)
+    return await ctx.settle(write, otherwise, **item)
 
 
 def item_of(
     task_id: UUID, version: int | None, changes: Mapping[str, object]
 ) -> dict[str, Any]:  # Any: becomes JSON
-    """The columns that say what is to change, and of which task."""
-    return {
-        "task_id": task_id,
-        "version": version,
-        "changes": changes,
-        "assignee_id": changes.get("assigneeId"),
-        "assignee_kind": changes.get("assigneeKind"),
-        "channel_id": changes.get("channelId"),
-        "parent_task_id": changes.get("parentTaskId"),
-    }
+    """The columns that say what is to change, and of which task. What names something else is a column too."""
+    named = {column: changes[name] for name, column in _NAMES.items() if name in changes}
+    return {"task_id": task_id, "version": version, "changes": changes, **named}
+
+
+_NAMES: Final = {
+    "assigneeId": "assignee_id",
+    "assigneeKind": "assignee_kind",
+    "channelId": "channel_id",
+    "parentTaskId": "parent_task_id",
+}
 
 
 async def _refusal(  # noqa: PLR0911 - a ladder

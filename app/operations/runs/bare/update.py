@@ -12,6 +12,7 @@ from app.errors import (
     Contended,
     EtagMismatch,
     InvalidInput,
+    NotYoursToShow,
     RunClaimed,
     RunNotFound,
     TaskReadOnly,
@@ -20,6 +21,7 @@ from app.operations.runs.bare.task import BARE_JSON_WITH_CHILDREN, BareTask, Lin
 from app.operations.runs.bare.tree import children
 from app.operations.runs.bare.writing import (
     MATCHES,
+    MAY_SHOW,
     MAY_WRITE,
     PARENT_VISIBLE,
     TAKES,
@@ -93,6 +95,7 @@ UPDATE_RUN = Write[BareTask](
            AND {MATCHES}
            AND {RUN_VISIBLE}
            AND {MAY_WRITE}
+           AND {MAY_SHOW}
            AND (i.parent_id IS NULL OR i.parent_id = o.parent_id OR ({PARENT_VISIBLE} AND NOT {_PARENT_BELOW}))
            AND (i.work_item_id IS NULL OR {WORK_ITEM_WRITABLE})
            AND {_DIFFERS}
@@ -114,6 +117,7 @@ class WhyRow(msgspec.Struct):
     version: int
     matches: bool
     may_write: bool
+    may_show: bool
     is_claim: bool
     differs: bool
     parent_ok: bool
@@ -126,7 +130,7 @@ WHY_RUN = BatchQuery(
     f"""
     WITH i AS MATERIALIZED ({calls(TAKES)}
     )
-    SELECT i.ord, {BARE_JSON_WITH_CHILDREN}, r.version, {MATCHES}, {MAY_WRITE}, o.holder_id IS NOT NULL, {_DIFFERS},
+    SELECT i.ord, {BARE_JSON_WITH_CHILDREN}, r.version, {MATCHES}, {MAY_WRITE}, {MAY_SHOW}, o.holder_id IS NOT NULL, {_DIFFERS},
            i.parent_id IS NULL OR i.parent_id IS NOT DISTINCT FROM o.parent_id OR {PARENT_VISIBLE},
            i.parent_id IS NOT NULL AND {_PARENT_BELOW},
            i.work_item_id IS NULL OR {WORK_ITEM_WRITABLE}
@@ -176,7 +180,7 @@ class UpdateBareTask(BareWrite, kw_only=True):
     scope="task-write",
     path="tasks/{taskId}",
     method="PUT",
-    errors=(InvalidInput, *WRITE_ERRORS, EtagMismatch, RunClaimed, Contended),
+    errors=(InvalidInput, *WRITE_ERRORS, NotYoursToShow, EtagMismatch, RunClaimed, Contended),
 )
 async def update_task(ctx: Context, req: UpdateBareTask) -> Outcome[BareTask]:
     """Change a task: report how it goes and what came of it.
@@ -211,6 +215,8 @@ async def _refusal(  # noqa: PLR0911 -- a ladder
         if not why.is_claim:
             return TaskReadOnly()
         return await ctx.lost(id) or RunClaimed()
+    if not why.may_show:
+        return NotYoursToShow()
     if not why.matches:
         return EtagMismatch(etag_of(why.version))
     if not why.parent_ok:

@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 
 from app.errors import ApiError, RunNotFound, TaskNotFound, TaskReadOnly
 from app.ids import uuid_or_none
-from app.operations.runs.run import RUN_VISIBLE, RUN_WRITABLE, sees_all
+from app.operations.runs.run import RUN_SHOWABLE, RUN_VISIBLE, RUN_WRITABLE, sees_all
 from app.operations.tasks.comment import SEES_TASK
 from app.operations.tasks.task import task_id
 from app.rpc import BareRequest, Context, changes
@@ -26,6 +26,9 @@ WORK_ITEM_WRITABLE: Final = f"""EXISTS (
         SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id AND t.id = i.work_item_id AND {WRITABLE})"""
 
 MATCHES: Final = """(i.versions IS NULL OR i.versions @> to_jsonb(o.version))"""
+
+# Whether a run without a task stays without one, or is given one by whom it is for to say who sees it.
+MAY_SHOW: Final = f"""(o.work_item_id IS NOT NULL OR i.work_item_id IS NULL OR {RUN_SHOWABLE})"""
 
 # Who may write into it: into a claim its holder while it lives, and nothing that is the claim's own; into any
 # other run see RUN_WRITABLE.
