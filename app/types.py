@@ -16,6 +16,9 @@ TITLE_CHARACTERS_MAX: Final = 500  # the contract's number (section 5)
 TEXT_CHARACTERS_MAX: Final = (
     100_000  # a description or comment: some 25,000 tokens, more than an agent should post
 )
+CHANNEL_NAME: Final = "[a-z][a-z0-9-]{0,62}"
+"""What a channel may be called, whoever makes it. schema.sql takes 80 characters: operators once could make those."""
+
 NAME_CHARACTERS_MAX: Final = 500  # longest id, handle or email worth looking up; longer ones cannot exist
 QUERY_CHARACTERS_MAX: Final = 200  # a search term; every three characters of it cost one index probe
 PAGE_ROWS_MAX: Final = 100  # the contract's number; 100 tasks are about 100 kB

@@ -13,7 +13,7 @@ from app.config import from_environment
 from app.database_url import borrowed
 from app.db import Database, schema
 from app.decoding import Json
-from app.operator.administration import Made
+from app.operator.names import Made
 from app.types import CONTROL
 
 T = TypeVar("T")

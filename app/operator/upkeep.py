@@ -11,8 +11,8 @@ from app.config import BadSetting, Config, forget_libpq, from_environment
 from app.database_url import borrowed
 from app.db import schema
 from app.embedded import majors
-from app.operator.administration import Made
 from app.operator.console import AsJson, fail, show
+from app.operator.names import Made
 
 clusters = typer.Typer(no_args_is_help=True, help="The embedded Postgres.")
 schemas = typer.Typer(no_args_is_help=True, help="The database's schema.")

@@ -3,10 +3,46 @@
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from app.config import Config
-from app.db import Database
-from app.operator.administration import first_start, never_entered
+from app.db import Database, One, Query
 from app.operator.console import CONNECTIONS
+from app.operator.identities import Identity, create_identity
+from app.operator.workspaces import create_workspace
+
+LOCK: Final = 4_242_002  # advisory lock under which one of several starting servers fills an empty database
+
+
+class Newcomer(msgspec.Struct):
+    """Somebody who could come in, and where."""
+
+    handle: str
+    slug: str
+
+
+ANY_WORKSPACE = Query(One[str], "SELECT slug FROM workspaces LIMIT 1", everywhere=True)
+
+
+FIRST_START_LOCK = Query(
+    One[str],
+    "SELECT 'first start' FROM (SELECT pg_advisory_xact_lock(%(lock)s::bigint)) AS taken",
+    everywhere=True,
+)
+
+
+NEVER_ENTERED = Query(
+    Newcomer,
+    """
+    SELECT a.handle, w.slug
+      FROM identities a
+      JOIN workspaces w ON w.id = a.workspace_id
+     WHERE NOT EXISTS (SELECT FROM api_keys k WHERE k.last_used_at IS NOT NULL)
+     ORDER BY a.kind, a.id
+     LIMIT 1
+    """,
+    everywhere=True,
+)
 
 
 async def prepare(config: Config, dsn: str) -> Callable[[str], str]:
@@ -15,9 +51,30 @@ async def prepare(config: Config, dsn: str) -> Callable[[str], str]:
         if (agent := await first_start(db)) is not None:
             return lambda url: _WELCOME.format(url=url, key=agent.api_key)
         if (newcomer := await never_entered(db)) is not None:
-            handle, slug = newcomer
-            return lambda url: _NO_KEY_USED.format(handle=handle, slug=slug)
+            return lambda url: _NO_KEY_USED.format(handle=newcomer.handle, slug=newcomer.slug)
         return lambda url: ""
+
+
+async def first_start(db: Database) -> Identity | None:
+    """Give a database without a workspace one, with a human and an agent, so that there is something to start with.
+
+    All of it or nothing, and only one of several starting servers: the answer is the agent, with its key, or None.
+    """
+    async with db.transaction() as tx:
+        await tx.one(FIRST_START_LOCK, lock=LOCK)
+        if await tx.one(ANY_WORKSPACE):
+            return None
+        workspace = await create_workspace(tx, "default", name="Default")
+        await create_identity(tx, workspace, kind="user", handle="human", name="Human")
+        return await create_identity(tx, workspace, kind="agent", handle="agent", name="Agent", owner="human")
+
+
+async def never_entered(db: Database) -> Newcomer | None:
+    """While no key was ever used, somebody who has one, and their workspace.
+
+    A start can be killed when it has made the first key and before it was shown.
+    """
+    return await db.one(NEVER_ENTERED)
 
 
 _WELCOME: Final = """

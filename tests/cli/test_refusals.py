@@ -51,6 +51,7 @@ REFUSED = {
     "no email": (("user", "create", "eve", *ACME), "--email"),
     "a channel that is there": (("channel", "create", "general", *ACME), "already a channel `general`"),
     "a channel with a bad name": (("channel", "create", "no_good", *ACME), "cannot be a channel"),
+    "a channel with a name that no operation takes": (("channel", "create", "a" * 64, *ACME), "63 at most"),
     "a role that does not exist": (
         ("channel", "join", "general", "bot", *ACME, "--role", "king"),
         "reader, poster",

@@ -74,7 +74,7 @@ STATEMENTS: Final = statements()
 
 def test_statements_are_found_in_every_corner() -> None:
     corners = {name.rpartition(".")[0] for name in STATEMENTS}
-    assert {"auth", "administration", "operations.workspace", "operations.tasks.change"} <= corners
+    assert {"auth", "operator.keys", "operations.workspace", "operations.tasks.change"} <= corners
     assert any(isinstance(query, BatchQuery) for query in STATEMENTS.values())
 
 
@@ -179,7 +179,7 @@ TENANT_TABLES: Final = [
 ACROSS_WORKSPACES: Final = {
     "auth.FIND_KEY": "the hash of a key is unique in all of them, and says which workspace its bearer is in",
     "auth.REVOKED_LATELY": "every process forgets the keys of every workspace",
-    "administration.NEVER_ENTERED": "the first key is the first of all workspaces",
+    "operator.welcome.NEVER_ENTERED": "the first key is the first of all workspaces",
     "jobs.leases.PUT_OFF": "one job looks after the leases of all",
     "jobs.idempotency.REAP": "idempotency keys grow old in every workspace alike",
 }
@@ -190,10 +190,10 @@ EVERYWHERE: Final = {
     "jobs.leases.EXPIRE",  # the same job
     "auth.KEYS_NOW",  # of all who wait in this process
     "auth.MARK_USED",  # of all who called this process
-    "administration.CREATE_WORKSPACE",
-    "administration.FIND_WORKSPACE",
-    "administration.ANY_WORKSPACE",
-    "administration.FIRST_START_LOCK",
+    "operator.workspaces.CREATE_WORKSPACE",
+    "operator.workspaces.FIND_WORKSPACE",
+    "operator.welcome.ANY_WORKSPACE",
+    "operator.welcome.FIRST_START_LOCK",
     "operations.inbox.HORIZON",  # what is seen of the log, whoever wrote it
     "operations.runs.bell.COUNTER",  # the log's counter
     "transports.pages.ALIVE",

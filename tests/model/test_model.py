@@ -99,7 +99,7 @@ class World:
         for number in range(AGENTS):
             identity = await admin.create_identity(db, workspace, kind="agent", handle=f"agent-{number}")
             actors.append(await keys.actor(f"Bearer {identity.api_key}".encode()))
-        [general] = await admin._channels(db, workspace, ["general"])
+        [general] = await admin.find_channels(db, workspace, ["general"])
         return actors, str(general.id)
 
     def do(self, *calls: Call) -> list[tuple[Answer, bytes]]:

@@ -85,7 +85,7 @@ async def new_people(dsn: str, slug: str, callers: int) -> People:
         )
         for number in range(callers)
     ]
-    [general] = await admin._channels(db, workspace, ["general"])
+    [general] = await admin.find_channels(db, workspace, ["general"])
     await db.close()
     keys = [(str(identity.id), identity.api_key) for identity in identities]
     return People(keys, str(general.id), str(talk.id))

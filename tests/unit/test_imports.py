@@ -1,6 +1,7 @@
 """Imports only go upwards: the code has a reading order, and each part builds on what stands before it alone."""
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -92,6 +93,14 @@ def layer_of(module: str) -> str:
     return ".".join(module.split(".")[:2])
 
 
+def test_the_readme_names_the_layers_in_this_order() -> None:
+    _, _, rest = (ROOT.parent / "README.md").read_text().partition("## Reading the code\n")
+    order = rest.partition("\n## ")[0]
+    steps = "\n".join(line for line in order.splitlines() if re.match(r"\d+\. |   ", line))
+    named = list(dict.fromkeys(re.findall(r"`app/(\w+)[/.`]", steps)))
+    assert named == [layer.removeprefix("app.") for layer in LAYERS]
+
+
 def test_every_module_has_its_layer() -> None:
     assert sorted({layer_of(module) for module in MODULES} - {"app"}) == sorted(LAYERS)
 
@@ -134,7 +143,8 @@ def test_only_the_database_layer_knows_the_driver(module: str) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_operations_know_of_no_transport_and_no_framework(module: str) -> None:
-    if module.startswith(("app.operations", "app.rpc", "app.operator.administration")):
+    printing = {"app.operator.cli", "app.operator.console", "app.operator.upkeep"}
+    if module.startswith(("app.operations", "app.rpc", "app.operator")) and module not in printing:
         assert not {"starlette", "uvicorn", "typer"} & {name.split(".")[0] for name in imports(module)}
 
 

@@ -13,10 +13,10 @@ from app.errors import AlreadyExists, ChannelNotAdmin, ChannelNotFound, ChannelN
 from app.ids import new_id, uuid_or_none
 from app.operations.channels.channel import CHANNEL_JSON, CHANNEL_MANAGED, Channel, managed
 from app.rpc import EMPTIED, AgentWrite, Context, Outcome, changes, operation
-from app.types import Id
+from app.types import CHANNEL_NAME, Id
 from app.writes.write import Write, one
 
-ChannelName = Annotated[str, Meta(pattern="^#?[a-z][a-z0-9-]{0,62}$(?!\\n)")]
+ChannelName = Annotated[str, Meta(pattern=f"^#?{CHANNEL_NAME}$(?!\\n)")]
 """Lowercase letters, digits and hyphens, a letter first; a leading `#` is ignored. `$` alone also matches before a line feed."""
 
 Purpose = Annotated[str, Meta(max_length=250, pattern="^[^\\u0000-\\u001f]*$(?!\\n)")]

@@ -1,0 +1,87 @@
+"""Workspaces: each is a world of its own."""
+
+from uuid import UUID
+
+from app.db import Command, Database, Query, Transaction
+from app.db.phrases import moment
+from app.errors import AlreadyExists, NotFound
+from app.ids import new_id
+from app.operator.names import Made, check_name, check_text
+from app.types import Timestamp
+
+
+class Workspace(Made):
+    """A workspace."""
+
+    id: UUID
+    slug: str
+    name: str
+    created_at: Timestamp
+
+
+class History(Made):
+    """How far back the messages of a workspace can be read."""
+
+    workspace_slug: str
+    history_days: int | None
+
+
+CREATE_WORKSPACE = Command(
+    Workspace,
+    f"""
+    WITH created AS (
+        INSERT INTO workspaces (id, slug, name) VALUES (%(id)s, %(slug)s, %(name)s)
+        ON CONFLICT ON CONSTRAINT workspaces_slug_key DO NOTHING
+        RETURNING *
+    ), counter AS (
+        INSERT INTO task_counters (workspace_id) SELECT id FROM created
+    ), general AS (
+        INSERT INTO channels (workspace_id, id, name) SELECT id, %(channel_id)s, 'general' FROM created
+    )
+    SELECT id, slug, name, {moment("created_at")} FROM created
+    """,
+    everywhere=True,
+)
+
+
+FIND_WORKSPACE = Query(
+    Workspace,
+    f"""
+    SELECT id, slug, name, {moment("created_at")} FROM workspaces WHERE slug = %(slug)s
+    """,
+    everywhere=True,
+)
+
+
+SET_HISTORY = Command(
+    History,
+    """
+    UPDATE workspaces SET history_days = %(days)s::int WHERE id = %(workspace_id)s RETURNING slug, history_days
+    """,
+)
+
+
+async def create_workspace(db: Database | Transaction, slug: str, *, name: str | None = None) -> Workspace:
+    """Make a workspace with its #general."""
+    check_name("slug", slug)
+    check_text("name", name)
+    made = await db.one(CREATE_WORKSPACE, id=new_id(), slug=slug, name=name or slug, channel_id=new_id())
+    if made is None:
+        raise AlreadyExists("workspace", slug)
+    return made
+
+
+async def find_workspace(db: Database, slug: str) -> Workspace:
+    """The workspace with this slug."""
+    found = await db.one(FIND_WORKSPACE, slug=slug)
+    if found is None:
+        message = f"There is no workspace `{slug}`. Make it with `workspace create {slug}`."
+        raise NotFound(message)
+    return found
+
+
+async def set_history(db: Database, workspace: Workspace, days: int | None) -> History:
+    """Hide messages older than this many days from everyone; None shows all. They are kept in any case."""
+    set_to = await db.one(SET_HISTORY, workspace_id=workspace.id, days=days)
+    assert set_to is not None, "the workspace was found, and none is ever deleted"
+    return set_to
