@@ -496,7 +496,7 @@ class LeaseLost(Conflict):
     task now, null if nobody does.
     """
 
-    def __init__(  # each a fact of its own
+    def __init__(
         self,
         *,
         run_id: str,

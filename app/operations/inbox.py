@@ -17,6 +17,7 @@ from app.db import Encoded, One, Query
 from app.db.phrases import moment
 from app.operations.messages.message import SenderType
 from app.operations.messages.unread import COUNT_WAITING, LISTED, MENTIONS_COUNTED_MAX, WHAT_WAITS
+from app.operations.tasks.history import EventKind
 from app.operations.tasks.task import priority
 from app.rpc import AgentRequest, Answer, Context, Step, given, operation
 from app.types import IdentityKind, TaskPriority, TaskStatus, Timestamp
@@ -80,9 +81,7 @@ class InboxChange(Answer):
     task_id: Annotated[str, Meta(description="The task.")]
     identifier: Annotated[str, Meta(description="`T-42`.")]
     title: Annotated[str, Meta(description="Its title as it is now.")]
-    kind: Annotated[
-        str, Meta(description="created, updated, completed, cancelled, blocked, released or commented.")
-    ]
+    kind: EventKind
     version: Annotated[int, Meta(description="The task's version after it.")]
     fields: Annotated[list[str], Meta(description="Which fields changed.")]
     actor_id: Annotated[str, Meta(description="Who did it.")]

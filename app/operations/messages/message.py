@@ -7,8 +7,7 @@ Each is a list of CTEs for a statement of its own, so that what is said is writt
 it speaks of. `said` has the columns that `posted` takes over, and `ord`, the order in which it was said.
 """
 
-from typing import Annotated, Any, Final, Literal
-from uuid import UUID
+from typing import Annotated, Any, Final, Literal, LiteralString
 
 from msgspec import Meta
 
@@ -16,7 +15,7 @@ from app.db.phrases import folded, moment
 from app.rpc import Answer, SdkAnswer
 from app.types import Timestamp
 
-SYSTEM: Final = UUID(int=0)
+SYSTEM: Final[LiteralString] = "00000000-0000-0000-0000-000000000000"
 """Who speaks when Baton itself does: the nil id, which nobody has."""
 
 SenderType = Literal["human", "agent", "system"]

@@ -25,7 +25,9 @@ FAILURES_MAX: Final = (
 )
 ERRORS_MAX: Final = 100  # of one run
 NOTE_CHARACTERS_MAX: Final = 10_000  # of a note or handoff: some 2,500 tokens, which the next holder reads
-PREVIOUS_RUNS_SHOWN_MAX: Final = 3  # the latest ones: what the next holder reads before it begins
+PREVIOUS_RUNS_SHOWN_MAX: Final[LiteralString] = (
+    "3"  # the latest ones: what the next holder reads before it begins
+)
 
 RunStatus = Literal["created", "queued", "waiting", "running", "paused", "completed", "failed", "cancelled"]
 EndReason = Literal["completed", "failed", "released", "lease_expired", "superseded", "force_released"]
@@ -158,7 +160,7 @@ PREVIOUS_JSON: Final = f"""
                FROM runs e
               WHERE e.workspace_id = t.workspace_id AND e.work_item_id = t.id AND e.end_reason IS NOT NULL AND e.id <> r.id
               ORDER BY e.id DESC
-              LIMIT 3) p)"""
+              LIMIT {PREVIOUS_RUNS_SHOWN_MAX}) p)"""
 
 
 RUN_SHOWABLE: Final = """(

@@ -5,6 +5,8 @@ A card speaks to nobody, so it waits for nobody and is not found by search; mach
 
 from typing import Final
 
+from app.operations.messages.message import SYSTEM
+
 # Whom a task was given to. An agent that is private is not named in front of the whole channel.
 _TO: Final = """'assigned to ' || CASE WHEN a.is_private THEN 'a private agent' ELSE '@' || a.handle END"""
 
@@ -15,7 +17,7 @@ _TITLE: Final = """CASE WHEN length(m.title) > 120 THEN left(m.title, 119) || 'â
 CARDS: Final = f"""
     card AS (
         SELECT m.workspace_id, m.channel_id, m.ord, m.message_id AS id, NULL::uuid AS parent_id,
-               '00000000-0000-0000-0000-000000000000'::uuid AS sender_id, 'system' AS sender_type, 'task_card' AS kind,
+               '{SYSTEM}'::uuid AS sender_id, 'system' AS sender_type, 'task_card' AS kind,
                'T-' || m.number || ' ' || concat_ws(', ',
                    CASE WHEN m.kind = 'created' THEN 'created'
                         WHEN NOT m.difference ? 'status' THEN NULL

@@ -5,7 +5,7 @@ each entry that was there when the walk began, once. What is added meanwhile sta
 comment can still be added at a version that has been passed already, so to see what is new, read the newest first.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -30,19 +30,22 @@ class FieldChange(Answer):
     now: Annotated[str | None, Meta(description="Its value after.")] = msgspec.field(name="to")
 
 
+EventKind: TypeAlias = Annotated[
+    str,
+    Meta(
+        description=(
+            "`created`, `updated`, `completed`, `cancelled`, `blocked`, `released`, `commented`, `linked`, `unlinked`, "
+            "`claimed`, or how a claim ended: `run_completed`, `run_failed`, `run_released`, `run_expired`, "
+            "`run_force_released`."
+        )
+    ),
+]
+
+
 class HistoryEntry(Answer):
     """Something that happened to a task."""
 
-    kind: Annotated[
-        str,
-        Meta(
-            description=(
-                "`created`, `updated`, `completed`, `cancelled`, `blocked`, `released`, `commented`, `linked`, `unlinked`, "
-                "`claimed`, or how a claim ended: `run_completed`, `run_failed`, `run_released`, `run_expired`, "
-                "`run_force_released`."
-            )
-        ),
-    ]
+    kind: EventKind
     version: Annotated[int, Meta(description="The task's version after it; a comment leaves it as it was.")]
     by: Annotated[Author, Meta(description="Who did it.")]
     at: Annotated[Timestamp, Meta(description="When.")]
