@@ -68,18 +68,20 @@ soak: .venv/dev.stamp ## lose answers and kill servers for MINUTES, and judge wh
 upgrade-soak: .venv/dev.stamp ## upgrade from the last release under load, for MINUTES, and judge what callers saw; needs its commit in git
 	$(BIN)/python -m tests.soak.upgrade --minutes $(MINUTES) --seed $(SEED) --callers $(CALLERS)
 
+CODE := app tests $(wildcard docs/*.py)
+
 .PHONY: check
 check: .venv/dev.stamp ## check format, lint, types, and that nothing generated is stale
-	$(BIN)/ruff format --check app tests
-	$(BIN)/ruff check app tests
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
 	$(BIN)/basedpyright
 	$(BIN)/python -m tests.upgrade.lint
 	$(BIN)/python -m app.documents.reference --check
 
 .PHONY: format
 format: .venv/dev.stamp ## format the code and mend what can be mended, then write what is generated
-	$(BIN)/ruff check --fix --quiet app tests || true
-	$(BIN)/ruff format app tests
+	$(BIN)/ruff check --fix --quiet $(CODE) || true
+	$(BIN)/ruff format $(CODE)
 	$(BIN)/python -m app.documents.reference
 
 .PHONY: examples

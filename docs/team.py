@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Callable
 from textwrap import fill, indent
+from typing import Any
 
 from reload import ReloadApi
 from reload.errors import ConflictError
@@ -32,14 +33,14 @@ class Member:
 
     def say(self, content: str, *, answer: MentionSummary | None = None) -> None:
         """Say something in the channel, or in the thread of what waits."""
-        thread = {"thread_id": answer.parent_id or answer.id} if answer else {}
+        thread: dict[str, Any] = {"thread_id": answer.parent_id or answer.id} if answer else {}
         self.api.messages.send_message(channel_id=channel.id, content=content, **thread)
 
     def next_task(self) -> Task:
         """The most urgent of my open tasks."""
         return self.api.tasks.list_my_tasks(status="open", limit=1).data[0]
 
-    def change(self, task: Task, **fields: str | None) -> Task:
+    def change(self, task: Task, **fields: Any) -> Task:
         """Change a task as I read it; if somebody was faster, as they left it."""
         try:
             return self.api.tasks.update_task(task_id=task.id, version=task.version, **fields).data
@@ -72,7 +73,7 @@ def listen() -> None:
     """Print what is new in the channel."""
     global heard
     while True:
-        after = {"after": heard} if heard else {}
+        after: dict[str, Any] = {"after": heard} if heard else {}
         page = ada.api.messages.get_messages(channel_id=channel.id, limit=100, **after).data
         for message in page.messages if heard else reversed(page.messages):
             heard = message.id
