@@ -577,9 +577,9 @@ async def test_a_task_decodes_and_encodes_to_the_same_bytes(
         bot.context,
         body=msgspec.json.encode({"title": f"x{title}x", "description": description}),
     )
-    decoded = task.decode(Task)
+    decoded = task.result.decode(Task)
     assert (decoded.title, decoded.description) == (f"x{title}x", description)
-    assert msgspec.json.encode(decoded) == task.raw
+    assert msgspec.json.encode(decoded) == task.result.raw
 
 
 _writers: dict[str, Caller] = {}
