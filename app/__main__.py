@@ -1,5 +1,5 @@
 """python -m app: the operator's command line."""
 
-from app.cli import main
+from app.operator.cli import main
 
 main()

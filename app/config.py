@@ -34,7 +34,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename=str.upper):
         Meta(
             ge=2,
             le=500,
-            description="Connections in each worker's pool, at most; six shared ones come on top.",
+            description="Connections in each worker's pool, at most; seven shared ones come on top.",
         ),
     ] = 10
     postgres_bin: Annotated[

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import httpx
 
-from app import administration as admin
 from app.db import Database, schema
 from app.embedded import EmbeddedPostgres
+from app.operator import administration as admin
 from tests.conftest import POSTGRES_BIN_DIR, Server
 
 NOTICE_SECONDS_MAX = (

@@ -32,11 +32,11 @@ import pytest_asyncio
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
-from app import administration as admin
 from app.auth import Keys
 from app.db import Command, Database, schema
 from app.embedded import ROLE, SUPERUSER, EmbeddedPostgres
 from app.errors import ApiError, IdempotencyKeyReused, InvalidInput, ScopeMissing
+from app.operator import administration as admin
 from app.rpc import BARE, SDK, Context, Operation, Page, Result, execute
 from app.transports import envelope
 

@@ -11,7 +11,6 @@ an operator allows (docs/decisions/0085).
 
 import ipaddress
 import re
-import time
 from collections.abc import Callable, Iterable, MutableMapping
 from functools import lru_cache
 from typing import Any, Final
@@ -19,10 +18,8 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.errors import ApiError, UnknownHost, UnknownPath
-from app.logs import RequestLog
-from app.rpc import family_at
-from app.transports import envelope
+from app.errors import UnknownHost, UnknownPath
+from app.transports.frame import Call, Door, Frame
 
 ANY: Final = "*"
 VERBS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -118,15 +115,13 @@ class Gate:
         pages: Pages,
         names: Names,
         verbs: Callable[[str], tuple[str, ...]],
-        request_id: Callable[[bytes | None], str],
-        request_log: RequestLog,
+        frame: Frame,
     ) -> None:
         self._app = app
         self._pages = pages
         self._names = names
-        self._verbs = verbs
-        self._request_id = request_id
-        self._log = request_log
+        self._offers = Offers(frame, pages, verbs)
+        self._stranger = Stranger(frame)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request pass, or answer it."""
@@ -143,9 +138,9 @@ class Gate:
         if origin is not None or method != "POST":
             send = self._open(send, origin)
         if not self._names.allow(host):
-            await self._refuse(scope, send, UnknownHost(host_name(host)))
+            await self._stranger(scope, receive, send)
         elif method == "OPTIONS":
-            await self._offer(scope, send, origin)
+            await self._offers(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
@@ -167,50 +162,39 @@ class Gate:
 
         return opened
 
-    async def _offer(self, scope: Scope, send: Send, origin: bytes | None) -> None:
-        """Say which verbs there are, to anybody: the document says it too. To a page that may call, say also what it may send."""
-        headers = dict(scope["headers"])
-        verbs = VERBS if scope["path"] == "*" else self._verbs(scope["path"])
+
+class Stranger(Door[Call]):
+    """What whoever calls the server by a name that is not its own hears."""
+
+    def __init__(self, frame: Frame) -> None:
+        super().__init__(frame, Call)
+
+    async def _answer(self, call: Call, receive: Receive) -> None:
+        raise UnknownHost(host_name(call.headers[b"host"]))
+
+
+class Offers(Door[Call]):
+    """Which verbs there are, for anybody: the document says it too. A page that may call hears also what it may send."""
+
+    def __init__(self, frame: Frame, pages: Pages, verbs: Callable[[str], tuple[str, ...]]) -> None:
+        super().__init__(frame, Call)
+        self._pages = pages
+        self._verbs = verbs
+
+    async def _answer(self, call: Call, receive: Receive) -> None:
+        sent = call.headers
+        verbs = VERBS if call.path == "*" else self._verbs(call.path)
         if not verbs:
-            await self._refuse(scope, send, UnknownPath(f"There is nothing at {scope['path'][:80]}."))
-            return
+            raise UnknownPath(f"There is nothing at {call.path[:80]}.")
         said = [(b"allow", ", ".join(verbs).encode())]
-        if origin is not None and b"access-control-request-method" in headers and self._pages.allow(origin):
+        origin = sent.get(b"origin")
+        if origin is not None and b"access-control-request-method" in sent and self._pages.allow(origin):
             said.append((b"access-control-allow-methods", ", ".join(verbs).encode()))
             said.append((b"access-control-max-age", PREFLIGHT_SECONDS))
             said.append((b"vary", b"Access-Control-Request-Headers"))
-            asked = headers.get(b"access-control-request-headers", b"")
+            asked = sent.get(b"access-control-request-headers", b"")
             if _NAMES.fullmatch(asked.decode("latin-1")):  # what we do not know, we ignore
                 said.append((b"access-control-allow-headers", asked))
-            if headers.get(b"access-control-request-private-network") == b"true":
+            if sent.get(b"access-control-request-private-network") == b"true":
                 said.append((b"access-control-allow-private-network", b"true"))
-        await self._answer(scope, send, 204, b"", said)
-
-    async def _refuse(self, scope: Scope, send: Send, error: ApiError) -> None:
-        sent = dict(scope["headers"]).get(b"x-request-id")
-        request_id = self._request_id(sent)
-        body = envelope.failure(error, request_id, family_at(scope["path"]))
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(body)),
-            *envelope.headers(error),
-        ]
-        await self._answer(scope, send, error.status, body, headers, request_id, error.code)
-
-    async def _answer(
-        self,
-        scope: Scope,
-        send: Send,
-        status: int,
-        body: bytes,
-        headers: list[tuple[bytes, bytes]],
-        request_id: str | None = None,
-        code: str | None = None,
-    ) -> None:
-        began = time.perf_counter()
-        request_id = request_id or self._request_id(dict(scope["headers"]).get(b"x-request-id"))
-        headers.append((b"x-request-id", request_id.encode()))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
-        seconds = time.perf_counter() - began
-        self._log.add(scope["method"], scope["path"], status, seconds, request_id, None, code)
+        await call.answer(204, b"", said)

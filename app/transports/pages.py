@@ -9,24 +9,18 @@ caller may see, and how well they compress together would tell who watches the w
 import asyncio
 import gzip
 import hashlib
-import logging
 import re
-import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import cached_property
 from typing import Final
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive
 
 from app.db import Database, One, Query
-from app.errors import ApiError, DatabaseUnavailable, InternalError, MethodNotAllowed, UnknownPath
-from app.logs import RequestLog
-from app.transports import envelope
+from app.errors import DatabaseUnavailable, MethodNotAllowed, UnknownPath
+from app.transports.frame import Call, Door, Frame
 
 VERBS: Final = ("GET", "HEAD", "OPTIONS")
-
-log = logging.getLogger("baton.http")
-
 
 ALIVE = Query(
     One[bool], "SELECT true", pipelined=True, everywhere=True
@@ -55,57 +49,30 @@ class Content:
         return gzip.compress(self.body, mtime=0)
 
 
-class Page:
+class Page(Door[Call]):
     """One page. `write` makes what it shows, or raises the ApiError that makes it unavailable."""
 
-    def __init__(
-        self,
-        write: Callable[[], Awaitable[Content]],
-        request_id: Callable[[bytes | None], str],
-        request_log: RequestLog,
-    ) -> None:
+    def __init__(self, write: Callable[[], Awaitable[Content]], frame: Frame) -> None:
+        super().__init__(frame, Call)
         self._write = write
-        self._request_id = request_id
-        self._log = request_log
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        began = time.perf_counter()
-        headers: dict[bytes, bytes] = dict(scope["headers"])
-        method, path = scope["method"], scope["path"]
-        request_id = self._request_id(headers.get(b"x-request-id"))
-        code: str | None = None
-        try:
-            status, body, said = await self._answer(method, path, headers)
-        except ApiError as e:
-            status, body, said, code = _refusal(e, request_id)
-        except Exception:
-            log.exception("request %s failed: %s %s", request_id, method, path)
-            status, body, said, code = _refusal(InternalError(), request_id)
-        said.append((b"x-request-id", request_id.encode()))
-        if status != NOT_MODIFIED:
-            said.append((b"content-length", b"%d" % len(body)))
-        await send({"type": "http.response.start", "status": status, "headers": said})
-        await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
-        self._log.add(method, path, status, time.perf_counter() - began, request_id, None, code)
-
-    async def _answer(
-        self, method: str, path: str, headers: Mapping[bytes, bytes]
-    ) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
-        if method not in VERBS:
-            raise MethodNotAllowed(path, method, VERBS)
+    async def _answer(self, call: Call, receive: Receive) -> None:
+        if call.method not in VERBS:
+            raise MethodNotAllowed(call.path, call.method, VERBS)
         content = await self._write()
         said = [(b"content-type", content.media_type)]
         if not content.keeps:
-            return 200, content.body, [*said, (b"cache-control", b"no-store")]
-        packed = takes_gzip(headers.get(b"accept-encoding", b""))
+            await call.answer(200, content.body, [*said, (b"cache-control", b"no-store")])
+            return
+        packed = takes_gzip(call.headers.get(b"accept-encoding", b""))
         tag = content.tag + b"-gzip" if packed else content.tag
         said += [(b"etag", b'"%b"' % tag), (b"vary", b"Accept-Encoding"), (b"cache-control", b"no-cache")]
-        if is_known(content.tag, headers.get(b"if-none-match", b"")):
-            return NOT_MODIFIED, b"", said
-        if packed:
-            return 200, content.compressed, [*said, (b"content-encoding", b"gzip")]
-        return 200, content.body, said
+        if is_known(content.tag, call.headers.get(b"if-none-match", b"")):
+            await call.answer(NOT_MODIFIED, b"", said)
+        elif packed:
+            await call.answer(200, content.compressed, [*said, (b"content-encoding", b"gzip")])
+        else:
+            await call.answer(200, content.body, said)
 
 
 NOT_MODIFIED: Final = 304
@@ -126,16 +93,6 @@ def takes_gzip(accept_encoding: bytes) -> bool:
 def is_known(tag: bytes, if_none_match: bytes) -> bool:
     """Whether a caller has this already. A proxy that compresses marks a tag as weak, or writes the coding behind it."""
     return if_none_match.strip() == b"*" or tag in _TAG.findall(if_none_match)
-
-
-def _refusal(error: ApiError, request_id: str) -> tuple[int, bytes, list[tuple[bytes, bytes]], str]:
-    body = envelope.failure(error, request_id)
-    return (
-        error.status,
-        body,
-        [(b"content-type", b"application/json"), *envelope.headers(error)],
-        error.code,
-    )
 
 
 OK: Final = Content(b'{"ok":true}', keeps=False)
@@ -165,16 +122,14 @@ def fixed(content: Content) -> Callable[[], Awaitable[Content]]:
     return write
 
 
-class Nowhere(Page):
+class Nowhere(Door[Call]):
     """What is said where nothing is, to anybody: browsers and discoverers of all kinds look around without a key."""
 
-    def __init__(self, request_id: Callable[[bytes | None], str], request_log: RequestLog) -> None:
-        super().__init__(fixed(Content(b"")), request_id, request_log)
+    def __init__(self, frame: Frame) -> None:
+        super().__init__(frame, Call)
 
-    async def _answer(
-        self, method: str, path: str, headers: Mapping[bytes, bytes]
-    ) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
-        raise UnknownPath(f"There is nothing at {path[:80]}. What there is stands in /openapi.json.")
+    async def _answer(self, call: Call, receive: Receive) -> None:
+        raise UnknownPath(f"There is nothing at {call.path[:80]}. What there is stands in /openapi.json.")
 
 
 HOME: Final = Content(

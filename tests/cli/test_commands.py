@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from app.administration import ALL_SCOPES, OPERATOR
 from app.db import schema
+from app.operator.administration import ALL_SCOPES, OPERATOR
 from tests.installation import Installation
 
 WHOLE_KEY = re.compile(r"baton_sk_[\w-]{43}")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.cli import main
+from app.operator.cli import main
 from tests.installation import Installation
 
 

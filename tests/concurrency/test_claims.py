@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from app import administration as admin
 from app.config import Config
 from app.db import Database
 from app.errors import Contended, LeaseLost
@@ -31,6 +30,7 @@ from app.operations import (
     heartbeat_run,
     release_run,
 )
+from app.operator import administration as admin
 from tests.conftest import Caller, World, drop_database, new_database
 from tests.operations.claims import expire
 

@@ -19,7 +19,6 @@ import psycopg
 import pytest
 import pytest_asyncio
 
-from app import administration as admin
 from app.db import Database
 from app.errors import (
     ApiError,
@@ -48,6 +47,7 @@ from app.operations import (
     set_channel_member_role,
     update_task,
 )
+from app.operator import administration as admin
 from tests.concurrency.history import whole_history
 from tests.conftest import Caller, Server, World, drop_database, new_database
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from app import administration as admin
 from app.db import Database
 from app.db.batcher import TENANT_ITEMS_MAX
 from app.operations import claim_next_task, create_task
 from app.operations.runs.bell import bell_of
+from app.operator import administration as admin
 from tests.conftest import START_SECONDS_MAX, Caller, World, drop_database, new_database
 
 PORTION = 1000  # that come at once

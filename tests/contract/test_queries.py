@@ -23,7 +23,6 @@ from psycopg.sql import SQL
 from psycopg.sql import Literal as Value
 
 import app
-from app import administration as admin
 from app.db import BatchCommand, BatchQuery, Database, Encoded, Query, schema
 from app.db.encoded import as_json
 from app.operations import (
@@ -47,6 +46,7 @@ from app.operations import (
 )
 from app.operations.tasks.listing import RARE_ROWS_MAX
 from app.operations.tasks.task import ASKERS_TASK_JSON, Task
+from app.operator import administration as admin
 from app.rpc import Context, Operation, execute
 from app.types import PAGE_ROWS_DEFAULT, shows_something
 from app.writes.write import Write

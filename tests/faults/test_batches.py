@@ -17,7 +17,6 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.errors import CheckViolation
 
-from app import administration as admin
 from app.db import Database
 from app.db.batcher import BATCH_ITEMS_MAX, LINE_ITEMS_MAX, TENANT_ITEMS_MAX
 from app.embedded import SUPERUSER, EmbeddedPostgres
@@ -26,6 +25,7 @@ from app.operations import create_tasks_bulk, get_task, update_task
 from app.operations.tasks.change import CHANGE, item_of
 from app.operations.tasks.reading import GET_TASK
 from app.operations.tasks.task import Task
+from app.operator import administration as admin
 from tests.conftest import POSTGRES_BIN_DIR, Caller, World, drop_database, new_database
 
 RECOVERY_SECONDS_MAX = 15

@@ -10,8 +10,8 @@ import httpx
 import psycopg
 import pytest_asyncio
 
-from app import administration as admin
 from app.db import Database
+from app.operator import administration as admin
 from tests.conftest import Server, drop_database, new_database
 from tests.installation import eventually
 

@@ -8,9 +8,9 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from app import administration as admin
 from app.documents import story
 from app.operations import claim_task, create_bare_task, create_task, get_me, send_message, states
+from app.operator import administration as admin
 from app.rpc import Operation
 from tests.conftest import Caller, Server, World
 from tests.http.judge import Judge

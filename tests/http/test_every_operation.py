@@ -10,9 +10,9 @@ import httpx
 import msgspec
 import pytest
 
-from app import administration as admin
 from app.errors import ApiError, InvalidInput, MethodNotAllowed, ScopeMissing
 from app.operations import OPERATIONS
+from app.operator import administration as admin
 from app.rpc import SDK, Operation
 from app.transports.bodies import BODY_BYTES_MAX
 from app.transports.envelope import code_of

@@ -16,9 +16,9 @@ from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
-from app.http1 import HEAD_BYTES_MAX, REQUEST_LINE_BYTES_MAX
-from app.outbox import GATHERED_BYTES_MAX
-from app.protocol import UNREAD_BYTES_MAX, Connection, Door, Limits
+from app.server.http1 import HEAD_BYTES_MAX, REQUEST_LINE_BYTES_MAX
+from app.server.outbox import GATHERED_BYTES_MAX
+from app.server.protocol import UNREAD_BYTES_MAX, Connection, Door, Limits
 
 SECONDS_MAX = 20
 SOON = 0.05
@@ -70,7 +70,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:  # Any: as ASGI has 
 async def door(limits: Limits = PATIENT) -> AsyncGenerator[tuple[str, int]]:
     """A door, and behind it the application. Yields its address."""
     loop = asyncio.get_running_loop()
-    config = uvicorn.Config(app, http=Door(limits), ws="none", lifespan="off", log_config=None)  # pyright: ignore[reportArgumentType] -- as in app/serve.py
+    config = uvicorn.Config(app, http=Door(limits), ws="none", lifespan="off", log_config=None)  # pyright: ignore[reportArgumentType] -- as in app/server/serve.py
     config.load()
     state = ServerState()
     connected.append(state.connections)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from app import administration as admin
 from app.operations import create_task
+from app.operator import administration as admin
 from tests.conftest import Server, World
 
 REVOKED_WITHIN_SECONDS = 1.0  # what we promise

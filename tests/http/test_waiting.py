@@ -9,8 +9,8 @@ from typing import LiteralString
 import httpx
 import pytest
 
-from app import administration as admin
 from app.operations import OPERATIONS, claim_next_task, create_task, get_task, list_tasks
+from app.operator import administration as admin
 from app.rpc import Operation
 from tests.conftest import Caller, Server, World
 

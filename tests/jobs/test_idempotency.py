@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest_asyncio
 
-from app import administration as admin
 from app.config import Config
 from app.db import Command, Database, Query
 from app.jobs.idempotency import KEYS_MAX, run_once
 from app.operations import create_task, get_request_outcome
+from app.operator import administration as admin
 from tests.conftest import World, drop_database, new_database
 
 

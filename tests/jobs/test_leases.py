@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
-from app import administration as admin
 from app.config import Config
 from app.db import Database
 from app.errors import LeaseLost
@@ -23,6 +22,7 @@ from app.operations import (
     heartbeat_run,
     list_comments,
 )
+from app.operator import administration as admin
 from tests.conftest import World, drop_database, new_database
 from tests.operations.claims import expire
 

@@ -8,8 +8,8 @@ import httpx
 import pytest
 from mcp import Client, MCPError
 
-from app import administration as admin
 from app.operations import create_task
+from app.operator import administration as admin
 from app.transports.bodies import BODY_BYTES_MAX
 from tests.conftest import Caller, Server, World
 from tests.mcp.connecting import ERAS, connected, read, request, structure_of, text_of

@@ -20,11 +20,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from app import administration as admin
 from app.auth import Keys
 from app.db import Database
 from app.errors import ApiError
 from app.operations import OPERATIONS
+from app.operator import administration as admin
 from app.rpc import Actor, Context, execute
 from app.transports import envelope
 from tests.model.model import Answer, Call, Model

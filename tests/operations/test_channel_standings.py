@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from app import administration as admin
 from app.errors import (
     AlreadyExists,
     ApiError,
@@ -35,6 +34,7 @@ from app.operations import (
     send_message,
     set_channel_member_role,
 )
+from app.operator import administration as admin
 from tests.conftest import Caller, World
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from app import administration as admin
 from app.auth import Keys
 from app.operations import get_me
+from app.operator import administration as admin
 from app.rpc import Context
 from tests.conftest import Caller, World
 

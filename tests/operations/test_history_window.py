@@ -4,7 +4,6 @@ from typing import Any, Final
 
 import pytest
 
-from app import administration as admin
 from app.errors import MessageNotFound
 from app.operations import (
     flag_needs_human,
@@ -14,6 +13,7 @@ from app.operations import (
     search_messages,
     send_message,
 )
+from app.operator import administration as admin
 from tests.conftest import Caller, World
 
 AGED: Final = "created_at = now() - make_interval(secs => %(seconds)s) WHERE workspace_id = %(workspace)s"

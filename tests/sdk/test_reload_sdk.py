@@ -31,8 +31,8 @@ from reload.errors import (
     UnauthorizedError,
 )
 
-from app import administration as admin
 from app.operations import create_task, get_task, update_task
+from app.operator import administration as admin
 from tests.apart import new_agent, served_apart
 from tests.conftest import Caller, Server, World, drop_database, new_database
 

@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 import httpx
 import psycopg
 
-from app import administration as admin
 from app.db import Database
+from app.operator import administration as admin
 from tests.conftest import Server
 from tests.soak.judge import judge
 from tests.soak.proxy import Proxy

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from app.errors import ApiError
-from app.http1 import (
+from app.server.http1 import (
     CHUNK_LINE_BYTES_MAX,
     FIELDS_MAX,
     HEAD_BYTES_MAX,

@@ -31,19 +31,14 @@ LAYERS = (
     # the pipeline, and who may enter
     "app.rpc",
     "app.auth",
-    "app.administration",
     # what it does, when called and beside
     "app.operations",
     "app.jobs",
     # its doors
     "app.transports",
     # everything together
-    "app.main",
-    "app.outbox",
-    "app.http1",
-    "app.protocol",
-    "app.serve",
-    "app.cli",
+    "app.server",
+    "app.operator",
     "app.__main__",
     # what is written about it
     "app.documents",
@@ -139,7 +134,7 @@ def test_only_the_database_layer_knows_the_driver(module: str) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_operations_know_of_no_transport_and_no_framework(module: str) -> None:
-    if module.startswith(("app.operations", "app.rpc", "app.administration")):
+    if module.startswith(("app.operations", "app.rpc", "app.operator.administration")):
         assert not {"starlette", "uvicorn", "typer"} & {name.split(".")[0] for name in imports(module)}
 
 
@@ -150,9 +145,9 @@ def test_only_the_config_reads_the_environment(module: str) -> None:
         for node in ast.walk(ast.parse(MODULES[module].read_text()))
         if isinstance(node, ast.Attribute) and node.attr in {"environ", "environb", "getenv", "putenv"}
     ]
-    allowed = {"app.config", "app.serve", "app.transports.mcp.bridge"}
+    allowed = {"app.config", "app.server.serve", "app.transports.mcp.bridge"}
     assert not read or module in allowed, (
-        "app.serve tells its workers where the database is; the bridge finds out what makes its client impossible"
+        "app.server.serve tells its workers where the database is; the bridge finds out what makes its client impossible"
     )
 
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from app.outbox import GATHERED_BYTES_MAX, Data, Outlet, outbox_of
+from app.server.outbox import GATHERED_BYTES_MAX, Data, Outlet, outbox_of
 
 SECONDS_MAX = 10
 

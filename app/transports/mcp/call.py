@@ -10,11 +10,11 @@ from mcp.shared.dispatcher import CallOptions
 from mcp.shared.exceptions import NoBackChannelError
 from mcp.shared.message import ServerMessageMetadata
 from mcp.shared.transport_context import TransportContext
-from starlette.types import Receive, Send
+from starlette.types import Receive, Scope, Send
 
 from app.errors import ApiError, KeyMissing, Unauthenticated
 from app.rpc import Actor
-from app.transports import bodies, envelope
+from app.transports import bodies, envelope, frame
 from app.transports.mcp import messages
 
 PATIENCE_SECONDS: Final = 1.0  # a call that takes longer becomes a stream; almost all take milliseconds
@@ -48,31 +48,13 @@ class Refused(Exception):
         self.headers = headers
 
 
-class Call:
+class Call(frame.Call):
     """Who sent a request, what they may see, and how it is answered."""
 
-    __slots__ = (
-        "_began",
-        "_given_up",
-        "_send",
-        "_streaming",
-        "_task",
-        "_timer",
-        "_watch",
-        "actor",
-        "code",
-        "names",
-        "progress_token",
-        "request_id",
-        "status",
-        "streams",
-        "strict",
-        "what",
-    )
-
-    def __init__(self, request_id: str, send: Send) -> None:
-        self.request_id = request_id
-        self.actor: Actor | None = None
+    def __init__(self, scope: Scope, send: Send, headers: dict[bytes, bytes], request_id: str) -> None:
+        super().__init__(scope, send, headers, request_id)
+        self.sent_headers: list[frame.Header] = scope["headers"]
+        """As they came: some must not be there twice."""
         self.names: frozenset[str] = frozenset()
         """The tools of this connection."""
         self.strict = False
@@ -80,13 +62,8 @@ class Call:
         self.streams = False
         """Whether the client takes a stream for an answer."""
         self.progress_token: protocol.ProgressToken | None = None
-        self.what = "/mcp"
-        self.status = 0
-        self.code: str | None = None
-        self._send = send
-        self._streaming = False
         self._given_up = False
-        self._began = 0.0
+        self._work_began = 0.0
         self._task: asyncio.Task[object] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -101,7 +78,7 @@ class Call:
         """Note that the work starts. Should it take long, watch over it: most ends before that costs anything."""
         loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
-        self._began = loop.time()
+        self._work_began = loop.time()
         self._timer = loop.call_later(PATIENCE_SECONDS, self._become_slow, receive)
 
     def end(self) -> None:
@@ -139,33 +116,26 @@ class Call:
             }
             await self.notify("notifications/progress", {k: v for k, v in said.items() if v is not None})
         elif self.streams:
-            await self._stream(b": working\r\n\r\n")
+            await self.stream(b": working\r\n\r\n", _STREAM_HEADERS)
 
     async def refuse(self, error: ApiError) -> None:
-        """Answer that the door stays shut: to a client in the protocol's terms, with the error every door knows."""
+        """Refuse before any method runs: in the protocol's terms, with the error that every door knows."""
         self.code = error.code
         headers = envelope.headers(error)
         if isinstance(error, Unauthenticated):
             headers.append((b"www-authenticate", _challenge(error)))
         said = protocol.ErrorData(code=protocol.INVALID_REQUEST, message=error.message, data=error.body())
-        await self.answer(error.status, messages.failure(None, said), *headers)
+        await self.answer(error.status, messages.failure(None, said), headers)
 
-    async def answer(self, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+    async def answer(self, status: int, body: bytes, headers: list[frame.Header]) -> None:
         """Send the answer: as JSON, or as the last event where a stream has begun."""
-        if self._streaming:
+        if self.streaming:
             await self._event(body)
-            await self._send({"type": "http.response.body", "body": b""})
+            await super().answer(status, b"", headers)
             return
-        self.status = status
-        all_headers = [
-            (b"content-length", b"%d" % len(body)),
-            (b"x-request-id", self.request_id.encode()),
-            *headers,
-        ]
         if body:
-            all_headers.append((b"content-type", b"application/json"))
-        await self._send({"type": "http.response.start", "status": status, "headers": all_headers})
-        await self._send({"type": "http.response.body", "body": body})
+            headers.append(frame.JSON)
+        await super().answer(status, body, headers)
 
     def _become_slow(self, receive: Receive) -> None:
         self._watch = asyncio.get_running_loop().create_task(self._watch_over(receive))
@@ -173,10 +143,10 @@ class Call:
     async def _watch_over(self, receive: Receive) -> None:
         """Report progress until the work ends; give it up when the client goes away."""
         loop = asyncio.get_running_loop()
-        gone = loop.create_task(_disconnected(receive))
+        gone = loop.create_task(frame.hung_up(receive))
         try:
             while not gone.done():
-                seconds = loop.time() - self._began
+                seconds = loop.time() - self._work_began
                 await self.progress(round(seconds, 1), None, f"Working for {seconds:.0f} s.")
                 await asyncio.wait({gone}, timeout=PROGRESS_INTERVAL_SECONDS)
             self.give_up()
@@ -184,15 +154,7 @@ class Call:
             gone.cancel()
 
     async def _event(self, message: bytes) -> None:
-        await self._stream(b"event: message\r\ndata: %b\r\n\r\n" % message)
-
-    async def _stream(self, data: bytes) -> None:
-        if not self._streaming:
-            self._streaming = True
-            self.status = 200
-            headers = [*_STREAM_HEADERS, (b"x-request-id", self.request_id.encode())]
-            await self._send({"type": "http.response.start", "status": 200, "headers": headers})
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        await self.stream(b"event: message\r\ndata: %b\r\n\r\n" % message, _STREAM_HEADERS)
 
 
 class Exchange:
@@ -255,8 +217,3 @@ def _challenge(error: Unauthenticated) -> bytes:
         return b'Bearer realm="Baton"'
     said = error.message.encode("ascii", "replace")
     return b'Bearer realm="Baton", error="invalid_token", error_description="%b"' % said
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -13,8 +13,7 @@ or goes away.
 import asyncio
 import logging
 import secrets
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qs
 
@@ -35,16 +34,15 @@ from mcp.shared.jsonrpc_dispatcher import cancelled_request_id_from_params, prog
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
 from msgspec import UNSET
 from pydantic import ValidationError
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive
 
 from app import version
 from app.auth import Keys
 from app.db import Database
 from app.errors import ApiError, InternalError, InvalidInput, NotFound, PermissionDenied
-from app.logs import RequestLog
 from app.rpc import Actor, Context, Operation, Page, Result, execute
 from app.transports import envelope
-from app.transports.deadlines import Deadlines
+from app.transports.frame import Door, Frame
 from app.transports.gate import Pages
 from app.transports.mcp import messages
 from app.transports.mcp.call import Call, Exchange, Refused, accepts_stream, body
@@ -77,7 +75,7 @@ _HANDSHAKE_DEFAULT: Final = protocol.DEFAULT_NEGOTIATED_VERSION.encode()
 log = logging.getLogger("baton.mcp")
 
 
-class McpEndpoint:
+class McpEndpoint(Door[Call]):
     """Every operation as a tool, every read that declares a URI as a resource."""
 
     def __init__(
@@ -85,19 +83,15 @@ class McpEndpoint:
         operations: tuple[Operation, ...],
         db: Database,
         keys: Keys,
-        request_log: RequestLog,
+        frame: Frame,
         *,
-        request_id: Callable[[bytes | None], str],
-        deadlines: Deadlines,
         pages: Pages,
     ) -> None:
+        super().__init__(frame, Call)
         self._tools = Toolbox(operations)
         self._documents = documents(operations)
         self._db = db
         self._keys = keys
-        self._log = request_log
-        self._request_id = request_id
-        self._deadlines = deadlines
         self._pages = pages
         self._under_way: dict[tuple[bytes, protocol.RequestId], Call] = {}
         self._server = Server(
@@ -114,55 +108,44 @@ class McpEndpoint:
 
     verbs: Final = ("POST", "OPTIONS")
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, whatever it is."""
-        began = time.perf_counter()
-        headers: dict[bytes, bytes] = dict(scope["headers"])
-        call = Call(self._request_id(headers.get(b"x-request-id")), send)
-        try:
-            await self._answer(call, scope, headers, receive)
-        except ApiError as e:
-            await call.refuse(e)
-        except Refused as e:
-            await call.answer(e.status, messages.failure(e.request_id, e.error), *e.headers)
-        except Exception:
-            log.exception("request %s failed: %s", call.request_id, call.what)
-            await call.refuse(InternalError())
-        seconds = time.perf_counter() - began
-        actor = call.actor.handle if call.actor else None
-        self._log.add(scope["method"], call.what, call.status, seconds, call.request_id, actor, call.code)
-
     # The door ------------------------------------------------------------------------------------------
 
-    async def _answer(self, call: Call, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> None:
-        with self._deadlines.within():
-            message = await self._admit(call, scope, headers, receive)
-        session = headers.get(b"mcp-session-id", b"")[:SESSION_BYTES_MAX]
+    async def _answer(self, call: Call, receive: Receive) -> None:
+        try:
+            await self._take(call, receive)
+        except Refused as e:
+            await call.answer(e.status, messages.failure(e.request_id, e.error), [*e.headers])
+
+    async def _take(self, call: Call, receive: Receive) -> None:
+        """Read what was sent, and answer it."""
+        with self._frame.deadlines.within():
+            message = await self._admit(call, receive)
+        session = call.headers.get(b"mcp-session-id", b"")[:SESSION_BYTES_MAX]
         if isinstance(message, list):
-            await self._serve_batch(call, message, headers, session, receive)
+            await self._serve_batch(call, message, session, receive)
             return
         if message.method is UNSET or message.id is UNSET:
             if message.method == "notifications/cancelled":
                 self._cancel(session, message, call.caller)
-            await call.answer(202, b"")  # a notification is noted; an answer answers nothing that we asked
+            await call.answer(
+                202, b"", []
+            )  # a notification is noted; an answer answers nothing that we asked
             return
-        connection = _connection(message, message.id, scope["headers"])
+        connection = _connection(message, message.id, call.sent_headers)
         await self._serve(call, message.id, message.method, message.given, connection, session, receive)
 
-    async def _admit(
-        self, call: Call, scope: Scope, headers: dict[bytes, bytes], receive: Receive
-    ) -> Message | list[Message]:
+    async def _admit(self, call: Call, receive: Receive) -> Message | list[Message]:
         """Who sent this, and what it says; the key comes before anything else."""
-        call.actor = await self._keys.actor(headers.get(b"authorization"))
-        self._check_origin(headers.get(b"origin"))
-        if scope["method"] != "POST":
+        call.actor = await self._keys.actor(call.headers.get(b"authorization"))
+        self._check_origin(call.headers.get(b"origin"))
+        if call.method != "POST":
             text = "POST a message here. There is no stream to GET and no session to DELETE: nothing is kept."
             raise Refused(405, text, headers=((b"allow", b"POST, OPTIONS"),))
-        asked = _asked(scope["query_string"])
+        asked = _asked(call.query)
         call.names = self._tools.chosen(",".join(asked.get("tools", ())))
         call.strict = _is_strict(asked.get("strict", ()))
-        call.streams = accepts_stream(headers.get(b"accept", b"*/*"))
-        message = _message(await body(headers, receive))
+        call.streams = accepts_stream(call.headers.get(b"accept", b"*/*"))
+        message = _message(await body(call.headers, receive))
         if isinstance(message, list):
             call.what = "/mcp batch"
         elif message.method is not UNSET:
@@ -215,20 +198,19 @@ class McpEndpoint:
                 del self._under_way[place]
         if method == "initialize":
             # It only tells one client's request ids from another's, so that a cancellation ends the right call.
-            await call.answer(status, said, (b"mcp-session-id", secrets.token_urlsafe(16).encode()))
+            await call.answer(status, said, [(b"mcp-session-id", secrets.token_urlsafe(16).encode())])
         else:
-            await call.answer(status, said)
+            await call.answer(status, said, [])
 
     async def _serve_batch(
         self,
         call: Call,
         batch: list[Message],
-        headers: dict[bytes, bytes],
         session: bytes,
         receive: Receive,
     ) -> None:
         """Answer several messages of one client at once, as 2025-03-26 has it: one after the other, in their order."""
-        version = headers.get(b"mcp-protocol-version", _HANDSHAKE_DEFAULT).decode("latin-1")
+        version = call.headers.get(b"mcp-protocol-version", _HANDSHAKE_DEFAULT).decode("latin-1")
         if version != BATCHES:
             raise Refused(400, f"Version {version[:20]} knows no batches: send one message at a time.")
         if not 0 < len(batch) <= BATCH_MESSAGES_MAX:
@@ -254,7 +236,7 @@ class McpEndpoint:
         finally:
             call.end()
         call.what = "/mcp batch"
-        await call.answer(200 if answers else 202, b"[%b]" % b",".join(answers) if answers else b"")
+        await call.answer(200 if answers else 202, b"[%b]" % b",".join(answers) if answers else b"", [])
 
     async def _reply(
         self, call: Call, request_id: protocol.RequestId, method: str, params: Json, connection: Connection
@@ -363,7 +345,7 @@ class McpEndpoint:
     async def _execute(self, call: Call, operation: Operation, arguments: Mapping[str, object]) -> Result:
         ctx = Context(self._db, call.caller, call.request_id)
         body = msgspec.json.encode(arguments)
-        with self._deadlines.within(operation.patience_seconds):
+        with self._frame.deadlines.within(operation.patience_seconds):
             if not operation.patience_seconds:
                 return await execute(operation, ctx, body=body)
             with self._keys.stay(call.caller, operation.scope) as stay:

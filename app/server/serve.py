@@ -15,42 +15,40 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
-from typing import Final
+from typing import Final, TypeAlias
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from app import database_url, logs
-from app.administration import Identity, first_start, never_entered
 from app.config import BadSetting, Config, from_environment
-from app.db import Database, schema
-from app.db.database import ASKERS, READERS, WRITERS
+from app.db import schema
+from app.db.database import SHARED
 from app.embedded import DEFAULT_SETTINGS
-from app.main import Application, create_app
-from app.protocol import Door, Limits
+from app.server.main import Application, create_app
+from app.server.protocol import Door, Limits
 
 DRAIN_SECONDS_MAX: Final = 10  # how long calls under way may take to finish after SIGTERM
 FILES_SPARE: Final = 100  # for the database, the log, modules, and connections that are being dropped
-CONNECTIONS_SPARE: Final = 30  # for commands, which take eight each, for psql, and for Postgres itself
+CONNECTIONS_SPARE: Final = 30  # for commands, which take nine each, for psql, and for Postgres itself
 BACKLOG: Final = 2048  # connections the kernel holds while we are busy
 GARBAGE_YOUNG_MAX: Final = (
     10_000  # new objects before the collector looks at them; a call leaves almost no cycles
 )
 GARBAGE_ROUNDS: Final = 10  # as Python has it
 
-NO_KEY_USED: Final = (
-    "No API key has been used here yet. If the first one is lost, make another: "
-    ".venv/bin/python -m app key create {handle} --workspace {slug}"
-)
-
 PR_SET_PDEATHSIG: Final = 1
+
+Welcome: TypeAlias = Callable[[str], str]
+"""What to tell whoever started the service, once it is known at which address it listens; nothing if it is empty."""
 
 log = logging.getLogger("baton.serve")
 
 
-def serve(config: Config) -> None:
-    """Run the service until SIGINT or SIGTERM."""
+def serve(config: Config, prepare: Callable[[Config, str], Coroutine[None, None, Welcome]]) -> None:
+    """Run the service until SIGINT or SIGTERM. `prepare` is given the database before anybody may call."""
     _open_standard_descriptors()
     logs.configure(config.log_level, config.log_format)
     for stop in (signal.SIGTERM, signal.SIGINT):
@@ -63,14 +61,11 @@ def serve(config: Config) -> None:
         if found.is_ours:
             schema.apply(dsn, before=found.dump)  # nothing older works on it
         _tell_of_pending(schema.ready(dsn))
-        first, newcomer = asyncio.run(_first_start(dsn, config))
+        welcome = asyncio.run(prepare(config, dsn))
         listener.listen(BACKLOG)
         url = _url(listener)
-        if first is not None:
-            _welcome(url, first)
-        elif newcomer is not None:
-            handle, slug = newcomer
-            _say(NO_KEY_USED.format(handle=handle, slug=slug))
+        if told := welcome(url):
+            _say(told)
         _say(f"Baton listens on {url}")
         if config.workers == 1:
             app = create_app(config, dsn)
@@ -78,7 +73,9 @@ def serve(config: Config) -> None:
             uvicorn.Server(_uvicorn_config(config, app, door)).run(sockets=[listener])
         else:
             os.environ["DATABASE_URL"] = dsn  # the workers are fresh interpreters: this is how they learn it
-            _Supervisor(_uvicorn_config(config, "app.serve:worker_app", door), sockets=[listener]).run()
+            _Supervisor(
+                _uvicorn_config(config, "app.server.serve:worker_app", door), sockets=[listener]
+            ).run()
 
 
 def _open_standard_descriptors() -> None:
@@ -150,7 +147,7 @@ def _number(limit: int) -> int:
 def _limits(config: Config, open_files: int) -> Limits:
     """What callers may do, with no more of them than there can be files."""
     usual = Limits()
-    ours = FILES_SPARE + config.database_connections + WRITERS + ASKERS + READERS
+    ours = FILES_SPARE + config.database_connections + SHARED
     return usual._replace(
         keep_alive_seconds=config.keep_alive_seconds,
         connections_max=min(usual.connections_max, max(open_files - ours, open_files // 4)),
@@ -176,7 +173,7 @@ def _uvicorn_config(config: Config, app: Application | str, door: Door) -> uvico
 
 def _postgres_settings(config: Config) -> dict[str, str]:
     """As they come, with room for the connections of every worker."""
-    per_worker = config.database_connections + WRITERS + ASKERS + READERS
+    per_worker = config.database_connections + SHARED
     usual = int(DEFAULT_SETTINGS["max_connections"])
     return {
         **DEFAULT_SETTINGS,
@@ -204,46 +201,12 @@ def _url(listener: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-async def _first_start(dsn: str, config: Config) -> tuple[Identity | None, tuple[str, str] | None]:
-    """Who was made if this is the first start; if not, and nobody has ever come in, who could."""
-    db = Database(
-        dsn,
-        connections_max=2,
-        statement_timeout_seconds=config.statement_timeout_seconds,
-        pooler=config.database_pooler,
-    )
-    await db.open()
-    try:
-        first = await first_start(db)
-        return first, await never_entered(db) if first is None else None
-    finally:
-        await db.close()
-
-
 def _say(text: str) -> None:
     """Print for whoever started us, who may have gone away."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
         logs.hang_up(sys.stdout.fileno())
-
-
-def _welcome(url: str, agent: Identity) -> None:
-    _say(
-        f"""
-Baton is new here. It made the workspace `default` with the channel #general, the user @human and the agent
-@agent. This is the agent's API key; it is shown this once:
-
-    {agent.api_key}
-
-Try it:
-
-    curl -s {url}/v1/agent/create-task -H 'Authorization: Bearer {agent.api_key}' \\
-         -H 'Content-Type: application/json' -d '{{"title": "My first task"}}'
-
-Lost it? `.venv/bin/python -m app key create agent --workspace default` makes another.
-"""
-    )
 
 
 def _exit(signal_number: int, frame: object) -> None:

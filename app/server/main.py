@@ -1,4 +1,4 @@
-"""The application: everything wired together. Imports everything, imported by no one but the command line."""
+"""The application: everything wired together. Imports everything, imported by no one but `serve`."""
 
 import asyncio
 import signal
@@ -20,6 +20,7 @@ from app.operations import OPERATIONS
 from app.operations.runs.bell import bell_of
 from app.transports import pages
 from app.transports.deadlines import Deadlines
+from app.transports.frame import Frame
 from app.transports.gate import Gate, Names, Pages
 from app.transports.http import RpcEndpoint
 from app.transports.mcp.endpoint import McpEndpoint
@@ -29,7 +30,9 @@ from app.transports.pages import HOME, Content, Nowhere, Page, fixed, healthz
 class Doors:
     """Which door answers: by path, for every request that passed the gate."""
 
-    def __init__(self, rpc: RpcEndpoint, mcp: McpEndpoint, pages: Mapping[str, Page], nowhere: Page) -> None:
+    def __init__(
+        self, rpc: RpcEndpoint, mcp: McpEndpoint, pages: Mapping[str, Page], nowhere: Nowhere
+    ) -> None:
         self._rpc = rpc
         self._mcp = mcp
         self._pages = pages
@@ -69,12 +72,7 @@ class Application(Starlette):
 
 def create_app(config: Config, dsn: str) -> Application:
     """The service, on the database at `dsn`, whose schema is in place."""
-    db = Database(
-        dsn,
-        connections_max=config.database_connections,
-        statement_timeout_seconds=config.statement_timeout_seconds,
-        pooler=config.database_pooler,
-    )
+    db = Database.from_config(config, dsn)
     keys = Keys(db)
     request_log = RequestLog(
         enabled=config.log_level in {"debug", "info"}, as_json=config.log_format == "json"
@@ -84,41 +82,26 @@ def create_app(config: Config, dsn: str) -> Application:
     async def lifespan(app: Starlette) -> AsyncGenerator[None]:
         async with AsyncExitStack() as stack:
             stack.callback(request_log.write)
-            await db.open()
-            stack.push_async_callback(db.close)
+            await stack.enter_async_context(db)
             stack.push_async_callback(keys.write_used)
             await stack.enter_async_context(_running(keys.watch()))
             await stack.enter_async_context(_running(jobs.run(db, config)))
             stack.enter_context(_warned_of_the_end(bell_of(db).close))
             yield
 
-    deadlines = Deadlines(config.request_timeout_seconds)
-    rpc = RpcEndpoint(OPERATIONS, db, keys, request_log, deadlines)
+    frame = Frame(request_log, Deadlines(config.request_timeout_seconds))
     web = Pages(config.allowed_origins)
-    mcp = McpEndpoint(
-        OPERATIONS,
-        db,
-        keys,
-        request_log,
-        request_id=rpc.request_id,
-        deadlines=deadlines,
-        pages=web,
-    )
+    rpc = RpcEndpoint(OPERATIONS, db, keys, frame)
+    mcp = McpEndpoint(OPERATIONS, db, keys, frame, pages=web)
     contents = {
         "/": fixed(HOME),
         "/healthz": healthz(db),
         "/openapi.json": fixed(Content((PROJECT / "docs" / "openapi.json").read_bytes())),
     }
-    shown = {path: Page(write, rpc.request_id, request_log) for path, write in contents.items()}
-    doors = Doors(rpc, mcp, shown, Nowhere(rpc.request_id, request_log))
-    gate = Gate(
-        doors,
-        pages=web,
-        names=Names(config.host, config.allowed_host_names),
-        verbs=doors.verbs,
-        request_id=rpc.request_id,
-        request_log=request_log,
-    )
+    shown = {path: Page(write, frame) for path, write in contents.items()}
+    doors = Doors(rpc, mcp, shown, Nowhere(frame))
+    names = Names(config.host, config.allowed_host_names)
+    gate = Gate(doors, pages=web, names=names, verbs=doors.verbs, frame=frame)
     return Application(gate, lifespan=lifespan)
 
 

@@ -27,9 +27,9 @@ from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
 from app.errors import ApiError, InternalError, Overloaded, TooSlow
-from app.http1 import Head, Reader
-from app.outbox import Outlet, outbox_of
 from app.rpc import family_at
+from app.server.http1 import Head, Reader
+from app.server.outbox import Outlet, outbox_of
 from app.transports import envelope
 
 UNREAD_BYTES_MAX: Final = 64 * 1024  # of a body that the application has not taken, or of requests lined up

@@ -1,0 +1,210 @@
+"""The commands that look after the database itself: its schema, and the Postgres that is embedded."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from app import logs
+from app.config import BadSetting, Config, forget_libpq, from_environment
+from app.database_url import borrowed
+from app.db import schema
+from app.embedded import majors
+from app.operator.administration import Made
+from app.operator.console import AsJson, fail, show
+
+clusters = typer.Typer(no_args_is_help=True, help="The embedded Postgres.")
+schemas = typer.Typer(no_args_is_help=True, help="The database's schema.")
+
+
+class SchemaFile(Made):
+    """A migration."""
+
+    file: str
+    summary: str
+
+
+class SchemaLeg(Made):
+    """The files of one phase of one release, and how to run them."""
+
+    phase: str
+    to: int
+    command: str
+    files: list[SchemaFile]
+
+
+class SchemaState(Made):
+    """The schema of a database, as schema.sql and the migrations count it."""
+
+    version: int  # everything is done up to here
+    prepared: int  # what only adds is done up to here
+    target: int  # what this Baton is made for
+    fits: bool  # whether this Baton can serve it
+    pending: list[SchemaLeg]
+
+
+class SchemaApplied(SchemaState):
+    """The same, after what a command did."""
+
+    applied: bool  # whether anything was to be done
+    files: list[str]
+
+
+@schemas.command("plan")
+def schema_plan(as_json: AsJson = False) -> None:
+    """Show the migrations that a database still needs, and the commands that run them."""
+    with borrowed(from_environment()) as found:
+        state = _state(schema.plan(found.dsn))
+    if as_json:
+        show(state, as_json=True)
+        return
+    for leg in state.pending:
+        print(f"{leg.command}  # to version {leg.to}")
+        for migration in leg.files:
+            print(f"    {migration.file}  {migration.summary}")
+    if not state.pending:
+        print(f"The database has schema version {state.version}; there is nothing to do.")
+
+
+@schemas.command("apply")
+def schema_apply(
+    pre: Annotated[
+        bool, typer.Option("--pre", help="Only add; servers of the release before go on working.")
+    ] = False,
+    post: Annotated[
+        bool, typer.Option("--post", help="Finish, once no server of an older release runs any more.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring a database to the schema of this Baton: an empty one, or one of an older release. Again does nothing."""
+    config = from_environment()
+    phases: list[schema.Phase] = [phase for phase in schema.PHASES if {"pre": pre, "post": post}[phase]]
+    logs.show_progress()
+    with borrowed(config) as found:
+        state = schema.apply(
+            found.dsn, phases or schema.PHASES, before=found.dump, pooler=config.database_pooler
+        )
+    files = [migration.path.name for leg in state.done for migration in leg.migrations]
+    applied = SchemaApplied(
+        applied=state.created or bool(state.done), files=files, **msgspec.structs.asdict(_state(state))
+    )
+    if as_json:
+        show(applied, as_json=True)
+        return
+    if state.created:
+        print(f"The database was empty and has schema version {state.version} now.")
+    elif state.done:
+        print(f"Done: {', '.join(files) or 'no file was needed'}.")
+    _tell(applied)
+
+
+@schemas.command("check")
+def schema_check(as_json: AsJson = False) -> None:
+    """Check that this Baton can serve the database."""
+    with borrowed(from_environment()) as found:
+        state = _state(schema.check(found.dsn))
+    if as_json:
+        show(state, as_json=True)
+    else:
+        _tell(state)
+
+
+class PostgresMoved(Made):
+    """What became of the data of an embedded Postgres."""
+
+    upgraded: bool
+    from_major: int | None
+    to_major: int | None
+    old_cluster: str | None
+    dump: str | None
+
+
+@clusters.command("upgrade")
+def postgres_upgrade(
+    old_bin: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory of the programs of the Postgres that made the data; Debian's unless told."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Move the embedded database to the installed major version of Postgres. The old one is kept until discarded."""
+    config = _embedded()
+    logs.show_progress()
+    moved = majors.move(config.data_dir, config.postgres_bin_dir, old_bin, schema.contents)
+    if moved is None:
+        done = PostgresMoved(upgraded=False, from_major=None, to_major=None, old_cluster=None, dump=None)
+    else:
+        done = PostgresMoved(
+            upgraded=True,
+            from_major=moved.old_major,
+            to_major=moved.major,
+            old_cluster=str(moved.kept),
+            dump=str(moved.dump),
+        )
+    if as_json:
+        show(done, as_json=True)
+    elif moved is None:
+        print("The installed Postgres made the data; there is nothing to do.")
+    else:
+        print(f"The data is in Postgres {moved.major} now. The old cluster is kept in {moved.kept}.")
+        print("Once all is well: python -m app postgres discard-old")
+
+
+class PostgresDiscarded(Made):
+    """What was deleted."""
+
+    discarded: list[str]
+
+
+@clusters.command("discard-old")
+def postgres_discard_old(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False, as_json: AsJson = False
+) -> None:
+    """Delete the clusters that upgrades have kept."""
+    config = _embedded()
+    found = [str(path) for path in majors.old_clusters(config.data_dir)]
+    if found and not yes and not typer.confirm(f"Delete {', '.join(found)} for good?"):
+        fail("Nothing was deleted.")
+    majors.discard_old(config.data_dir)
+    show(PostgresDiscarded(discarded=found), as_json=as_json)
+
+
+def _embedded() -> Config:
+    config = from_environment()
+    if config.database_url:
+        raise BadSetting("DATABASE_URL is set, so there is no embedded Postgres.")
+    forget_libpq()
+    return config
+
+
+def _state(state: schema.State) -> SchemaState:
+    return SchemaState(
+        version=state.version,
+        prepared=state.prepared,
+        target=schema.VERSION,
+        fits=state.prepared >= schema.VERSION,
+        pending=[
+            SchemaLeg(
+                phase=leg.phase,
+                to=leg.to,
+                command=f"{schema.COMMAND} --{leg.phase}",
+                files=[SchemaFile(file=m.path.name, summary=m.summary) for m in leg.migrations],
+            )
+            for leg in state.pending
+        ],
+    )
+
+
+def _tell(state: SchemaState) -> None:
+    """Say in words how a database stands."""
+    fits = (
+        "fits this Baton"
+        if state.fits
+        else f"does not fit this Baton yet, which needs version {state.target}"
+    )
+    print(f"The database has schema version {state.version} and {fits}.")
+    if state.pending:
+        print(f"Next, once no server of an older release runs any more: {state.pending[0].command}")

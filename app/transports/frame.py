@@ -1,0 +1,129 @@
+"""The frame around every answer, at every door: a clock, a request id, what becomes of an error, a line in the log.
+
+A door says what it answers; that it always answers, and never in a framework's words, is seen to here. Whatever is to
+hold for all requests, such as a limit or a measure, has its place here.
+"""
+
+import itertools
+import logging
+import re
+import secrets
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Final, Generic, TypeAlias, TypeVar
+
+from starlette.types import Receive, Scope, Send
+
+from app.errors import ApiError, InternalError
+from app.logs import RequestLog
+from app.rpc import Actor, family_at
+from app.transports import envelope
+from app.transports.deadlines import Deadlines
+
+Header: TypeAlias = tuple[bytes, bytes]
+
+JSON: Final = (b"content-type", b"application/json")
+
+_SANE_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_WITHOUT_BODY: Final = frozenset({204, 304})
+
+log = logging.getLogger("baton.http")
+
+
+class Call:
+    """One request: what it says, how it is answered, and what its line in the log will say of it."""
+
+    actor: Actor | None = None
+    status = 0
+    code: str | None = None
+    what: str
+    """What is called, for the log."""
+    streaming = False
+    """Whether some of an answer is out whose end is still to come."""
+
+    def __init__(self, scope: Scope, send: Send, headers: dict[bytes, bytes], request_id: str) -> None:
+        self.method: str = scope["method"]
+        self.path = self.what = scope["path"]
+        self.query: bytes = scope["query_string"]
+        self.headers = headers
+        self.request_id = request_id
+        self._send = send
+
+    async def answer(self, status: int, body: bytes, headers: list[Header]) -> None:
+        """Send an answer that is whole, or the last piece of one that has begun. The headers are taken over."""
+        if not self.streaming:
+            self.status = status
+            headers.append((b"x-request-id", self.request_id.encode()))
+            if status not in _WITHOUT_BODY:
+                headers.append((b"content-length", b"%d" % len(body)))
+            await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
+
+    async def stream(self, piece: bytes, headers: Iterable[Header]) -> None:
+        """Send a piece of an answer, and with the first its headers."""
+        if not self.streaming:
+            self.streaming, self.status = True, 200
+            said = [*headers, (b"x-request-id", self.request_id.encode())]
+            await self._send({"type": "http.response.start", "status": 200, "headers": said})
+        await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+
+    async def refuse(self, error: ApiError) -> None:
+        """Answer with an error, in the words of the family whose path this is."""
+        self.code = error.code
+        body = envelope.failure(error, self.request_id, family_at(self.path))
+        await self.answer(error.status, body, [JSON, *envelope.headers(error)])
+
+
+C = TypeVar("C", bound=Call)
+
+
+class Frame:
+    """What all doors of a process share."""
+
+    def __init__(self, request_log: RequestLog, deadlines: Deadlines) -> None:
+        self.log = request_log
+        self.deadlines = deadlines
+        """A door says what a call must have done by then: sending the answer is no part of it, but up to who takes it."""
+        self._request_ids = itertools.count(1)
+        self._process = secrets.token_hex(6)
+
+    def request_id(self, sent: bytes | None) -> str:
+        """The caller's request id, if it sent a sane one; else a fresh one."""
+        if sent is not None and _SANE_REQUEST_ID.fullmatch(sent):
+            return sent.decode()
+        return f"{self._process}-{next(self._request_ids)}"
+
+
+class Door(ABC, Generic[C]):
+    """A way in: an ASGI application that answers each request, whatever it is."""
+
+    def __init__(self, frame: Frame, calls: type[C]) -> None:
+        self._frame = frame
+        self._calls = calls
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        began = time.perf_counter()
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        call = self._calls(scope, send, headers, self._frame.request_id(headers.get(b"x-request-id")))
+        try:
+            await self._answer(call, receive)
+        except ApiError as e:
+            await call.refuse(e)
+        except Exception:
+            log.exception("request %s failed: %s %s", call.request_id, call.method, call.what)
+            await call.refuse(InternalError())
+        seconds = time.perf_counter() - began
+        actor = None if call.actor is None else call.actor.handle
+        self._frame.log.add(call.method, call.what, call.status, seconds, call.request_id, actor, call.code)
+
+    @abstractmethod
+    async def _answer(self, call: C, receive: Receive) -> None:
+        """Answer, or raise what stands in the way."""
+
+
+async def hung_up(receive: Receive) -> None:
+    """Return when the caller is gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
