@@ -15,6 +15,7 @@ from msgspec import inspect
 from app.errors import InvalidInput
 
 COMPLAINT_CHARACTERS_MAX: Final = 200  # some quote the value, which may be as long as the whole body
+QUOTED_CHARACTERS_MAX: Final = 80  # of what was sent: enough to know it by, beside a list of choices
 NAME_CHARACTERS_MAX: Final = 80  # of a name that a caller sent, when it is repeated
 
 MOMENT: Final = "a time with an offset, like 2026-12-01T09:00:00Z"
@@ -146,7 +147,9 @@ def _other_kind(found: re.Match[str], at: _Place) -> _Said:
 
 
 def _other_choice(found: re.Match[str], at: _Place) -> _Said:
-    value = found["value"][:COMPLAINT_CHARACTERS_MAX]
+    value = found["value"]
+    if len(value) > QUOTED_CHARACTERS_MAX:
+        value = f"{value[:QUOTED_CHARACTERS_MAX]}…'"
     choices = ", ".join(map(str, at.choices()))
     return at.says(
         f"{value} is none of {choices}." if choices else f"{value} is no value of this field."

@@ -114,6 +114,9 @@ def handles_in(text: str) -> list[str]:
 
 _QUOTES: Final = re.compile(r"(?: {0,3}> ?)*")
 _ITEM: Final = re.compile(r" {0,3}(?:[-+*]|[0-9]{1,9}[.)])(?: {1,4}(?! )|(?= *$)| (?= ))")
+_INTERRUPTS: Final = re.compile(
+    r" {0,3}(?:[-+*]|0{0,8}1[.)]) +[^ ]"
+)  # an item that ends a paragraph has a text, and number 1
 _FENCE: Final = re.compile(r" {0,3}(?:(`{3,})([^`]*)|(~{3,})(.*))$")
 _RULE: Final = re.compile(r" {0,3}(?:(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,})$")
 _BREAKS: Final = re.compile(rf" {{0,3}}(?:#{{1,6}}(?:[ \t]|$)|=+[ \t]*$|-+[ \t]*$)|{_RULE.pattern}")
@@ -157,9 +160,12 @@ class _Reader:
         if quoted > self._quoted or not self._paragraph:
             self._end_paragraph()
             self._quoted = quoted
+        goes_on = bool(self._paragraph) and _indent(rest) >= self._indent
         if _indent(rest) < self._indent and not (self._paragraph and _continues(rest)):
             self._indent = 0
-        content = self._inside_items(rest[min(self._indent, _indent(rest)) :], quoted)
+        content = rest[min(self._indent, _indent(rest)) :]
+        if not goes_on or _INTERRUPTS.match(content):
+            content = self._inside_items(content, quoted)
         if opened := _FENCE.match(content):
             self._end_paragraph()
             self._fence, self._fence_quoted, self._fence_indent = opened[1] or opened[3], quoted, self._indent

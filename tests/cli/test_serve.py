@@ -130,7 +130,7 @@ def test_a_stop_lets_the_call_under_way_finish_and_stops_postgres(
         call = pool.submit(client.post, "/complete-task", json={"taskId": task["id"]})
         with psycopg.connect(used.borrow(), autocommit=True) as watcher:
             waiting = (
-                "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%%taskId%%'"
+                "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%%task_id%%'"
             )
             eventually(lambda: watcher.execute(waiting).fetchone())
         server.process.send_signal(how)

@@ -48,7 +48,7 @@ from app.operations.tasks.listing import RARE_ROWS_MAX
 from app.operations.tasks.task import ASKERS_TASK_JSON, Task
 from app.operator import administration as admin
 from app.rpc import Context, Operation, execute
-from app.types import PAGE_ROWS_DEFAULT
+from app.types import PAGE_ROWS_DEFAULT, shows_something
 from app.writes.write import Write
 from tests.conftest import Caller, World, drop_database, new_database
 
@@ -567,7 +567,7 @@ TEXTS = st.text(
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(title=TEXTS, description=TEXTS)
+@given(title=TEXTS.filter(lambda title: shows_something(f"x{title}x")), description=TEXTS)
 async def test_a_task_decodes_and_encodes_to_the_same_bytes(
     workspace: World, title: str, description: str
 ) -> None:
@@ -577,9 +577,9 @@ async def test_a_task_decodes_and_encodes_to_the_same_bytes(
         bot.context,
         body=msgspec.json.encode({"title": f"x{title}x", "description": description}),
     )
-    decoded = task.decode(Task)
+    decoded = task.result.decode(Task)
     assert (decoded.title, decoded.description) == (f"x{title}x", description)
-    assert msgspec.json.encode(decoded) == task.raw
+    assert msgspec.json.encode(decoded) == task.result.raw
 
 
 _writers: dict[str, Caller] = {}

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from app.documents import story
-from app.operations import claim_task, create_task, get_me, send_message
+from app.operations import claim_task, create_bare_task, create_task, get_me, send_message, states
 from app.operator import administration as admin
 from app.rpc import Operation
 from tests.conftest import Caller, Server, World
@@ -35,7 +35,7 @@ async def http(server: Server, judge: Judge) -> AsyncIterator[httpx.AsyncClient]
 class Home:
     """A workspace in which the examples make sense.
 
-    Scout is ada's, has three tasks and a claim of a fourth; there are four more, a channel and a message.
+    Scout is ada's, has three tasks and a claim of a fourth; there are four more, a channel and a message, a record and a State.
     """
 
     workspace: World
@@ -77,6 +77,8 @@ async def at_home(workspace: World) -> Home:
     ]
     held = await scout(create_task, title="eight")
     claim = await scout(claim_task, task_id=held.id)
+    record = await scout(create_bare_task, kind="call_action", executor_id="worker-7")
+    state = await scout(states.create_state, name="Import")
     token = await admin.create_verify_token(workspace.db, workspace.info, "scout")
     names: dict[str, Any] = {
         "T-42": "T-1",
@@ -91,6 +93,8 @@ async def at_home(workspace: World) -> Home:
     made: dict[story.Of, Any] = {
         story.KEYS: channel,
         story.QUESTION: message.id,
+        story.RECORD: record.id,
+        story.STATE: state.id,
         **dict.fromkeys(story.RUNS, claim.run.id),
     }
     return Home(workspace, scout, ada, names, made)

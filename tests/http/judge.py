@@ -6,6 +6,7 @@ Independent of the code under test: the document comes over the wire, the schema
 """
 
 import re
+import sys
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +16,8 @@ from reload.core.pydantic_utilities import parse_obj_as
 from reload.types import ReloadError
 
 formats = FormatChecker()
+
+CALLS_DEEP_MAX = 20_000  # jsonschema takes several for each bracket, and values may have a thousand
 
 # What a wrong verb or an unknown path may get: no operation of the document describes these.
 STRANGERS = {
@@ -98,7 +101,12 @@ class Judge:
     def validate(self, schema: dict[str, Any], value: object) -> None:
         """Refuse a value that does not fit a schema of the document."""
         whole = {**schema, "components": self.document["components"]}
-        Draft202012Validator(whole, format_checker=formats).validate(value)
+        limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(CALLS_DEEP_MAX)
+        try:
+            Draft202012Validator(whole, format_checker=formats).validate(value)
+        finally:
+            sys.setrecursionlimit(limit)
 
 
 def _bare(response: httpx.Response) -> bool:

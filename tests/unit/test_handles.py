@@ -115,6 +115,9 @@ def test_what_only_looks_like_a_handle_is_text(text: str) -> None:
         ("1. x\n\n   ~~~\n   @ada\n   ~~~\n\n@bob", ["bob"]),
         ("a `b\n- c @ada` d", ["ada"]),  # an item of a list is a block of its own
         ("# `a\n@ada` b", ["ada"]),
+        ("` @ada\n1. \n`", []),  # an item with nothing in it ends no paragraph,
+        ("` @ada\n2. a\n`", []),  # nor does one that begins a list with another number
+        ("- ` @ada\n-\n  `", ["ada"]),  # but the next item of a list ends the one before
     ],
 )
 def test_code_addresses_nobody(text: str, handles: list[str]) -> None:
