@@ -41,8 +41,8 @@ run: .venv/run.stamp ## run Baton on http://127.0.0.1:8000; Ctrl-C stops it
 PARALLEL ?= --numprocesses logical --maxprocesses 4 --dist worksteal
 
 .PHONY: test
-test: .venv/dev.stamp ## run all tests, on a Postgres of their own (of other binaries: POSTGRES_BIN=/usr/lib/postgresql/15/bin)
-	$(BIN)/python -m pytest $(PARALLEL)
+test: .venv/dev.stamp ## run all tests, on a Postgres of their own (TESTS=tests/unit; other binaries: POSTGRES_BIN=/usr/lib/postgresql/15/bin)
+	$(BIN)/python -m pytest $(PARALLEL) $(TESTS)
 
 OUTSIDE := chromium nginx haproxy caddy default-jdk-headless
 
