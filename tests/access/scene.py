@@ -18,7 +18,7 @@ from app.operations import (
     remove_channel_member,
     send_message,
 )
-from app.operations.states import create_state
+from app.operations.records.states import create_state
 from app.rpc import BARE, Operation
 from tests.conftest import Caller, World, spelled
 

@@ -32,7 +32,7 @@ from app.operations import (
     release_task,
     update_task,
 )
-from app.operations.runs.bare.update import UPDATE_RUN
+from app.operations.records.update import UPDATE_RUN
 from app.operations.tasks.change import CHANGE, item_of
 from app.rpc import Operation, whose
 from app.writes.turns import take_turn

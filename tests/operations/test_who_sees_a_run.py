@@ -12,12 +12,12 @@ from app.operations import (
     list_run_log,
     list_runs,
 )
-from app.operations.runs.bare.create import create_task as create_bare_task
-from app.operations.runs.bare.delete import delete_task as delete_bare_task
-from app.operations.runs.bare.reading import get_task as get_bare_task
-from app.operations.runs.bare.reading import list_tasks as list_bare_tasks
-from app.operations.runs.bare.update import update_task as update_bare_task
-from app.operations.states import create_state, get_state, update_state
+from app.operations.records.create import create_task as create_bare_task
+from app.operations.records.delete import delete_task as delete_bare_task
+from app.operations.records.reading import get_task as get_bare_task
+from app.operations.records.reading import list_tasks as list_bare_tasks
+from app.operations.records.states import create_state, get_state, update_state
+from app.operations.records.update import update_task as update_bare_task
 from tests.conftest import Caller, World
 
 

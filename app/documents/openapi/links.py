@@ -8,9 +8,9 @@ from app.decoding import places
 from app.documents.openapi.structs import Schema, schema_of
 from app.operations.channels.channel import Channel
 from app.operations.messages.message import Message, MessageOutput
-from app.operations.runs.bare.task import BareTask
+from app.operations.records.states import State
+from app.operations.records.task import BareTask
 from app.operations.runs.run import Claim
-from app.operations.states import State
 from app.operations.tasks.comment import TaskComment
 from app.operations.tasks.task import Task
 from app.rpc import BARE, Operation

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from app.documents.examples import EXAMPLES
-from app.documents.openapi import bare
+from app.documents.openapi import records
 from app.documents.openapi.failures import (
     by_status,
     errors_of,
@@ -32,7 +32,7 @@ def paths(operations: tuple[Operation, ...]) -> Schema:
 
 def _path(op: Operation, operations: tuple[Operation, ...]) -> Schema:
     if op.method is not None:
-        return {op.method.lower(): bare.method(op, _common(op, id_of(op)), failures(op), operations)}
+        return {op.method.lower(): records.method(op, _common(op, id_of(op)), failures(op), operations)}
     methods: Schema = {"post": _method(op, op.name) | {"requestBody": _request_body(op)}}
     if op.read_only:
         methods["get"] = _method(op, f"{op.name}.get")

@@ -7,8 +7,8 @@ from msgspec import UNSET, Meta
 
 from app.db import BatchQuery
 from app.errors import EtagMismatch, RunClaimed, RunNotFound, TaskReadOnly, TooManyParts
-from app.operations.runs.bare.task import run_id_of
-from app.operations.runs.bare.writing import MATCHES, MAY_WRITE, TAKES, item_of
+from app.operations.records.task import run_id_of
+from app.operations.records.writing import MATCHES, MAY_WRITE, TAKES, item_of
 from app.operations.runs.run import RUN_VISIBLE
 from app.rpc import (
     IN_PATH,

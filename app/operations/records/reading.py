@@ -9,8 +9,8 @@ from msgspec import UNSET, Meta, UnsetType
 from app.db import One, Query, array
 from app.errors import RunNotFound
 from app.ids import LAST_ID, uuid_or_none
-from app.operations.runs.bare.task import BareTask, Kind, Link, run_id_of
-from app.operations.runs.bare.tree import nested, tree
+from app.operations.records.task import BareTask, Kind, Link, run_id_of
+from app.operations.records.tree import nested, tree
 from app.operations.runs.run import RUN_VISIBLE, RunStatus, sees_all
 from app.rpc import IN_PATH, BareRequest, Context, Outcome, Page, given, operation
 from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Cursor, Id, Limit

@@ -6,9 +6,9 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.errors import RunNotFound
 from app.ids import TICK_NOW, id_at, new_id
-from app.operations.runs.bare.task import BARE_JSON, BareTask, Kind, Link, Title
-from app.operations.runs.bare.tree import tree
-from app.operations.runs.bare.writing import (
+from app.operations.records.task import BARE_JSON, BareTask, Kind, Link, Title
+from app.operations.records.tree import tree
+from app.operations.records.writing import (
     PARENT_VISIBLE,
     TAKES,
     WORK_ITEM_WRITABLE,

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from app.db import Encoded, Query
-from app.operations.runs.bare.task import BARE_JSON, BareTask
+from app.operations.records.task import BARE_JSON, BareTask
 from app.operations.runs.run import RUN_VISIBLE, sees_all
 from app.rpc import Context
 from app.writes.access import CALLER

@@ -17,9 +17,9 @@ from app.errors import (
     RunNotFound,
     TaskReadOnly,
 )
-from app.operations.runs.bare.task import BARE_JSON_WITH_CHILDREN, BareTask, Link, Title, run_id_of
-from app.operations.runs.bare.tree import children
-from app.operations.runs.bare.writing import (
+from app.operations.records.task import BARE_JSON_WITH_CHILDREN, BareTask, Link, Title, run_id_of
+from app.operations.records.tree import children
+from app.operations.records.writing import (
     MATCHES,
     MAY_SHOW,
     MAY_WRITE,
