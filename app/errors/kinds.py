@@ -31,7 +31,7 @@ class ApiError(Exception):
         self.first: First | None = None
 
     def body(self) -> dict[str, object]:
-        """The error as the agent family spells it."""
+        """What it says: the agent family and MCP send it so, idempotency keys keep it so, other families translate it."""
         body: dict[str, object] = {"code": self.code, "message": self.message, "retryable": self.retryable}
         return {**body, "details": self.details} if self.details else body
 

@@ -20,11 +20,11 @@ from app.operations.messages.reading import get_messages
 from app.operations.messages.send import create_artifact, flag_needs_human, send_message
 from app.operations.messages.unread import get_unread_mentions
 from app.operations.records import states
-from app.operations.records.create import create_task as create_bare_task
-from app.operations.records.delete import delete_task as delete_bare_task
-from app.operations.records.reading import get_task as get_bare_task
-from app.operations.records.reading import list_tasks as list_bare_tasks
-from app.operations.records.update import update_task as update_bare_task
+from app.operations.records.create import create_task as create_task_record
+from app.operations.records.delete import delete_task as delete_task_record
+from app.operations.records.reading import get_task as get_task_record
+from app.operations.records.reading import list_tasks as list_task_records
+from app.operations.records.update import update_task as update_task_record
 from app.operations.requests import get_request_outcome
 from app.operations.runs.claim import claim_next_task, claim_task
 from app.operations.runs.explain import explain_task
@@ -106,12 +106,12 @@ OPERATIONS: tuple[Operation, ...] = (
     get_run,
     list_runs,
     list_run_log,
-    # the second contract: runs as its clients know them
-    create_bare_task,
-    update_bare_task,
-    get_bare_task,
-    list_bare_tasks,
-    delete_bare_task,
+    # records: runs as the clients of /v1/tasks know them
+    create_task_record,
+    update_task_record,
+    get_task_record,
+    list_task_records,
+    delete_task_record,
     states.create_state,
     states.get_state,
     states.update_state,

@@ -17,7 +17,7 @@ routes, the OpenAPI document and `docs/operations.md` are derived from that tupl
 from app.rpc.answers import Answer, Excerpt, HistoryCutoff, Outcome, Page, Result, Row, SdkAnswer
 from app.rpc.context import ATTEMPTS_MAX, Actor, Context, whose
 from app.rpc.execute import execute
-from app.rpc.families import AGENT, BARE, SDK, Family, family_at
+from app.rpc.families import AGENT, RECORDS, SDK, Family, family_at
 from app.rpc.operation import BadDeclaration, Operation, Step, operation
 from app.rpc.requests import (
     EMPTIED,
@@ -25,10 +25,10 @@ from app.rpc.requests import (
     IN_QUERY,
     AgentRequest,
     AgentWrite,
-    BareRequest,
-    BareWrite,
     ClaimWrite,
     IdempotencyKey,
+    RecordRequest,
+    RecordWrite,
     Request,
     SdkWrite,
     changes,
@@ -40,18 +40,16 @@ from app.rpc.tags import IfMatch, etag_of, versions_in
 __all__ = [
     "AGENT",
     "ATTEMPTS_MAX",
-    "BARE",
     "EMPTIED",
     "IN_PATH",
     "IN_QUERY",
+    "RECORDS",
     "SDK",
     "Actor",
     "AgentRequest",
     "AgentWrite",
     "Answer",
     "BadDeclaration",
-    "BareRequest",
-    "BareWrite",
     "ClaimWrite",
     "Context",
     "Excerpt",
@@ -62,6 +60,8 @@ __all__ = [
     "Operation",
     "Outcome",
     "Page",
+    "RecordRequest",
+    "RecordWrite",
     "Request",
     "Result",
     "Row",

@@ -22,10 +22,11 @@ AGENT: Final = Family(name="agent", prefix="/v1/agent/", roots=("/v1/agent",))
 SDK: Final = Family(name="sdk", prefix="/v1/sdk/", roots=("/v1/sdk",))
 """snake_case, unknown keys refused, error codes in capitals; otherwise as AGENT."""
 
-BARE: Final = Family(name="bare", prefix="/v1/", roots=("/v1/tasks", "/v1/states"), tools=False)
-"""camelCase, bare objects, errors as `{code, message}`, and paths with parameters (contract section 14)."""
+RECORDS: Final = Family(name="record", prefix="/v1/", roots=("/v1/tasks", "/v1/states"), tools=False)
+"""What `/v1/tasks` and `/v1/states` speak, whose clients call a run a task: camelCase, results with nothing around them,
+errors as `{code, message}`, and paths with parameters (contract section 14)."""
 
-FAMILIES: Final = (AGENT, SDK, BARE)
+FAMILIES: Final = (AGENT, SDK, RECORDS)
 
 
 def family_at(path: str) -> Family:

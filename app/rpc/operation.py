@@ -12,7 +12,7 @@ from app.decoding import Decoder
 from app.errors import ApiError, ScopeMissing
 from app.rpc.answers import Excerpt, Outcome, Page, Result
 from app.rpc.context import Context
-from app.rpc.families import BARE, Family
+from app.rpc.families import RECORDS, Family
 from app.rpc.requests import Request
 from app.types import Scope
 from app.writes.fence import FENCE_ERRORS
@@ -110,7 +110,7 @@ def operation(
         if origin in (Encoded, Page, Excerpt, Outcome):
             result = get_args(result)[0]
         summary, _, description = inspect.cleandoc(handler.__doc__ or "").partition("\n\n")
-        name = _camel(handler.__name__) if request.family is BARE else handler.__name__.replace("_", "-")
+        name = _camel(handler.__name__) if request.family is RECORDS else handler.__name__.replace("_", "-")
         return Operation(
             name=name,
             family=request.family,

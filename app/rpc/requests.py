@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Final, TypeAlias, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from app.rpc.families import AGENT, BARE, SDK, Family
+from app.rpc.families import AGENT, RECORDS, SDK, Family
 from app.types import NO_NUL, Id
 from app.writes.fence import UnderRun
 from app.writes.receipts import KEY_CHARACTERS_MAX
@@ -69,13 +69,13 @@ class SdkWrite(SdkRequest, kw_only=True):
     run_id: UnderRun = UNSET
 
 
-class BareRequest(Request, kw_only=True, rename="camel"):
+class RecordRequest(Request, kw_only=True, rename="camel"):
     """Base of every request under `/v1/tasks` and `/v1/states`."""
 
-    family: ClassVar[Family] = BARE
+    family: ClassVar[Family] = RECORDS
 
 
-class BareWrite(BareRequest, kw_only=True):
+class RecordWrite(RecordRequest, kw_only=True):
     """The same for those that change something."""
 
     run_id: UnderRun = UNSET

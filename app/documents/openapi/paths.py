@@ -19,7 +19,7 @@ from app.documents.openapi.schemas import envelope_name
 from app.documents.openapi.shared import shaped
 from app.documents.openapi.structs import REF, Schema, schema_of
 from app.errors import ApiError, Unavailable
-from app.rpc import BARE, Family, Operation
+from app.rpc import RECORDS, Family, Operation
 
 
 def paths(operations: tuple[Operation, ...]) -> Schema:
@@ -121,7 +121,7 @@ def failures(op: Operation) -> Schema:
 
 def responses(operations: tuple[Operation, ...]) -> Schema:
     """What operations answer, by name: their successes, and the errors that they share."""
-    successes = {answer_name(op): _success(op, operations) for op in operations if op.family is not BARE}
+    successes = {answer_name(op): _success(op, operations) for op in operations if op.family is not RECORDS}
     refusals = {
         together(errors, op.family): _failure(errors, op.family)
         for op in operations
@@ -136,7 +136,7 @@ def answer_name(op: Operation) -> str:
 
 
 def _failure(errors: Sequence[type[ApiError]], family: Family) -> Schema:
-    schema = "BareError" if family is BARE else spelled(family, schema_name(errors[0]))
+    schema = "RecordError" if family is RECORDS else spelled(family, schema_name(errors[0]))
     return {
         "description": "\n".join(f"- `{name_of(error, family)}`: {prose(error)}" for error in errors),
         "headers": HEADERS_503 if issubclass(errors[0], Unavailable) else HEADERS,
