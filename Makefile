@@ -40,20 +40,27 @@ run: .venv/run.stamp ## run Baton on http://127.0.0.1:8000; Ctrl-C stops it
 
 PARALLEL ?= --numprocesses logical --maxprocesses 4 --dist worksteal
 
-.PHONY: test
-test: .venv/dev.stamp ## run all tests, on a Postgres of their own (TESTS=tests/unit; other binaries: POSTGRES_BIN=/usr/lib/postgresql/15/bin)
-	$(BIN)/python -m pytest $(PARALLEL) $(TESTS)
+# What takes its time: starts many processes, kills them, upgrades, or tries every operation with everything.
+TRIALS := tests/bridge tests/cli tests/crash tests/embedded tests/http/test_nasty_bodies.py tests/schemathesis tests/upgrade
 
-OUTSIDE := chromium nginx haproxy caddy default-jdk-headless
+.PHONY: test
+test: .venv/dev.stamp ## run the tests, on a Postgres of their own (TESTS=tests/unit; other binaries: POSTGRES_BIN=/usr/lib/postgresql/15/bin)
+	$(BIN)/python -m pytest $(PARALLEL) $(or $(TESTS),$(TRIALS:%=--ignore=%))
+
+.PHONY: trials
+trials: .venv/dev.stamp ## run those that take their time, and are no part of `make test`: commands, deaths, upgrades, schemathesis
+	$(BIN)/python -m pytest $(PARALLEL) $(or $(TESTS),$(TRIALS))
+
+OUTSIDE := chromium nginx haproxy caddy default-jdk-headless pgbouncer
 
 .PHONY: outside
-outside: outside-setup .venv/dev.stamp ## call from a real browser, a stock Java client and through real proxies
-	$(BIN)/python -m pytest tests/outside
+outside: outside-setup .venv/dev.stamp ## call from a real browser, a stock Java client, through real proxies and a real pooler
+	$(BIN)/python -m pytest tests/outside tests/pooler
 
-# Without them the tests in tests/outside are left out, and say so.
+# Without them the tests in tests/outside and tests/pooler are left out, and say so.
 .PHONY: outside-setup
 outside-setup: ## install what they need, on Debian and Ubuntu as root; else say what is missing
-	@missing=; for program in chromium nginx haproxy caddy javac; do \
+	@missing=; for program in chromium nginx haproxy caddy javac pgbouncer; do \
 		PATH="$$PATH:/usr/sbin" command -v "$$program" >/dev/null || missing="$$missing $$program"; done; \
 	test -z "$$missing" && exit; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && { apt-get install -y -qq --no-install-recommends $(OUTSIDE) || { apt-get update -qq && apt-get install -y -qq --no-install-recommends $(OUTSIDE); }; } >/dev/null 2>&1; \
