@@ -27,38 +27,39 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename=str.upper):
         str, Meta(description="Use this PostgreSQL 15 or newer instead of the embedded one.")
     ] = ""
     database_pooler: Annotated[
-        bool, Meta(description="`true` behind a pooler in transaction mode: nothing is kept on a connection.")
+        bool, Meta(description="`true` behind a pooler in transaction mode: connections then keep no state.")
     ] = False
     database_connections: Annotated[
         int,
         Meta(
             ge=2,
             le=500,
-            description="Connections in each worker's pool, at most; seven shared ones come on top.",
+            description="Most connections in each worker's pool. Each worker has seven shared ones besides.",
         ),
     ] = 10
     postgres_bin: Annotated[
-        str, Meta(description="Directory of Postgres binaries to embed; empty finds them.")
+        str, Meta(description="Directory of the Postgres binaries to embed; found automatically if empty.")
     ] = ""
     workers: Annotated[
-        int, Meta(ge=1, le=64, description="Server processes. More than one pays from four cores up.")
+        int, Meta(ge=1, le=64, description="Server processes. More than one helps only from four cores up.")
     ] = 1
     request_timeout_seconds: Annotated[
-        Seconds, Meta(description="After this long, and up to 0.1 s more, a request is answered with 503.")
+        Seconds,
+        Meta(description="A request that takes this long, or up to 0.1 s longer, is answered with 503."),
     ] = 30.0
     statement_timeout_seconds: Annotated[
-        Seconds, Meta(description="After this long the database gives up a statement.")
+        Seconds, Meta(description="The database cancels a statement that takes longer than this.")
     ] = 10.0
     keep_alive_seconds: Annotated[
         Seconds,
         Meta(
-            description="A connection on which nothing is asked for this long is closed. A proxy's pool has to give up sooner."
+            description="A connection that is idle for this long is closed. A proxy must close its own idle connections sooner."
         ),
     ] = 75.0
     web_origins: Annotated[
         str,
         Meta(
-            description="Origins of web pages that may call, split by commas, besides pages from this machine."
+            description="Origins of web pages that may call, separated by commas. Pages from this machine always may."
         ),
     ] = ""
     mcp_origins: Annotated[
@@ -67,15 +68,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename=str.upper):
     allowed_hosts: Annotated[
         str,
         Meta(
-            description="Host names that callers may use, split by commas: for a proxy on the same machine. `*` allows any."
+            description="Host names that callers may use, separated by commas: for a proxy on the same machine. `*` allows any."
         ),
     ] = ""
     idempotency_hours: Annotated[
-        int, Meta(ge=24, le=24 * 366, description="For this long a repeated request gets the first answer.")
+        int, Meta(ge=24, le=24 * 366, description="How long a repeated request gets the first answer.")
     ] = 24
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
-        Meta(description="`info` has one line per request; `warning` only trouble."),
+        Meta(description="`info` logs one line per request, `warning` only problems."),
     ] = "info"
     log_format: Annotated[
         Literal["json", "text"], Meta(description="The form of the log lines: `json` or `text`.")

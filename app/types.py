@@ -88,9 +88,7 @@ Limit = Annotated[int, Meta(ge=1)]
 Cursor = Annotated[str, Meta(pattern="^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", max_length=36)]
 """Where a page ends: the id of its last row. The length is there because `$` also matches before a line feed."""
 
-PageLimit = Annotated[
-    Limit | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")
-]
+PageLimit = Annotated[Limit | UnsetType, Meta(description="How many at most: 50 by default, up to 100.")]
 """The `limit` of a list whose pages have PAGE_ROWS_DEFAULT rows."""
 
 PageCursor = Annotated[

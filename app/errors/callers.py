@@ -46,7 +46,7 @@ class UnknownHost(PermissionDenied):
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"This server is not called {name[:80]!r}. Its operator can allow that name with ALLOWED_HOSTS."
+            f"This server does not answer to the name {name[:80]!r}. Its operator can allow it with ALLOWED_HOSTS."
         )
 
 
@@ -64,7 +64,7 @@ class TaskReadOnly(PermissionDenied):
 
     def __init__(self) -> None:
         super().__init__(
-            "You see this task, but may not change it. Ask to be made a poster of its channel, or its assignee."
+            "You can see this task but not change it. Ask to become a poster of its channel, or its assignee."
         )
 
 
@@ -73,8 +73,8 @@ class NotYoursToShow(PermissionDenied):
 
     def __init__(self) -> None:
         super().__init__(
-            "You may not decide who else sees this task: that is for those who may post in its channel, and of a task "
-            "in no channel for its creator. Leave its channel alone, and give it only to someone who sees it already."
+            "You may not decide who else sees this task: only those who may post in its channel can, or its creator "
+            "if it is in no channel. Leave its channel as it is, and assign it only to someone who already sees it."
         )
 
 
@@ -83,8 +83,8 @@ class BlockerHidden(PermissionDenied):
 
     def __init__(self) -> None:
         super().__init__(
-            "The task that is to wait was made by, or is assigned to, someone who does not see the one that would block it. "
-            "Show it to them first: bind it to a channel that they are in, or mention them on it."
+            "The creator or the assignee of the waiting task cannot see the task that would block it. Show it to them "
+            "first: bind it to a channel they are in, or mention them on it."
         )
 
 
@@ -102,7 +102,7 @@ class NotHolder(PermissionDenied):
 
     def __init__(self) -> None:
         super().__init__(
-            "That run is somebody else's claim, and only its holder acts under it. Claim the task with claim-task."
+            "That run is somebody else's claim, and only its holder can use it. Claim the task with claim-task."
         )
 
 
@@ -130,5 +130,5 @@ class MemberRemoved(PermissionDenied):
 
     def __init__(self) -> None:
         super().__init__(
-            "They were taken out of this channel. Only an admin of it can add them again, with add-channel-member."
+            "They were removed from this channel. Only an admin of it can add them again, with add-channel-member."
         )

@@ -82,8 +82,8 @@ class ChannelArchived(Conflict):
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"#{name} is archived and takes nothing new. Use another channel, or have an admin bring it back "
-            "with archive-channel.",
+            f"#{name} is archived, and nothing can be added to it. Use another channel, or ask an admin to bring it back with "
+            "archive-channel.",
             {"reason": "channel_archived"},
         )
 
@@ -103,8 +103,8 @@ class LastAdmin(Conflict):
 
     def __init__(self) -> None:
         super().__init__(
-            "That is the only admin of the channel, which keeps one. Make someone else in it an admin first, with "
-            "set-channel-member-role, or archive the channel.",
+            "That is the only admin of the channel, and a channel must keep one. First make another member an admin "
+            "with set-channel-member-role, or archive the channel.",
             {"reason": "last_admin"},
         )
 
@@ -114,7 +114,7 @@ class RelationCycle(Conflict):
 
     def __init__(self) -> None:
         super().__init__(
-            "These tasks would wait for each other for ever. Unlink what already leads the other way, or leave this out.",
+            "These tasks would wait for each other forever. Remove the relation that leads the other way, or leave this one out.",
             {"reason": "relation_cycle", "field": "otherTaskId"},
         )
 
@@ -138,8 +138,8 @@ class LeaseLost(Conflict):
     ) -> None:
         now = f"@{holder['handle']} holds it now" if holder else "nobody holds it now"
         super().__init__(
-            f"Your claim of {identifier} is over ({end_reason}), and {now}. Nothing was written. "
-            "Stop this work; claim-task or claim-next-task without this `runId` begins anew.",
+            f"Your claim of {identifier} is over ({end_reason}), and {now}. Nothing was written. Stop this work. To "
+            "start again, call claim-task or claim-next-task without this `runId`.",
             {
                 "reason": "lease_lost",
                 "runId": run_id,

@@ -95,7 +95,7 @@ class UnknownEncoding(ApiError):
 
     def __init__(self, encoding: str, known: str) -> None:
         super().__init__(
-            f"The body's Content-Encoding is {encoding[:40]!r}. Send it as it is, or with {known}."
+            f"The body's Content-Encoding is {encoding[:40]!r}. Send it uncompressed, or with {known}."
         )
         self.known = known
 

@@ -28,7 +28,7 @@ class TimedOut(Unavailable):
 
     def __init__(self) -> None:
         super().__init__(
-            "The call took too long and was given up. A write may or may not have happened: read, then repeat it."
+            "The call took too long and was cancelled. A write may or may not have happened: read, then repeat it."
         )
 
 
@@ -53,5 +53,5 @@ class Contended(Unavailable):
 
     def __init__(self) -> None:
         super().__init__(
-            "This task is being changed too often to get a turn. Nothing was written; try again in a second."
+            "This task is being changed too often for this call to get a turn. Nothing was written; try again in a second."
         )

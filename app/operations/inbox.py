@@ -255,7 +255,7 @@ class GetInbox(AgentRequest):
 
     max_bytes: Annotated[
         Annotated[int, Meta(ge=BYTES_MIN, le=BYTES_MAX)] | UnsetType,
-        Meta(description="How many bytes at most: 8,000 unless told. 1,000 to 200,000."),
+        Meta(description="How many bytes at most: 8,000 by default. 1,000 to 200,000."),
     ] = UNSET
     cursor: Annotated[
         Annotated[str, Meta(pattern="^(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,17})$(?!\\n)")] | None | UnsetType,
@@ -280,7 +280,7 @@ TRIM_ORDER: Final[tuple[SectionName, ...]] = ("changes", "forReview", "openTasks
     core=Step(10, "Start here: what is yours, what waits for you, what changed."),
 )
 async def get_inbox(ctx: Context, req: GetInbox) -> Encoded[Inbox]:
-    """See everything that waits for you in one call: the one to start with when you remember nothing.
+    """See everything that waits for you, in one call. Start with it when you remember nothing.
 
     It lists your claims, your open tasks, what waits for your answer or your review, and what others changed since the
     `cursor` of your last inbox.

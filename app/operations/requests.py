@@ -50,16 +50,16 @@ class GetRequestOutcome(AgentRequest):
 
     idempotency_key: Annotated[
         Annotated[str, Meta(min_length=1, max_length=KEY_CHARACTERS_MAX, extra_json_schema=NO_NUL)],
-        Meta(description="The key it was made with. Keys are yours alone: nobody else's are found."),
+        Meta(description="The key of that call. You find only your own keys."),
     ]
 
 
 @operation(scope=None, read_only=True)
 async def get_request_outcome(ctx: Context, req: GetRequestOutcome) -> RequestOutcome:
-    """Say what became of a call that you made with an idempotency key.
+    """See what became of a call that you made with an idempotency key.
 
-    Use it when an answer was lost: after a time-out, a 502, or a restart of your own. A call that is under way is
-    waited for, up to a second.
+    Use it when an answer was lost: after a time-out, a 502, or a restart of your own. If the call is still running,
+    this waits for it, up to a second.
     """
     key, seen = req.idempotency_key, False
     for pause_seconds in PAUSES_SECONDS:

@@ -146,9 +146,9 @@ class SearchMessages(AgentRequest):
 
     query: Annotated[SearchText, Meta(description='Words, `"phrases"`, `or`, `-not`.')]
     channel_id: Annotated[Id | None | UnsetType, Meta(description="Only in this channel.")] = UNSET
-    limit: Annotated[
-        Limit | UnsetType, Meta(description="How many at most: 20 unless told, never more than 100.")
-    ] = UNSET
+    limit: Annotated[Limit | UnsetType, Meta(description="How many at most: 20 by default, up to 100.")] = (
+        UNSET
+    )
 
 
 class SearchTasks(AgentRequest):
@@ -161,14 +161,14 @@ class SearchTasks(AgentRequest):
         UNSET
     )
     open_only: Annotated[bool, Meta(description="Only tasks that are neither done nor cancelled.")] = False
-    limit: Annotated[
-        Limit | UnsetType, Meta(description="How many at most: 20 unless told, never more than 100.")
-    ] = UNSET
+    limit: Annotated[Limit | UnsetType, Meta(description="How many at most: 20 by default, up to 100.")] = (
+        UNSET
+    )
 
 
 @operation(scope="channel-read", read_only=True, errors=(ChannelNotFound, ChannelNotMember))
 async def search_messages(ctx: Context, req: SearchMessages) -> Excerpt[SearchMessagesResponse]:
-    """Find what was said in your channels by its words, the best fit first.
+    """Search the messages in your channels, best match first.
 
     Task cards are not searched; find tasks with search-tasks.
     """
@@ -187,9 +187,9 @@ async def search_messages(ctx: Context, req: SearchMessages) -> Excerpt[SearchMe
 
 @operation(scope="task-read", read_only=True, errors=(ChannelNotFound, ChannelNotMember))
 async def search_tasks(ctx: Context, req: SearchTasks) -> Excerpt[SearchTasksResponse]:
-    """Find tasks you can see by the words of their title and description, the best fit first.
+    """Search the titles and descriptions of tasks you can see, best match first.
 
-    For part of a word or an identifier, use list-tasks with `query`.
+    To find part of a word, or an identifier, use list-tasks with `query`.
     """
     channel = await readable(ctx, req.channel_id) if req.channel_id else None
     limit = min(given(req.limit) or HITS_DEFAULT, PAGE_ROWS_MAX)

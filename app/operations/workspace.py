@@ -198,7 +198,7 @@ class VerifyConnection(AgentRequest):
             min_length=1,
             max_length=NAME_CHARACTERS_MAX,
             extra_json_schema=NO_NUL,
-            description="The token an operator made for you.",
+            description="The token an operator gave you.",
         ),
     ]
 
@@ -209,7 +209,7 @@ class VerifyConnection(AgentRequest):
     resource="workspace://me",
 )
 async def get_me(ctx: Context, req: GetMe) -> Me:
-    """Say who you are: your id and handle, your workspace, what your key allows and which channels you are in.
+    """See who you are: your id and handle, your workspace, what your key allows, and your channels.
 
     A good first call for an agent that starts with an empty memory.
     """
@@ -231,7 +231,7 @@ async def get_me(ctx: Context, req: GetMe) -> Me:
 
 @operation(scope="workspace-read", read_only=True, resource="workspace://info")
 async def get_workspace_info(ctx: Context, req: GetWorkspaceInfo) -> Encoded[WorkspaceInfo]:
-    """Say what workspace this is, and how many users, agents and channels it has."""
+    """See which workspace this is, and how many users, agents and channels it has."""
     row = await ctx.one(INFO)
     assert row is not None, "a key belongs to a workspace, by foreign key"
     return row.value
@@ -259,7 +259,7 @@ async def resolve_identity(ctx: Context, req: ResolveIdentity) -> Encoded[Resolv
 
 @operation(scope=None, read_only=True, uses_up=True)
 async def verify_connection(ctx: Context, req: VerifyConnection) -> VerifyConnectionResult:
-    """Prove that your connection works, by echoing a token that an operator made for you.
+    """Prove that your connection works, by echoing a token that an operator gave you.
 
     A token works once, for about ten minutes. The answer is always a success; look at `ok`.
     """

@@ -62,7 +62,7 @@ def options(
 
 
 InWorkspace = Annotated[str, typer.Option("--workspace", help="Slug of the workspace.")]
-Name = Annotated[str | None, typer.Option("--name", help="Display name; the handle unless told.")]
+Name = Annotated[str | None, typer.Option("--name", help="Display name; by default the handle.")]
 Scopes = Annotated[
     str,
     typer.Option(
@@ -115,7 +115,7 @@ def workspace_set_history(
     slug: str,
     days: Annotated[
         int | None,
-        typer.Option(min=1, max=36_500, help="Show messages of this many days; all of them unless told."),
+        typer.Option(min=1, max=36_500, help="Show messages of this many days; all of them by default."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -139,7 +139,7 @@ def agent_create(
         bool,
         typer.Option(
             "--private",
-            help="Only its owner, the owner's agents, and who is in a channel with it know of it; it joins none unless told.",
+            help="Show it only to its owner, the owner's agents, and those in a channel with it. It joins none by default.",
         ),
     ] = False,
     agent_type: Annotated[
@@ -257,10 +257,10 @@ def key_create(
     handle: str,
     workspace: InWorkspace,
     scopes: Annotated[
-        str | None, typer.Option(help="Scopes or a preset; those of the newest key unless told.")
+        str | None, typer.Option(help="Scopes or a preset; by default those of the newest key.")
     ] = None,
     expires_days: Annotated[
-        int | None, typer.Option(min=1, max=3650, help="Days until it expires; never unless told.")
+        int | None, typer.Option(min=1, max=3650, help="Days until it expires; never by default.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

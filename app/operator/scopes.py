@@ -12,7 +12,7 @@ PRESETS: Final[dict[str, tuple[str, ...]]] = {
     "read-and-post": ("channel-read", "channel-write", "task-read", "task-write"),
     "read-only": ("channel-read", "task-read"),
 }
-"""Bundles of scopes by name (contract section 2). A new identity gets `all` unless told otherwise; that is all but `operator`."""
+"""Bundles of scopes by name (contract section 2). A new identity gets `all` by default: every scope but `operator`."""
 
 
 def parse_scopes(text: str) -> list[str]:

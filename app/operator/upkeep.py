@@ -126,7 +126,7 @@ def postgres_upgrade(
     old_bin: Annotated[
         Path | None,
         typer.Option(
-            help="Directory of the programs of the Postgres that made the data; Debian's unless told."
+            help="Directory of the programs of the Postgres that made the data; Debian's by default."
         ),
     ] = None,
     as_json: AsJson = False,

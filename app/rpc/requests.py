@@ -36,8 +36,8 @@ IdempotencyKey: TypeAlias = Annotated[
     | UnsetType,
     Meta(
         description=(
-            "A key of your own: sent again, the call has no second effect. It gets the first answer. For whoever cannot "
-            "set the header `Idempotency-Key`, which wins."
+            "A key of your own. A call sent again with it has no second effect and gets the first answer. For clients "
+            "that cannot set the header `Idempotency-Key`, which takes precedence."
         )
     ),
 ]

@@ -9,7 +9,7 @@ IfMatch = Annotated[
     str | UnsetType,
     Meta(
         description=(
-            "The ETag you read; if it has changed since, nothing is written and you get a 409. Left out, the last write wins."
+            "The ETag you read. If it has changed since, nothing is written and you get a 409. Without it the last write wins."
         ),
         extra={"place": "If-Match"},
     ),

@@ -163,7 +163,7 @@ class GetChannels(AgentRequest):
     """Which channels."""
 
     include_public: Annotated[
-        bool, Meta(description="Also public channels that you are not in: join-channel opens them.")
+        bool, Meta(description="Also public channels that you are not in. Enter one with join-channel.")
     ] = False
     include_archived: Annotated[bool, Meta(description="Also archived channels, which can only be read.")] = (
         False
@@ -176,7 +176,8 @@ class GetChannelMembers(AgentRequest):
     channel_id: Annotated[Id, Meta(description="The channel.")]
     limit: PageLimit = UNSET
     after: Annotated[
-        Id | None | UnsetType, Meta(description="Only members behind this one: `cursor` of the page before.")
+        Id | None | UnsetType,
+        Meta(description="Only members after this one: the `cursor` of the page before."),
     ] = UNSET
 
 
@@ -198,7 +199,7 @@ class ListChannelMembers(AgentRequest):
 async def get_channels(ctx: Context, req: GetChannels) -> Encoded[list[Channel]]:
     """List the channels you are a member of, by name.
 
-    Nothing can be read or said in a channel before joining it.
+    You must join a channel before you can read or write in it.
     """
     rows = await ctx.all(
         MY_CHANNELS,

@@ -99,7 +99,7 @@ class CreateChannel(AgentWrite):
     ]
     type: Annotated[
         Literal["public", "private"],
-        Meta(description="`private` hides it from all but its members. Fixed for life."),
+        Meta(description="`private` hides it from everyone but its members. It cannot be changed later."),
     ] = "public"
     purpose: Annotated[Purpose | None | UnsetType, Meta(description="What it is for, in one line.")] = UNSET
 
@@ -111,7 +111,7 @@ class RenameChannel(AgentWrite):
     name: Annotated[ChannelName, Meta(description="Its new name.")]
     purpose: Annotated[
         Purpose | None | UnsetType,
-        Meta(description="What it is for from now on; null clears it.", extra=EMPTIED),
+        Meta(description="Its new purpose; null clears it.", extra=EMPTIED),
     ] = UNSET
 
 
@@ -124,9 +124,9 @@ class ArchiveChannel(AgentWrite):
 
 @operation(scope="channel-write", errors=(AlreadyExists,))
 async def create_channel(ctx: Context, req: CreateChannel) -> Outcome[Channel]:
-    """Make a channel. You are its first member.
+    """Create a channel. You are its first member.
 
-    A human is its admin; of a channel that an agent makes, the agent's owner is.
+    A human becomes its admin. If an agent creates it, the agent's owner does.
     """
     name = req.name.removeprefix("#")
     made = {"name": name, "kind": req.type, "purpose": req.purpose or None}
@@ -143,7 +143,7 @@ async def create_channel(ctx: Context, req: CreateChannel) -> Outcome[Channel]:
     errors=(ChannelNotFound, ChannelNotMember, ChannelNotAdmin, AlreadyExists),
 )
 async def rename_channel(ctx: Context, req: RenameChannel) -> Outcome[Channel]:
-    """Give a channel another name, and another purpose if you send one. For its admins."""
+    """Rename a channel, and change its purpose if you send one. For its admins."""
     id, name = uuid_or_none(req.channel_id), req.name.removeprefix("#")
     try:
         renamed = await ctx.write(RENAME, channel_id=id, name=name, changes=changes(req, "purpose"))
@@ -161,9 +161,9 @@ async def rename_channel(ctx: Context, req: RenameChannel) -> Outcome[Channel]:
     errors=(ChannelNotFound, ChannelNotMember, ChannelNotAdmin),
 )
 async def archive_channel(ctx: Context, req: ArchiveChannel) -> Outcome[Channel]:
-    """Close a channel: it can still be read, but it is left out of lists and takes nothing new. For its admins.
+    """Archive a channel: it can still be read, but lists leave it out and nothing can be added. For its admins.
 
-    Its name stays taken. With `archived: false` it opens again.
+    Its name stays taken. `archived: false` opens it again.
     """
     archived = await ctx.write(ARCHIVE, channel_id=uuid_or_none(req.channel_id), archived=req.archived)
     if archived is not None:

@@ -245,7 +245,7 @@ class JoinChannel(AgentWrite):
     """The channel to join."""
 
     channel_id: Annotated[
-        Id, Meta(description="A public channel: get-channels with `includePublic` lists them.")
+        Id, Meta(description="A public channel. get-channels with `includePublic` lists them.")
     ]
 
 
@@ -262,9 +262,9 @@ class AddChannelMember(AgentWrite):
     member_id: Annotated[
         Id, Meta(description="The user or agent: resolve-identity finds the id behind a handle.")
     ]
-    role: Annotated[Role, Meta(description="A reader only reads; only an admin can make a human admin.")] = (
-        "poster"
-    )
+    role: Annotated[
+        Role, Meta(description="A reader only reads. Only an admin can make a human an admin.")
+    ] = "poster"
 
 
 class RemoveChannelMember(AgentWrite):
@@ -282,7 +282,7 @@ class SetChannelMemberRole(AgentWrite):
     role: Annotated[
         Role,
         Meta(
-            description="A reader only reads, a poster also writes, an admin also manages; agents are no admins."
+            description="A reader only reads, a poster also writes, an admin also manages. Agents cannot be admins."
         ),
     ]
 
@@ -291,8 +291,8 @@ class SetChannelMemberRole(AgentWrite):
 async def join_channel(ctx: Context, req: JoinChannel) -> Outcome[Channel]:
     """Become a poster of a public channel. Joining twice is harmless.
 
-    If you left it as a reader, you come back as one; if you were taken out, an admin has to add you. Into a private channel
-    someone who is in it has to add you.
+    If you left it as a reader, you come back as one. If you were removed, an admin has to add you. You cannot join a
+    private channel: one of its members has to add you.
     """
     if (joined := await ctx.write(JOIN, channel_id=uuid_or_none(req.channel_id))) is not None:
         return joined
@@ -309,7 +309,7 @@ async def join_channel(ctx: Context, req: JoinChannel) -> Outcome[Channel]:
     errors=(ChannelNotFound, ChannelNotMember, SoleMember, LastAdmin),
 )
 async def leave_channel(ctx: Context, req: LeaveChannel) -> Outcome[Departure]:
-    """Leave a channel. You see nothing more of it from then on, but for tasks you have a part in.
+    """Leave a channel. From then on you see nothing of it but the tasks you take part in.
 
     The only member cannot leave, nor can the only admin.
     """
@@ -336,8 +336,9 @@ async def leave_channel(ctx: Context, req: LeaveChannel) -> Outcome[Departure]:
 async def add_channel_member(ctx: Context, req: AddChannelMember) -> Outcome[Membership]:
     """Add a user or agent to a channel that you may post in.
 
-    Someone who is in it already keeps their role; set-channel-member-role changes it. Who was taken out of it is added by
-    an admin, or by who took them out; and who left it as a reader is a reader again, unless an admin adds them.
+    Existing members keep their role; set-channel-member-role changes it. Someone who was removed can only be added by
+    an admin or by whoever removed them. Someone who left as a reader comes back as a reader, unless an admin adds
+    them.
     """
     id, member = uuid_or_none(req.channel_id), uuid_or_none(req.member_id)
     if (added := await ctx.write(ADD, channel_id=id, member_id=member, role=req.role)) is not None:
@@ -364,10 +365,10 @@ async def add_channel_member(ctx: Context, req: AddChannelMember) -> Outcome[Mem
     ),
 )
 async def remove_channel_member(ctx: Context, req: RemoveChannelMember) -> Outcome[Departure]:
-    """Take someone out of a channel. For its admins, and for owners of agents.
+    """Remove someone from a channel. For its admins, and for the owner of an agent.
 
-    They see nothing more of it from their next call on. Tasks of the channel that they have a part in stay theirs to see.
-    They come back only if an admin adds them, or whoever took them out.
+    From their next call on they see nothing of it but the tasks they take part in. Only an admin, or whoever removed
+    them, can add them again.
     """
     id, member = uuid_or_none(req.channel_id), uuid_or_none(req.member_id)
     if (removed := await ctx.write(REMOVE, channel_id=id, member_id=member)) is not None:
@@ -393,9 +394,9 @@ async def remove_channel_member(ctx: Context, req: RemoveChannelMember) -> Outco
     ),
 )
 async def set_channel_member_role(ctx: Context, req: SetChannelMemberRole) -> Outcome[Membership]:
-    """Say what a member may do in a channel: read, also write, or also manage. For its admins.
+    """Set what a member may do in a channel: read, also write, or also manage. For its admins.
 
-    The only admin stays one: make someone else an admin first.
+    You cannot demote the only admin: make someone else an admin first.
     """
     id, member = uuid_or_none(req.channel_id), uuid_or_none(req.member_id)
     if (changed := await ctx.write(SET_ROLE, channel_id=id, member_id=member, role=req.role)) is not None:

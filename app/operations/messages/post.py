@@ -40,20 +40,20 @@ class PostMessage(SdkWrite):
     content: ToSay
     kind: Annotated[
         Annotated[str, Meta(min_length=1, max_length=KIND_CHARACTERS_MAX, extra_json_schema=NO_NUL)],
-        Meta(description="What you call this kind of message: `text` unless told."),
+        Meta(description="What you call this kind of message: `text` by default."),
     ] = "text"
     parent_message_id: ReplyTo = UNSET
     mention_identity_ids: Annotated[
         Annotated[list[Id], Meta(max_length=MENTIONS_MAX)] | None | UnsetType,
-        Meta(description="Whom to address besides those the text names. At most 20 in all."),
+        Meta(description="Whom else to address, besides those named in the text. At most 20 in all."),
     ] = UNSET
     reference_artifact_ids: Annotated[
         Annotated[list[Id], Meta(max_length=ARTIFACTS_MAX)] | None | UnsetType,
-        Meta(description="Messages made with create-artifact that this one speaks of; kept in its metadata."),
+        Meta(description="Messages made with create-artifact that this one refers to; kept in its metadata."),
     ] = UNSET
     metadata: Annotated[
         dict[str, Any] | None | UnsetType,  # Any: what machines put there is theirs
-        Meta(description="What machines are to know of it: an object of at most 4,096 bytes as JSON."),
+        Meta(description="Data for machines: an object of at most 4,096 bytes as JSON."),
     ] = UNSET
 
 

@@ -109,19 +109,17 @@ class GetMessages(AgentRequest):
     """Which part of a channel."""
 
     channel_id: Annotated[Id, Meta(description="The channel.")]
-    limit: Annotated[
-        Limit | UnsetType, Meta(description="How many at most: 20 unless told, never more than 100.")
-    ] = UNSET
-    before: Annotated[Id | None | UnsetType, Meta(description="Only what stands before this message.")] = (
+    limit: Annotated[Limit | UnsetType, Meta(description="How many at most: 20 by default, up to 100.")] = (
         UNSET
     )
+    before: Annotated[Id | None | UnsetType, Meta(description="Only messages before this one.")] = UNSET
     after: Annotated[
         Id | None | UnsetType,
-        Meta(description="Only what stands behind this message; the list is then oldest first."),
+        Meta(description="Only messages after this one; the list is then oldest first."),
     ] = UNSET
     thread_id: Annotated[
         Id | None | UnsetType,
-        Meta(description="Only this thread: the message it hangs under, and its replies."),
+        Meta(description="Only this thread: its first message and the replies."),
     ] = UNSET
 
 
@@ -130,7 +128,7 @@ async def get_messages(ctx: Context, req: GetMessages) -> Excerpt[MessagesPage]:
     """Read a channel: the newest messages first, or with `after` what is new since then, oldest first.
 
     The last message of a page is the cursor of the next: send its id as `before`, or as `after` if you read that
-    way. Nothing is missed or repeated, however much is being said meanwhile.
+    way. Nothing is missed or repeated, even while others write.
     """
     channel = await readable(ctx, req.channel_id)
     before, after, thread_id = given(req.before), given(req.after), given(req.thread_id)

@@ -39,7 +39,7 @@ ToSay = Annotated[
 ]
 ReplyTo = Annotated[
     Id | None | UnsetType,
-    Meta(description="The message to reply to; a reply to a reply joins the same thread."),
+    Meta(description="The message to reply to. A reply to a reply joins the same thread."),
 ]
 SAY_ERRORS: Final = (
     InvalidInput,

@@ -96,11 +96,11 @@ class SendMessage(AgentWrite):
     thread_id: ReplyTo = UNSET
     mentions: Annotated[
         Annotated[list[GivenMention], Meta(max_length=MENTIONS_MAX)] | None | UnsetType,
-        Meta(description="Whom to address besides those the text names. At most 20 in all."),
+        Meta(description="Whom else to address, besides those named in the text. At most 20 in all."),
     ] = UNSET
     attachment_ids: Annotated[
         Annotated[list[Id], Meta(max_length=ATTACHMENTS_MAX)] | None | UnsetType,
-        Meta(description="Ids of uploaded files. This service stores none, so leave it out."),
+        Meta(description="Ids of uploaded files. This service stores no files, so leave it out."),
     ] = UNSET
 
 
@@ -123,11 +123,11 @@ class CreateArtifact(AgentWrite):
             min_length=1,
             max_length=KIND_CHARACTERS_MAX,
             extra_json_schema=NO_NUL,
-            description="What it is: `code`, `markdown`, `document`, `image`, or a word of your own.",
+            description="Its type: `code`, `markdown`, `document`, `image`, or a word of your own.",
         ),
     ]
     content: Annotated[
-        Markdown, Meta(min_length=1, description="The text itself; nobody in it is addressed.")
+        Markdown, Meta(min_length=1, description="The text itself. `@handle` in it addresses nobody.")
     ]
 
     def __post_init__(self) -> None:
@@ -151,8 +151,8 @@ class FlagNeedsHuman(AgentWrite):
 async def send_message(ctx: Context, req: SendMessage) -> Outcome[Message]:
     """Say something in a channel that you are a member of.
 
-    Address people and agents as `@handle`: it waits for them in get-unread-mentions. To answer, send the message's
-    id as `threadId`; that also takes it off your own list.
+    Address people and agents as `@handle`: they find the message in get-unread-mentions. To answer a message, send
+    its id as `threadId`. That also takes it off your own list.
     """
     if ids := given(req.attachment_ids):
         raise AttachmentNotFound(ids[0])
@@ -187,7 +187,7 @@ async def create_artifact(ctx: Context, req: CreateArtifact) -> Outcome[Artifact
 async def flag_needs_human(ctx: Context, req: FlagNeedsHuman) -> Outcome[Message]:
     """Flag a message as needing a human, and say why.
 
-    It is kept in the message's `metadata` as `needsHuman`, `needsHumanReason`, `needsHumanAt` and `needsHumanBy`.
+    The flag is kept in the message's `metadata` as `needsHuman`, `needsHumanReason`, `needsHumanAt` and `needsHumanBy`.
     Flagging again replaces the reason.
     """
     if (id := uuid_or_none(req.message_id)) is None:

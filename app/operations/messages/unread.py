@@ -121,22 +121,22 @@ COUNT_WAITING = Query(
 class GetUnreadMentions(AgentRequest):
     """Which of what waits."""
 
-    limit: Annotated[
-        Limit | UnsetType, Meta(description="How many at most: 20 unless told, never more than 50.")
-    ] = UNSET
+    limit: Annotated[Limit | UnsetType, Meta(description="How many at most: 20 by default, up to 50.")] = (
+        UNSET
+    )
     since: Annotated[
         When | None | UnsetType,
-        Meta(description="Only what was said after this moment: keep your own place with it."),
+        Meta(description="Only what was said after this time, to keep your own place."),
     ] = UNSET
 
 
 @operation(scope="channel-read", read_only=True)
 async def get_unread_mentions(ctx: Context, req: GetUnreadMentions) -> Excerpt[UnreadMentionsResponse]:
-    """List what waits for your answer, the newest first. Call it when you start, and every few minutes.
+    """List what waits for your answer, newest first. Call it when you start, and every few minutes.
 
-    That is every message and comment that addresses you, and every reply in a thread that you began or replied in.
-    It leaves the list when you answer: reply with send-message in the same thread (`parentId`, or the message itself
-    if that is null), or with comment-on-task where `channelName` is a task.
+    That is every message and comment that addresses you, and every reply in a thread that you started or replied in.
+    An entry leaves the list when you answer: reply with send-message in the same thread (`parentId`, or the message
+    itself if that is null), or with comment-on-task where `channelName` is a task.
     """
     since = given(req.since)
     asked = {

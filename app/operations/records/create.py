@@ -65,10 +65,10 @@ class CreateTaskRecord(RecordWrite, kw_only=True):
     """The task to create."""
 
     kind: Annotated[
-        Kind, Meta(description="What sort of task: `default`, `call_action`, `flow`, or a name of your own.")
+        Kind, Meta(description="What kind of task: `default`, `call_action`, `flow`, or a name of your own.")
     ]
     status: Annotated[
-        RunStatus | None | UnsetType, Meta(description="Where it starts: `created` unless told.")
+        RunStatus | None | UnsetType, Meta(description="Where it starts: `created` by default.")
     ] = UNSET
     title: Annotated[Title | None | UnsetType, Meta(description="What it is, for people.")] = UNSET
     description: Annotated[Markdown | None | UnsetType, Meta(description="The rest of it.")] = UNSET
@@ -98,7 +98,7 @@ class CreateTaskRecord(RecordWrite, kw_only=True):
 async def create_task(ctx: Context, req: CreateTaskRecord) -> Outcome[TaskRecord]:
     """Create a task: one attempt to do something.
 
-    Only the kind is required. Nothing runs by itself: executors find it with listTasks and report with updateTask.
+    Only the kind is required. The service does not run it: executors find it with listTasks and report with updateTask.
     """
     linked = await links(ctx, req.parent_id, req.work_item_id)
     sent = {

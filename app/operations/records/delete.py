@@ -140,8 +140,8 @@ class DeleteTaskRecord(RecordWrite, kw_only=True):
 async def delete_task(ctx: Context, req: DeleteTaskRecord) -> Outcome[Deleted]:
     """Delete a task with its parts, and the States that were created with them.
 
-    A claim of a task cannot be deleted: it is part of that task's history. Parts that are claims, or somebody else's,
-    stay, and are parts of nothing from then on.
+    A claim cannot be deleted: it is part of its task's history. Parts that are claims, or that belong to somebody
+    else, stay, without a parent.
     """
     item = item_of(ctx, run_id_of(req.task_id), {}, versions=versions_in(req.if_match))
 

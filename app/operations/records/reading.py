@@ -81,7 +81,7 @@ class RecordPagination(msgspec.Struct, rename="camel"):
     """Which page of a list."""
 
     limit: Annotated[
-        Limit | None | UnsetType, Meta(description="How many at most: 50 unless told, never more than 100.")
+        Limit | None | UnsetType, Meta(description="How many at most: 50 by default, up to 100.")
     ] = UNSET
     cursor: Annotated[
         Cursor | None | UnsetType, Meta(description="The id of the last task of the page before.")
@@ -91,8 +91,8 @@ class RecordPagination(msgspec.Struct, rename="camel"):
 class ListTaskRecords(RecordRequest):
     """What to list. Filters add up."""
 
-    kind: Annotated[Kind | None | UnsetType, Meta(description="Only tasks of this sort.")] = UNSET
-    status: Annotated[RunStatus | None | UnsetType, Meta(description="Only tasks that stand there.")] = UNSET
+    kind: Annotated[Kind | None | UnsetType, Meta(description="Only tasks of this kind.")] = UNSET
+    status: Annotated[RunStatus | None | UnsetType, Meta(description="Only tasks with this status.")] = UNSET
     parent_id: Annotated[Link | None | UnsetType, Meta(description="Only direct parts of this task.")] = UNSET
     app_id: Annotated[Link | None | UnsetType, Meta(description="Only tasks of this app.")] = UNSET
     executor_id: Annotated[Link | None | UnsetType, Meta(description="Only tasks of this executor.")] = UNSET
@@ -104,7 +104,7 @@ class ListTaskRecords(RecordRequest):
 async def get_task(ctx: Context, req: GetTaskRecord) -> Outcome[TaskRecord]:
     """Read one task with its parts.
 
-    The ETag is the version of the task itself: what its parts do does not change it.
+    The ETag is the version of the task itself. Its parts do not change it.
     """
     run_id = run_id_of(req.task_id)
     nodes = await tree(ctx, [run_id])
@@ -117,7 +117,7 @@ async def get_task(ctx: Context, req: GetTaskRecord) -> Outcome[TaskRecord]:
 async def list_tasks(ctx: Context, req: ListTaskRecords) -> Page[TaskRecord]:
     """List tasks, newest first, each with its parts.
 
-    For the next page send the id of the last task as `pagination.cursor`; the list is over when a page is not full.
+    For the next page send the id of the last task as `pagination.cursor`. A page that is not full is the last.
     """
     page = given(req.pagination) or RecordPagination()
     parent = given(req.parent_id) or None

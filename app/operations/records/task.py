@@ -28,7 +28,7 @@ class TaskRecord(Answer):
     id: Annotated[str, Meta(description="Its id.")]
     kind: Annotated[
         str,
-        Meta(description="What sort of task it is: `default`, `call_action`, `flow`, `claim`, or your own."),
+        Meta(description="What kind of task it is: `default`, `call_action`, `flow`, `claim`, or your own."),
     ]
     status: Annotated[RunStatus, Meta(description="Where it stands.")]
     title: Annotated[str | None, Meta(description="What it is, for people.")]

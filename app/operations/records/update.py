@@ -185,9 +185,9 @@ class UpdateTaskRecord(RecordWrite, kw_only=True):
 async def update_task(ctx: Context, req: UpdateTaskRecord) -> Outcome[TaskRecord]:
     """Change a task: report how it goes and what came of it.
 
-    What you leave out stays; `{}` changes nothing. When the status moves and you give no times, `startedAt` and
-    `endedAt` are filled in. Send the ETag you read as `If-Match` to be refused if it was changed since; without it the last
-    write wins.
+    What you leave out stays; `{}` changes nothing. If the status changes and you send no times, `startedAt` and
+    `endedAt` are filled in. Send the ETag you read as `If-Match`: the call is refused if the task has changed since.
+    Without it the last write wins.
     """
     id = run_id_of(req.task_id)
     linked = await links(ctx, req.parent_id, req.work_item_id)

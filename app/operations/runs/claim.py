@@ -262,7 +262,7 @@ class ClaimTask(AgentWrite, kw_only=True):
     version: AsRead = UNSET
     lease_seconds: Annotated[
         LeaseSeconds | None | UnsetType,
-        Meta(description="Seconds a sign of life keeps the claim: 300 unless told. 1 to 86,400."),
+        Meta(description="Seconds a sign of life keeps the claim: 300 by default. 1 to 86,400."),
     ] = UNSET
     run_id: UnderAnother = UNSET
 
@@ -272,15 +272,15 @@ class ClaimNextTask(ReadyFilter, kw_only=True):
 
     lease_seconds: Annotated[
         LeaseSeconds | None | UnsetType,
-        Meta(description="Seconds a sign of life keeps each claim: 300 unless told. 1 to 86,400."),
+        Meta(description="Seconds a sign of life keeps each claim: 300 by default. 1 to 86,400."),
     ] = UNSET
     limit: Annotated[
         Annotated[int, Meta(ge=1, le=CLAIMS_MAX)] | None | UnsetType,
-        Meta(description="How many at most: 1 unless told, never more than 10."),
+        Meta(description="How many at most: 1 by default, up to 10."),
     ] = UNSET
     wait_seconds: Annotated[
         Annotated[float, Meta(ge=0, le=WAIT_SECONDS_MAX)] | None | UnsetType,
-        Meta(description="Seconds to wait until something is ready: 0 unless told, at most 30."),
+        Meta(description="Seconds to wait until something is ready: 0 by default, up to 30."),
     ] = UNSET
     claim_key: Annotated[
         Annotated[str, Meta(min_length=1, max_length=CLAIM_KEY_CHARACTERS_MAX, extra_json_schema=NO_NUL)]
@@ -305,8 +305,8 @@ async def claim_task(ctx: Context, req: ClaimTask) -> Outcome[Claim]:
     Show a sign of life before the lease ends: heartbeat-run, or any write that says `runId`. When you are done, end
     the claim with complete-run, fail-run or release-run.
 
-    Claiming what you hold already answers with the same run, whatever its version. If it cannot be claimed you get a
-    409 that says why; explain-task says so at any time.
+    Claiming a task that you already hold answers with the same run, whatever the version. If it cannot be claimed you
+    get a 409 that says why; explain-task says so at any time.
     """
     id, version = await task_id(ctx, req.task_id), given(req.version)
     changes = {"status": "in_progress", "assigneeId": ctx.actor.id, "assigneeKind": ctx.actor.kind}
@@ -341,11 +341,11 @@ async def claim_task(ctx: Context, req: ClaimTask) -> Outcome[Claim]:
     core=Step(20, "Take the most urgent task. The id of its `run` is your `runId`: send it with all writes."),
 )
 async def claim_next_task(ctx: Context, req: ClaimNextTask) -> Outcome[list[Claim]]:
-    """Claim what is to be done next: the most urgent task that is ready for you, the oldest among equals.
+    """Claim what to do next: the most urgent task that is ready for you, the oldest among equals.
 
-    The answer lists your claims, none if nothing was ready. Send the id of its `run` as `runId` with all you write.
+    The answer lists your claims, or none if nothing was ready. Send the id of the `run` as `runId` with all you write.
 
-    With `waitSeconds` the call holds until something is ready. Two callers never get the same task. Ready is what
+    With `waitSeconds` the call waits until something is ready. Two callers never get the same task. Ready is what
     list-ready-tasks shows. Show a sign of life before the lease ends, and end each claim with complete-run, fail-run
     or release-run.
     """

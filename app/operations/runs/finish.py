@@ -250,7 +250,7 @@ async def fail_run(ctx: Context, req: FailRun) -> Outcome[RunAndTask]:
 async def release_run(ctx: Context, req: ReleaseRun) -> Outcome[RunAndTask]:
     """End your claim and give the task back, for someone else or for later.
 
-    It goes back to `todo`, is nobody's, and nothing counts as failed. Say in `handoff` how far you got. Releasing twice
+    It goes back to `todo`, is assigned to nobody, and does not count as failed. Say in `handoff` how far you got. Releasing twice
     is harmless.
     """
     return await _end(ctx, req, "released", "cancelled", "todo", changes(req, "handoff"))
@@ -260,7 +260,7 @@ async def release_run(ctx: Context, req: ReleaseRun) -> Outcome[RunAndTask]:
 async def force_release_run(ctx: Context, req: ForceReleaseRun) -> Outcome[Run]:
     """End somebody's claim, as an operator: the task goes back to `todo`, and its holder can write nothing more.
 
-    For a holder that is alive but stuck; one that is dead loses its claim by itself. It leaves an event. Forcing
+    For a holder that is alive but stuck; a dead one loses its claim anyway. The history records it. Forcing
     twice is harmless.
     """
     said: dict[str, object] = {"handoff": reason} if (reason := given(req.reason)) else {}

@@ -177,16 +177,16 @@ class HeartbeatRun(ClaimWrite, kw_only=True):
 
     lease_seconds: Annotated[
         LeaseSeconds | None | UnsetType,
-        Meta(description="Seconds a sign of life keeps the claim from now on. As before unless told."),
+        Meta(description="Seconds a sign of life keeps the claim from now on. Unchanged by default."),
     ] = UNSET
     progress: Annotated[
         Progress | None | UnsetType,
-        Meta(description="How far you are, 0 to 1; null forgets it.", extra=EMPTIED),
+        Meta(description="How far you are, 0 to 1; null clears it.", extra=EMPTIED),
     ] = UNSET
     note: Annotated[
         Note | None | UnsetType,
         Meta(
-            description="What you are at, in a line; null forgets it. The next holder reads the last one.",
+            description="What you are doing, in one line; null clears it. The next holder reads the last one.",
             extra=EMPTIED,
         ),
     ] = UNSET
@@ -220,9 +220,9 @@ class ListRunLog(AgentRequest):
     ),
 )
 async def heartbeat_run(ctx: Context, req: HeartbeatRun) -> Outcome[Alive]:
-    """Show a sign of life, so that your claim is kept for another lease; and report how far you are.
+    """Keep your claim for another lease, and report your progress.
 
-    Send one every third of the lease or so. After a 409 with `lease_lost` the task is not yours any more: stop.
+    Send one about every third of the lease. After a 409 with `lease_lost` the task is not yours any more: stop.
 
     It never changes the task's version.
     """
@@ -234,9 +234,9 @@ async def heartbeat_run(ctx: Context, req: HeartbeatRun) -> Outcome[Alive]:
 
 @operation(scope="task-write", errors=(LogFull, Contended))
 async def append_run_log(ctx: Context, req: AppendRunLog) -> Outcome[Appended]:
-    """Write down steps of your work, for whoever follows it or takes over.
+    """Log steps of your work, for whoever follows it or takes over.
 
-    The log is only ever appended to. Writing is a sign of life. Read it with list-run-log.
+    Steps cannot be changed later. Writing counts as a sign of life. Read it with list-run-log.
     """
 
     async def otherwise() -> None:
@@ -254,7 +254,7 @@ async def append_run_log(ctx: Context, req: AppendRunLog) -> Outcome[Appended]:
 async def list_run_log(ctx: Context, req: ListRunLog) -> Page[LoggedStep]:
     """Read the steps of a run, oldest first.
 
-    To follow a run that is going on, ask again with the number of the last step as `cursor`: nothing is missed.
+    To follow a running one, ask again with the number of the last step as `cursor`: nothing is missed.
     """
     run_id = under(req.run_id)
     if not await ctx.one(

@@ -103,9 +103,10 @@ class ListRuns(AgentRequest):
     )
     mine: Annotated[bool, Meta(description="Only claims that you hold or held.")] = False
     live: Annotated[
-        bool | UnsetType, Meta(description="Only claims that live, or only runs that are no live claim.")
+        bool | UnsetType,
+        Meta(description="true: only live claims. false: only runs that are not live claims."),
     ] = UNSET
-    status: Annotated[RunStatus | UnsetType, Meta(description="Only runs that stand there.")] = UNSET
+    status: Annotated[RunStatus | UnsetType, Meta(description="Only runs with this status.")] = UNSET
     limit: PageLimit = UNSET
     cursor: PageCursor = UNSET
 

@@ -160,7 +160,7 @@ class ReadyFilter(AgentRequest):
         Annotated[str, Meta(max_length=QUERY_CHARACTERS_MAX, extra_json_schema=NO_NUL)] | None | UnsetType,
         Meta(description="Only tasks with these words in title or description. In any case."),
     ] = UNSET
-    include_backlog: Annotated[bool, Meta(description="Also from the backlog, behind `todo`.")] = False
+    include_backlog: Annotated[bool, Meta(description="Also from the backlog, after `todo`.")] = False
 
 
 class ListReadyTasks(ReadyFilter):
@@ -181,7 +181,8 @@ class ListReadyTasks(ReadyFilter):
 async def list_ready_tasks(ctx: Context, req: ListReadyTasks) -> Page[Task]:
     """List what claim-next-task would give you, in its order: the first one is the next.
 
-    Ready is what is `todo`, nobody's or yours, in one of your channels or in none, and waits for no other task.
+    A task is ready if it is `todo`, assigned to nobody or to you, in one of your channels or in none, and waits for no
+    other task.
     """
     limit = min(given(req.limit) or PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX)
     if (channel := given(req.channel_id)) is not None and uuid_or_none(channel) is None:

@@ -181,7 +181,7 @@ class CommentOnTask(AgentWrite):
     ]
     mentions: Annotated[
         Annotated[list[GivenMention], Meta(max_length=MENTIONS_MAX)] | None | UnsetType,
-        Meta(description="Whom to address besides those the body names. At most 20 in all."),
+        Meta(description="Whom else to address, besides those named in the body. At most 20 in all."),
     ] = UNSET
 
 
@@ -201,10 +201,10 @@ class ListComments(AgentRequest):
 async def comment_on_task(ctx: Context, req: CommentOnTask) -> Outcome[TaskComment]:
     """Add a remark to a task.
 
-    Use it to say what you found, ask something or hand over. Whoever you address as `@handle` sees the task from
-    then on.
+    Use it to report what you found, to ask, or to hand over. Whoever you address as `@handle` sees the task from then
+    on.
 
-    If you may not post in its channel, you address only those who see it already: `mentions` says whom.
+    If you may not post in its channel, you reach only those who see it already; `mentions` lists them.
 
     A comment never changes the task's version, so it cannot conflict with anything.
     """

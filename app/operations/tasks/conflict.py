@@ -27,13 +27,15 @@ VERSIONS_BACK_MAX: Final[LiteralString] = (
 
 AsRead: TypeAlias = Annotated[
     Version | None | UnsetType,
-    Meta(description="The one you read; 409 if it has passed. Left out, the task is taken as it is."),
+    Meta(
+        description="The version you read: 409 if the task has moved on. Without it the task is taken as it is."
+    ),
 ]
 OnConflict: TypeAlias = Annotated[
     Literal["reject", "merge"] | None | UnsetType,
     Meta(
         description=(
-            "If the task has moved on: `reject`, unless told, or `merge` if nobody touched the same fields. A "
+            "If the task has moved on: `reject` (the default), or `merge` if nobody touched the same fields. A "
             "change that is rejected, or cannot be merged, is answered with 409."
         )
     ),

@@ -194,20 +194,18 @@ class NewTask(msgspec.Struct, kw_only=True, rename="camel"):
 
     rules: ClassVar = ONE_ASSIGNEE
 
-    title: Annotated[Title, Meta(description="What is to be done. 1 to 500 characters after trimming.")]
-    description: Annotated[Markdown | None | UnsetType, Meta(description="The rest of it, in markdown.")] = (
-        UNSET
-    )
+    title: Annotated[Title, Meta(description="What to do. 1 to 500 characters after trimming.")]
+    description: Annotated[Markdown | None | UnsetType, Meta(description="The details, in markdown.")] = UNSET
     status: Annotated[
-        NewTaskStatus | None | UnsetType, Meta(description="Where it starts: `todo` unless told.")
+        NewTaskStatus | None | UnsetType, Meta(description="Where it starts: `todo` by default.")
     ] = UNSET
     priority: Annotated[
-        TaskPriority | None | UnsetType, Meta(description="How urgent it is: `none` unless told.")
+        TaskPriority | None | UnsetType, Meta(description="How urgent it is: `none` by default.")
     ] = UNSET
-    assignee_agent_id: Annotated[Id | None | UnsetType, Meta(description="Agent who is to have it.")] = UNSET
-    assignee_user_id: Annotated[Id | None | UnsetType, Meta(description="User who is to have it.")] = UNSET
+    assignee_agent_id: Annotated[Id | None | UnsetType, Meta(description="Agent to assign it to.")] = UNSET
+    assignee_user_id: Annotated[Id | None | UnsetType, Meta(description="User to assign it to.")] = UNSET
     parent_task_id: Annotated[
-        Id | None | UnsetType, Meta(description="Task it is a part of. By id or as `T-42`.")
+        Id | None | UnsetType, Meta(description="Its parent task. By id or as `T-42`.")
     ] = UNSET
     channel_id: Annotated[
         Id | None | UnsetType, Meta(description="Channel to bind it to. Its members then see it.")
@@ -251,11 +249,11 @@ class CreateTasksBulk(AgentWrite):
         ),
     ]
     summary_channel_id: Annotated[
-        Id | None | UnsetType, Meta(description="Channel in which to announce them with one message.")
+        Id | None | UnsetType, Meta(description="Channel in which to announce them, in one message.")
     ] = UNSET
     summary_message: Annotated[
         Markdown | None | UnsetType,
-        Meta(description="What to say there; left out, the tasks and assignees are listed."),
+        Meta(description="What to say there. By default it lists the tasks and their assignees."),
     ] = UNSET
 
 
@@ -289,9 +287,9 @@ async def create_task(ctx: Context, req: CreateTask) -> Outcome[Task]:
     errors=CREATE_ERRORS,
 )
 async def create_tasks_bulk(ctx: Context, req: CreateTasksBulk) -> Outcome[list[Task]]:
-    """Create up to 50 tasks at once: all of them, or none if one is not in order.
+    """Create up to 50 tasks at once: all of them, or none if one is refused.
 
-    They come back in the order you sent, with consecutive identifiers. An error names the row by its `index`.
+    They come back in the order you sent them, with consecutive identifiers. An error names the row by its `index`.
     """
     rows = _rows(req.tasks)
     summary: dict[str, object] = {}

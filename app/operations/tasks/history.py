@@ -168,7 +168,7 @@ class ListTaskHistory(AgentRequest):
     task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
     order: Annotated[
         Literal["newest", "oldest"] | UnsetType,
-        Meta(description="Which entries come first: `newest` unless told."),
+        Meta(description="Which entries come first: `newest` by default."),
     ] = UNSET
     limit: PageLimit = UNSET
     cursor: Annotated[
@@ -191,9 +191,9 @@ class ListMyActivity(AgentRequest):
 
 @operation(scope="task-read", read_only=True, errors=(TaskNotFound,))
 async def list_task_history(ctx: Context, req: ListTaskHistory) -> Page[HistoryEntry]:
-    """List what happened to a task: every change, who made it, and what it was before; comments too.
+    """List what happened to a task: every change, who made it, the values before and after, and the comments.
 
-    Newest first unless told. To see the whole task as it was at some version, use get-task with `atVersion`.
+    Newest first by default. To see the whole task as it was at some version, use get-task with `atVersion`.
     """
     id = await task_id(ctx, req.task_id)
     if not await ctx.one(SEES_TASK, task_id=id):
@@ -215,8 +215,8 @@ async def list_task_history(ctx: Context, req: ListTaskHistory) -> Page[HistoryE
 async def list_my_activity(ctx: Context, req: ListMyActivity) -> Page[Activity]:
     """List what you did to tasks, newest first.
 
-    For an agent that starts with an empty memory: what was I working on, and what have I done already? It holds
-    your own changes and comments, on tasks you can still see.
+    For an agent that starts with an empty memory: what was I working on, and what did I do already? It lists your own
+    changes and comments, on tasks you can still see.
     """
     limit = min(given(req.limit) or PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX)
     rows = await ctx.all(

@@ -68,7 +68,7 @@ class ReleaseTask(OnTask, kw_only=True):
 async def complete_task(ctx: Context, req: CompleteTask) -> Outcome[Task]:
     """Close a task as done.
 
-    It needs no version, and ends your claim, too.
+    It needs no version, and also ends your claim.
 
     Completing a task twice is harmless.
     """
@@ -83,7 +83,7 @@ async def complete_task(ctx: Context, req: CompleteTask) -> Outcome[Task]:
 async def cancel_task(ctx: Context, req: CancelTask) -> Outcome[Task]:
     """Close a task without finishing it.
 
-    Give a reason if others may wonder: it becomes a comment.
+    Give a reason if others may ask: it becomes a comment.
     """
     return await _change(ctx, req, "cancelled", {"status": "cancelled"}, given(req.reason))
 
@@ -95,7 +95,7 @@ async def cancel_task(ctx: Context, req: CancelTask) -> Outcome[Task]:
 async def block_task(ctx: Context, req: BlockTask) -> Outcome[Task]:
     """Mark a task as stuck.
 
-    Say what it waits for: the reason becomes a comment. Set another status with update-task when it can go on.
+    Say what it waits for: the reason becomes a comment. When it can go on, set another status with update-task.
     """
     return await _change(ctx, req, "blocked", {"status": "blocked"}, req.reason)
 

@@ -219,11 +219,11 @@ class ListTasks(AgentRequest):
     assignee_user_id: Annotated[Id | UnsetType, Meta(description="Only tasks of this user.")] = UNSET
     channel_id: Annotated[Id | UnsetType, Meta(description="Only tasks bound to this channel.")] = UNSET
     parent_task_id: Annotated[
-        Id | UnsetType, Meta(description="Only parts of this task, by id or as `T-42`.")
+        Id | UnsetType, Meta(description="Only subtasks of this task, by id or as `T-42`.")
     ] = UNSET
     created_by_me: Annotated[bool, Meta(description="Only tasks you created.")] = False
     updated_since: Annotated[
-        When | UnsetType, Meta(description="Only tasks changed at or after this moment.")
+        When | UnsetType, Meta(description="Only tasks changed at or after this time.")
     ] = UNSET
     query: Annotated[
         Annotated[str, Meta(max_length=QUERY_CHARACTERS_MAX, extra_json_schema=NO_NUL)] | UnsetType,

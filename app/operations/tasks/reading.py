@@ -40,7 +40,7 @@ class GetTask(AgentRequest):
     task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
     at_version: Annotated[
         Version | None | UnsetType,
-        Meta(description="The version to show; the latest unless told."),
+        Meta(description="The version to show: the latest by default."),
     ] = UNSET
     fields: Annotated[Fields | UnsetType, Meta(description="Only these keys, to save tokens.")] = UNSET
 

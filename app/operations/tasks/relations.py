@@ -288,7 +288,7 @@ class LinkTasks(AgentWrite):
     version: Annotated[
         Version | None | UnsetType,
         Meta(
-            description="The version you read of `taskId`: if it has moved on you get a 409. Linking itself moves none."
+            description="The version of `taskId` that you read: 409 if that task has moved on. Linking changes no version."
         ),
     ] = UNSET
 
@@ -339,10 +339,10 @@ async def link_tasks(ctx: Context, req: LinkTasks) -> Outcome[list[Relation]]:
     """Relate two tasks, for instance to say that one blocks the other.
 
     A blocked task is not ready: claim-next-task leaves it out until everything that blocks it is done or cancelled.
-    Linking twice is harmless. The answer is how the two hang together now.
+    Linking twice is harmless. The answer lists all relations between the two.
 
-    You must be able to change both tasks; and who made the task that is to wait, or has it, must be able to see the one
-    that blocks it.
+    You must be able to change both tasks, and the creator and the assignee of the waiting task must be able to see the
+    one that blocks it.
     """
     return await _change(ctx, req, LINK)
 
@@ -354,16 +354,16 @@ async def link_tasks(ctx: Context, req: LinkTasks) -> Outcome[list[Relation]]:
 async def unlink_tasks(ctx: Context, req: UnlinkTasks) -> Outcome[list[Relation]]:
     """Remove a relation between two tasks.
 
-    Removing what is not there is harmless. The answer is how the two still hang together. You must be able to change both
-    tasks; to remove what a task waits for, that task. If explain-task counts blockers that you cannot see, send `hidden` as
-    `taskId` to remove one of them, the oldest.
+    Removing a relation that is not there is harmless. The answer lists the relations that are left between the two.
+    You must be able to change both tasks; to remove what a task waits for, only that task. If explain-task counts
+    blockers that you cannot see, send `hidden` as `taskId` to remove one of them, the oldest.
     """
     return await _change(ctx, req, UNLINK)
 
 
 @operation(scope="task-read", read_only=True, errors=(TaskNotFound,))
 async def list_task_relations(ctx: Context, req: ListTaskRelations) -> Page[Relation]:
-    """List how a task hangs together with others, oldest relation first; tasks you cannot see are left out.
+    """List the relations of a task, oldest first. Tasks you cannot see are left out.
 
     `blocked_by` and `duplicated_by` are the views from the other end. Page with `cursor`.
     """

@@ -23,7 +23,7 @@ OfStatus = Annotated[
     Meta(description="One status or several; `open` means neither done nor cancelled."),
 ]
 OnlyFields = Annotated[Fields | UnsetType, Meta(description="Only these keys of each task, to save tokens.")]
-IncludeTotal = Annotated[bool, Meta(description="Also count all that match, which costs time.")]
+IncludeTotal = Annotated[bool, Meta(description="Also count all matches, which takes time.")]
 
 
 def statuses_in(sent: Statuses | UnsetType) -> tuple[list[str] | None, list[bool]]:
@@ -40,7 +40,7 @@ def statuses_in(sent: Statuses | UnsetType) -> tuple[list[str] | None, list[bool
 
 
 def trimmed(page: Page[Task], fields: Fields | UnsetType) -> Page[Task]:
-    """A page with only these keys of each task, or all of them unless told."""
+    """A page with only these keys of each task, or all of them by default."""
     if not fields:
         return page
     return Page(page.items.only(frozenset(fields)), page.cursor, page.total)

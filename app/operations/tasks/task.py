@@ -56,7 +56,7 @@ class Task(Answer):
     identifier: Annotated[str, Meta(description="`T-42`: short, unique in the workspace, never changes.")]
     workspace_id: Annotated[str, Meta(description="The workspace it belongs to.")]
     title: Annotated[str, Meta(description="What is to be done, in one line.")]
-    description: Annotated[str | None, Meta(description="The rest of it, in markdown.")]
+    description: Annotated[str | None, Meta(description="The details, in markdown.")]
     status: Annotated[TaskStatus, Meta(description="Where it stands.")]
     priority: Annotated[TaskPriority, Meta(description="How urgent it is.")]
     version: Annotated[int, Meta(description="The optimistic lock: send it with your next update.")]

@@ -50,14 +50,14 @@ class UpdateTask(AgentWrite):
     assignee_agent_id: Annotated[
         Id | None | UnsetType,
         Meta(
-            description="Agent to assign; null unassigns. Nobody else has it then; null unassigns agents only.",
+            description="Agent to assign instead of whoever has it; null takes it from an agent.",
             extra=EMPTIED,
         ),
     ] = UNSET
     assignee_user_id: Annotated[
         Id | None | UnsetType,
         Meta(
-            description="User to assign; null unassigns. Nobody else has it then; null unassigns users only.",
+            description="User to assign instead of whoever has it; null takes it from a user.",
             extra=EMPTIED,
         ),
     ] = UNSET
@@ -70,9 +70,7 @@ class UpdateTask(AgentWrite):
     ] = UNSET
     parent_task_id: Annotated[
         Id | None | UnsetType,
-        Meta(
-            description="Task to move it under; null makes it stand alone. By id or as `T-42`.", extra=EMPTIED
-        ),
+        Meta(description="Task to move it under; null moves it out. By id or as `T-42`.", extra=EMPTIED),
     ] = UNSET
 
     def __post_init__(self) -> None:
@@ -106,14 +104,14 @@ class UpdateTask(AgentWrite):
     idempotent=True,
 )
 async def update_task(ctx: Context, req: UpdateTask) -> Outcome[Task]:
-    """Change fields of a task, under the version you read.
+    """Change fields of a task, at the version you read.
 
     If someone changed it in between you get a 409 that says what they changed, with the task as it is now in
     `details.current`: merge, and send that version.
 
-    With `onConflict: "merge"` a change is applied all the same if nobody touched its fields; the answer then has the
-    header `Baton-Merged-From` with your version. Assigning a task to yourself takes it without a lease. An update that
-    changes nothing keeps the version.
+    With `onConflict: "merge"` your change is applied anyway if nobody touched its fields; the answer then has the
+    header `Baton-Merged-From` with your version. Assigning a task to yourself takes it without a lease. An update
+    that changes nothing keeps the version.
     """
     return await change(
         ctx,
