@@ -49,7 +49,7 @@ BATCH_ITEMS_MAX: Final = 64
 # Of reads fewer: their start is a small part, and while Postgres is at one half of those who wait, the service can
 # answer the other. With all in one batch the two would wait for each other in turn.
 READ_BATCH_ITEMS_MAX: Final = 12
-LINE_ITEMS_MAX: Final = 4096  # about a third of a second of work; who comes later had better come back
+LINE_ITEMS_MAX: Final = 4096  # about a third of a second of work; later calls are told to retry
 TENANT_ITEMS_MAX: Final = 2048  # half of that, so that no tenant can fill the line
 ASIDE_ITEMS_MAX: Final = 256  # items passed over while one batch is gathered, so that gathering stays short
 # After this long without an answer another batch leaves beside the one under way. Sending it at once would make two

@@ -32,9 +32,9 @@ CURES: Final = tuple(
         ),
         (
             r"postgresql\.auto\.conf",
-            "It holds what ALTER SYSTEM has set, and nothing of ours: mend it, or empty it.",
+            "It holds what ALTER SYSTEM has set, and nothing of ours: fix it, or empty it.",
         ),
-        (r"postgresql\.conf", "Baton gives the server every setting it needs: mend that file, or empty it."),
+        (r"postgresql\.conf", "Baton gives the server every setting it needs: fix that file, or empty it."),
         (r"pg_hba\.conf", f"Mend it, or let it hold this line alone: {ENTRY.splitlines()[-1]}"),
         (
             r"control file|pg_control|PG_CONTROL_VERSION|checkpoint|WAL|relation mapping file|pg_xact|pg_multixact|global/|base/",

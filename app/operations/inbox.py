@@ -1,8 +1,8 @@
 """get-inbox: everything that waits for the caller, in one call.
 
-An inbox is a list of sections. Each is one statement that reads a few rows off an index, and says how many more
-there are. What is read must fit `maxBytes`; `_fitted` takes from the least important section first. A section more
-is a field of Inbox and of LeftOut, and a name in TRIM_ORDER at its place.
+An inbox is a list of sections. Each is one statement that reads a few rows off an index, and says how many more there
+are. What is read must fit `maxBytes`; `_fitted` takes from the least important section first. To add a section, add a
+field to Inbox and to LeftOut, and its name to TRIM_ORDER.
 
 What changed is read from the event log by its horizon, as schema.sql explains: below it nothing can still appear,
 so a cursor misses nothing and repeats nothing.
@@ -93,7 +93,7 @@ SectionName = Literal["claims", "openTasks", "mentions", "forReview", "changes"]
 
 
 class LeftOut(Answer):
-    """How many of each are not listed, for want of room; 1000 means that or more."""
+    """How many of each are left out because there is no room; 1000 means that or more."""
 
     claims: Annotated[int, Meta(description="Your live claims: list-runs with `mine` and `live` has them.")]
     open_tasks: Annotated[int, Meta(description="Your open tasks: list-my-tasks has them.")]

@@ -312,7 +312,7 @@ def verify_token_create(handle: str, workspace: InWorkspace, as_json: AsJson = F
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command. What an operator can mend is one line on stderr and exit status 1."""
+    """Run one command. What an operator can fix is one line on stderr and exit status 1."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         " ".join(arguments).encode()

@@ -29,7 +29,7 @@ def execute(
 ) -> Work:
     """Run one call: scope, decode, handler. The scope comes before the body is looked at.
 
-    What is wrong with the call itself is raised at once; the rest is done by whoever awaits the outcome.
+    Raises at once what is wrong with the call itself. The rest happens when the outcome is awaited.
     """
     op.check(ctx.actor.scopes)
     if body is None:

@@ -91,16 +91,16 @@ def operation(
 ) -> Callable[[Handler], Operation]:
     """Declare an operation. `scope=None` lets any valid key call it; `read_only` also makes it answer to GET.
 
-    It answers under the prefix of its family, at its own name unless `path` says otherwise.
+    It answers under the prefix of its family, by default at its own name.
 
-    One that is not `read_only` can be called with an idempotency key, and under a claim, with all that says no to that:
-    see app/writes/write.py. `under_claim=False` is for who ends the claims of others: its `runId` is no claim of theirs. One
-    that waits on purpose has `patience_seconds` more than others before it is given up.
+    One that is not `read_only` accepts an idempotency key and a claim, and declares the errors of both: see
+    app/writes/write.py. `under_claim=False` is for an operation that ends the claims of others: its `runId` is not
+    the caller's claim. One that waits on purpose may take `patience_seconds` longer than others.
 
     For agents: `core` puts it into the daily loop; `destructive` says that it overwrites or closes what is there,
-    `idempotent` that doing it twice does no more than once. One that answers to GET and yet `uses_up` what it is given
-    is no read to them. `resource` is the URI under which a read can be had as
-    a document, with its fields in braces, as in `thing://{thingId}`.
+    `idempotent` that doing it twice does no more than once. `uses_up` says that it answers to GET but consumes its
+    argument, so tools do not call it a read. `resource` is the URI of a read as a document, with its fields in
+    braces, as in `thing://{thingId}`.
     """
 
     def declare(handler: Handler) -> Operation:

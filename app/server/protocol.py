@@ -91,7 +91,7 @@ class Connection(asyncio.Protocol):
             self._refuse(Overloaded())
 
     def data_received(self, data: bytes) -> None:
-        """Something has come."""
+        """Bytes arrived."""
         if self._leaving:
             self._drop(len(data))
             return

@@ -40,9 +40,11 @@ class RpcEndpoint(Door[Call]):
             # Who asks comes before what they ask for: to a stranger every path looks the same.
             call.actor = actor = await self._keys.actor(call.headers.get(b"authorization"))
             op, placed = self._find(call)
-            # In a path with parameters all that a GET says stands there.
-            reads = call.method in {"GET", "HEAD"}
-            body = await _read(call.headers, receive) if not reads else None if placed is None else b""
+            body: bytes | None = None  # then the query says all
+            if call.method not in {"GET", "HEAD"}:
+                body = await _read(call.headers, receive)
+            elif placed is not None:
+                body = b""  # then the path does
             key = call.headers.get(b"idempotency-key")
             ctx = Context(self._db, actor, call.request_id, None if key is None else key.decode("latin-1"))
             if not op.patience_seconds:

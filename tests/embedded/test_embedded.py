@@ -663,7 +663,7 @@ def test_whichever_file_is_torn_the_next_start_works_or_names_the_file_and_the_c
                 (crashed / file).write_bytes(content)
 
 
-CURE = re.compile("restore a backup|mend that|mend it|write that number|hold this line")
+CURE = re.compile("restore a backup|fix that|fix it|write that number|hold this line")
 
 
 def told(postgres: EmbeddedPostgres) -> str:

@@ -1,7 +1,7 @@
-"""Making channels, and what only their admins do with them: create, rename, archive. Who is in them: membership.py.
+"""Create, rename and archive channels. Who is in them: membership.py.
 
-Who makes a channel is its admin; of an agent, its owner is, for agents are posters or readers. The operator's
-`channel join --role admin` helps where no admin is left.
+Whoever creates a channel becomes its admin. If an agent creates it, its owner does: agents are never admins. Where no
+admin is left, the operator's `channel join --role admin` helps.
 """
 
 from typing import Annotated, Final, Literal
