@@ -1,6 +1,5 @@
 """What holds for every operation, whatever it does: it has tests of its own, and no value in any field upsets it."""
 
-import ast
 import json
 from pathlib import Path
 from typing import Any, Final
@@ -155,8 +154,8 @@ async def test_its_scope_comes_before_its_body(workspace: World, op: Operation) 
 @pytest.mark.parametrize("op", [op for op in OPERATIONS if op.method is None], ids=lambda op: op.name)
 def test_it_has_a_module_of_tests(op: Operation) -> None:
     modules = (Path(__file__).parent.parent / "operations").glob("test_*.py")
-    subjects = [ast.get_docstring(ast.parse(module.read_text())) or "" for module in modules]
-    assert any(op.name in subject.partition(":")[0] for subject in subjects), (
+    subjects = [module.read_text().removeprefix('"""').partition(":")[0] for module in modules]
+    assert any(op.name in subject for subject in subjects), (
         f"write tests/operations/test_{op.name.replace('-', '_')}.py, with a docstring that begins with {op.name}"
     )
 

@@ -466,7 +466,7 @@ def refused_late(response: httpx.Response, claim: Any) -> None:
     """Refused in words, and so that a machine can tell that the claim is over."""
     assert response.status_code == 409
     sent = response.json()
-    assert "begins anew" in sent.pop("message") and MOMENT.fullmatch(sent.pop("endedAt"))
+    assert "To start again" in sent.pop("message") and MOMENT.fullmatch(sent.pop("endedAt"))
     assert sent == {
         "code": "conflict",
         "reason": "lease_lost",
