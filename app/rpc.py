@@ -225,6 +225,7 @@ class Context(msgspec.Struct, frozen=True):
     )
     under: Under | None = None  # set by the pipeline where the request says `runId`
     admission: Admission | None = None  # of a call that may wait: whether its key is still good
+    for_model: bool = False  # whether a model reads the answer: the call of a tool
 
     async def still_admitted(self) -> None:
         """After waiting, before taking anything: raise if the caller's key has ended meanwhile."""
@@ -292,7 +293,7 @@ class Context(msgspec.Struct, frozen=True):
         """
         row = await self.send(write, **item)
         if row is not None:
-            return Outcome(row.answer, merged_from=row.merged_from, version=row.version)
+            return Outcome(row.answer, merged_from=row.merged_from, version=row.version, told=row.told)
         if write.own_fence:
             await self.unless_answered()
         else:
@@ -316,7 +317,10 @@ class Context(msgspec.Struct, frozen=True):
 
     async def unless_answered(self) -> None:
         """When a write had no effect: raise Repeated if that is so because it had it before, under this key."""
-        if self.receipt is not None and await receipts.find(self.db, whose(self.actor), self.receipt.key):
+        if self.receipt is None:
+            return
+        row = await receipts.find(self.db, whose(self.actor), self.receipt.key)
+        if row is not None and receipts.says_of(row, self.receipt):
             raise Repeated
 
     async def unless_late(self) -> None:
@@ -389,6 +393,7 @@ class Outcome(Generic[T]):
     wrote: bool = True  # False: there was nothing to write, so no statement has stored the idempotency key
     first: First | None = None  # set by the pipeline if the call has an idempotency key
     version: int | None = None  # of what is shown: its ETag, where the family has those
+    told: "Encoded[Any] | None" = None  # Any: what the call did or found besides; app/operations/told.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -597,7 +602,13 @@ async def _once(op: Operation, ctx: Context, receipt: Receipt, req: Any) -> Resu
         outcome = _outcome(await _begin(op, ctx, req))
         if not outcome.wrote:
             stored = await receipts.store(
-                ctx.db, whose(ctx.actor), receipt, ctx.request_id, outcome.result, version=outcome.version
+                ctx.db,
+                whose(ctx.actor),
+                receipt,
+                ctx.request_id,
+                outcome.result,
+                version=outcome.version,
+                told=outcome.told,
             )
         if outcome.wrote or stored is not None:
             return replace(outcome, first=First(ctx.request_id, receipt.answered_at, replayed=False))
@@ -628,7 +639,7 @@ async def _replay(op: Operation, ctx: Context, receipt: Receipt) -> Result:
     if error := receipts.error_of(row, op.errors):
         error.first = first
         raise error
-    return Outcome(row.answer, merged_from=row.merged_from, first=first, version=row.version)
+    return Outcome(row.answer, merged_from=row.merged_from, first=first, version=row.version, told=row.told)
 
 
 def whose(actor: Actor) -> Identity:
