@@ -466,6 +466,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     idempotent: bool = False
     uses_up: bool = False
     resource: str | None = None
+    tools_ask: Mapping[str, object] = {}
 
     def allows(self, scopes: frozenset[str]) -> bool:
         """Whether a key with these scopes may call it."""
@@ -497,6 +498,7 @@ def operation(
     uses_up: bool = False,
     resource: str | None = None,
     under_claim: bool = True,
+    tools_ask: Mapping[str, object] | None = None,
 ) -> Callable[[Handler], Operation]:
     """Declare an operation. `scope=None` lets any valid key call it; `read_only` also makes it answer to GET.
 
@@ -509,7 +511,8 @@ def operation(
     For agents: `core` puts it into the daily loop; `destructive` says that it overwrites or closes what is there,
     `idempotent` that doing it twice does no more than once. One that answers to GET and yet `uses_up` what it is given
     is no read to them. `resource` is the URI under which a read can be had as
-    a document, with its fields in braces, as in `thing://{thingId}`.
+    a document, with its fields in braces, as in `thing://{thingId}`. `tools_ask` are arguments that a tool sends unless its
+    caller says otherwise, where a model is served better by more than plain HTTP gives.
     """
 
     def declare(handler: Handler) -> Operation:
@@ -542,6 +545,7 @@ def operation(
             idempotent=idempotent,
             uses_up=uses_up,
             resource=resource,
+            tools_ask=tools_ask or {},
         )
 
     return declare

@@ -105,14 +105,16 @@ _OPEN: Final = """task_relations b
                WHERE b.workspace_id = i.workspace_id AND b.to_task_id = i.task_id AND b.kind = 'blocks'"""
 
 
-def blockers(workspace: LiteralString, viewer: LiteralString, task: LiteralString) -> LiteralString:
+def blockers(
+    workspace: LiteralString, viewer: LiteralString, task: LiteralString, shown_max: LiteralString = SHOWN_MAX
+) -> LiteralString:
     """SQL for what blocks a task, to be joined LATERAL: `shown`, the JSON of those the viewer sees, and how many are `open`."""
     return f"""(
             SELECT (SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
                            'identifier', 'T-' || s.number, 'title', left(s.title, {TITLE_CHARACTERS}), 'status', s.status,
                            'holder', (SELECT a.handle FROM identities a
                                        WHERE a.workspace_id = s.workspace_id AND a.id = s.assignee_id))) ORDER BY s.number)
-                      FROM (SELECT t.* FROM {_OPEN} AND {VISIBLE} ORDER BY t.number LIMIT {SHOWN_MAX}) s) AS shown,
+                      FROM (SELECT t.* FROM {_OPEN} AND {VISIBLE} ORDER BY t.number LIMIT {shown_max}) s) AS shown,
                    (SELECT count(*)::int FROM {_OPEN}) AS open
               FROM (SELECT {workspace} AS workspace_id, {viewer} AS actor_id, {task} AS task_id) i)"""
 

@@ -93,7 +93,7 @@ async def test_a_run_whose_failure_parks_the_task_says_that(workspace: World) ->
 async def test_whoever_ends_the_claim_of_another_hears_whose_it_was(workspace: World) -> None:
     bot, boss, op = (
         await workspace.agent(),
-        await workspace.user("boss"),
+        as_model(await workspace.user("boss")),
         await workspace.user("op", scopes="operator"),
     )
     channel = await workspace.channel("work", bot, boss)
@@ -229,7 +229,7 @@ async def test_a_handoff_goes_with_a_status_in_which_somebody_goes_on(
 
 
 async def test_who_sets_a_blocked_task_in_progress_hears_what_is_open(workspace: World) -> None:
-    bot, ada = await workspace.agent(), await workspace.user()
+    bot, ada = as_model(await workspace.agent()), await workspace.user()
     channel = await workspace.channel("work", bot)
     for title in ("first", "second"):
         await bot(create_task, title=title, channel_id=channel)

@@ -201,7 +201,12 @@ _UNCHANGED: Final = f"""
            AND {WRITABLE}
            AND d.changes IS NULL"""
 
-# What a change has to say besides: that it ended a claim, and that something blocks what is in progress now.
+# What a change has to say besides: that it ended a claim; and for models whose that was, and what blocks what is in progress
+# now. Those are looked up by a statement of its own, for even what is never looked up takes its time in one that could.
+_SAYS_SO: Final = """CASE WHEN t.ended_run_id IS NOT NULL THEN json_build_object('claimEnded', json_build_object(
+                  'runId', t.ended_run_id,
+                  'reason', CASE WHEN t.status = 'done' THEN 'completed'
+                                 WHEN t.old_assignee_id = t.actor_id THEN 'released' ELSE 'superseded' END)) END AS told"""
 _BLOCKERS: Final = blockers("t.workspace_id", "t.actor_id", "t.id")
 _TOLD: Final = f"""CASE WHEN t.ended_run_id IS NOT NULL
                   OR (t.status = 'in_progress' AND t.difference ? 'status' AND {any_blocker("t.workspace_id", "t.id")}) THEN (
@@ -231,6 +236,17 @@ def _task_at_stake(item: Item) -> tuple[object, ...]:
 
 
 CHANGE = Write[Task](
+    takes=_TAKES,
+    does=_MOVED,
+    answers=f"SELECT t.ord, {ACTORS_TASK_JSON} AS answer, t.merged_from, {_SAYS_SO} FROM moved t",
+    merges=True,
+    tells=True,
+    ends_claims="moved",
+    locks="task_id",
+    one_per=_task_at_stake,
+)
+
+CHANGE_AND_TELL = Write[Task](
     takes=_TAKES,
     does=_MOVED,
     answers=f"SELECT t.ord, {ACTORS_TASK_JSON} AS answer, t.merged_from, {_TOLD} FROM moved t",
@@ -306,7 +322,14 @@ HAND_OVER = Write[Task](
 MOVE_AND_HAND_OVER: Final = HAND_OVER.in_turn("move")
 MOVE: Final = CHANGE.in_turn("move")
 MOVE_AND_COMMENT: Final = CHANGE_AND_COMMENT.in_turn("move")
-_MOVES: Final = {CHANGE: MOVE, CHANGE_AND_COMMENT: MOVE_AND_COMMENT, HAND_OVER: MOVE_AND_HAND_OVER}
+_MOVES: Final = {
+    CHANGE: MOVE,
+    CHANGE_AND_TELL: CHANGE_AND_TELL.in_turn("move"),
+    CHANGE_AND_COMMENT: MOVE_AND_COMMENT,
+    HAND_OVER: MOVE_AND_HAND_OVER,
+}
+_TELLING: Final = frozenset({"status", "assigneeId", "unassign"})
+"""What of a change can end a claim or set going what is blocked."""
 
 WHY = BatchQuery(
     RefusalRow,
@@ -360,7 +383,8 @@ async def change(
         item["comment"] = comment
     if handoff is not None:
         item |= {"handoff": handoff, "handoff_run_id": new_id()}
-    write = HAND_OVER if handoff is not None else CHANGE_AND_COMMENT if comment is not None else CHANGE
+    plain = CHANGE_AND_TELL if ctx.for_model and not _TELLING.isdisjoint(changes) else CHANGE
+    write = HAND_OVER if handoff is not None else CHANGE_AND_COMMENT if comment is not None else plain
     if changes.get("parentTaskId") is not None:
         write = _MOVES[write]
     says_more = comment is not None or handoff is not None
