@@ -10,7 +10,7 @@ from typing import Any, Final, TypeGuard, get_args
 from app.decoding import Json
 from app.documents.openapi.structs import REF, Schema, schema_of
 from app.operations.channels.channel import ChannelKind, Role
-from app.operations.inbox import SectionName
+from app.operations.inbox.shapes import SectionName
 from app.operations.messages.message import SenderType
 from app.operations.runs.explain import ObstacleCode
 from app.operations.runs.run import EndReason, RunStatus
