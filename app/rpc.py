@@ -226,6 +226,7 @@ class Context(msgspec.Struct, frozen=True):
     under: Under | None = None  # set by the pipeline where the request says `runId`
     admission: Admission | None = None  # of a call that may wait: whether its key is still good
     for_model: bool = False  # whether a model reads the answer: the call of a tool
+    finds_similar: bool = True  # whether it is told what looks like a task it creates, as the setting says
 
     async def still_admitted(self) -> None:
         """After waiting, before taking anything: raise if the caller's key has ended meanwhile."""

@@ -304,3 +304,47 @@ async def test_a_write_under_an_old_run_of_ones_own_names_the_run_to_send(worksp
     await expire(workspace, again.run.id, seen=False)
     with pytest.raises(LeaseLost, match="nobody holds it now"):
         await bot(comment_on_task, task_id=task.id, body="x", run_id=again.run.id)
+
+
+async def test_create_task_names_what_looks_like_the_same(workspace: World) -> None:
+    bot, ada = as_model(await workspace.agent()), await workspace.user()
+    channel = await workspace.channel("work", bot, ada)
+    for title in (
+        "The parser drops the last line",
+        "Write the release notes",
+        "Parser drops the first line, too",
+    ):
+        await ada(create_task, title=title, channel_id=channel)
+    await ada(complete_task, task_id="T-3")
+    await ada(create_task, title="The parser drops the last line")  # which bot does not see
+    await bot(claim_task, task_id="T-1")
+    for fields in ({"channel_id": channel}, {}):
+        await bot(create_task, title="Parser loses the last line", **fields, idempotency_key=str(fields))
+        said = told(bot)
+        assert said.similar[0].identifier == ("T-1" if fields else "T-5")
+        assert {"T-1"} <= {task.identifier for task in said.similar} <= {"T-1", "T-5"}
+        [first] = [task for task in said.similar if task.identifier == "T-1"]
+        assert (first.title, first.status, first.holder) == (
+            "The parser drops the last line",
+            "in_progress",
+            "bot",
+        )
+        await bot(create_task, title="Parser loses the last line", **fields, idempotency_key=str(fields))
+        assert told(bot) == said
+    await bot(create_task, title="Buy milk", channel_id=channel)
+    assert told(bot) is None
+
+
+async def test_a_series_is_no_repetition_and_whoever_does_not_ask_is_told_nothing(workspace: World) -> None:
+    bot = as_model(await workspace.agent())
+    for n in range(3):
+        await bot(create_task, title=f"Translate chapter {n}")
+        assert told(bot) is None
+    await bot(create_task, title="Translate chapter 2")
+    assert [task.identifier for task in told(bot).similar] == ["T-3"]
+    bot.context = msgspec.structs.replace(bot.context, finds_similar=False)
+    await bot(create_task, title="Translate chapter 2")
+    assert told(bot) is None
+    bot.context = msgspec.structs.replace(bot.context, finds_similar=True, for_model=False)
+    await bot(create_task, title="Translate chapter 2")
+    assert told(bot) is None

@@ -86,8 +86,10 @@ class McpEndpoint(Door[Call]):
         frame: Frame,
         *,
         pages: Pages,
+        finds_similar: bool = True,
     ) -> None:
         super().__init__(frame, Call)
+        self._finds_similar = finds_similar
         self._tools = Toolbox(operations)
         self._documents = documents(operations)
         self._db = db
@@ -344,7 +346,9 @@ class McpEndpoint(Door[Call]):
         raise MCPError(code=missing, message=text, data={"uri": uri[:200]})
 
     async def _execute(self, call: Call, operation: Operation, arguments: Mapping[str, object]) -> Result:
-        ctx = Context(self._db, call.caller, call.request_id, for_model=True)
+        ctx = Context(
+            self._db, call.caller, call.request_id, for_model=True, finds_similar=self._finds_similar
+        )
         body = msgspec.json.encode(arguments)
         with self._frame.deadlines.within(operation.patience_seconds):
             if not operation.patience_seconds:
