@@ -467,7 +467,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     idempotent: bool = False
     uses_up: bool = False
     resource: str | None = None
-    tools_ask: Mapping[str, object] = {}
+    tools_ask: tuple[tuple[str, object], ...] = ()
 
     def allows(self, scopes: frozenset[str]) -> bool:
         """Whether a key with these scopes may call it."""
@@ -546,7 +546,7 @@ def operation(
             idempotent=idempotent,
             uses_up=uses_up,
             resource=resource,
-            tools_ask=tools_ask or {},
+            tools_ask=tuple((tools_ask or {}).items()),
         )
 
     return declare

@@ -290,7 +290,7 @@ class McpEndpoint(Door[Call]):
         try:
             tool.operation.check(call.caller.scopes)
             arguments, aside = tool.arguments.read(params.arguments or {})
-            arguments = {**tool.operation.tools_ask, **arguments}
+            arguments = {**dict(tool.operation.tools_ask), **arguments}
             if tool.brief and not arguments.get("fields"):
                 arguments["fields"] = tool.brief
             return _result(tool, await self._execute(call, tool.operation, arguments), aside)
