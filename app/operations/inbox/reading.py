@@ -25,6 +25,8 @@ from app.operations.inbox.sections import (
     mentions,
 )
 from app.operations.inbox.shapes import Inbox, SectionName
+from app.operations.inbox.waiting import woken_by
+from app.operations.runs.claim import WAIT_SECONDS_MAX
 from app.rpc import AgentRequest, Context, Step, given, operation
 from app.types import Id
 
@@ -44,6 +46,10 @@ class GetInbox(AgentRequest):
     cursor: Annotated[
         Annotated[str, Meta(pattern="^(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,17})$(?!\\n)")] | None | UnsetType,
         Meta(description="The `cursor` of your last inbox: lists what changed since."),
+    ] = UNSET
+    wait_seconds: Annotated[
+        Annotated[float, Meta(ge=0, le=WAIT_SECONDS_MAX)] | None | UnsetType,
+        Meta(description="Seconds to wait until something comes: 0 unless told, at most 30."),
     ] = UNSET
     seen: Annotated[
         Annotated[list[Id], Meta(max_length=SEEN_MAX)] | None | UnsetType,
@@ -68,6 +74,7 @@ TRIM_ORDER: Final[tuple[SectionName, ...]] = (
 @operation(
     scope="task-read",
     read_only=True,
+    patience_seconds=WAIT_SECONDS_MAX,
     core=Step(10, "Start here: what is yours, what waits for you, what changed."),
 )
 async def get_inbox(ctx: Context, req: GetInbox) -> Encoded[Inbox]:
@@ -80,10 +87,18 @@ async def get_inbox(ctx: Context, req: GetInbox) -> Encoded[Inbox]:
     would be larger than `maxBytes`, room is taken from `changes` first, then from `channelTasks`, `forReview`, `mentions`,
     `lostClaims`, `openTasks` and `claims`, each from its end; `leftOut` says how many are missing. Changes that were left
     out come with the next cursor.
+
+    With `waitSeconds` the call holds until something comes that you have not seen by your `cursor`: a task you can claim,
+    unless you hold one; something that addresses you; a comment on a task you take part in; or a change of what is yours.
+    `wokenBy` says which, and it costs no more than waiting to claim.
     """
     if ids := [id for sent in given(req.seen) or () if (id := uuid_or_none(sent)) is not None]:
         await ctx.one(SEE, ids=ids)
-    return await _inbox(ctx, req)
+    seconds = given(req.wait_seconds)
+    if seconds is None:
+        return await _inbox(ctx, req)
+    waker = await woken_by(ctx, given(req.cursor), seconds)
+    return (await _inbox(ctx, req)).plus({"wokenBy": waker})
 
 
 async def _inbox(ctx: Context, req: GetInbox) -> Encoded[Inbox]:

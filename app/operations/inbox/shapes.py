@@ -165,9 +165,10 @@ class Inbox(Answer, omit_defaults=True):
     left_out: Annotated[LeftOut, Meta(description="How many of each are not listed.")]
     not_allowed: Annotated[list[SectionName], Meta(description="Sections that need a scope your key lacks.")]
     woken_by: Annotated[
-        Literal["claimable", "mention", "held"] | None | UnsetType,
+        Literal["claimable", "mention", "answer", "held"] | None | UnsetType,
         Meta(
             description="With `waitSeconds`: what came. `claimable`: a task you can claim; `mention`: something that "
-            "waits for your answer; `held`: others changed what you hold, or you lost it. Null if nothing came."
+            "addresses you; `answer`: a comment on a task you take part in; `held`: others changed a task that is yours, or "
+            "you lost it. Null if nothing came."
         ),
     ] = UNSET
