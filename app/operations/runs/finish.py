@@ -226,7 +226,7 @@ class ForceReleaseRun(ClaimWrite, kw_only=True):
     ] = UNSET
 
 
-@operation(scope="task-write", errors=(VersionConflict, Contended))
+@operation(scope="task-write", errors=(VersionConflict, Contended), tells=True)
 async def complete_run(ctx: Context, req: CompleteRun) -> Outcome[RunAndTask]:
     """End your claim: the work is done.
 
@@ -236,7 +236,7 @@ async def complete_run(ctx: Context, req: CompleteRun) -> Outcome[RunAndTask]:
     return await _end(ctx, req, "completed", "completed", goal, changes(req, "output"))
 
 
-@operation(scope="task-write", errors=(VersionConflict, Contended))
+@operation(scope="task-write", errors=(VersionConflict, Contended), tells=True)
 async def fail_run(ctx: Context, req: FailRun) -> Outcome[RunAndTask]:
     """End your claim: it could not be done.
 
@@ -253,7 +253,7 @@ async def fail_run(ctx: Context, req: FailRun) -> Outcome[RunAndTask]:
     )
 
 
-@operation(scope="task-write", errors=(VersionConflict, Contended))
+@operation(scope="task-write", errors=(VersionConflict, Contended), tells=True)
 async def release_run(ctx: Context, req: ReleaseRun) -> Outcome[RunAndTask]:
     """End your claim and give the task back, for someone else or for later.
 
@@ -263,7 +263,7 @@ async def release_run(ctx: Context, req: ReleaseRun) -> Outcome[RunAndTask]:
     return await _end(ctx, req, "released", "cancelled", "todo", changes(req, "handoff"))
 
 
-@operation(scope="operator", errors=(RunNotFound, RunEnded, Contended), under_claim=False)
+@operation(scope="operator", errors=(RunNotFound, RunEnded, Contended), under_claim=False, tells=True)
 async def force_release_run(ctx: Context, req: ForceReleaseRun) -> Outcome[Run]:
     """End somebody's claim, as an operator: the task goes back to `todo`, and its holder can write nothing more.
 

@@ -112,6 +112,7 @@ class UpdateTask(AgentWrite):
     ),
     destructive=True,
     idempotent=True,
+    tells=True,
 )
 async def update_task(ctx: Context, req: UpdateTask) -> Outcome[Task]:
     """Change fields of a task, under the version you read.
@@ -124,8 +125,7 @@ async def update_task(ctx: Context, req: UpdateTask) -> Outcome[Task]:
     changes nothing keeps the version.
 
     Your claim ends when the task gets another assignee or leaves `in_progress` and `in_review`; `Baton-Told` says so. With
-    `handoff` whoever claims it next reads how far you got. It says, too, if something open still blocks what you set in
-    progress.
+    `handoff` whoever claims it next reads how far you got. A tool also names what still blocks a task that you set in progress.
     """
     handoff = given(req.handoff) or None
     if handoff is not None and req.status not in HANDED_OVER:
