@@ -50,8 +50,10 @@ MERGED_FROM_HEADER: Final[Schema] = {
 }
 
 TOLD_HEADER: Final[Schema] = {
-    "description": "What the call did besides its data, as JSON in ASCII: `claimEnded`, with the `runId` of a claim that ended with it "
-    "and the `reason`.",
+    "description": (
+        "What the call did besides its data, as JSON in ASCII: `claimEnded`, with the `runId` of a claim that ended with it and "
+        "the `reason`."
+    ),
     "schema": {"type": "string"},
 }
 

@@ -10,6 +10,9 @@ from app.operations.tasks.history import EventKind
 from app.rpc import Answer
 from app.types import ActorKind, TaskPriority, TaskStatus, Timestamp
 
+Waker = Literal["claimable", "mention", "answer", "held"]
+ReviewReason = Literal["created_by_you", "in_your_channel"]
+
 
 class InboxClaim(Answer):
     """A claim of yours that lives, in short."""
@@ -56,9 +59,7 @@ class InboxReview(InboxTask):
     """A task in review, which somebody else has done."""
 
     holder: Annotated[str | None, Meta(description="Who has it, by handle; null if nobody does.")]
-    why: Annotated[
-        Literal["created_by_you", "in_your_channel"], Meta(description="Why you are one who can review it.")
-    ]
+    why: Annotated[ReviewReason, Meta(description="Why you are one who can review it.")]
 
 
 class ChannelTask(Answer):
@@ -165,7 +166,7 @@ class Inbox(Answer, omit_defaults=True):
     left_out: Annotated[LeftOut, Meta(description="How many of each are not listed.")]
     not_allowed: Annotated[list[SectionName], Meta(description="Sections that need a scope your key lacks.")]
     woken_by: Annotated[
-        Literal["claimable", "mention", "answer", "held"] | None | UnsetType,
+        Waker | None | UnsetType,
         Meta(
             description="With `waitSeconds`: what came. `claimable`: a task you can claim; `mention`: something that "
             "addresses you; `answer`: a comment on a task you take part in; `held`: others changed a task that is yours, or "

@@ -9,18 +9,17 @@ Work to claim wakes only who holds nothing: whoever waits for an answer about wh
 
 import time
 from contextlib import nullcontext
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 import msgspec
 
 from app.db import BatchQuery
 from app.operations.inbox.sections import EVENTS_READ_MAX, HORIZON
+from app.operations.inbox.shapes import Waker
 from app.operations.runs.bell import bell_of
 from app.operations.runs.ready import ready_walks
 from app.rpc import Context
 from app.writes.write import calls
-
-Waker: TypeAlias = Literal["claimable", "mention", "answer", "held"]
 
 
 class NewsRow(msgspec.Struct):

@@ -31,8 +31,9 @@ BLOCKERS_MAX: Final[LiteralString] = "10"
 AroundField = Literal["comments", "relations", "blockers", "hiddenBlockers", "handoff"]
 
 AROUND_FIELDS: Final[frozenset[str]] = frozenset(get_args(AroundField))
-Fields = Annotated[list[TaskField | AroundField], Meta(min_length=1, max_length=FIELDS_MAX)]
-ALL_FIELDS: Final[tuple[str, ...]] = (*get_args(TaskField), *get_args(AroundField))
+DetailField = Literal[TaskField, AroundField]
+Fields = Annotated[list[DetailField], Meta(min_length=1, max_length=FIELDS_MAX)]
+ALL_FIELDS: Final[tuple[str, ...]] = get_args(DetailField)
 
 
 class Remark(Answer):
