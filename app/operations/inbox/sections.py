@@ -118,14 +118,20 @@ OPEN_TASKS = Query(
 )
 
 # No index has the status, which so many changes would move in it. So of each channel only its newest open tasks are looked
-# at; of one's own all.
+# at, and of one's own the newest thousand.
 FOR_REVIEW = Query(
     CountedRow,
     f"""
     WITH i AS ({CALLER}), waiting AS (
         SELECT t.*
           FROM (SELECT t.id
-                  FROM i JOIN tasks t ON t.workspace_id = i.workspace_id AND t.created_by_id = i.actor_id AND t.is_open
+                  FROM i
+                 CROSS JOIN LATERAL (
+                       SELECT t.id, t.status
+                         FROM tasks t
+                        WHERE t.workspace_id = i.workspace_id AND t.created_by_id = i.actor_id AND t.is_open
+                        ORDER BY t.id DESC
+                        LIMIT %(counted_max)s::int) t
                  WHERE t.status = 'in_review'
                  UNION
                 SELECT t.id
