@@ -40,7 +40,7 @@ from app import version
 from app.auth import Keys
 from app.db import Database
 from app.errors import ApiError, InternalError, InvalidInput, NotFound, PermissionDenied
-from app.rpc import Actor, Context, Operation, Page, Result, execute
+from app.rpc import Actor, Context, Operation, Outcome, Page, Result, execute
 from app.transports import envelope
 from app.transports.frame import Door, Frame
 from app.transports.gate import Pages
@@ -86,8 +86,10 @@ class McpEndpoint(Door[Call]):
         frame: Frame,
         *,
         pages: Pages,
+        finds_similar: bool = True,
     ) -> None:
         super().__init__(frame, Call)
+        self._finds_similar = finds_similar
         self._tools = Toolbox(operations)
         self._documents = documents(operations)
         self._db = db
@@ -288,6 +290,7 @@ class McpEndpoint(Door[Call]):
         try:
             tool.operation.check(call.caller.scopes)
             arguments, aside = tool.arguments.read(params.arguments or {})
+            arguments = {**dict(tool.operation.tools_ask), **arguments}
             if tool.brief and not arguments.get("fields"):
                 arguments["fields"] = tool.brief
             return _result(tool, await self._execute(call, tool.operation, arguments), aside)
@@ -343,7 +346,9 @@ class McpEndpoint(Door[Call]):
         raise MCPError(code=missing, message=text, data={"uri": uri[:200]})
 
     async def _execute(self, call: Call, operation: Operation, arguments: Mapping[str, object]) -> Result:
-        ctx = Context(self._db, call.caller, call.request_id)
+        ctx = Context(
+            self._db, call.caller, call.request_id, for_model=True, finds_similar=self._finds_similar
+        )
         body = msgspec.json.encode(arguments)
         with self._frame.deadlines.within(operation.patience_seconds):
             if not operation.patience_seconds:
@@ -376,6 +381,9 @@ def _result(tool: Tool, result: Result, aside: Sequence[str]) -> Json:
     content: list[Json] = [{"type": "text", "text": raw.decode()}]
     if tool.wrapped:
         data = {"data": data}
+    if isinstance(result, Outcome) and result.told is not None:
+        data |= msgspec.json.decode(result.told.raw)
+        content.append({"type": "text", "text": result.told.raw.decode()})
     if isinstance(result, Page):
         data["pagination"] = msgspec.to_builtins(envelope.pagination(result))
         if result.cursor is not None:
@@ -405,7 +413,7 @@ def _refusal(call: Call, refused: ApiError) -> Json:
 
 def _beside(said: Result | ApiError, aside: Sequence[str] = ()) -> Json:
     """What HTTP says in headers of its own, as the metadata of a result, under the same names; and what was set aside."""
-    meta = {name.decode(): value.decode() for name, value in envelope.headers(said)}
+    meta = {name.decode(): value.decode() for name, value in envelope.headers(said) if name != envelope.TOLD}
     if aside:
         meta[SET_ASIDE] = ", ".join(aside)
     return {"_meta": meta} if meta else {}
