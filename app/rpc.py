@@ -162,6 +162,9 @@ IN_QUERY: Final = {"place": "query"}
 EMPTIED: Final = {"null": "empties"}
 """For the `Meta` of a field that null empties. Tools take null for left out, and the name of such a field in `clear`."""
 
+UNTOLD: Final = {"tools": "untold"}
+"""For the `Meta` of a field that tools take and do not tell of: a model has no use for it, or would be led astray."""
+
 IfMatch = Annotated[
     str | UnsetType,
     Meta(
@@ -180,9 +183,20 @@ class Answer(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fields
     brief: ClassVar[tuple[str, ...]] = ()
     """The keys an agent needs to choose and to act, where a list should be short; empty means all of them."""
 
+    news: ClassVar[tuple[str, ...]] = ()
+    """The keys that are new to whoever has just written it, with dots for those of what stands inside; empty means all.
+
+    Tools answer a write with these.
+    """
+
+    cut: ClassVar[tuple[str, ...]] = ()
+    """The keys whose text tools cut short, where they are not asked for the whole."""
+
 
 class SdkAnswer(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """The same in snake_case."""
+
+    news: ClassVar[tuple[str, ...]] = ()
 
 
 class Actor(msgspec.Struct, frozen=True):
@@ -649,13 +663,17 @@ def _wire_names(request: type[msgspec.Struct]) -> dict[str, str]:
 
 def emptied_by_null(request: type[msgspec.Struct]) -> tuple[str, ...]:
     """The fields of a request that null empties, by wire name; in all others null and left out are one."""
+    return marked(request, EMPTIED)
+
+
+def marked(request: type[msgspec.Struct], mark: Mapping[str, str]) -> tuple[str, ...]:
+    """The fields of a request whose `Meta` has this mark, by wire name."""
     found: list[str] = []
     for field in msgspec.structs.fields(request):
-        match msgspec.inspect.type_info(field.type):
-            case msgspec.inspect.Metadata(extra={"null": "empties"}):
-                found.append(field.encode_name)
-            case _:
-                pass
+        kind = msgspec.inspect.type_info(field.type)
+        extra: Mapping[str, object] = getattr(kind, "extra", None) or {}
+        if mark.items() <= extra.items():
+            found.append(field.encode_name)
     return tuple(found)
 
 

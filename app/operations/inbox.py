@@ -8,7 +8,7 @@ What changed is read from the event log by its horizon, as schema.sql explains: 
 so a cursor misses nothing and repeats nothing.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -35,6 +35,8 @@ EVENTS_READ_MAX: Final = 2_000  # in one call; a cursor further behind catches u
 class InboxClaim(Answer):
     """A claim of yours that lives, in short."""
 
+    brief: ClassVar[tuple[str, ...]] = ("runId", "identifier", "title", "secondsLeft")
+
     run_id: Annotated[str, Meta(description="The run: heartbeat-run keeps it, release-run gives it back.")]
     task_id: Annotated[str, Meta(description="The task you hold.")]
     identifier: Annotated[str, Meta(description="`T-42`.")]
@@ -48,6 +50,8 @@ class InboxClaim(Answer):
 class InboxTask(Answer):
     """A task in short."""
 
+    brief: ClassVar[tuple[str, ...]] = ("identifier", "title", "status", "priority", "version", "dueAt")
+
     id: Annotated[str, Meta(description="Its id.")]
     identifier: Annotated[str, Meta(description="`T-42`.")]
     title: Annotated[str, Meta(description="What is to be done.")]
@@ -60,6 +64,8 @@ class InboxTask(Answer):
 
 class InboxMention(Answer):
     """Something that waits for your answer, in short."""
+
+    brief: ClassVar[tuple[str, ...]] = ("id", "placeId", "channelName", "senderId", "preview")
 
     id: Annotated[str, Meta(description="The message, or the comment.")]
     place_id: Annotated[
@@ -77,6 +83,8 @@ class InboxMention(Answer):
 
 class InboxChange(Answer):
     """Something that others did to a task you can see."""
+
+    brief: ClassVar[tuple[str, ...]] = ("identifier", "kind", "fields", "actorId")
 
     task_id: Annotated[str, Meta(description="The task.")]
     identifier: Annotated[str, Meta(description="`T-42`.")]

@@ -7,7 +7,7 @@ answer; get-unread-mentions reads it.
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 from uuid import UUID
 
 import msgspec
@@ -23,6 +23,8 @@ from app.writes.access import CALLER, NAMED_IDENTITY
 
 class Mention(Answer):
     """Someone who is addressed."""
+
+    brief: ClassVar[tuple[str, ...]] = ("id",)
 
     id: Annotated[str, Meta(description="The user or agent.")]
     type: Annotated[IdentityKind, Meta(description="Which of the two.")]

@@ -12,7 +12,7 @@ import pytest
 import app.transports.mcp
 from app.errors import InvalidInput
 from app.operations import OPERATIONS
-from app.rpc import Operation, emptied_by_null
+from app.rpc import UNTOLD, Operation, emptied_by_null, marked
 from app.transports.mcp.documents import documents
 from app.transports.mcp.endpoint import instructions
 from app.transports.mcp.tools import (
@@ -85,8 +85,11 @@ def test_schemas_are_valid_inlined_objects_to_an_independent_implementation(op: 
 def test_a_tool_takes_exactly_the_fields_of_its_request(op: Operation) -> None:
     [tool] = listed(op.name)
     fields = msgspec.structs.fields(op.request)
-    clear = {"clear"} if emptied_by_null(op.request) else set()
-    assert set(tool["inputSchema"]["properties"]) == {field.encode_name for field in fields} | clear
+    found = TOOLS.find(op.name)
+    assert found is not None
+    own = {"clear": bool(emptied_by_null(op.request)), "answer": found.shortened}
+    told = {field.encode_name for field in fields} - set(marked(op.request, UNTOLD))
+    assert set(tool["inputSchema"]["properties"]) == told | {name for name, there in own.items() if there}
     assert set(tool["inputSchema"].get("required", ())) == {f.encode_name for f in fields if f.required}
 
 
@@ -98,7 +101,8 @@ def test_the_brief_keys_of_an_answer_exist(op: Operation) -> None:
     if "items" in shape.get("data", {}):
         shape = shape["data"]["items"]["properties"]
     known = {name for struct in schema["$defs"].values() for name in struct["properties"]}
-    assert shape and set(shape) <= known
+    words = {re.sub(r"(Agent|User)?Id$", "", name) for name in known if name.endswith("Id")}
+    assert shape and set(shape) <= known | words
 
 
 def test_the_core_is_the_daily_loop_and_no_more_than_eight_tools() -> None:

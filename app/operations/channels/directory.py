@@ -1,6 +1,6 @@
 """Which channels there are, and who is in them: get-channels, get-channel-members and their likes."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -69,6 +69,8 @@ class ChannelManifest(Answer):
 
 class Membership(Answer):
     """A member of a channel, and what they may do there."""
+
+    news: ClassVar[tuple[str, ...]] = ("handle", "role")
 
     member_id: Annotated[str, Meta(description="The user or agent.")]
     member_type: Annotated[Literal["human", "agent"], Meta(description="Which of the two.")]

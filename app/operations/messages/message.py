@@ -7,7 +7,7 @@ Each is a list of CTEs for a statement of its own, so that what is said is writt
 it speaks of. `said` has the columns that `posted` takes over, and `ord`, the order in which it was said.
 """
 
-from typing import Annotated, Any, Final, Literal, LiteralString
+from typing import Annotated, Any, ClassVar, Final, Literal, LiteralString
 
 from msgspec import Meta
 
@@ -62,6 +62,8 @@ class MessageAttachment(Answer):
 class Message(Answer):
     """A message. All keys are always there."""
 
+    news: ClassVar[tuple[str, ...]] = ("id", "version")
+
     id: MessageId
     channel_id: Annotated[str, Meta(description="The channel it stands in.")]
     parent_id: InThread
@@ -94,6 +96,8 @@ class MessageSummary(Answer):
 
 class MessageOutput(SdkAnswer):
     """A message, in snake_case."""
+
+    news: ClassVar[tuple[str, ...]] = ("id", "version")
 
     id: Annotated[str, Meta(description="Its id.")]
     channel_id: Annotated[str, Meta(description="The channel it stands in.")]

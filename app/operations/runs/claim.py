@@ -39,7 +39,7 @@ from app.operations.tasks.change import version_conflict
 from app.operations.tasks.conflict import AsRead
 from app.operations.tasks.moved import difference, moved
 from app.operations.tasks.task import task_id, task_json
-from app.rpc import ATTEMPTS_MAX, AgentWrite, Context, IdempotencyKey, Outcome, Step, given, operation
+from app.rpc import ATTEMPTS_MAX, UNTOLD, AgentWrite, Context, IdempotencyKey, Outcome, Step, given, operation
 from app.types import NO_NUL, Id
 from app.writes.access import WRITABLE
 from app.writes.write import Write, calls, one
@@ -250,7 +250,8 @@ AGAIN = BatchCommand(
 UnderAnother = Annotated[
     Id | None | UnsetType,
     Meta(
-        description="Only to claim more under a claim you hold: the id of its `run`. Refused with `lease_lost` once it is over."
+        description="Only to claim more under a claim you hold: the id of its `run`. Refused with `lease_lost` once it is over.",
+        extra=UNTOLD,
     ),
 ]
 
@@ -292,7 +293,7 @@ class ClaimNextTask(ReadyFilter, kw_only=True):
         ),
     ] = UNSET
     run_id: UnderAnother = UNSET
-    idempotency_key: IdempotencyKey = UNSET
+    idempotency_key: Annotated[IdempotencyKey, Meta(extra=UNTOLD)] = UNSET  # `claimKey` does more
 
 
 @operation(

@@ -4,7 +4,7 @@ Neither touches the task: a heartbeat changes one row of `runs`, and no column o
 it costs no more than any small update and leaves nothing behind but a version of the row on the same page.
 """
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -38,6 +38,8 @@ STEPS_LOGGED_MAX: Final = 100_000  # per run; one that says more is in a loop
 class Alive(Answer):
     """A claim after a sign of life."""
 
+    news: ClassVar[tuple[str, ...]] = ("leaseExpiresAt",)
+
     run_id: Annotated[str, Meta(description="The run.")]
     task_id: Annotated[str, Meta(description="Its task, which is still yours.")]
     lease_seconds: Annotated[int, Meta(description="How long a sign of life keeps the claim.")]
@@ -69,6 +71,8 @@ class LoggedStep(Answer):
 
 class Appended(Answer):
     """What was appended, and the claim after this sign of life."""
+
+    news: ClassVar[tuple[str, ...]] = ("lastNumber", "leaseExpiresAt")
 
     first_number: Annotated[int, Meta(description="The number of the first of these steps.")]
     last_number: Annotated[int, Meta(description="The number of the last of them.")]

@@ -73,12 +73,18 @@ class PreviousRun(Answer):
 class Run(Answer):
     """One attempt to do something. A run with a holder is a claim of a task; the others are made under /v1/tasks."""
 
+    news: ClassVar[tuple[str, ...]] = ("id", "status", "endReason", "taskId")
+
     brief: ClassVar[tuple[str, ...]] = (
         "id",
         "taskId",
         "status",
+        "holderUserId",
+        "holderAgentId",
         "endReason",
         "leaseExpiresAt",
+        "progress",
+        "note",
         "handoff",
         "output",
         "errors",
@@ -117,6 +123,22 @@ class Run(Answer):
 class Claim(Answer):
     """A task that is yours for as long as the run lives."""
 
+    news: ClassVar[tuple[str, ...]] = (
+        "task.identifier",
+        "task.title",
+        "task.description",
+        "task.priority",
+        "task.version",
+        "task.dueAt",
+        "task.channelId",
+        "task.parentTaskId",
+        "task.createdByUserId",
+        "task.createdByAgentId",
+        "run.id",
+        "run.leaseExpiresAt",
+        "previousRuns",
+    )
+
     task: Annotated[Task, Meta(description="The task, in progress and assigned to you.")]
     run: Annotated[
         Run, Meta(description="Your claim of it: send its id as `runId` with everything you write.")
@@ -129,6 +151,8 @@ class Claim(Answer):
 
 class RunAndTask(Answer):
     """A run and its task, after the run ended."""
+
+    news: ClassVar[tuple[str, ...]] = ("task.identifier", "task.version", "task.status")
 
     run: Annotated[Run, Meta(description="The run.")]
     task: Annotated[Task, Meta(description="Its task.")]

@@ -23,7 +23,7 @@ from app.operations.tasks.change import change
 from app.operations.tasks.comment import new_comment
 from app.operations.tasks.conflict import AsRead, OnConflict
 from app.operations.tasks.task import Task, task_id
-from app.rpc import AgentWrite, Context, Outcome, Step, given, operation
+from app.rpc import UNTOLD, AgentWrite, Context, Outcome, Step, given, operation
 from app.types import Id, Markdown
 
 
@@ -32,7 +32,7 @@ class OnTask(AgentWrite, kw_only=True):
 
     task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
     version: AsRead = UNSET
-    on_conflict: OnConflict = UNSET
+    on_conflict: Annotated[OnConflict, Meta(extra=UNTOLD)] = UNSET
 
 
 class CompleteTask(OnTask, kw_only=True):

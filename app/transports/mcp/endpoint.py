@@ -40,7 +40,7 @@ from app import version
 from app.auth import Keys
 from app.db import Database
 from app.errors import ApiError, InternalError, InvalidInput, NotFound, PermissionDenied
-from app.rpc import Actor, Context, Operation, Page, Result, execute
+from app.rpc import Actor, Context, Operation, Outcome, Page, Result, execute
 from app.transports import envelope
 from app.transports.frame import Door, Frame
 from app.transports.gate import Pages
@@ -48,6 +48,8 @@ from app.transports.mcp import messages
 from app.transports.mcp.call import Call, Exchange, Refused, accepts_stream, body
 from app.transports.mcp.documents import documents
 from app.transports.mcp.messages import Message
+from app.transports.mcp.names import Directory
+from app.transports.mcp.results import shape_of_refusals
 from app.transports.mcp.tools import Tool, Toolbox, loop
 
 Json: TypeAlias = dict[str, Any]  # Any: a JSON object of any shape
@@ -90,6 +92,7 @@ class McpEndpoint(Door[Call]):
         super().__init__(frame, Call)
         self._tools = Toolbox(operations)
         self._documents = documents(operations)
+        self._names = Directory(db)
         self._db = db
         self._keys = keys
         self._pages = pages
@@ -287,15 +290,67 @@ class McpEndpoint(Door[Call]):
             raise MCPError(code=protocol.INVALID_PARAMS, message=text)
         try:
             tool.operation.check(call.caller.scopes)
-            arguments, aside = tool.arguments.read(params.arguments or {})
-            if tool.brief and not arguments.get("fields"):
+            taken = tool.arguments.read(params.arguments or {})
+            arguments, whole = taken.arguments, taken.whole or bool(taken.arguments.get("fields"))
+            if tool.brief and not whole:
                 arguments["fields"] = tool.brief
-            return _result(tool, await self._execute(call, tool.operation, arguments), aside)
+            result = await self._execute(call, tool.operation, arguments)
+            return await self._result(call, tool, result, taken.aside, whole=whole)
         except ApiError as e:
-            return _refusal(call, e)
+            return await self._refusal(call, e)
         except Exception:
             log.exception("request %s failed: %s", call.request_id, call.what)
-            return _refusal(call, InternalError())
+            return await self._refusal(call, InternalError())
+
+    async def _result(
+        self, call: Call, tool: Tool, result: Result, aside: Sequence[str], *, whole: bool
+    ) -> Json:
+        """A result as text and as structure, told as a model reads it. A list stands in an object there."""
+        data: Any = msgspec.json.decode(envelope.data(result))  # Any: of whatever shape the operation has
+        names = await self._names.of(call.caller, tool.shape.ids(data, whole=whole))
+        told = tool.shape.told(data, names, whole=whole)
+        data = {"data": told} if tool.wrapped else told
+        content: list[Json] = []
+        if _is_replayed(result):
+            data = {"replayed": True, **data}
+            told = told if tool.wrapped else data
+            content = [{"type": "text", "text": _REPLAYED}] if tool.wrapped else []
+        content.insert(0, {"type": "text", "text": messages.encode(told).decode()})
+        if isinstance(result, Page):
+            pagination = msgspec.to_builtins(envelope.pagination(result))
+            data["pagination"] = {key: value for key, value in pagination.items() if value is not None}
+            if result.cursor is not None:
+                text = f"There is more: call again with cursor {result.cursor}"
+                content.append({"type": "text", "text": text})
+        return {
+            "content": content,
+            "structuredContent": data,
+            "isError": False,
+            "resultType": "complete",
+            **_beside(result, aside),
+        }
+
+    async def _refusal(self, call: Call, refused: ApiError) -> Json:
+        """A refusal as a result, so that the model sees what went wrong and what to do next."""
+        call.code = refused.code
+        data: Json = msgspec.json.decode(messages.encode(refused.body()))
+        if (details := data.pop("details", None)) is not None:
+            names = await self._names.of(call.caller, _DETAILS.ids(details, whole=False))
+            details = {
+                **details,
+                "changed": [c for c in details.get("changed", ()) if not _is_own_claim(call.caller, c)],
+            }
+            if told := _DETAILS.told(details, names, whole=False):
+                data["details"] = told
+        if _is_replayed(refused):
+            data = {"replayed": True, **data}
+        return {
+            "content": [{"type": "text", "text": messages.encode(data).decode()}],
+            "structuredContent": data,
+            "isError": True,
+            "resultType": "complete",
+            **_beside(refused),
+        }
 
     async def _list_resources(
         self, ctx: Ctx, params: protocol.PaginatedRequestParams | None
@@ -369,38 +424,23 @@ _CUSTOMS: Final = """Times are RFC 3339. Null is left out; `clear` empties field
 `fields` others. A refusal's `message` says what to do next; only what is `retryable` may be repeated unchanged."""
 
 
-def _result(tool: Tool, result: Result, aside: Sequence[str]) -> Json:
-    """A result as text and as structure, with the same data as over HTTP. A list stands in an object there."""
-    raw = envelope.data(result)
-    data: Any = msgspec.json.decode(raw)  # Any: of whatever shape the operation has
-    content: list[Json] = [{"type": "text", "text": raw.decode()}]
-    if tool.wrapped:
-        data = {"data": data}
-    if isinstance(result, Page):
-        data["pagination"] = msgspec.to_builtins(envelope.pagination(result))
-        if result.cursor is not None:
-            text = f"There is more: call again with cursor {result.cursor}"
-            content.append({"type": "text", "text": text})
-    return {
-        "content": content,
-        "structuredContent": data,
-        "isError": False,
-        "resultType": "complete",
-        **_beside(result, aside),
-    }
+_REPLAYED: Final = "This is the answer to your first call with this key (`replayed`): nothing was done again."
+
+_DETAILS: Final = shape_of_refusals()
+
+_OF_A_CLAIM: Final = frozenset({"assigneeAgentId", "assigneeUserId", "startedAt", "runId"})
+"""What a claim changes of a task beside its status."""
 
 
-def _refusal(call: Call, refused: ApiError) -> Json:
-    """A refusal as a result, so that the model sees what went wrong and what to do next."""
-    call.code = refused.code
-    raw = messages.encode(refused.body())
-    return {
-        "content": [{"type": "text", "text": raw.decode()}],
-        "structuredContent": msgspec.json.decode(raw),
-        "isError": True,
-        "resultType": "complete",
-        **_beside(refused),
-    }
+def _is_own_claim(caller: Actor, change: Json) -> bool:
+    """Whether a change is only that the caller has claimed the task, which is no news to them."""
+    by_claim = change["field"] in _OF_A_CLAIM or (change["field"], change["to"]) == ("status", "in_progress")
+    return by_claim and change["by"]["id"] == str(caller.id)
+
+
+def _is_replayed(said: Result | ApiError) -> bool:
+    """Whether this was answered before, under its idempotency key."""
+    return isinstance(said, (Outcome, ApiError)) and said.first is not None and said.first.replayed
 
 
 def _beside(said: Result | ApiError, aside: Sequence[str] = ()) -> Json:

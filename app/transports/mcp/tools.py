@@ -18,8 +18,9 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from app.errors import InvalidInput
-from app.rpc import Answer, Operation
-from app.transports.mcp.arguments import CLEAR, Arguments, rows_of
+from app.rpc import UNTOLD, Operation, marked
+from app.transports.mcp.arguments import ANSWER, CLEAR, WHOLE, Arguments, rows_of
+from app.transports.mcp.results import brief_of, shape_of
 
 Schema: TypeAlias = dict[str, Any]  # Any: JSON Schema is JSON of any shape
 
@@ -63,7 +64,9 @@ _ANYTHING: Final[Schema] = {
     "anyOf": [{"type": "string"}, {"type": "object"}, {"type": "number"}, {"type": "boolean"}]
 }
 """What is told of a field that takes any JSON: some frameworks know no schema without a type."""
+_ALL_KEYS: Final = f"`{WHOLE}` for all keys; left out, those that tell you something new."
 _NULL: Final[Schema] = {"type": "null"}
+_NAME: Final[Schema] = {"type": "string"}  # a handle, where an answer has an id
 _OF_NULL: Final = re.compile(r"; null [^.;]*")  # in a description: what null does over HTTP
 _PAGINATION: Final[Schema] = {"type": "object"}  # whose `cursor` may be null, so that it has not one type
 
@@ -71,18 +74,22 @@ _PAGINATION: Final[Schema] = {"type": "object"}  # whose `cursor` may be null, s
 class Tool:
     """One operation as a model sees it."""
 
-    __slots__ = ("arguments", "brief", "json", "name", "operation", "strict", "wrapped")
+    __slots__ = ("arguments", "brief", "json", "name", "operation", "shape", "shortened", "strict", "wrapped")
 
     def __init__(self, operation: Operation) -> None:
         self.operation = operation
         self.name = operation.name
-        self.arguments = Arguments(operation.request)
-        """What reads the arguments of a call."""
+        self.shape = shape_of(operation)
+        """How its answers are told."""
         kind = msgspec.inspect.type_info(operation.result)
         self.wrapped = isinstance(kind, msgspec.inspect.ListType)
         """Whether the result is a list, which structured content cannot be: it stands in an object then."""
         self.brief = _brief(operation, kind)
         """The keys of each item of a list, unless the caller names others; empty where it cannot choose."""
+        self.shortened = not self.brief and self.shape.chooses
+        """Whether the answer is told in short unless the caller asks for all of it."""
+        self.arguments = Arguments(operation.request, shortened=self.shortened)
+        """What reads the arguments of a call."""
         self.json: Schema = {
             "name": self.name,
             "description": _description(operation),
@@ -99,7 +106,8 @@ class Tool:
 
     def _input(self) -> Schema:
         schema = _schema(self.operation.request)
-        properties = schema.get("properties", {})
+        untold = marked(self.operation.request, UNTOLD)
+        properties = {k: v for k, v in schema.get("properties", {}).items() if k not in untold}
         for name, item in rows_of(self.operation.request).items():
             told = {"type": "array", "items": _bare(_schema(item))}
             properties[name] = {"description": properties[name]["description"], **told}
@@ -108,6 +116,8 @@ class Tool:
         if clearable := self.arguments.clearable:
             names = {"type": "string", "enum": list(clearable)}
             properties[CLEAR] = {"type": "array", "items": names}
+        if self.shortened:
+            properties[ANSWER] = {"description": _ALL_KEYS, "type": "string", "enum": [WHOLE]}
         told: Schema = {"type": "object", "properties": properties}
         if schema.get("required"):
             told["required"] = schema["required"]
@@ -115,9 +125,17 @@ class Tool:
 
     def _output(self, kind: msgspec.inspect.Type) -> Schema:
         """Types without prose. No key is required: `fields` may leave it out, and a refusal comes in the same place."""
+        words = self.shape.words()
+        keys = self.shape.told_keys()
+        match kind:
+            case msgspec.inspect.StructType(cls=answer) if main := brief_of(answer):
+                keys &= set(main) or keys
+            case _:
+                pass
+        told = {key: words.get(key, key) for key in keys}
         if not self.wrapped:
-            return _shape(kind)
-        properties: Schema = {"data": _shape(kind)}
+            return _shape(kind, told)
+        properties: Schema = {"data": _shape(kind, told)}
         if self.operation.paged:
             properties["pagination"] = _PAGINATION
         return {"type": "object", "properties": properties}
@@ -212,14 +230,9 @@ def _brief(operation: Operation, kind: msgspec.inspect.Type) -> tuple[str, ...]:
     """The keys of a list's items by default, where its callers can choose others."""
     match kind:
         case msgspec.inspect.ListType(item_type=msgspec.inspect.StructType(cls=item)):
-            return _keys(item) if "fields" in operation.request.__struct_encode_fields__ else ()
+            return brief_of(item) if "fields" in operation.request.__struct_encode_fields__ else ()
         case _:
             return ()
-
-
-def _keys(answer: type[msgspec.Struct]) -> tuple[str, ...]:
-    """The keys worth telling of an answer; empty for all of them."""
-    return answer.brief if issubclass(answer, Answer) else ()
 
 
 def _schema(request: type[msgspec.Struct]) -> Schema:
@@ -336,20 +349,31 @@ def _strict(schema: Schema, *, optional: bool = False) -> Schema:
     return {**told, "anyOf": [*bare.get("anyOf", [bare]), _NULL]}
 
 
-def _shape(kind: msgspec.inspect.Type, depth: int = 0) -> Schema:
-    """The type of a part of an answer: only the outermost deep inside, and nothing of what may be null."""
+def _shape(kind: msgspec.inspect.Type, told: Mapping[str, str], depth: int = 0) -> Schema:
+    """The type of a part of an answer: only the outermost deep inside, and nothing of what may be null.
+
+    `told` are the keys that are told, and the names under which they stand.
+    """
     match kind:
         case msgspec.inspect.Metadata(type=inner):
-            return _shape(inner, depth)
-        case msgspec.inspect.StructType(cls=answer, fields=fields) if depth < DEPTH_MAX:
-            keys = _keys(answer)
-            told = [field for field in fields if not keys or field.encode_name in keys]
-            shapes = {field.encode_name: _shape(field.type, depth + 1) for field in told}
+            return _shape(inner, told, depth)
+        case msgspec.inspect.StructType(fields=fields) if depth < DEPTH_MAX:
+            shapes = {
+                told[field.encode_name]: _NAME
+                if told[field.encode_name] != field.encode_name
+                else _shape(field.type, {}, depth + 1)
+                for field in fields
+                if field.encode_name in told
+            }
             told_shapes = {name: shape for name, shape in shapes.items() if shape}
             more = {} if len(told_shapes) == len(fields) else {"additionalProperties": True}
             return {"type": "object", "properties": told_shapes, **more}
         case msgspec.inspect.ListType(item_type=item):
-            return {"type": "array", "items": _shape(item, depth)} if depth < DEPTH_MAX else {"type": "array"}
+            return (
+                {"type": "array", "items": _shape(item, told, depth)}
+                if depth < DEPTH_MAX
+                else {"type": "array"}
+            )
         case msgspec.inspect.LiteralType(values=values):
             return {"type": _type_of(list(values))}
         case msgspec.inspect.StructType() | msgspec.inspect.DictType():
