@@ -40,9 +40,16 @@ run: .venv/run.stamp ## run Baton on http://127.0.0.1:8000; Ctrl-C stops it
 
 PARALLEL ?= --numprocesses logical --maxprocesses 4 --dist worksteal
 
+# What takes its time: starts many processes, kills them, upgrades, or tries every operation with everything.
+TRIALS := tests/bridge tests/cli tests/crash tests/embedded tests/http/test_nasty_bodies.py tests/schemathesis tests/upgrade
+
 .PHONY: test
-test: .venv/dev.stamp ## run all tests, on a Postgres of their own (TESTS=tests/unit; other binaries: POSTGRES_BIN=/usr/lib/postgresql/15/bin)
-	$(BIN)/python -m pytest $(PARALLEL) $(TESTS)
+test: .venv/dev.stamp ## run the tests, on a Postgres of their own (TESTS=tests/unit; other binaries: POSTGRES_BIN=/usr/lib/postgresql/15/bin)
+	$(BIN)/python -m pytest $(PARALLEL) $(or $(TESTS),$(TRIALS:%=--ignore=%))
+
+.PHONY: trials
+trials: .venv/dev.stamp ## run those that take their time, and are no part of `make test`: commands, deaths, upgrades, schemathesis
+	$(BIN)/python -m pytest $(PARALLEL) $(or $(TESTS),$(TRIALS))
 
 OUTSIDE := chromium nginx haproxy caddy default-jdk-headless
 

@@ -435,7 +435,7 @@ CREATE TABLE idempotency_keys (
     scope         text,                      -- what the API key needed; whoever asks for the answer needs it too
     fingerprint   bytea       NOT NULL,      -- SHA-256 of operation and body: the same key with another body is refused
     status        smallint    NOT NULL,
-    error         text,                      -- null: a success; else the class of app/errors.py
+    error         text,                      -- null: a success; else the class of app/errors   
     answer        json        NOT NULL,      -- the data or the error; json, not jsonb, because a repetition gets the same bytes
     merged_from   integer,                   -- null: nothing had to be merged
     version       integer,                   -- the ETag of the answer; null where the family has none

@@ -37,7 +37,7 @@ from app.db import Command, Database, schema
 from app.embedded import ROLE, SUPERUSER, EmbeddedPostgres
 from app.errors import ApiError, IdempotencyKeyReused, InvalidInput, ScopeMissing
 from app.operator import administration as admin
-from app.rpc import BARE, SDK, Context, Operation, Page, Result, execute
+from app.rpc import RECORDS, SDK, Context, Operation, Page, Result, execute
 from app.transports import envelope
 
 START_SECONDS_MAX = 60  # of which a quiet machine needs three
@@ -150,7 +150,7 @@ class Caller:
             raise
         self.aside = {name.decode(): value.decode() for name, value in envelope.headers(result)}
         sent = json.loads(envelope.success(result, "test", op.family))
-        if op.family is BARE:
+        if op.family is RECORDS:
             return msgspec.convert(sent, op.result)
         self.meta = sent["meta"]
         if getattr(op.decoder.from_json(raw), "fields", None):

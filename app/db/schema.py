@@ -131,18 +131,55 @@ def ready(dsn: str, ladder: Ladder = LADDER) -> State:
     return apply(dsn, ladder=ladder)
 
 
-def contents(dsn: str) -> dict[str, object]:
-    """How many rows each table has, and how each object looks: to see that two databases are the same."""
+class Still(NamedTuple):
+    """A database as it is at one moment, for as long as the block that asked for it."""
+
+    snapshot: str  # by which another session sees the same
+    rows: dict[str, int]  # of each table
+    objects: dict[str, str]  # how each looks; of a database that has a schema of ours
+
+
+@contextmanager
+def still(dsn: str) -> Generator[Still]:
+    """Look at a database, and keep what was seen: to copy it while others write, or to see that two are the same."""
     with _connect(dsn) as connection, connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         tables = connection.execute("""
-            SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
-             WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1
-        """).fetchall()
-        rows: dict[str, object] = {}
-        for (table,) in tables:
-            rows[table] = connection.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()
-        return {"rows": rows, "objects": catalogue.fingerprints(connection) if _progress(connection) else {}}
+            SELECT pg_export_snapshot(), array(
+                SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
+                 WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1)
+        """).fetchone()
+        assert tables is not None
+        rows: dict[str, int] = {}
+        for table in tables[1]:
+            row = connection.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()
+            assert row is not None
+            rows[table] = row[0]
+        yield Still(tables[0], rows, catalogue.fingerprints(connection) if _progress(connection) else {})
+
+
+def contents(dsn: str) -> tuple[dict[str, int], dict[str, str]]:
+    """How many rows each table has, and how each object looks."""
+    with still(dsn) as seen:
+        return seen.rows, seen.objects
+
+
+def is_empty(dsn: str) -> bool:
+    """Whether a database has no table of anybody's."""
+    with _connect(dsn) as connection:
+        row = connection.execute("""
+            SELECT NOT EXISTS (SELECT FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema'))
+        """).fetchone()
+        assert row is not None
+        return row[0]
+
+
+def settle(dsn: str) -> State:
+    """Give a restored database the statistics that a dump leaves out, and say where it stands."""
+    with _connect(dsn) as connection:
+        connection.execute("ANALYZE")
+        progress = _recognised(connection, LADDER)
+        return State(*progress[:2], created=False, done=(), pending=list(LADDER.pending(progress)))
 
 
 def _fitting(connection: psycopg.Connection, ladder: Ladder, *, thorough: bool = False) -> State:

@@ -12,7 +12,7 @@ import msgspec
 
 from app.config import PROJECT
 from app.documents.story import STORY, Of, Told, found, resolved
-from app.rpc import BARE, Operation
+from app.rpc import RECORDS, Operation
 
 RECORDING: Final = PROJECT / "docs" / "examples.json"
 COMMAND: Final = "make examples"
@@ -71,7 +71,7 @@ def stale(
 def _unlike(op: Operation, answer: Any) -> str | None:  # Any: JSON
     """Why an answer cannot be one of this operation, if so."""
     try:
-        msgspec.convert(answer if op.family is BARE else answer["data"], op.result)
+        msgspec.convert(answer if op.family is RECORDS else answer["data"], op.result)
     except msgspec.ValidationError as e:
         return str(e)
     return None

@@ -208,7 +208,7 @@ def _curl(op: Operation) -> Iterator[str]:
     sent = EXAMPLES[op.name].request
     key = '-H "Authorization: Bearer $KEY"'
     if op.method is not None:
-        yield from _curl_bare(op, sent, key)
+        yield from _curl_record(op, sent, key)
         return
     if op.read_only:
         query = urlencode({name: _in_query(value) for name, value in sent.items()}, doseq=True)
@@ -223,7 +223,7 @@ def _curl(op: Operation) -> Iterator[str]:
         yield f"     --json {body}"
 
 
-def _curl_bare(op: Operation, sent: dict[str, object], key: str) -> Iterator[str]:
+def _curl_record(op: Operation, sent: dict[str, object], key: str) -> Iterator[str]:
     """A call of an operation that has a part of its request in the path and the headers."""
     elsewhere = places(op.request)
     path = op.path

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import IO, Final, NamedTuple
 
 OLDEST_MAJOR: Final = 15  # the oldest Postgres that our SQL was tried on
 CLONE_NEWUSER: Final = 0x10000000  # linux/sched.h
@@ -76,6 +76,16 @@ class Programs(NamedTuple):
             said = "; ".join(done.stdout.splitlines()[-3:])
             raise EmbeddedPostgresError(f"{name}, run as {self.identity}, failed: {said}")
         return done.stdout
+
+    def pipe(
+        self, name: str, *arguments: str, takes: IO[bytes] | int, gives: IO[bytes] | int, **environ: str
+    ) -> subprocess.Popen[bytes]:
+        """Start one that reads or writes a file or a pipe of ours, and says on another how far it is."""
+        return subprocess.Popen(
+            [self.bin_dir / name, *arguments],
+            stdin=takes, stdout=gives, stderr=subprocess.PIPE, env={**ENVIRONMENT, **environ},
+            preexec_fn=in_child(self.identity, self.work_dir),
+        )  # fmt: skip
 
     def start(self, log: io.BufferedWriter, name: str, *arguments: str | Path) -> subprocess.Popen[bytes]:
         """Start one that goes on, until it is told to stop or we die."""

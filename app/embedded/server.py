@@ -151,11 +151,15 @@ class EmbeddedPostgres:
         finally:
             self.stop(users_wait_seconds=users_wait_seconds)
 
+    def programs(self) -> Programs:
+        """The programs that fit the cluster, and who runs them."""
+        return usable_programs(self._configured_bin_dir, self.cluster, time.monotonic() + START_WAIT_SECONDS)[
+            0
+        ]
+
     def dump(self, dsn: str) -> Path:
         """Write the data to a file beside the cluster, where only the newest few are kept."""
-        deadline = time.monotonic() + START_WAIT_SECONDS
-        programs, _ = usable_programs(self._configured_bin_dir, self.cluster, deadline)
-        written = write_dump(self.data_dir / "dumps", programs, dsn)
+        written = write_dump(self.data_dir / "dumps", self.programs(), dsn)
         dump_logger.info("wrote the data to %s", written)
         return written
 

@@ -1,6 +1,5 @@
 """Every operation there is. Standing in this tuple is what makes one exist; all doors are derived from it."""
 
-from app.operations import states
 from app.operations.channels.directory import (
     get_channel_manifest,
     get_channel_members,
@@ -20,12 +19,13 @@ from app.operations.messages.post import post_message
 from app.operations.messages.reading import get_messages
 from app.operations.messages.send import create_artifact, flag_needs_human, send_message
 from app.operations.messages.unread import get_unread_mentions
+from app.operations.records import states
+from app.operations.records.create import create_task as create_task_record
+from app.operations.records.delete import delete_task as delete_task_record
+from app.operations.records.reading import get_task as get_task_record
+from app.operations.records.reading import list_tasks as list_task_records
+from app.operations.records.update import update_task as update_task_record
 from app.operations.requests import get_request_outcome
-from app.operations.runs.bare.create import create_task as create_bare_task
-from app.operations.runs.bare.delete import delete_task as delete_bare_task
-from app.operations.runs.bare.reading import get_task as get_bare_task
-from app.operations.runs.bare.reading import list_tasks as list_bare_tasks
-from app.operations.runs.bare.update import update_task as update_bare_task
 from app.operations.runs.claim import claim_next_task, claim_task
 from app.operations.runs.explain import explain_task
 from app.operations.runs.finish import complete_run, fail_run, force_release_run, release_run
@@ -106,12 +106,12 @@ OPERATIONS: tuple[Operation, ...] = (
     get_run,
     list_runs,
     list_run_log,
-    # the second contract: runs as its clients know them
-    create_bare_task,
-    update_bare_task,
-    get_bare_task,
-    list_bare_tasks,
-    delete_bare_task,
+    # records: runs as the clients of /v1/tasks know them
+    create_task_record,
+    update_task_record,
+    get_task_record,
+    list_task_records,
+    delete_task_record,
     states.create_state,
     states.get_state,
     states.update_state,

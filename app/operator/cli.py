@@ -16,7 +16,7 @@ from app.db import Database, Unreachable, schema
 from app.embedded import EmbeddedPostgresError
 from app.errors import ApiError
 from app.operator import administration as admin
-from app.operator import upkeep, welcome
+from app.operator import backups, upkeep, welcome
 from app.operator.console import AsJson, fail, run, show
 
 cli = typer.Typer(
@@ -41,6 +41,8 @@ cli.add_typer(keys, name="key")
 cli.add_typer(tokens, name="verify-token")
 cli.add_typer(upkeep.schemas, name="schema")
 cli.add_typer(upkeep.clusters, name="postgres")
+cli.command("backup")(backups.backup)
+cli.command("restore")(backups.restore)
 
 
 def _print_version(wanted: bool) -> None:
@@ -323,6 +325,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         fail(f"{said}. Add --help to see what the command takes.")
     except (
         ApiError,
+        backups.BackupFailed,
         BadSetting,
         EmbeddedPostgresError,
         schema.MalformedMigration,

@@ -27,8 +27,9 @@ from app.config import BadSetting, Config, from_environment
 from app.db import schema
 from app.db.database import SHARED
 from app.embedded import DEFAULT_SETTINGS
+from app.server.crowd import Limits
 from app.server.main import Application, create_app
-from app.server.protocol import Door, Limits
+from app.server.protocol import Door
 
 DRAIN_SECONDS_MAX: Final = 10  # how long calls under way may take to finish after SIGTERM
 FILES_SPARE: Final = 100  # for the database, the log, modules, and connections that are being dropped

@@ -28,7 +28,19 @@ from app.operations.runs.explain import HolderNow, Obstacle
 from app.operations.runs.run import EndReason
 from app.operations.tasks.conflict import ChangedField, OverlappingField
 from app.operations.tasks.task import Task
-from app.rpc import AGENT, BARE, SDK, Answer, Excerpt, Family, HistoryCutoff, Outcome, Page, Result, etag_of
+from app.rpc import (
+    AGENT,
+    RECORDS,
+    SDK,
+    Answer,
+    Excerpt,
+    Family,
+    HistoryCutoff,
+    Outcome,
+    Page,
+    Result,
+    etag_of,
+)
 from app.types import Timestamp
 
 
@@ -149,8 +161,7 @@ def _enveloped(result: Result, request_id: str) -> bytes:
 
 def _agent_failure(error: ApiError, request_id: str) -> bytes:
     """`{success, error, meta}`, where the error says whether trying again may help."""
-    body: dict[str, object] = {"code": error.code, "message": error.message, "retryable": error.retryable}
-    return _failed(error, body, error.details, request_id)
+    return _failed(error, error.body(), request_id)
 
 
 def _sdk_failure(error: ApiError, request_id: str) -> bytes:
@@ -158,7 +169,8 @@ def _sdk_failure(error: ApiError, request_id: str) -> bytes:
     details = {snake(name): value for name, value in (error.details or {}).items()}
     if isinstance(field := details.get("field"), str):
         details["field"] = snake(field)
-    return _failed(error, {"code": code_of(type(error), SDK), "message": error.message}, details, request_id)
+    body: dict[str, object] = {"code": code_of(type(error), SDK), "message": error.message}
+    return _failed(error, {**body, "details": details} if details else body, request_id)
 
 
 SDK_CODES: Final[dict[int, str]] = {
@@ -192,11 +204,7 @@ def snake(name: str) -> str:
     return re.sub("([A-Z])", r"_\1", name).lower()
 
 
-def _failed(
-    error: ApiError, body: dict[str, object], details: Mapping[str, object] | None, request_id: str
-) -> bytes:
-    if details:
-        body["details"] = details
+def _failed(error: ApiError, body: Mapping[str, object], request_id: str) -> bytes:
     meta = {"requestId": request_id, "timestamp": timestamp().decode()}
     if error.first is not None:
         meta = {"requestId": error.first.request_id, "timestamp": error.first.timestamp}
@@ -246,12 +254,12 @@ def headers(said: Result | ApiError) -> list[tuple[bytes, bytes]]:
     return headers
 
 
-def _bare(result: Result, request_id: str) -> bytes:
+def _record(result: Result, request_id: str) -> bytes:
     """The result and nothing around it."""
     return data(result)
 
 
-BARE_CODES: Final = {
+RECORD_CODES: Final = {
     400: "invalid_argument",
     401: "unauthenticated",
     403: "permission_denied",
@@ -268,16 +276,16 @@ BARE_CODES: Final = {
     503: "unavailable",
     505: "unimplemented",
 }
-"""Codes of the bare family by status."""
+"""Codes of records by status."""
 
 
-def _bare_failure(error: ApiError, request_id: str) -> bytes:
+def _record_failure(error: ApiError, request_id: str) -> bytes:
     """`{code, message}`: this dialect has no place for more (contract section 19).
 
     Only who acts under a claim, which the contract does not know, must be able to tell by machine that it is over.
     """
     facts = error.details if isinstance(error, LeaseLost) else None
-    return _encode({"code": BARE_CODES[error.status], "message": error.message, **(facts or {})})
+    return _encode({"code": RECORD_CODES[error.status], "message": error.message, **(facts or {})})
 
 
 def etag(result: Result, body: bytes) -> bytes:
@@ -297,5 +305,5 @@ class _Spelling(NamedTuple):
 _SPELLINGS: Final = {
     AGENT.name: _Spelling(_enveloped, _agent_failure),
     SDK.name: _Spelling(_enveloped, _sdk_failure),
-    BARE.name: _Spelling(_bare, _bare_failure),
+    RECORDS.name: _Spelling(_record, _record_failure),
 }

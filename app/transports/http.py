@@ -15,7 +15,7 @@ from starlette.types import Receive
 from app.auth import Keys
 from app.db import Database
 from app.errors import CallerGone, InvalidInput, MethodNotAllowed
-from app.rpc import BARE, Context, Operation, Result, execute
+from app.rpc import RECORDS, Context, Operation, Result, execute
 from app.transports import bodies, envelope
 from app.transports.frame import JSON, Call, Door, Frame, hung_up
 from app.transports.paths import Paths
@@ -55,7 +55,7 @@ class RpcEndpoint(Door[Call]):
                     result = await _while_connected(stay.accompany(work), receive)
         said = envelope.success(result, call.request_id, op.family)
         headers = [JSON, *envelope.headers(result)]
-        if op.family is BARE:
+        if op.family is RECORDS:
             headers.append((b"etag", envelope.etag(result, said)))
         await call.answer(op.status, said, headers)
 

@@ -13,13 +13,13 @@ from app.operations import (
     add_channel_member,
     claim_task,
     comment_on_task,
-    create_bare_task,
     create_task,
+    create_task_record,
     remove_channel_member,
     send_message,
 )
-from app.operations.states import create_state
-from app.rpc import BARE, Operation
+from app.operations.records.states import create_state
+from app.rpc import RECORDS, Operation
 from tests.conftest import Caller, World, spelled
 
 WHO: Final = {
@@ -112,8 +112,10 @@ async def set_up(cast: Cast) -> dict[str, str]:
     claim = await author(claim_task, task_id=held.id)
     ready = await author(create_task, title="needle ready", channel_id=channel)
     message = await author(send_message, channel_id=channel, content="needle")
-    run = await author(create_bare_task, kind="flow", title="needle", executor_id=callers["assignee"].id)
-    of_task = await author(create_bare_task, kind="flow", title="needle", work_item_id=task.id, stateful=True)
+    run = await author(create_task_record, kind="flow", title="needle", executor_id=callers["assignee"].id)
+    of_task = await author(
+        create_task_record, kind="flow", title="needle", work_item_id=task.id, stateful=True
+    )
     state = await author(create_state, name="needle")
     return {
         "channel": channel,
@@ -189,4 +191,4 @@ DOORS: Final = {"http": by_http, "mcp": by_mcp}
 
 def doors(op: Operation) -> list[str]:
     """The doors at which an operation answers."""
-    return ["http"] if op.family is BARE else ["http", "mcp"]
+    return ["http"] if op.family is RECORDS else ["http", "mcp"]

@@ -23,8 +23,8 @@ from app.operations import (
     claim_task,
     comment_on_task,
     complete_task,
-    create_bare_task,
     create_task,
+    create_task_record,
     create_tasks_bulk,
     get_task,
     heartbeat_run,
@@ -32,7 +32,7 @@ from app.operations import (
     release_task,
     update_task,
 )
-from app.operations.runs.bare.update import UPDATE_RUN
+from app.operations.records.update import UPDATE_RUN
 from app.operations.tasks.change import CHANGE, item_of
 from app.rpc import Operation, whose
 from app.writes.turns import take_turn
@@ -280,7 +280,7 @@ async def test_writes_that_share_a_statement_lock_nothing_before_the_tasks_of_th
     a = await workspace.user("a")
     task, claim = await held_task(a)
     _, other = await held_task(a)
-    runs = [await a(create_bare_task, kind="x") for _ in range(2)]
+    runs = [await a(create_task_record, kind="x") for _ in range(2)]
     said = {
         **a.context.who,
         "versions": None,

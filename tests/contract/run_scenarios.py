@@ -27,13 +27,13 @@ from app.operations import (
     append_run_log,
     claim_task,
     complete_run,
-    create_bare_task,
     create_task,
-    delete_bare_task,
+    create_task_record,
+    delete_task_record,
     fail_run,
     force_release_run,
-    get_bare_task,
     get_run,
+    get_task_record,
     heartbeat_run,
     link_tasks,
     list_run_log,
@@ -41,7 +41,7 @@ from app.operations import (
     release_run,
     states,
     unlink_tasks,
-    update_bare_task,
+    update_task_record,
 )
 from app.rpc import ClaimWrite, Operation
 from tests.conftest import Caller, World
@@ -56,7 +56,11 @@ NOBODY: Final = "019cadf1-2e40-7000-8000-0000000000ff"
 ERRORS: Final = [{"code": "x", "message": "y"}]
 EDGE: Final[dict[str, Any]] = {"kind": "blocks", "other_task_id": "T-2"}
 
-ELSEWHERE: Final = (claim_task, update_bare_task, delete_bare_task)  # theirs is no task of two_tasks_one_held
+ELSEWHERE: Final = (
+    claim_task,
+    update_task_record,
+    delete_task_record,
+)  # theirs is no task of two_tasks_one_held
 UNDER_A_CLAIM: Final[list[tuple[Operation, dict[str, Any]]]] = [
     (op, {**fields, "task_id": "T-1"} if "task_id" in needs(op) and op not in ELSEWHERE else fields)
     for op, fields in WRITES
@@ -164,15 +168,15 @@ async def forces_what_is_always_changed_first(workspace: World) -> None:
     await (await workspace.user("boss", scopes="operator"))(force_release_run, run_id=run_id)
 
 
-# The second contract -----------------------------------------------------------------------------------
+# Records -----------------------------------------------------------------------------------
 
 
-def bare_calls(op: Operation, **fields: object) -> Scenario:
+def record_calls(op: Operation, **fields: object) -> Scenario:
     """A call on a run or State of the caller's own, unless the fields name another."""
 
     async def scenario(workspace: World) -> None:
         bot = await workspace.agent("bot")
-        run = await bot(create_bare_task, kind="x", title=fields.pop("titled", None))
+        run = await bot(create_task_record, kind="x", title=fields.pop("titled", None))
         state = await bot(states.create_state, name=fields.pop("named", "x"))
         wanted = op.request.__struct_fields__
         named = {"task_id": run.id, "state_id": state.id, **fields}
@@ -182,7 +186,7 @@ def bare_calls(op: Operation, **fields: object) -> Scenario:
     return scenario
 
 
-def bare_as_reader(op: Operation, **fields: object) -> Scenario:
+def record_as_reader(op: Operation, **fields: object) -> Scenario:
     """A call on a run of a task that the caller may only read."""
 
     async def scenario(workspace: World) -> None:
@@ -190,7 +194,7 @@ def bare_as_reader(op: Operation, **fields: object) -> Scenario:
         channel = await workspace.channel("builds", author)
         await workspace.join("builds", reader, role="reader")
         await author(create_task, title="x", channel_id=channel)
-        run = await author(create_bare_task, kind="x", work_item_id="T-1")
+        run = await author(create_task_record, kind="x", work_item_id="T-1")
         await reader(
             op, **({"task_id": run.id} if "task_id" in op.request.__struct_fields__ else {}), **fields
         )
@@ -214,9 +218,9 @@ def on_a_claim(op: Operation, *, by: str = "bot", lost: bool = False, **fields: 
 
 async def shows_a_run_it_carries_out(workspace: World) -> None:
     author, worker = await workspace.agent("author"), await workspace.agent("worker")
-    run = await author(create_bare_task, kind="x", executor_id=worker.id)
+    run = await author(create_task_record, kind="x", executor_id=worker.id)
     task = await worker(create_task, title="x")
-    await worker(update_bare_task, task_id=run.id, work_item_id=task.id)
+    await worker(update_task_record, task_id=run.id, work_item_id=task.id)
 
 
 async def writes_the_state_of_a_task_as_its_reader(workspace: World) -> None:
@@ -224,13 +228,13 @@ async def writes_the_state_of_a_task_as_its_reader(workspace: World) -> None:
     channel = await workspace.channel("builds", author)
     await workspace.join("builds", bot, role="reader")
     task = await author(create_task, title="x", channel_id=channel)
-    run = await author(create_bare_task, kind="x", work_item_id=task.id, stateful=True)
+    run = await author(create_task_record, kind="x", work_item_id=task.id, stateful=True)
     await bot(states.update_state, state_id=run.state_id, removed=["a"])
 
 
 async def deletes_too_much(workspace: World) -> None:
     bot = await workspace.agent("bot")
-    root = await bot(create_bare_task, kind="x")
+    root = await bot(create_task_record, kind="x")
     await workspace.rows(
         """INSERT INTO runs (workspace_id, id, parent_id, author_id, author_kind)
            SELECT %(workspace)s, gen_random_uuid(), %(root)s::uuid, %(author)s::uuid, 'agent' FROM generate_series(1, 1000)
@@ -238,7 +242,7 @@ async def deletes_too_much(workspace: World) -> None:
         root=root.id,
         author=bot.id,
     )
-    await bot(delete_bare_task, task_id=root.id)
+    await bot(delete_task_record, task_id=root.id)
 
 
 RUN_SCENARIOS: Final[list[tuple[Operation, type[ApiError], Scenario]]] = [
@@ -278,34 +282,34 @@ RUN_SCENARIOS: Final[list[tuple[Operation, type[ApiError], Scenario]]] = [
     (force_release_run, Contended, forces_what_is_always_changed_first),
     (get_run, RunNotFound, on_two_tasks(get_run, run_id=NOBODY)),
     (list_run_log, RunNotFound, on_two_tasks(list_run_log, run_id=NOBODY)),
-    (create_bare_task, RunNotFound, bare_calls(create_bare_task, kind="x", parent_id=NOBODY)),
-    (create_bare_task, TaskNotFound, bare_calls(create_bare_task, kind="x", work_item_id="T-9")),
-    (create_bare_task, TaskReadOnly, bare_as_reader(create_bare_task, kind="x", work_item_id="T-1")),
-    (update_bare_task, InvalidInput, bare_calls(update_bare_task, parent_id="self")),
-    (update_bare_task, RunNotFound, bare_calls(update_bare_task, task_id=NOBODY)),
-    (update_bare_task, TaskNotFound, bare_calls(update_bare_task, work_item_id="T-9")),
-    (update_bare_task, TaskReadOnly, bare_as_reader(update_bare_task, title="y")),
-    (update_bare_task, NotYoursToShow, shows_a_run_it_carries_out),
-    (update_bare_task, EtagMismatch, bare_calls(update_bare_task, if_match='"7"', title="y")),
-    (update_bare_task, RunClaimed, on_a_claim(update_bare_task, status="completed")),
-    (update_bare_task, NotHolder, on_a_claim(update_bare_task, by="other", title="y")),
-    (update_bare_task, LeaseLost, on_a_claim(update_bare_task, lost=True, title="y")),
-    (update_bare_task, Contended, bare_calls(update_bare_task, titled=OVERTAKEN, title="y")),
-    (get_bare_task, RunNotFound, bare_calls(get_bare_task, task_id=NOBODY)),
-    (delete_bare_task, RunNotFound, bare_calls(delete_bare_task, task_id=NOBODY)),
-    (delete_bare_task, EtagMismatch, bare_calls(delete_bare_task, if_match='"7"')),
-    (delete_bare_task, RunClaimed, on_a_claim(delete_bare_task)),
-    (delete_bare_task, TaskReadOnly, bare_as_reader(delete_bare_task)),
-    (delete_bare_task, TooManyParts, deletes_too_much),
-    (states.create_state, Contended, bare_calls(states.create_state, name=NEVER_MADE)),
-    (states.get_state, StateNotFound, bare_calls(states.get_state, state_id=NOBODY)),
+    (create_task_record, RunNotFound, record_calls(create_task_record, kind="x", parent_id=NOBODY)),
+    (create_task_record, TaskNotFound, record_calls(create_task_record, kind="x", work_item_id="T-9")),
+    (create_task_record, TaskReadOnly, record_as_reader(create_task_record, kind="x", work_item_id="T-1")),
+    (update_task_record, InvalidInput, record_calls(update_task_record, parent_id="self")),
+    (update_task_record, RunNotFound, record_calls(update_task_record, task_id=NOBODY)),
+    (update_task_record, TaskNotFound, record_calls(update_task_record, work_item_id="T-9")),
+    (update_task_record, TaskReadOnly, record_as_reader(update_task_record, title="y")),
+    (update_task_record, NotYoursToShow, shows_a_run_it_carries_out),
+    (update_task_record, EtagMismatch, record_calls(update_task_record, if_match='"7"', title="y")),
+    (update_task_record, RunClaimed, on_a_claim(update_task_record, status="completed")),
+    (update_task_record, NotHolder, on_a_claim(update_task_record, by="other", title="y")),
+    (update_task_record, LeaseLost, on_a_claim(update_task_record, lost=True, title="y")),
+    (update_task_record, Contended, record_calls(update_task_record, titled=OVERTAKEN, title="y")),
+    (get_task_record, RunNotFound, record_calls(get_task_record, task_id=NOBODY)),
+    (delete_task_record, RunNotFound, record_calls(delete_task_record, task_id=NOBODY)),
+    (delete_task_record, EtagMismatch, record_calls(delete_task_record, if_match='"7"')),
+    (delete_task_record, RunClaimed, on_a_claim(delete_task_record)),
+    (delete_task_record, TaskReadOnly, record_as_reader(delete_task_record)),
+    (delete_task_record, TooManyParts, deletes_too_much),
+    (states.create_state, Contended, record_calls(states.create_state, name=NEVER_MADE)),
+    (states.get_state, StateNotFound, record_calls(states.get_state, state_id=NOBODY)),
     (
         states.update_state,
         InvalidInput,
-        bare_calls(states.update_state, variables=[{"name": f"{n}"} for n in range(501)]),
+        record_calls(states.update_state, variables=[{"name": f"{n}"} for n in range(501)]),
     ),
-    (states.update_state, StateNotFound, bare_calls(states.update_state, state_id=NOBODY)),
+    (states.update_state, StateNotFound, record_calls(states.update_state, state_id=NOBODY)),
     (states.update_state, TaskReadOnly, writes_the_state_of_a_task_as_its_reader),
-    (states.update_state, EtagMismatch, bare_calls(states.update_state, if_match='"7"', removed=["a"])),
-    (states.update_state, Contended, bare_calls(states.update_state, named=OVERTAKEN, removed=["a"])),
+    (states.update_state, EtagMismatch, record_calls(states.update_state, if_match='"7"', removed=["a"])),
+    (states.update_state, Contended, record_calls(states.update_state, named=OVERTAKEN, removed=["a"])),
 ]

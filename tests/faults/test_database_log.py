@@ -68,7 +68,7 @@ async def test_equal_keys_at_once_raise_nothing_in_the_database(tmp_path: Path) 
         await at_once(clients)
         for client in clients:
             await client.aclose()
-    log = (tmp_path / "postgres.log").read_text()
+        log = (tmp_path / "postgres.log").read_text()  # before a stop cancels what a job is at
     assert "ready to accept connections" in log
     assert [line for line in log.splitlines() if "ERROR" in line or "secret" in line] == []
 

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from app.documents import story
-from app.operations import claim_task, create_bare_task, create_task, get_me, send_message, states
+from app.operations import claim_task, create_task, create_task_record, get_me, send_message, states
 from app.operator import administration as admin
 from app.rpc import Operation
 from tests.conftest import Caller, Server, World
@@ -77,7 +77,7 @@ async def at_home(workspace: World) -> Home:
     ]
     held = await scout(create_task, title="eight")
     claim = await scout(claim_task, task_id=held.id)
-    record = await scout(create_bare_task, kind="call_action", executor_id="worker-7")
+    record = await scout(create_task_record, kind="call_action", executor_id="worker-7")
     state = await scout(states.create_state, name="Import")
     token = await admin.create_verify_token(workspace.db, workspace.info, "scout")
     names: dict[str, Any] = {

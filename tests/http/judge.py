@@ -62,7 +62,7 @@ class Judge:
             isinstance(body, dict) and "meta" in body and "idempotency-replayed" not in response.headers
         ):  # else it is that of the first time
             assert body["meta"]["requestId"] == response.headers["x-request-id"]
-        if response.is_error and not _bare(response):
+        if response.is_error and not _of_records(response):
             parse_obj_as(ReloadError, body)
 
     def described(self, response: httpx.Response) -> dict[str, Any]:
@@ -72,7 +72,7 @@ class Judge:
         status = response.status_code
         if method not in path:
             family = "Sdk" if response.request.url.path.startswith("/v1/sdk/") else ""
-            name = "BareError" if _bare(response) else f"{family}{STRANGERS[status]}"
+            name = "RecordError" if _of_records(response) else f"{family}{STRANGERS[status]}"
             schema = {"$ref": f"#/components/schemas/{name}"}
             return {
                 "headers": {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}},
@@ -109,8 +109,8 @@ class Judge:
             sys.setrecursionlimit(limit)
 
 
-def _bare(response: httpx.Response) -> bool:
-    """Whether an answer is in the words of the second contract."""
+def _of_records(response: httpx.Response) -> bool:
+    """Whether an answer is in the words of records."""
     return re.match(r"/v1/(tasks|states)(/|$)", response.request.url.path) is not None
 
 

@@ -28,7 +28,7 @@ from app.documents.refusals import ERRORS, refusal
 from app.documents.story import REQUEST_ID, STORY, Told
 from app.errors import ApiError
 from app.operations import OPERATIONS, create_task
-from app.rpc import AGENT, BARE, Operation
+from app.rpc import AGENT, RECORDS, Operation
 from tests.conftest import World
 from tests.http.judge import Judge
 
@@ -97,7 +97,7 @@ def test_an_operation_documents_exactly_the_errors_it_can_give(op: Operation) ->
             if status == str(op.status):
                 continue
             whole = Judge(DOCUMENT).resolved(response)
-            prefix = "" if op.family in (AGENT, BARE) else op.family.name.capitalize()
+            prefix = "" if op.family in (AGENT, RECORDS) else op.family.name.capitalize()
             examples = {
                 name.removeprefix(prefix) for name in whole["content"]["application/json"]["examples"]
             }
@@ -108,14 +108,14 @@ def test_an_operation_documents_exactly_the_errors_it_can_give(op: Operation) ->
 
 def test_every_error_says_what_to_do_next_and_fits_its_schema(by_the_book: Judge) -> None:
     for error, example in DOCUMENT["components"]["examples"].items():
-        family = next((name for name in ("Sdk", "Bare") if error.startswith(name)), "")
+        family = next((name for name in ("Sdk", "Record") if error.startswith(name)), "")
         status = next(known.status for known in ERRORS if known.__name__ == error.removeprefix(family))
-        path = {"Sdk": "sdk/post", "Bare": "tasks/x", "": "agent/update-task"}[family]
+        path = {"Sdk": "sdk/post", "Record": "tasks/x", "": "agent/update-task"}[family]
         response = httpx.Response(
             status,
             json=example["value"],
             headers={"x-request-id": REQUEST_ID, "retry-after": "1"},
-            request=httpx.Request("PUT" if family == "Bare" else "POST", f"http://localhost/v1/{path}"),
+            request=httpx.Request("PUT" if family == "Record" else "POST", f"http://localhost/v1/{path}"),
         )
         if status in {400, 401, 403, 404, 409, 500, 503}:
             by_the_book.judge(response)
@@ -132,7 +132,14 @@ def test_the_example_of_a_request_is_what_the_operation_takes(op: Operation, by_
 
 def test_every_object_in_an_answer_is_closed_and_complete() -> None:
     optional = {
-        "BareError": {"reason", "runId", "taskId", "endReason", "endedAt", "holder"},  # where a claim is over
+        "RecordError": {
+            "reason",
+            "runId",
+            "taskId",
+            "endReason",
+            "endedAt",
+            "holder",
+        },  # where a claim is over
         "TaskPart": set(SCHEMAS["TaskPart"]["properties"]),  # the caller chooses
         "ErrorDetails": set(SCHEMAS["ErrorDetails"]["properties"]),  # facts where there are some
         "SdkErrorDetails": set(SCHEMAS["SdkErrorDetails"]["properties"]),
@@ -325,8 +332,8 @@ def test_every_schema_is_one() -> None:
         ("CreateTasksBulk", {"tasks": [{"title": "x"}]}, {"tasks": "[{}]"}),
         ("PostMessage", {"channel_id": "x", "content": "y", "metadata": {"a": [{"b": None}]}},
                         {"channel_id": "x", "content": "y", "metadata": {"a": [{"b": "\0"}]}}),
-        ("CreateBareTask", {"kind": "x", "params": {"a": 1}, "input": ["b"]}, {"kind": "x", "params": {"a\0": 1}}),
-        ("CreateBareTask", {"kind": "x", "input": None}, {"kind": "x", "input": [{"a": ["\0"]}]}),
+        ("CreateTaskRecord", {"kind": "x", "params": {"a": 1}, "input": ["b"]}, {"kind": "x", "params": {"a\0": 1}}),
+        ("CreateTaskRecord", {"kind": "x", "input": None}, {"kind": "x", "input": [{"a": ["\0"]}]}),
         ("CompleteRun", {"runId": "x", "output": {"a": 1}}, {"runId": "x", "output": "\0"}),
         ("CommentOnTask", {"taskId": "T-1", "body": "x", "mentions": [{"id": "a"}]},
                           {"taskId": "T-1", "body": "x", "mentions": [{"id": ""}]}),

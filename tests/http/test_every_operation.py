@@ -21,7 +21,7 @@ from tests.conftest import Server, World
 from tests.http.conftest import Home
 
 ENVELOPED = [op for op in OPERATIONS if op.method is None]
-"""All but the second contract's, which has verbs and errors of its own: see test_second_contract.py."""
+"""All but those on records, which have verbs and errors of their own: see test_records.py."""
 
 BOMB = gzip.compress(b" " * 20 * BODY_BYTES_MAX, compresslevel=1)
 """A small body that is a large one."""

@@ -16,9 +16,10 @@ from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
+from app.server.crowd import Limits
 from app.server.http1 import HEAD_BYTES_MAX, REQUEST_LINE_BYTES_MAX
 from app.server.outbox import GATHERED_BYTES_MAX
-from app.server.protocol import UNREAD_BYTES_MAX, Connection, Door, Limits
+from app.server.protocol import UNREAD_BYTES_MAX, Connection, Door
 
 SECONDS_MAX = 20
 SOON = 0.05

@@ -14,13 +14,13 @@ import pytest_asyncio
 from app.db import BatchCommand, BatchQuery, Database, Query, Transaction, Whose
 from app.db.batcher import Item
 from app.operations import OPERATIONS, get_request_outcome, get_task, link_tasks, unlink_tasks
-from app.rpc import BARE, Operation, execute
+from app.rpc import RECORDS, Operation, execute
 from tests.conftest import World
 from tests.http.conftest import Home, at_home
 
 KEYED = [op for op in OPERATIONS if not op.read_only]
 every_keyed_operation = pytest.mark.parametrize(
-    "op", [op for op in KEYED if op.family is not BARE], ids=lambda op: op.name
+    "op", [op for op in KEYED if op.family is not RECORDS], ids=lambda op: op.name
 )
 
 
@@ -113,12 +113,12 @@ async def test_of_several_at_once_one_has_an_effect(
 
 
 async def test_the_second_contract_takes_keys_too(http: httpx.AsyncClient, home: Home) -> None:
-    headers = {**home.scout.headers, "Idempotency-Key": "bare"}
+    headers = {**home.scout.headers, "Idempotency-Key": "record"}
     answers = [await http.post("/v1/tasks", json={"kind": "default"}, headers=headers) for _ in range(2)]
     assert answers[0].content == answers[1].content
     assert answers[1].headers["idempotency-replayed"] == "true"
     task = answers[0].json()["id"]
-    headers["Idempotency-Key"] = "bare put"
+    headers["Idempotency-Key"] = "record put"
     puts = [
         await http.put(f"/v1/tasks/{task}", json={"status": "running"}, headers=headers) for _ in range(2)
     ]

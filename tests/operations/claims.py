@@ -10,10 +10,10 @@ from app.operations import (
     add_channel_member,
     archive_channel,
     claim_task,
-    create_bare_task,
     create_channel,
     create_task,
-    delete_bare_task,
+    create_task_record,
+    delete_task_record,
     get_channels,
     join_channel,
     leave_channel,
@@ -23,7 +23,7 @@ from app.operations import (
     send_message,
     set_channel_member_role,
     states,
-    update_bare_task,
+    update_task_record,
 )
 from app.operations.runs.bell import bell_of
 from app.rpc import Operation
@@ -99,8 +99,8 @@ async def placed(workspace: World, caller: Caller, op: Operation, fields: dict[s
     found: dict[str, str] = {}
     if op is claim_task:
         found = {"task_id": "T-2"}
-    elif op in (update_bare_task, delete_bare_task):
-        found = {"task_id": (await caller(create_bare_task, kind="x", stateful=True)).id}
+    elif op in (update_task_record, delete_task_record):
+        found = {"task_id": (await caller(create_task_record, kind="x", stateful=True)).id}
     elif op is states.update_state:
         found = {"state_id": (await caller(states.create_state, name="x")).id}
     elif op in ABOUT_CHANNELS:

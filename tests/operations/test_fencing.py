@@ -18,8 +18,8 @@ from app.operations import (
     get_task,
     heartbeat_run,
     release_task,
-    update_bare_task,
     update_task,
+    update_task_record,
 )
 from app.rpc import Operation
 from tests.conftest import Caller, World
@@ -93,7 +93,7 @@ async def test_a_claim_can_be_written_under_itself(workspace: World) -> None:
     await workspace.rows(
         "UPDATE runs SET lease_expires_at = now() + interval '5 seconds' WHERE workspace_id = %(workspace)s RETURNING id"
     )
-    written = await bot(update_bare_task, task_id=claim.run.id, run_id=claim.run.id, output={"half": True})
+    written = await bot(update_task_record, task_id=claim.run.id, run_id=claim.run.id, output={"half": True})
     assert written.output == {"half": True}
     assert (await bot(get_run, run_id=claim.run.id)).lease_expires_at >= claim.run.lease_expires_at
 

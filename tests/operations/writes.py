@@ -13,14 +13,14 @@ from app.documents.story import ADA, GENERAL, SCOUT, STORY, WORKSPACE, Of
 from app.operations import (
     OPERATIONS,
     cancel_task,
-    create_bare_task,
+    create_task_record,
     create_tasks_bulk,
     force_release_run,
     link_tasks,
     states,
     unlink_tasks,
-    update_bare_task,
     update_task,
+    update_task_record,
 )
 from app.rpc import Operation
 
@@ -60,8 +60,8 @@ _CHANGES: Final[dict[Operation, dict[str, Any]]] = {
     link_tasks: _EDGE,
     unlink_tasks: _EDGE,
     cancel_task: {"reason": "other"},
-    create_bare_task: {"stateful": True},
-    update_bare_task: {"title": "other"},
+    create_task_record: {"stateful": True},
+    update_task_record: {"title": "other"},
     states.update_state: {"variables": [{"name": "other"}]},
 }
 """Where what is required changes nothing yet, or names what a test does not have."""

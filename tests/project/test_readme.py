@@ -52,14 +52,16 @@ def key(server: Server) -> str:
     return key
 
 
-def execute(command: list[str], installation: Installation, snippet: str) -> str:
+def execute(
+    command: list[str], installation: Installation, snippet: str, *, shows_progress: bool = False
+) -> str:
     """Run a snippet, which must go well."""
     environ = {"PATH": "/usr/bin:/bin:/usr/local/bin", **installation.settings}
     done = subprocess.run(
         [*command, snippet], cwd=ROOT, env=environ, capture_output=True, check=False, text=True, timeout=120
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr == ""
+    assert shows_progress == bool(done.stderr), done.stderr
     return done.stdout
 
 
@@ -132,30 +134,29 @@ def test_the_operators_commands_do_what_is_written(installation: Installation, s
 def test_a_backup_is_made_and_restored_as_written(
     installation: Installation, server: Server, key: str, tmp_path: Path
 ) -> None:
-    make, restore = snippets("Backups", "sh")
+    make, session = snippets("Backups", "sh")
+    restore, run = session.splitlines()
+    assert run == "DATA_DIR=.restored PORT=8001 make run"
     restored = Installation(tmp_path / "restored")
 
     def here(snippet: str) -> str:
         return (
-            snippet.replace("$PWD/.data", str(installation.data_dir))
-            .replace("$PWD/.restored", str(restored.data_dir))
+            snippet.replace("DATA_DIR=.restored", f"DATA_DIR={restored.data_dir}")
             .replace(".venv/bin/python", sys.executable)
             .replace("baton.dump", str(tmp_path / "baton.dump"))
         )
 
     headers = {"Authorization": f"Bearer {key}"}
     kept = httpx.post(f"{server.url}/v1/agent/create-task", headers=headers, json={"title": "Kept"}).json()
-    execute(["sh", "-euc"], installation, here(make))
+    execute(["sh", "-euc"], installation, here(make), shows_progress=True)
+    execute(["sh", "-euc"], restored, here(restore), shows_progress=True)
     with restored.serving() as other:
-        execute(["sh", "-euc"], restored, here(restore))
         ask = {"taskId": kept["data"]["id"]}
         task = httpx.post(f"{other.url}/v1/agent/get-task", headers=headers, json=ask).json()["data"]
         assert task == kept["data"]
         next = httpx.post(f"{other.url}/v1/agent/create-task", headers=headers, json={"title": "Next"}).json()
         number = int(kept["data"]["identifier"].removeprefix("T-"))
         assert next["data"]["identifier"] == f"T-{number + 1}"
-    with restored.serving():
-        assert restored.ask("schema", "check")["fits"] is True
     restored.remove()
 
 

@@ -1,4 +1,4 @@
-"""The tree of errors in the docstring of app/errors.py is the code, and each error can be read by the published client."""
+"""The tree of errors in the docstring of app/errors is the code, and each error can be read by the published client."""
 
 import inspect
 import re
@@ -51,7 +51,7 @@ def coded() -> list[Line]:
         own = vars(error)
         lines.append(Line(depth, error.__name__, str(own.get("status", "")), own.get("code", "")))
         for sub in error.__subclasses__():
-            if sub.__module__ == errors.__name__:
+            if sub.__module__.startswith(errors.__name__):
                 visit(sub, depth + 1)
 
     visit(ApiError, 0)

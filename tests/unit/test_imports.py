@@ -52,7 +52,7 @@ NOUNS = (
     "messages",
     "tasks",
     "runs",
-    "states",
+    "records",
     "inbox",
     "search",
     "requests",

@@ -188,14 +188,14 @@ def _work(checkout: Path, dsn: str, url: str) -> dict[str, Any]:  # noqa: PLR091
         call("builder", "flag-needs-human", messageId=said["id"], reason="Only Ada can deploy")
         call("ada", "create-channel", name="secret", type="private", purpose="For few")
 
-        bare = sent(
+        record = sent(
             "builder",
             "POST",
             "/v1/tasks",
             {"kind": "flow", "title": "A run of another kind", "stateful": True, "params": {"depth": 3}},
         ).json()
-        reads.append({"who": "builder", "path": f"/v1/tasks/{bare['id']}", "body": None,
-                      "data": sent("builder", "GET", f"/v1/tasks/{bare['id']}", None).json()})  # fmt: skip
+        reads.append({"who": "builder", "path": f"/v1/tasks/{record['id']}", "body": None,
+                      "data": sent("builder", "GET", f"/v1/tasks/{record['id']}", None).json()})  # fmt: skip
         state = sent("builder", "POST", "/v1/states", {"name": "Memory of the builder"}).json()
         reads.append({"who": "builder", "path": f"/v1/states/{state['id']}", "body": None,
                       "data": sent("builder", "GET", f"/v1/states/{state['id']}", None).json()})  # fmt: skip

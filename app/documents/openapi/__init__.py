@@ -2,7 +2,7 @@
 
 document     the whole: what it says of the service, its two pages, and what is shared
 paths        one POST per operation, and a GET for those that only read
-bare         the same for the second contract, which has methods and parameters in paths
+records      the same for records, which have methods and parameters in paths
 schemas      every schema by name: requests, answers in their envelopes, errors
 structs      the schema of one struct, with its rules
 failures     which errors an operation can answer with, and what they are called

@@ -47,7 +47,7 @@ def errors_of(op: Operation) -> list[type[ApiError]]:
 
 
 def in_order(errors: Iterable[type[ApiError]]) -> list[type[ApiError]]:
-    """Each error once, in the order of app/errors.py, which is by status."""
+    """Each error once, in the order of app/errors, which is by status."""
     wanted = set(errors)
     return [error for error in _below(ApiError) if error in wanted]
 

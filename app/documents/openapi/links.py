@@ -8,12 +8,12 @@ from app.decoding import places
 from app.documents.openapi.structs import Schema, schema_of
 from app.operations.channels.channel import Channel
 from app.operations.messages.message import Message, MessageOutput
-from app.operations.runs.bare.task import BareTask
+from app.operations.records.states import State
+from app.operations.records.task import TaskRecord
 from app.operations.runs.run import Claim
-from app.operations.states import State
 from app.operations.tasks.comment import TaskComment
 from app.operations.tasks.task import Task
-from app.rpc import BARE, Operation
+from app.rpc import RECORDS, Operation
 
 IDS: Final[dict[Any, dict[str, str]]] = {  # Any: structs, each another type
     Task: {"taskId": "id", "version": "version"},
@@ -28,7 +28,7 @@ IDS: Final[dict[Any, dict[str, str]]] = {  # Any: structs, each another type
         "channel_id": "channelId",
     },
     MessageOutput: {"messageId": "id", "channelId": "channel_id", "channel_id": "channel_id"},
-    BareTask: {"taskId": "id"},
+    TaskRecord: {"taskId": "id"},
     State: {"stateId": "id"},
 }
 """By what is answered: the fields that go on from it, and where their values stand. What it is about comes first."""
@@ -52,9 +52,9 @@ def links_from(op: Operation, operations: tuple[Operation, ...]) -> Iterator[Lin
     ids = IDS.get(kind)
     if ids is None or "fields" in op.request.__struct_encode_fields__:
         return
-    start = "$response.body#" + ("" if op.family is BARE else "/data") + ("/0" if several else "")
+    start = "$response.body#" + ("" if op.family is RECORDS else "/data") + ("/0" if several else "")
     for target in operations:
-        if (op.family is BARE) == (target.family is BARE) and _goes_on(ids, target):
+        if (op.family is RECORDS) == (target.family is RECORDS) and _goes_on(ids, target):
             name = f"{id_of(target)}.{'first-' if several else ''}{_kebab(kind.__name__)}"
             yield Link(name, id_of(target), _link(target, ids, start))
 
@@ -91,10 +91,10 @@ def _link(target: Operation, ids: dict[str, str], start: str) -> Schema:
 def id_of(op: Operation) -> str:
     """The operationId of an operation.
 
-    The second contract calls its tasks what the first calls its own; a generator that spells ids its own way would make
-    one name of both. So in the document they are records of tasks.
+    The clients of records call a run a task, so their operations have the names of those on tasks. A generator that spells
+    ids its own way would make one name of both. So the document calls them task records.
     """
-    return re.sub(r"task(s?)$", r"task-record\1", _kebab(op.name)) if op.family is BARE else op.name
+    return re.sub(r"task(s?)$", r"task-record\1", _kebab(op.name)) if op.family is RECORDS else op.name
 
 
 def _kebab(name: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from app.documents.examples import EXAMPLES
-from app.documents.openapi import bare
+from app.documents.openapi import records
 from app.documents.openapi.failures import (
     by_status,
     errors_of,
@@ -19,7 +19,7 @@ from app.documents.openapi.schemas import envelope_name
 from app.documents.openapi.shared import shaped
 from app.documents.openapi.structs import REF, Schema, schema_of
 from app.errors import ApiError, Unavailable
-from app.rpc import BARE, Family, Operation
+from app.rpc import RECORDS, Family, Operation
 
 
 def paths(operations: tuple[Operation, ...]) -> Schema:
@@ -32,7 +32,7 @@ def paths(operations: tuple[Operation, ...]) -> Schema:
 
 def _path(op: Operation, operations: tuple[Operation, ...]) -> Schema:
     if op.method is not None:
-        return {op.method.lower(): bare.method(op, _common(op, id_of(op)), failures(op), operations)}
+        return {op.method.lower(): records.method(op, _common(op, id_of(op)), failures(op), operations)}
     methods: Schema = {"post": _method(op, op.name) | {"requestBody": _request_body(op)}}
     if op.read_only:
         methods["get"] = _method(op, f"{op.name}.get")
@@ -121,7 +121,7 @@ def failures(op: Operation) -> Schema:
 
 def responses(operations: tuple[Operation, ...]) -> Schema:
     """What operations answer, by name: their successes, and the errors that they share."""
-    successes = {answer_name(op): _success(op, operations) for op in operations if op.family is not BARE}
+    successes = {answer_name(op): _success(op, operations) for op in operations if op.family is not RECORDS}
     refusals = {
         together(errors, op.family): _failure(errors, op.family)
         for op in operations
@@ -136,7 +136,7 @@ def answer_name(op: Operation) -> str:
 
 
 def _failure(errors: Sequence[type[ApiError]], family: Family) -> Schema:
-    schema = "BareError" if family is BARE else spelled(family, schema_name(errors[0]))
+    schema = "RecordError" if family is RECORDS else spelled(family, schema_name(errors[0]))
     return {
         "description": "\n".join(f"- `{name_of(error, family)}`: {prose(error)}" for error in errors),
         "headers": HEADERS_503 if issubclass(errors[0], Unavailable) else HEADERS,

@@ -8,7 +8,7 @@ from app.documents.openapi.shared import forgiving, named
 from app.documents.openapi.structs import REF, Schema, schemas_of
 from app.documents.refusals import ERRORS
 from app.errors import ApiError, LeaseLost
-from app.rpc import AGENT, BARE, SDK, Family, Operation
+from app.rpc import AGENT, RECORDS, SDK, Family, Operation
 from app.transports import envelope
 
 
@@ -26,22 +26,22 @@ def schemas(operations: tuple[Operation, ...]) -> Schema:
     views = {
         name: view for op in operations if takes_fields(op) for name, view in _views(op, structs).items()
     }
-    envelopes = {envelope_name(op): _envelope(op) for op in operations if op.family is not BARE}
+    envelopes = {envelope_name(op): _envelope(op) for op in operations if op.family is not RECORDS}
     failures: Schema = {}
     for family, of_family in by_family(operations):
-        if family is BARE:
+        if family is RECORDS:
             continue
         for errors in by_status(of_family):
             failures |= _error_schemas(errors, family)
     if any(op.family is SDK for op in operations):
         name = envelope.ErrorDetails.__name__
         structs = structs | {spelled(SDK, name): _snake_cased(structs[name])}
-    bare: Schema = {}
-    if any(op.family is BARE for op in operations):
-        codes = list(dict.fromkeys(code for _, code in sorted(envelope.BARE_CODES.items())))
-        bare["BareErrorCode"] = {"type": "string", "enum": codes}
-        bare["BareError"] = _bare_error(structs[envelope.ErrorDetails.__name__]["properties"])
-    return named(structs | views | envelopes | failures | bare)
+    records: Schema = {}
+    if any(op.family is RECORDS for op in operations):
+        codes = list(dict.fromkeys(code for _, code in sorted(envelope.RECORD_CODES.items())))
+        records["RecordErrorCode"] = {"type": "string", "enum": codes}
+        records["RecordError"] = _record_error(structs[envelope.ErrorDetails.__name__]["properties"])
+    return named(structs | views | envelopes | failures | records)
 
 
 def _views(op: Operation, structs: Schema) -> Schema:
@@ -110,14 +110,14 @@ def _error_schemas(errors: Sequence[type[ApiError]], family: Family) -> Schema:
     return {name: whole, problem: error} | listed
 
 
-def _bare_error(details: Schema) -> Schema:
+def _record_error(details: Schema) -> Schema:
     """`{code, message}`, and beside them the facts of one error."""
     return {
         "description": "What went wrong.",
         "type": "object",
         "properties": {
             "code": {
-                "$ref": REF.format(name="BareErrorCode"),
+                "$ref": REF.format(name="RecordErrorCode"),
                 "description": "What kind of error it is.",
             },
             "message": {"type": "string", "description": "What is wrong, and what to do next."},

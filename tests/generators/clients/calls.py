@@ -17,14 +17,13 @@ from generated.api.tasks import (
     update_task,
 )
 from generated.models import (
-    BareTask,
     ClaimListEnvelope,
     ClaimNextTask,
     CommentOnTask,
     CompleteRun,
     ConflictError,
-    CreateBareTask,
     CreateTask,
+    CreateTaskRecord,
     ErrorDetails,
     GetInbox,
     GetTask,
@@ -36,6 +35,7 @@ from generated.models import (
     TaskCommentEnvelope,
     TaskEnvelope,
     TaskPriority,
+    TaskRecord,
     TaskStatusFilter,
     TaskViewPageEnvelope,
     UpdateTask,
@@ -94,8 +94,8 @@ assert isinstance(finished.parsed.data.task, Task)
 told("complete-run", finished.status_code, finished.parsed.data.task.status)
 
 params = JsonObject.from_dict({"retries": 3, "deep": [{"a": "b"}]})
-record = create_task_record.sync_detailed(client=baton, body=CreateBareTask(kind="default", params=params))
-assert isinstance(record.parsed, BareTask)
+record = create_task_record.sync_detailed(client=baton, body=CreateTaskRecord(kind="default", params=params))
+assert isinstance(record.parsed, TaskRecord)
 told("create-task-record", record.status_code, record.parsed.params["retries"])
 
 inbox = get_inbox.sync_detailed(client=baton, body=GetInbox())

@@ -7,17 +7,17 @@ from msgspec import UNSET, Meta
 
 from app.db import BatchQuery
 from app.errors import EtagMismatch, RunClaimed, RunNotFound, TaskReadOnly, TooManyParts
-from app.operations.runs.bare.task import run_id_of
-from app.operations.runs.bare.writing import MATCHES, MAY_WRITE, TAKES, item_of
+from app.operations.records.task import run_id_of
+from app.operations.records.writing import MATCHES, MAY_WRITE, TAKES, item_of
 from app.operations.runs.run import RUN_VISIBLE
 from app.rpc import (
     IN_PATH,
     IN_QUERY,
     Answer,
-    BareWrite,
     Context,
     IfMatch,
     Outcome,
+    RecordWrite,
     etag_of,
     operation,
     versions_in,
@@ -123,7 +123,7 @@ WHY_NOT = BatchQuery(
 )
 
 
-class DeleteBareTask(BareWrite, kw_only=True):
+class DeleteTaskRecord(RecordWrite, kw_only=True):
     """Which task."""
 
     task_id: Annotated[Id, Meta(description="The task.", extra=IN_PATH)]
@@ -137,7 +137,7 @@ class DeleteBareTask(BareWrite, kw_only=True):
     method="DELETE",
     errors=(EtagMismatch, RunClaimed, TaskReadOnly, TooManyParts),
 )
-async def delete_task(ctx: Context, req: DeleteBareTask) -> Outcome[Deleted]:
+async def delete_task(ctx: Context, req: DeleteTaskRecord) -> Outcome[Deleted]:
     """Delete a task with its parts, and the States that were created with them.
 
     A claim of a task cannot be deleted: it is part of that task's history. Parts that are claims, or somebody else's,

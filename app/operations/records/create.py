@@ -6,9 +6,9 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.errors import RunNotFound
 from app.ids import TICK_NOW, id_at, new_id
-from app.operations.runs.bare.task import BARE_JSON, BareTask, Kind, Link, Title
-from app.operations.runs.bare.tree import tree
-from app.operations.runs.bare.writing import (
+from app.operations.records.task import RECORD_JSON, Kind, Link, TaskRecord, Title
+from app.operations.records.tree import tree
+from app.operations.records.writing import (
     PARENT_VISIBLE,
     TAKES,
     WORK_ITEM_WRITABLE,
@@ -19,12 +19,12 @@ from app.operations.runs.bare.writing import (
     work_item_refusal,
 )
 from app.operations.runs.run import RunStatus
-from app.rpc import BareWrite, Context, Outcome, changes, given, operation
+from app.rpc import Context, Outcome, RecordWrite, changes, given, operation
 from app.types import Markdown, When
 from app.writes.write import Write
 
 # A State that is asked for comes first: the run names it.
-CREATE_RUN = Write[BareTask](
+CREATE_RUN = Write[TaskRecord](
     takes=TAKES,
     does=f"""
     usable AS MATERIALIZED (                              -- with its id in its place in time
@@ -55,13 +55,13 @@ CREATE_RUN = Write[BareTask](
          CROSS JOIN LATERAL (SELECT coalesce(u.changes->>'status', 'created') AS status) n
         RETURNING *
     )""",
-    answers=f"SELECT u.ord, {BARE_JSON} AS answer, r.version FROM r JOIN usable u ON u.id = r.id",
+    answers=f"SELECT u.ord, {RECORD_JSON} AS answer, r.version FROM r JOIN usable u ON u.id = r.id",
     versioned=True,
     locks="id",
 )
 
 
-class CreateBareTask(BareWrite, kw_only=True):
+class CreateTaskRecord(RecordWrite, kw_only=True):
     """The task to create."""
 
     kind: Annotated[
@@ -95,7 +95,7 @@ class CreateBareTask(BareWrite, kw_only=True):
 
 
 @operation(scope="task-write", path="tasks", method="POST", status=201, errors=WRITE_ERRORS)
-async def create_task(ctx: Context, req: CreateBareTask) -> Outcome[BareTask]:
+async def create_task(ctx: Context, req: CreateTaskRecord) -> Outcome[TaskRecord]:
     """Create a task: one attempt to do something.
 
     Only the kind is required. Nothing runs by itself: executors find it with listTasks and report with updateTask.

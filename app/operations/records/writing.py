@@ -11,7 +11,7 @@ from app.ids import uuid_or_none
 from app.operations.runs.run import RUN_SHOWABLE, RUN_VISIBLE, RUN_WRITABLE, sees_all
 from app.operations.tasks.comment import SEES_TASK
 from app.operations.tasks.task import task_id
-from app.rpc import BareRequest, Context, changes
+from app.rpc import Context, RecordRequest, changes
 from app.writes.access import WRITABLE
 
 WRITE_ERRORS: Final = (TaskNotFound, TaskReadOnly, RunNotFound)
@@ -50,7 +50,7 @@ def item_of(ctx: Context, id: UUID, sent: dict[str, Any], **more: object) -> dic
 
 
 def values(
-    req: BareRequest, started_at: datetime | None | UnsetType, ended_at: datetime | None | UnsetType
+    req: RecordRequest, started_at: datetime | None | UnsetType, ended_at: datetime | None | UnsetType
 ) -> dict[str, object]:
     """What was sent, with times as epoch seconds. An empty link is an absent one (B17), and a status cannot be cleared."""
     sent = changes(

@@ -17,9 +17,9 @@ from app.errors import (
     RunNotFound,
     TaskReadOnly,
 )
-from app.operations.runs.bare.task import BARE_JSON_WITH_CHILDREN, BareTask, Link, Title, run_id_of
-from app.operations.runs.bare.tree import children
-from app.operations.runs.bare.writing import (
+from app.operations.records.task import RECORD_JSON_WITH_CHILDREN, Link, TaskRecord, Title, run_id_of
+from app.operations.records.tree import children
+from app.operations.records.writing import (
     MATCHES,
     MAY_SHOW,
     MAY_WRITE,
@@ -33,7 +33,7 @@ from app.operations.runs.bare.writing import (
     work_item_refusal,
 )
 from app.operations.runs.run import ERRORS_MAX, RUN_VISIBLE, NewRunProblem, RunStatus
-from app.rpc import IN_PATH, BareWrite, Context, IfMatch, Outcome, etag_of, operation, versions_in
+from app.rpc import IN_PATH, Context, IfMatch, Outcome, RecordWrite, etag_of, operation, versions_in
 from app.types import Id, Markdown, When
 from app.writes.write import Write, calls, one
 
@@ -76,7 +76,7 @@ _PARENT_BELOW: Final = """EXISTS (
 
 # If what is written is the claim itself, its lease is renewed here: a row is written once in a statement, and `alive`
 # comes last.
-UPDATE_RUN = Write[BareTask](
+UPDATE_RUN = Write[TaskRecord](
     takes=TAKES,
     does=f"""
     r AS (
@@ -101,7 +101,7 @@ UPDATE_RUN = Write[BareTask](
            AND {_DIFFERS}
         RETURNING r.*, i.ord
     )""",
-    answers=f"SELECT i.ord, {BARE_JSON_WITH_CHILDREN} AS answer, r.version FROM r JOIN i ON i.ord = r.ord",
+    answers=f"SELECT i.ord, {RECORD_JSON_WITH_CHILDREN} AS answer, r.version FROM r JOIN i ON i.ord = r.ord",
     versioned=True,
     locks="id",
     one_per=one("id"),
@@ -113,7 +113,7 @@ class WhyRow(msgspec.Struct):
     """Why a run was not changed."""
 
     ord: int
-    task: Encoded[BareTask]
+    task: Encoded[TaskRecord]
     version: int
     matches: bool
     may_write: bool
@@ -130,7 +130,7 @@ WHY_RUN = BatchQuery(
     f"""
     WITH i AS MATERIALIZED ({calls(TAKES)}
     )
-    SELECT i.ord, {BARE_JSON_WITH_CHILDREN}, r.version, {MATCHES}, {MAY_WRITE}, {MAY_SHOW}, o.holder_id IS NOT NULL, {_DIFFERS},
+    SELECT i.ord, {RECORD_JSON_WITH_CHILDREN}, r.version, {MATCHES}, {MAY_WRITE}, {MAY_SHOW}, o.holder_id IS NOT NULL, {_DIFFERS},
            i.parent_id IS NULL OR i.parent_id IS NOT DISTINCT FROM o.parent_id OR {PARENT_VISIBLE},
            i.parent_id IS NOT NULL AND {_PARENT_BELOW},
            i.work_item_id IS NULL OR {WORK_ITEM_WRITABLE}
@@ -143,7 +143,7 @@ WHY_RUN = BatchQuery(
 )
 
 
-class UpdateBareTask(BareWrite, kw_only=True):
+class UpdateTaskRecord(RecordWrite, kw_only=True):
     """What to change. An absent key stays as it is; null clears it."""
 
     task_id: Annotated[Id, Meta(description="The task.", extra=IN_PATH)]
@@ -182,7 +182,7 @@ class UpdateBareTask(BareWrite, kw_only=True):
     method="PUT",
     errors=(InvalidInput, *WRITE_ERRORS, NotYoursToShow, EtagMismatch, RunClaimed, Contended),
 )
-async def update_task(ctx: Context, req: UpdateBareTask) -> Outcome[BareTask]:
+async def update_task(ctx: Context, req: UpdateTaskRecord) -> Outcome[TaskRecord]:
     """Change a task: report how it goes and what came of it.
 
     What you leave out stays; `{}` changes nothing. When the status moves and you give no times, `startedAt` and
@@ -195,7 +195,7 @@ async def update_task(ctx: Context, req: UpdateBareTask) -> Outcome[BareTask]:
     below = await children(ctx, id)  # a change leaves them as they are, so they can be read before it
     item = item_of(ctx, id, sent, versions=versions_in(req.if_match), children=below)
 
-    async def otherwise() -> Outcome[BareTask] | None:
+    async def otherwise() -> Outcome[TaskRecord] | None:
         why = await ctx.ask(WHY_RUN, **item)
         if why is None:
             raise RunNotFound(req.task_id, field="taskId")
@@ -208,7 +208,7 @@ async def update_task(ctx: Context, req: UpdateBareTask) -> Outcome[BareTask]:
 
 
 async def _refusal(  # noqa: PLR0911 -- a ladder
-    ctx: Context, req: UpdateBareTask, why: WhyRow, id: UUID, linked: dict[str, Any]
+    ctx: Context, req: UpdateTaskRecord, why: WhyRow, id: UUID, linked: dict[str, Any]
 ) -> ApiError | None:
     """The first thing that stands in the way, most fundamental first; None if nothing does."""
     if not why.may_write:

@@ -1,4 +1,4 @@
-"""The operations of the second contract: methods, parameters in paths, bare answers and flat errors."""
+"""The operations on records: methods, parameters in paths, results with nothing around them, and flat errors."""
 
 from collections.abc import Iterator
 from typing import Final

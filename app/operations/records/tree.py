@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from app.db import Encoded, Query
-from app.operations.runs.bare.task import BARE_JSON, BareTask
+from app.operations.records.task import RECORD_JSON, TaskRecord
 from app.operations.runs.run import RUN_VISIBLE, sees_all
 from app.rpc import Context
 from app.writes.access import CALLER
@@ -21,7 +21,7 @@ class NodeRow(msgspec.Struct):
     id: UUID
     parent_id: UUID | None
     depth: int
-    task: Encoded[BareTask]
+    task: Encoded[TaskRecord]
     version: int
 
 
@@ -50,7 +50,7 @@ TREE = Query(
     ), node AS MATERIALIZED (
         SELECT * FROM tree LIMIT %(count_max)s
     )
-    SELECT node.id, node.parent_id, node.depth, {BARE_JSON}, r.version
+    SELECT node.id, node.parent_id, node.depth, {RECORD_JSON}, r.version
       FROM node
       JOIN runs r ON r.workspace_id = %(workspace_id)s::uuid AND r.id = node.id
      ORDER BY node.depth, node.id
@@ -81,16 +81,16 @@ async def children(ctx: Context, run_id: UUID) -> str | None:
     return bytes(msgspec.json.decode(nested(nodes)[run_id].raw, type=_Parent).children).decode()
 
 
-def nested(nodes: list[NodeRow]) -> dict[UUID, Encoded[BareTask]]:
+def nested(nodes: list[NodeRow]) -> dict[UUID, Encoded[TaskRecord]]:
     """Every run by id, with its children spliced in: deepest first, so that each is whole when it is put into its parent."""
     below: dict[UUID, list[bytes]] = {}
-    whole: dict[UUID, Encoded[BareTask]] = {}
+    whole: dict[UUID, Encoded[TaskRecord]] = {}
     for node in reversed(nodes):
         task = node.task
         if children := below.get(node.id):
             keys = msgspec.json.decode(task.raw, type=dict[str, msgspec.Raw])
             keys["children"] = msgspec.Raw(b"[%b]" % b",".join(reversed(children)))
-            task = Encoded[BareTask](msgspec.json.encode(keys))
+            task = Encoded[TaskRecord](msgspec.json.encode(keys))
         if node.depth > 0 and node.parent_id is not None:
             below.setdefault(node.parent_id, []).append(task.raw)
         if node.depth == 0:

@@ -18,11 +18,11 @@ from app.operations.runs.run import RUN_VISIBLE, RUN_WRITABLE, sees_all
 from app.rpc import (
     IN_PATH,
     Answer,
-    BareRequest,
-    BareWrite,
     Context,
     IfMatch,
     Outcome,
+    RecordRequest,
+    RecordWrite,
     etag_of,
     given,
     operation,
@@ -225,7 +225,7 @@ class NewVariable(msgspec.Struct, rename="camel"):
 Labels = Annotated[list[NewLabel], Meta(max_length=LABELS_MAX)]
 
 
-class CreateState(BareWrite, kw_only=True):
+class CreateState(RecordWrite, kw_only=True):
     """The State to create."""
 
     name: Annotated[Name, Meta(description="Its name.")]
@@ -233,13 +233,13 @@ class CreateState(BareWrite, kw_only=True):
     tags: Annotated[Labels | None | UnsetType, Meta(description="Its tags; at most 200.")] = UNSET
 
 
-class GetState(BareRequest):
+class GetState(RecordRequest):
     """Which State."""
 
     state_id: Annotated[Id, Meta(description="The State.", extra=IN_PATH)]
 
 
-class UpdateState(BareWrite, kw_only=True):
+class UpdateState(RecordWrite, kw_only=True):
     """The variables to change."""
 
     state_id: Annotated[Id, Meta(description="The State.", extra=IN_PATH)]

@@ -9,10 +9,10 @@ from msgspec import UNSET, Meta, UnsetType
 from app.db import One, Query, array
 from app.errors import RunNotFound
 from app.ids import LAST_ID, uuid_or_none
-from app.operations.runs.bare.task import BareTask, Kind, Link, run_id_of
-from app.operations.runs.bare.tree import nested, tree
+from app.operations.records.task import Kind, Link, TaskRecord, run_id_of
+from app.operations.records.tree import nested, tree
 from app.operations.runs.run import RUN_VISIBLE, RunStatus, sees_all
-from app.rpc import IN_PATH, BareRequest, Context, Outcome, Page, given, operation
+from app.rpc import IN_PATH, Context, Outcome, Page, RecordRequest, given, operation
 from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Cursor, Id, Limit
 
 _INPUT: Final = """
@@ -71,13 +71,13 @@ LIST_BY_PARENT = Query(
 )
 
 
-class GetBareTask(BareRequest):
+class GetTaskRecord(RecordRequest):
     """Which task."""
 
     task_id: Annotated[Id, Meta(description="The task.", extra=IN_PATH)]
 
 
-class BarePagination(msgspec.Struct, rename="camel"):
+class RecordPagination(msgspec.Struct, rename="camel"):
     """Which page of a list."""
 
     limit: Annotated[
@@ -88,7 +88,7 @@ class BarePagination(msgspec.Struct, rename="camel"):
     ] = UNSET
 
 
-class ListBareTasks(BareRequest):
+class ListTaskRecords(RecordRequest):
     """What to list. Filters add up."""
 
     kind: Annotated[Kind | None | UnsetType, Meta(description="Only tasks of this sort.")] = UNSET
@@ -97,11 +97,11 @@ class ListBareTasks(BareRequest):
     app_id: Annotated[Link | None | UnsetType, Meta(description="Only tasks of this app.")] = UNSET
     executor_id: Annotated[Link | None | UnsetType, Meta(description="Only tasks of this executor.")] = UNSET
     target_id: Annotated[Link | None | UnsetType, Meta(description="Only tasks about this.")] = UNSET
-    pagination: Annotated[BarePagination | None | UnsetType, Meta(description="Which page.")] = UNSET
+    pagination: Annotated[RecordPagination | None | UnsetType, Meta(description="Which page.")] = UNSET
 
 
 @operation(scope="task-read", path="tasks/{taskId}", method="GET", read_only=True, errors=(RunNotFound,))
-async def get_task(ctx: Context, req: GetBareTask) -> Outcome[BareTask]:
+async def get_task(ctx: Context, req: GetTaskRecord) -> Outcome[TaskRecord]:
     """Read one task with its parts.
 
     The ETag is the version of the task itself: what its parts do does not change it.
@@ -114,12 +114,12 @@ async def get_task(ctx: Context, req: GetBareTask) -> Outcome[BareTask]:
 
 
 @operation(scope="task-read", path="tasks/list", method="POST", read_only=True)
-async def list_tasks(ctx: Context, req: ListBareTasks) -> Page[BareTask]:
+async def list_tasks(ctx: Context, req: ListTaskRecords) -> Page[TaskRecord]:
     """List tasks, newest first, each with its parts.
 
     For the next page send the id of the last task as `pagination.cursor`; the list is over when a page is not full.
     """
-    page = given(req.pagination) or BarePagination()
+    page = given(req.pagination) or RecordPagination()
     parent = given(req.parent_id) or None
     if parent is not None and uuid_or_none(parent) is None:
         return Page(array([]))

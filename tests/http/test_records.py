@@ -1,4 +1,4 @@
-"""/v1/tasks and /v1/states as the second contract's clients use them: sections 14 to 19, and the answers of part D."""
+"""Records: /v1/tasks and /v1/states as their clients use them: sections 14 to 19, and the answers of part D."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What the second contract calls a task, and how Postgres writes one."""
+"""A run as a record, and how Postgres writes one."""
 
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -19,11 +19,11 @@ Kind = Annotated[
 ]
 Link = Annotated[str, Meta(max_length=NAME_CHARACTERS_MAX, extra_json_schema=NO_NUL)]
 Title = Annotated[str, Meta(max_length=TEXT_CHARACTERS_MAX, extra_json_schema=NO_NUL)]
-"""Here a title may be of any length, and empty: the second contract says nothing of it."""
+"""Here a title may be of any length, and empty: the contract says nothing of it."""
 
 
-class BareTask(Answer):
-    """A task as the second contract has it: one attempt to do something. All keys are always there."""
+class TaskRecord(Answer):
+    """A record: one attempt to do something, which its clients call a task. All keys are always there."""
 
     id: Annotated[str, Meta(description="Its id.")]
     kind: Annotated[
@@ -41,7 +41,7 @@ class BareTask(Answer):
     errors: Annotated[list[RunError], Meta(description="Problems met while running.")]
     parent_id: Annotated[str | None, Meta(description="The task it is a part of.")]
     children: Annotated[
-        "list[BareTask]",
+        "list[TaskRecord]",
         Meta(
             description="Its parts, oldest first, with theirs: 8 levels and 500 tasks at most, nearest first."
         ),
@@ -60,7 +60,7 @@ class BareTask(Answer):
 
 
 # A run `r` as it goes out, without children.
-BARE_JSON: Final = f"""
+RECORD_JSON: Final = f"""
     row_to_json((SELECT w FROM (SELECT
         r.id, r.kind, r.status, r.title, r.description, r.target_id AS "targetId", r.executor_id AS "executorId",
         r.input, r.output, r.params, r.errors, r.parent_id AS "parentId", '[]'::json AS children, r.state_id AS "stateId",
@@ -72,7 +72,7 @@ BARE_JSON: Final = f"""
         r.work_item_id AS "workItemId") w))"""
 
 # The same with those that came along with the call, in `i.children`.
-BARE_JSON_WITH_CHILDREN: Final = BARE_JSON.replace("'[]'::json", "coalesce(i.children, '[]')::json")
+RECORD_JSON_WITH_CHILDREN: Final = RECORD_JSON.replace("'[]'::json", "coalesce(i.children, '[]')::json")
 
 
 def run_id_of(sent: str) -> UUID:

@@ -1,0 +1,134 @@
+"""No, because of who calls: 401 and 403."""
+
+from __future__ import annotations
+
+from app.errors.kinds import PermissionDenied, Unauthenticated
+
+
+class KeyMissing(Unauthenticated):
+    """No `Authorization: Bearer <key>` header was sent."""
+
+    code = "AUTH_MISSING"
+
+    def __init__(self) -> None:
+        super().__init__("Send your API key in the header `Authorization: Bearer <key>`.")
+
+
+class KeyInvalid(Unauthenticated):
+    """The key is not known here."""
+
+    code = "AUTH_INVALID_API_KEY"
+
+    def __init__(self) -> None:
+        super().__init__("Invalid API key: it is not known here. Check that it was copied whole.")
+
+
+class KeyExpired(Unauthenticated):
+    """The key's time is over."""
+
+    code = "AUTH_API_KEY_EXPIRED"
+
+    def __init__(self) -> None:
+        super().__init__("API key has expired. Ask an operator for a new one.")
+
+
+class KeyRevoked(Unauthenticated):
+    """The key was revoked."""
+
+    code = "AUTH_API_KEY_REVOKED"
+
+    def __init__(self) -> None:
+        super().__init__("API key has been revoked. Ask an operator for a new one.")
+
+
+class UnknownHost(PermissionDenied):
+    """The server was called by a name that its operator has not allowed."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"This server is not called {name[:80]!r}. Its operator can allow that name with ALLOWED_HOSTS."
+        )
+
+
+class ScopeMissing(PermissionDenied):
+    """The API key lacks the scope that this operation needs."""
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(
+            f"This key lacks the scope `{scope}`. Ask an operator for a key that has it.", {"scope": scope}
+        )
+
+
+class TaskReadOnly(PermissionDenied):
+    """The caller sees the task, but may not change it: they neither post in its channel nor have it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "You see this task, but may not change it. Ask to be made a poster of its channel, or its assignee."
+        )
+
+
+class NotYoursToShow(PermissionDenied):
+    """The caller may work on the task, but not decide who else sees it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "You may not decide who else sees this task: that is for those who may post in its channel, and of a task "
+            "in no channel for its creator. Leave its channel alone, and give it only to someone who sees it already."
+        )
+
+
+class BlockerHidden(PermissionDenied):
+    """A task is not made to wait for something that its creator or its assignee does not see."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The task that is to wait was made by, or is assigned to, someone who does not see the one that would block it. "
+            "Show it to them first: bind it to a channel that they are in, or mention them on it."
+        )
+
+
+class NotAssignee(PermissionDenied):
+    """Only the assignee can release a task."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Only its assignee can release a task, and that is not you. To reassign it, use update-task."
+        )
+
+
+class NotHolder(PermissionDenied):
+    """The run is somebody else's claim: only its holder acts under it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "That run is somebody else's claim, and only its holder acts under it. Claim the task with claim-task."
+        )
+
+
+class ChannelNotMember(PermissionDenied):
+    """The caller is not a member of the channel, or is there only to read."""
+
+    code = "channel_not_member"
+
+    def __init__(self, channel_id: str) -> None:
+        super().__init__(
+            "You are not a posting member of that channel. Ask to be added, or use a channel from get-me.",
+            {"channelId": channel_id},
+        )
+
+
+class ChannelNotAdmin(PermissionDenied):
+    """Only an admin of the channel may do this."""
+
+    def __init__(self) -> None:
+        super().__init__("Only an admin of the channel may do this. list-channel-members says who is one.")
+
+
+class MemberRemoved(PermissionDenied):
+    """Whoever was taken out of a channel comes back only if an admin of it adds them, or who took them out."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "They were taken out of this channel. Only an admin of it can add them again, with add-channel-member."
+        )

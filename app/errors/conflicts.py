@@ -1,0 +1,220 @@
+"""The request was fine, but the world is not as it supposes: 409."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+from app.errors.kinds import Conflict
+
+
+class VersionConflict(Conflict):
+    """Someone changed the task after you read it. Nothing was written.
+
+    `details` holds all it takes to go on: `reason: "version_conflict"`, `sentVersion`, `currentVersion`, the whole
+    task as it is `current`ly, the fields that `changed` since your version, by whom and when, and which of them are
+    `overlapping` with yours. If there are none, your change is `mergeable`: send it again with `currentVersion`,
+    or with `onConflict: "merge"`.
+    """
+
+    def __init__(
+        self,
+        *,
+        sent: int,
+        current_version: int,
+        current: object,
+        mergeable: bool,
+        changed: object,
+        overlapping: object,
+        knows_merge: bool,
+    ) -> None:
+        advice = "Merge your change into `details.current` and send it with that version."
+        if mergeable:
+            merge = ", or `onConflict: merge`" if knows_merge else ""
+            advice = f"Nobody touched your fields since then: send the same change with that version{merge}."
+        super().__init__(
+            f"You sent version {sent}, but the task is at version {current_version}. {advice}",
+            {
+                "reason": "version_conflict",
+                "sentVersion": sent,
+                "currentVersion": current_version,
+                "mergeable": mergeable,
+                "overlapping": overlapping,
+                "changed": changed,
+                "current": current,
+            },
+        )
+
+
+class NotAssigned(Conflict):
+    """The task is nobody's, so there is nothing to release."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Nobody holds this task, so there is nothing to release.", {"reason": "not_assigned"}
+        )
+
+
+class ParentCycle(Conflict):
+    """The parent given is the task itself or one of its own sub-tasks."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A task cannot be moved under itself or one of its own sub-tasks. Choose another parent.",
+            {"reason": "parent_cycle", "field": "parentTaskId"},
+        )
+
+
+class IdempotencyKeyReused(Conflict):
+    """The idempotency key was used before, with another operation or another body. Nothing was written."""
+
+    def __init__(self, operation: str) -> None:
+        super().__init__(
+            f"You used this idempotency key before, for {operation} with another body. Use a new key for a new request; "
+            "get-request-outcome tells what became of the first one.",
+            {"reason": "idempotency_key_reused", "operation": operation},
+        )
+
+
+class ChannelArchived(Conflict):
+    """The channel is archived: it can be read, but takes nothing new."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"#{name} is archived and takes nothing new. Use another channel, or have an admin bring it back "
+            "with archive-channel.",
+            {"reason": "channel_archived"},
+        )
+
+
+class SoleMember(Conflict):
+    """The only member of a channel cannot leave it: nobody could ever enter again."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "You are the only member, so you cannot leave. Add someone first, or archive the channel.",
+            {"reason": "sole_member"},
+        )
+
+
+class LastAdmin(Conflict):
+    """A channel keeps an admin as long as somebody is in it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "That is the only admin of the channel, which keeps one. Make someone else in it an admin first, with "
+            "set-channel-member-role, or archive the channel.",
+            {"reason": "last_admin"},
+        )
+
+
+class RelationCycle(Conflict):
+    """The task that is to wait already blocks, directly or through others, the one it would wait for."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "These tasks would wait for each other for ever. Unlink what already leads the other way, or leave this out.",
+            {"reason": "relation_cycle", "field": "otherTaskId"},
+        )
+
+
+class LeaseLost(Conflict):
+    """The run is not the live claim of its task any more. Nothing was written, and nothing under it ever will be.
+
+    `details` holds `reason: "lease_lost"`, `runId`, `taskId`, `endReason`, `endedAt`, and `holder`: who holds the
+    task now, null if nobody does.
+    """
+
+    def __init__(
+        self,
+        *,
+        run_id: str,
+        task_id: str,
+        identifier: str,
+        end_reason: str,
+        ended_at: str | None,
+        holder: Mapping[str, object] | None,
+    ) -> None:
+        now = f"@{holder['handle']} holds it now" if holder else "nobody holds it now"
+        super().__init__(
+            f"Your claim of {identifier} is over ({end_reason}), and {now}. Nothing was written. "
+            "Stop this work; claim-task or claim-next-task without this `runId` begins anew.",
+            {
+                "reason": "lease_lost",
+                "runId": run_id,
+                "taskId": task_id,
+                "endReason": end_reason,
+                "endedAt": ended_at,
+                "holder": holder,
+            },
+        )
+
+
+class NotClaimable(Conflict):
+    """The task cannot be claimed now. `details.obstacles` says why, as explain-task does."""
+
+    def __init__(self, identifier: str, obstacles: object, messages: str) -> None:
+        super().__init__(
+            f"{identifier} cannot be claimed now: {messages}",
+            {"reason": "not_claimable", "obstacles": obstacles},
+        )
+
+
+class RunClaimed(Conflict):
+    """The run is a claim of a task, whose state only the operations on claims may change."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This is a claim of a task: its status and times follow the claim. Use complete-run, fail-run or release-run.",
+            {"reason": "run_claimed"},
+        )
+
+
+class RunEnded(Conflict):
+    """The claim has ended already, in another way than was asked for."""
+
+    def __init__(self, end_reason: str) -> None:
+        super().__init__(
+            f"This claim has ended already ({end_reason}), so there is nothing to release.",
+            {"reason": "run_ended", "endReason": end_reason},
+        )
+
+
+class LogFull(Conflict):
+    """The run's log has no room for so many steps."""
+
+    def __init__(self, steps_max: int) -> None:
+        super().__init__(
+            f"The log of a run holds {steps_max} steps at most. Write fewer and larger ones, or begin a new run.",
+            {"reason": "log_full"},
+        )
+
+
+class TooManyParts(Conflict):
+    """More hangs under this than one call may delete."""
+
+    def __init__(self, count_max: int) -> None:
+        super().__init__(
+            f"More than {count_max} tasks hang under this one. Delete its children first.",
+            {"reason": "too_many_parts"},
+        )
+
+
+class EtagMismatch(Conflict):
+    """The `If-Match` header names another version than the current one. Nothing was written."""
+
+    def __init__(self, current: str) -> None:
+        super().__init__(
+            f"It was changed since you read it: its ETag is now {current}. Read it again, merge, and send that in If-Match.",
+            {"reason": "etag_mismatch"},
+        )
+
+
+class AlreadyExists(Conflict):
+    """The name is taken."""
+
+    def __init__(self, what: str, name: str) -> None:
+        super().__init__(
+            f"There is already a {what} `{name}`. Choose another name.", {"reason": "already_exists"}
+        )
