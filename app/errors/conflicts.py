@@ -135,11 +135,15 @@ class LeaseLost(Conflict):
         end_reason: str,
         ended_at: str | None,
         holder: Mapping[str, object] | None,
+        yours: bool = False,
     ) -> None:
         now = f"@{holder['handle']} holds it now" if holder else "nobody holds it now"
+        advice = "Stop this work; claim-task or claim-next-task without this `runId` begins anew."
+        if yours and holder:
+            now = "you hold it under another run now"
+            advice = f"Send `runId` {holder['runId']} instead."
         super().__init__(
-            f"Your claim of {identifier} is over ({end_reason}), and {now}. Nothing was written. "
-            "Stop this work; claim-task or claim-next-task without this `runId` begins anew.",
+            f"Your claim of {identifier} is over ({end_reason}), and {now}. Nothing was written. {advice}",
             {
                 "reason": "lease_lost",
                 "runId": run_id,

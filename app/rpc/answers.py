@@ -75,6 +75,7 @@ class Outcome(Generic[T]):
     wrote: bool = True  # False: there was nothing to write, so no statement has stored the idempotency key
     first: First | None = None  # set by the pipeline if the call has an idempotency key
     version: int | None = None  # of what is shown: its ETag, where the family has those
+    told: "Encoded[Any] | None" = None  # Any: what the call did or found besides; app/operations/told.py
 
 
 @dataclass(frozen=True, slots=True)

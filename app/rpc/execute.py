@@ -74,7 +74,13 @@ async def _once(op: Operation, ctx: Context, receipt: Receipt, req: Any) -> Resu
         outcome = _outcome(await _begin(op, ctx, req))
         if not outcome.wrote:
             stored = await receipts.store(
-                ctx.db, whose(ctx.actor), receipt, ctx.request_id, outcome.result, version=outcome.version
+                ctx.db,
+                whose(ctx.actor),
+                receipt,
+                ctx.request_id,
+                outcome.result,
+                version=outcome.version,
+                told=outcome.told,
             )
         if outcome.wrote or stored is not None:
             return replace(outcome, first=First(ctx.request_id, receipt.answered_at, replayed=False))
@@ -105,4 +111,4 @@ async def _replay(op: Operation, ctx: Context, receipt: Receipt) -> Result:
     if error := receipts.error_of(row, op.errors):
         error.first = first
         raise error
-    return Outcome(row.answer, merged_from=row.merged_from, first=first, version=row.version)
+    return Outcome(row.answer, merged_from=row.merged_from, first=first, version=row.version, told=row.told)

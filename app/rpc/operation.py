@@ -1,7 +1,7 @@
 """What an operation is, and how one is declared."""
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Annotated, Any, TypeAlias, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -57,6 +57,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     idempotent: bool = False
     uses_up: bool = False
     resource: str | None = None
+    tools_ask: tuple[tuple[str, object], ...] = ()
+    tells: bool = False
 
     def allows(self, scopes: frozenset[str]) -> bool:
         """Whether a key with these scopes may call it."""
@@ -88,6 +90,8 @@ def operation(
     uses_up: bool = False,
     resource: str | None = None,
     under_claim: bool = True,
+    tools_ask: Mapping[str, object] | None = None,
+    tells: bool = False,
 ) -> Callable[[Handler], Operation]:
     """Declare an operation. `scope=None` lets any valid key call it; `read_only` also makes it answer to GET.
 
@@ -100,7 +104,9 @@ def operation(
     For agents: `core` puts it into the daily loop; `destructive` says that it overwrites or closes what is there,
     `idempotent` that doing it twice does no more than once. One that answers to GET and yet `uses_up` what it is given
     is no read to them. `resource` is the URI under which a read can be had as
-    a document, with its fields in braces, as in `thing://{thingId}`.
+    a document, with its fields in braces, as in `thing://{thingId}`. `tools_ask` are arguments that a tool sends unless its
+    caller says otherwise, where a model is served better by more than plain HTTP gives. One that `tells` can say something
+    besides its data, over HTTP, too: see app/operations/told.py.
     """
 
     def declare(handler: Handler) -> Operation:
@@ -133,6 +139,8 @@ def operation(
             idempotent=idempotent,
             uses_up=uses_up,
             resource=resource,
+            tools_ask=tuple((tools_ask or {}).items()),
+            tells=tells,
         )
 
     return declare

@@ -5,6 +5,7 @@ The published client parses exactly these shapes (contract sections 0, 3 and 12)
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, NamedTuple
@@ -236,6 +237,10 @@ def pagination(page: Page[Any] | Excerpt[Any]) -> Pagination:  # Any: of what do
     )
 
 
+TOLD: Final = b"baton-told"
+"""The header that has what an answer says besides its data."""
+
+
 def headers(said: Result | ApiError) -> list[tuple[bytes, bytes]]:
     """What there is to say beside the body, as HTTP headers."""
     if isinstance(said, Encoded):
@@ -243,6 +248,8 @@ def headers(said: Result | ApiError) -> list[tuple[bytes, bytes]]:
     headers: list[tuple[bytes, bytes]] = []
     if isinstance(said, Outcome) and said.merged_from is not None:
         headers.append((b"baton-merged-from", b"%d" % said.merged_from))
+    if isinstance(said, Outcome) and said.told is not None:
+        headers.append((TOLD, json.dumps(json.loads(said.told.raw), separators=(",", ":")).encode()))
     if isinstance(said, (Outcome, ApiError)) and said.first is not None and said.first.replayed:
         headers.append((b"idempotency-replayed", b"true"))
     if isinstance(said, ApiError) and said.retry_after_seconds is not None:

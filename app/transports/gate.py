@@ -27,6 +27,7 @@ EXPOSED: Final = b", ".join(
     (
         b"allow",
         b"baton-merged-from",
+        b"baton-told",
         b"etag",
         b"idempotency-replayed",
         b"mcp-session-id",

@@ -14,6 +14,7 @@ from app.documents.openapi.headers import (
     REQUEST_ID_HEADER,
     REQUEST_ID_PARAMETER,
     RETRY_AFTER_HEADER,
+    TOLD_HEADER,
 )
 from app.documents.openapi.links import links_from
 from app.documents.openapi.paths import paths, responses, tag_of
@@ -78,6 +79,7 @@ def document(operations: tuple[Operation, ...]) -> Schema:
                 "RetryAfter": RETRY_AFTER_HEADER,
                 "Replayed": REPLAYED_HEADER,
                 "MergedFrom": MERGED_FROM_HEADER,
+                "Told": TOLD_HEADER,
             },
             "links": {link.name: link.described for op in operations for link in links_from(op, operations)},
             "examples": {

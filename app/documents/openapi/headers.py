@@ -49,6 +49,14 @@ MERGED_FROM_HEADER: Final[Schema] = {
     "schema": {"type": "integer", "minimum": 1},
 }
 
+TOLD_HEADER: Final[Schema] = {
+    "description": (
+        "What the call did besides its data, as JSON in ASCII: `claimEnded`, with the `runId` of a claim that ended with it and "
+        "the `reason`."
+    ),
+    "schema": {"type": "string"},
+}
+
 HEADERS: Final[Schema] = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
 
 HEADERS_503: Final[Schema] = {**HEADERS, "Retry-After": {"$ref": "#/components/headers/RetryAfter"}}

@@ -98,6 +98,8 @@ def _success(op: Operation, operations: tuple[Operation, ...]) -> Schema:
         aside["Idempotency-Replayed"] = {"$ref": "#/components/headers/Replayed"}
     if "onConflict" in op.request.__struct_encode_fields__:
         aside["Baton-Merged-From"] = {"$ref": "#/components/headers/MergedFrom"}
+    if op.tells:
+        aside["Baton-Told"] = {"$ref": "#/components/headers/Told"}
     return {
         "description": "Done.",
         "headers": HEADERS | aside,

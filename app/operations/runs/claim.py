@@ -27,6 +27,7 @@ from app.ids import TICK_NOW, id_at, new_id, uuid_or_none
 from app.operations.runs.bell import bell_of
 from app.operations.runs.explain import facts_of, refusal
 from app.operations.runs.finish import give_back
+from app.operations.runs.idle import told
 from app.operations.runs.ready import UNBLOCKED, ReadyFilter, anything_ready, ready_walks, wanted
 from app.operations.runs.run import (
     LEASE_SECONDS_DEFAULT,
@@ -374,7 +375,7 @@ async def claim_next_task(ctx: Context, req: ClaimNextTask) -> Outcome[list[Clai
             await bell.wait(ctx.db, seconds_left)
             await ctx.still_admitted()
         elif attempt >= ATTEMPTS_MAX or not await _anything_ready(ctx, asked):
-            return Outcome(NOTHING, wrote=False)
+            return Outcome(NOTHING, wrote=False, told=await told(ctx, asked))
         else:  # there is something, but another call had it locked: it may let go of it
             await asyncio.sleep(LOCKED_PAUSE_SECONDS)
     raise AssertionError

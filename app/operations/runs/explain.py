@@ -11,6 +11,7 @@ from app.db.phrases import moment
 from app.errors import ApiError, NotClaimable, TaskNotFound, TaskReadOnly
 from app.operations.runs.run import FAILURES_MAX
 from app.operations.tasks.task import task_id
+from app.operations.told import Help
 from app.rpc import AgentRequest, Answer, Context, operation
 from app.types import Id, IdentityKind, TaskStatus, Timestamp
 from app.writes.access import CALLER, VISIBLE, WRITABLE
@@ -43,14 +44,6 @@ class HolderNow(Answer):
     lease_expires_at: Annotated[
         Timestamp | None, Meta(description="When the claim ends unless there is a sign of life before.")
     ]
-
-
-class Help(Answer):
-    """A call that would remove an obstacle."""
-
-    operation: Annotated[str, Meta(description="Which operation to call.")]
-    arguments: Annotated[dict[str, Any], Meta(description="With which fields, as far as they are known.")]
-    by: Annotated[Literal["you", "holder", "operator"], Meta(description="Who can make this call.")]
 
 
 class Obstacle(Answer, omit_defaults=True):

@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 from app.db import Listed, One, Query
 from app.db.phrases import moment
 from app.errors import Contended, LogFull, RunNotFound
-from app.operations.runs.run import RUN_VISIBLE, LeaseSeconds, Note, Progress, sees_all
+from app.operations.runs.run import RUN_VISIBLE, LeaseSeconds, Progress, sees_all
 from app.rpc import (
     EMPTIED,
     AgentRequest,
@@ -26,7 +26,7 @@ from app.rpc import (
     operation,
 )
 from app.rpc import Step as LoopStep
-from app.types import NO_NUL, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, PageLimit, Timestamp
+from app.types import NO_NUL, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, Note, PageLimit, Timestamp
 from app.writes.access import CALLER
 from app.writes.fence import under
 from app.writes.write import Write, one

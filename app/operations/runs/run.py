@@ -12,7 +12,7 @@ from app.db import Encoded
 from app.db.phrases import agent, moment, user
 from app.operations.tasks.task import Task
 from app.rpc import Answer, Context
-from app.types import NO_NUL, Timestamp
+from app.types import NO_NUL, Note, Timestamp
 from app.writes.access import VISIBLE, WRITABLE
 
 LEASE_SECONDS_MIN: Final = 1  # below that a heartbeat could not arrive in time
@@ -24,7 +24,6 @@ FAILURES_MAX: Final = (
     5  # claims of a task that may fail or expire until it is parked as blocked, so that it cannot loop
 )
 ERRORS_MAX: Final = 100  # of one run
-NOTE_CHARACTERS_MAX: Final = 10_000  # of a note or handoff: some 2,500 tokens, which the next holder reads
 PREVIOUS_RUNS_SHOWN_MAX: Final[LiteralString] = (
     "3"  # the latest ones: what the next holder reads before it begins
 )
@@ -33,7 +32,6 @@ RunStatus = Literal["created", "queued", "waiting", "running", "paused", "comple
 EndReason = Literal["completed", "failed", "released", "lease_expired", "superseded", "force_released"]
 
 LeaseSeconds = Annotated[int, Meta(ge=LEASE_SECONDS_MIN, le=LEASE_SECONDS_MAX)]
-Note = Annotated[str, Meta(max_length=NOTE_CHARACTERS_MAX, extra_json_schema=NO_NUL)]
 Progress = Annotated[float, Meta(ge=0, le=1)]
 
 

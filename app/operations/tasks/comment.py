@@ -134,8 +134,8 @@ COMMENT_CTES: Final = f"""
          USING remark r
          WHERE u.workspace_id = r.workspace_id AND u.identity_id = r.actor_id AND u.place_id = r.task_id
     ), told AS (
-        INSERT INTO unread_mentions (workspace_id, identity_id, place_id, id, created_at)
-        SELECT r.workspace_id, (m->>'id')::uuid, r.task_id, r.comment_id, now()
+        INSERT INTO unread_mentions (workspace_id, identity_id, place_id, id, created_at, version)
+        SELECT r.workspace_id, (m->>'id')::uuid, r.task_id, r.comment_id, now(), r.version
           FROM said_to r
          CROSS JOIN LATERAL jsonb_array_elements(r.mentions) AS m
          WHERE (m->>'id')::uuid <> r.actor_id

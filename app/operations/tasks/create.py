@@ -24,8 +24,10 @@ from app.operations.mentions import addressed
 from app.operations.messages.message import SPOKEN
 from app.operations.tasks.change import ASSIGNEE_KNOWN, PARENT_VISIBLE
 from app.operations.tasks.moved import beginning, moved
+from app.operations.tasks.similar import similar
 from app.operations.tasks.task import ACTORS_TASK_JSON, ONE_ASSIGNEE, Task
 from app.operations.tasks.update import assignment, bound, due, ranked, under
+from app.operations.told import Told
 from app.rpc import (
     AgentRequest,
     AgentWrite,
@@ -53,7 +55,7 @@ class UnusableRow(msgspec.Struct):
     parent_visible: bool
 
 
-_TAKES: Final = "rows jsonb, bulk boolean, summary jsonb"
+_TAKES: Final = "rows jsonb, bulk boolean, summary jsonb, told json"
 
 # The tasks to create, and those of them that cannot be.
 _WANTED: Final = f"""
@@ -135,14 +137,14 @@ _CREATED: Final = f"""{_WANTED}, counter AS (
     )"""
 
 _ANSWERS: Final = f"""
-        SELECT i.ord, (CASE WHEN i.bulk THEN '[' || told.tasks || ']' ELSE told.tasks END)::json AS answer
+        SELECT i.ord, (CASE WHEN i.bulk THEN '[' || told.tasks || ']' ELSE told.tasks END)::json AS answer, i.told
           FROM i
          CROSS JOIN LATERAL (
                SELECT string_agg({ACTORS_TASK_JSON}::text, ',' ORDER BY t.number) AS tasks FROM moved t) told
          WHERE told.tasks IS NOT NULL"""
 
 CREATE: Final[Write[Any]] = Write(  # Any: a task, or several
-    takes=_TAKES, does=f"{_CREATED}, {moved()}", answers=_ANSWERS, alone=True
+    takes=_TAKES, does=f"{_CREATED}, {moved()}", answers=_ANSWERS, tells=True, alone=True
 )
 
 # The same with a summary: what the caller says in one channel about all the tasks, instead of the cards there.
@@ -175,6 +177,7 @@ CREATE_AND_TELL: Final[Write[Any]] = Write(  # Any: as above
         )
     }, {SPOKEN}""",
     answers=_ANSWERS,
+    tells=True,
     alone=True,
 )
 
@@ -279,9 +282,11 @@ async def create_task(ctx: Context, req: CreateTask) -> Outcome[Task]:
 
     Without a channel only you and the assignee see it; bind it to a channel to share it with its members.
 
-    Only the title is required.
+    Only the title is required. A tool also names the open tasks that look like it, as `similar`: if one is the same, cancel
+    yours.
     """
-    return await _create(ctx, [req])
+    found = await similar(ctx, req.title, uuid_or_none(given(req.channel_id) or ""))
+    return await _create(ctx, [req], told=Told(similar=found) if found else None)
 
 
 @operation(
@@ -342,7 +347,10 @@ def _row(sent: Any) -> NewTask:  # Any: this is JSON of any shape, before it is 
 
 
 async def _create(
-    ctx: Context, tasks: Sequence[NewTask], summary: dict[str, object] | None = None
+    ctx: Context,
+    tasks: Sequence[NewTask],
+    summary: dict[str, object] | None = None,
+    told: Told | None = None,
 ) -> Outcome[Any]:  # Any: a task, or several
     """Create all of the tasks or none. With a `summary`, even an empty one, it is a bulk call, whose errors name the row."""
     rows: list[dict[str, object]] = []
@@ -365,6 +373,7 @@ async def _create(
         rows=rows,
         bulk=summary is not None,
         summary=summary,
+        **({} if told is None else {"told": told}),
     )
 
 

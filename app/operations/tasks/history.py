@@ -15,7 +15,7 @@ from app.db import Encoded, Listed, Query
 from app.db.phrases import moment
 from app.errors import TaskNotFound, VersionNotFound
 from app.operations.tasks.comment import SEES_TASK
-from app.operations.tasks.conflict import Author, shown_changes
+from app.operations.tasks.conflict import Author, author, shown_changes
 from app.operations.tasks.task import TASK_JSON, EncodedTask, task_id
 from app.rpc import AgentRequest, Answer, Context, Page, given, operation
 from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, VERSION_MAX, Id, PageLimit, Timestamp
@@ -88,7 +88,7 @@ class TaskAtRow(msgspec.Struct):
 
 
 _ENTRY: Final = f"""
-        e.kind, e.version, row_to_json((SELECT w FROM (SELECT a.id, a.kind, a.handle) w)) AS by,
+        e.kind, e.version, {author("e.actor_id", "e.actor_kind")} AS by,
         {moment("e.created_at")} AS at, e.request_id AS "requestId",
         (SELECT coalesce(array_to_json(array_agg(row_to_json((SELECT w FROM (SELECT
                     f.field, f.change->0 AS "from", f.change->1 AS "to") w)) ORDER BY f.field)), '[]')
@@ -96,7 +96,7 @@ _ENTRY: Final = f"""
         c.id AS "commentId", left(c.body, 200) AS comment"""
 
 _NAMES: Final = """
-      JOIN identities a ON a.workspace_id = e.workspace_id AND a.id = e.actor_id
+      LEFT JOIN identities a ON a.workspace_id = e.workspace_id AND a.id = e.actor_id
       LEFT JOIN task_comments c ON c.workspace_id = e.workspace_id AND c.task_id = e.task_id AND c.id = e.subject_id"""
 
 OLDEST_FIRST = Query(

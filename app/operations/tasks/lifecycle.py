@@ -64,6 +64,7 @@ class ReleaseTask(OnTask, kw_only=True):
     errors=(TaskNotFound, TaskReadOnly, VersionConflict, Contended),
     core=Step(80, "Finish, which ends your claim. Then take the next task."),
     idempotent=True,
+    tells=True,
 )
 async def complete_task(ctx: Context, req: CompleteTask) -> Outcome[Task]:
     """Close a task as done.
@@ -79,6 +80,7 @@ async def complete_task(ctx: Context, req: CompleteTask) -> Outcome[Task]:
     scope="task-write",
     errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, Contended),
     destructive=True,
+    tells=True,
 )
 async def cancel_task(ctx: Context, req: CancelTask) -> Outcome[Task]:
     """Close a task without finishing it.
@@ -91,6 +93,7 @@ async def cancel_task(ctx: Context, req: CancelTask) -> Outcome[Task]:
 @operation(
     scope="task-write",
     errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, Contended),
+    tells=True,
 )
 async def block_task(ctx: Context, req: BlockTask) -> Outcome[Task]:
     """Mark a task as stuck.
@@ -104,6 +107,7 @@ async def block_task(ctx: Context, req: BlockTask) -> Outcome[Task]:
     scope="task-write",
     errors=(TaskNotFound, TaskReadOnly, VersionConflict, NotAssignee, NotAssigned, Contended),
     idempotent=True,
+    tells=True,
 )
 async def release_task(ctx: Context, req: ReleaseTask) -> Outcome[Task]:
     """Give back a task that is assigned to you, so that someone else can take it.

@@ -16,7 +16,7 @@ from app.errors import BlockerHidden, InvalidInput, RelationCycle, TaskNotFound,
 from app.ids import FIRST_ID, new_id
 from app.operations.tasks.change import version_conflict
 from app.operations.tasks.comment import SEES_TASK, in_its_place
-from app.operations.tasks.task import task_id
+from app.operations.tasks.task import RelationView, task_id
 from app.rpc import AgentRequest, AgentWrite, Answer, Context, Outcome, Page, given, operation
 from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, PageLimit, TaskStatus, Timestamp, Version
 from app.writes.access import CALLER, VISIBLE, WRITABLE, seen_id
@@ -26,7 +26,6 @@ HIDDEN: Final = "hidden"  # in the place of a task: one that is there but cannot
 NOTHING: Final = UUID(int=0)  # no task has it
 
 RelationKind = Literal["blocks", "related", "duplicate"]
-RelationView = Literal["blocks", "blocked_by", "related", "duplicate", "duplicated_by"]
 
 
 class RelatedTask(Answer):

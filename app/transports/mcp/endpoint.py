@@ -40,6 +40,7 @@ from app import version
 from app.auth import Keys
 from app.db import Database
 from app.errors import ApiError, InternalError, InvalidInput, NotFound, PermissionDenied
+from app.operations.told import Told
 from app.rpc import Actor, Context, Operation, Outcome, Page, Result, execute
 from app.transports import envelope
 from app.transports.frame import Door, Frame
@@ -49,7 +50,7 @@ from app.transports.mcp.call import Call, Exchange, Refused, accepts_stream, bod
 from app.transports.mcp.documents import documents
 from app.transports.mcp.messages import Message
 from app.transports.mcp.names import Directory
-from app.transports.mcp.results import shape_of_refusals
+from app.transports.mcp.results import Shape, shape_of_refusals
 from app.transports.mcp.tools import Tool, Toolbox, loop
 
 Json: TypeAlias = dict[str, Any]  # Any: a JSON object of any shape
@@ -88,8 +89,10 @@ class McpEndpoint(Door[Call]):
         frame: Frame,
         *,
         pages: Pages,
+        finds_similar: bool = True,
     ) -> None:
         super().__init__(frame, Call)
+        self._finds_similar = finds_similar
         self._tools = Toolbox(operations)
         self._documents = documents(operations)
         self._names = Directory(db)
@@ -291,7 +294,8 @@ class McpEndpoint(Door[Call]):
         try:
             tool.operation.check(call.caller.scopes)
             taken = tool.arguments.read(params.arguments or {})
-            arguments, whole = taken.arguments, taken.whole or bool(taken.arguments.get("fields"))
+            whole = taken.whole or bool(taken.arguments.get("fields"))
+            arguments = {**dict(tool.operation.tools_ask), **taken.arguments}
             if tool.brief and not whole:
                 arguments["fields"] = tool.brief
             result = await self._execute(call, tool.operation, arguments)
@@ -309,13 +313,14 @@ class McpEndpoint(Door[Call]):
         data: Any = msgspec.json.decode(envelope.data(result))  # Any: of whatever shape the operation has
         names = await self._names.of(call.caller, tool.shape.ids(data, whole=whole))
         told = tool.shape.told(data, names, whole=whole)
-        data = {"data": told} if tool.wrapped else told
-        content: list[Json] = []
-        if _is_replayed(result):
-            data = {"replayed": True, **data}
-            told = told if tool.wrapped else data
-            content = [{"type": "text", "text": _REPLAYED}] if tool.wrapped else []
-        content.insert(0, {"type": "text", "text": messages.encode(told).decode()})
+        beside = _said_beside(result)
+        if tool.wrapped:
+            data = {"data": told, **beside}
+            texts = [told, beside] if beside else [told]
+        else:
+            data = {**beside, **told}
+            texts = [data]
+        content: list[Json] = [{"type": "text", "text": messages.encode(text).decode()} for text in texts]
         if isinstance(result, Page):
             pagination = msgspec.to_builtins(envelope.pagination(result))
             data["pagination"] = {key: value for key, value in pagination.items() if value is not None}
@@ -398,7 +403,9 @@ class McpEndpoint(Door[Call]):
         raise MCPError(code=missing, message=text, data={"uri": uri[:200]})
 
     async def _execute(self, call: Call, operation: Operation, arguments: Mapping[str, object]) -> Result:
-        ctx = Context(self._db, call.caller, call.request_id)
+        ctx = Context(
+            self._db, call.caller, call.request_id, for_model=True, finds_similar=self._finds_similar
+        )
         body = msgspec.json.encode(arguments)
         with self._frame.deadlines.within(operation.patience_seconds):
             if not operation.patience_seconds:
@@ -424,9 +431,8 @@ _CUSTOMS: Final = """Times are RFC 3339. Null is left out; `clear` empties field
 `fields` others. A refusal's `message` says what to do next; only what is `retryable` may be repeated unchanged."""
 
 
-_REPLAYED: Final = "This is the answer to your first call with this key (`replayed`): nothing was done again."
-
 _DETAILS: Final = shape_of_refusals()
+_TOLD: Final = Shape(msgspec.inspect.type_info(Told))
 
 _OF_A_CLAIM: Final = frozenset({"assigneeAgentId", "assigneeUserId", "startedAt", "runId"})
 """What a claim changes of a task beside its status."""
@@ -443,9 +449,19 @@ def _is_replayed(said: Result | ApiError) -> bool:
     return isinstance(said, (Outcome, ApiError)) and said.first is not None and said.first.replayed
 
 
+def _said_beside(result: Result) -> Json:
+    """What a call did or found besides its data, and whether it was answered before."""
+    if not isinstance(result, Outcome):
+        return {}
+    replayed: Json = {"replayed": True} if _is_replayed(result) else {}
+    if result.told is None:
+        return replayed
+    return {**replayed, **_TOLD.told(msgspec.json.decode(result.told.raw), {}, whole=False)}
+
+
 def _beside(said: Result | ApiError, aside: Sequence[str] = ()) -> Json:
     """What HTTP says in headers of its own, as the metadata of a result, under the same names; and what was set aside."""
-    meta = {name.decode(): value.decode() for name, value in envelope.headers(said)}
+    meta = {name.decode(): value.decode() for name, value in envelope.headers(said) if name != envelope.TOLD}
     if aside:
         meta[SET_ASIDE] = ", ".join(aside)
     return {"_meta": meta} if meta else {}
