@@ -432,7 +432,17 @@ _CUSTOMS: Final = """Times are RFC 3339. Null is left out; `clear` empties field
 
 
 _DETAILS: Final = shape_of_refusals()
-_TOLD: Final = Shape(msgspec.inspect.type_info(Told))
+_TOLD: Final = Shape(
+    msgspec.inspect.type_info(Told),
+    (
+        *(
+            "claimEnded.reason",
+            "claimEnded.holder",
+            "claimEnded.parked",
+        ),  # which run it was, the caller knows
+        *("blockers", "hiddenBlockers", "similar", "waiting"),
+    ),
+)
 
 _OF_A_CLAIM: Final = frozenset({"assigneeAgentId", "assigneeUserId", "startedAt", "runId"})
 """What a claim changes of a task beside its status."""

@@ -44,20 +44,20 @@ class Known(NamedTuple):
 class Shape:
     """How what has one type is told."""
 
-    __slots__ = ("_counts", "_cut", "_free", "_items", "_keys", "_known", "_parts", "is_anything")
+    __slots__ = ("_cut", "_free", "_items", "_keys", "_known", "_parts", "counts", "is_anything")
 
     def __init__(self, kind: inspect.Type, keys: tuple[str, ...] = (), *, listed: bool = False) -> None:
         """`keys` are those told by default, with dots for those of what stands inside; all of them where there are none.
 
         `listed` says that it stands in a list, whose items are told by their brief keys.
         """
+        self.counts = isinstance(kind, inspect.IntType)
         self.is_anything = isinstance(kind, inspect.AnyType)
         self._free = True
         self._items: Shape | None = None
         self._keys: frozenset[str] | None = None
         self._parts: dict[str, Shape] = {}
         self._known: dict[str, Known] = {}
-        self._counts = False
         self._cut: frozenset[str] = frozenset()
         match kind:
             case inspect.Metadata(type=inner):
@@ -98,12 +98,16 @@ class Shape:
             self._parts[name] = Shape(field.type, inner, listed=listed)
             if (known := _known(name, field.type, names)) is not None:
                 self._known[name] = known
-        self._counts = bool(fields) and all(isinstance(_bare(f.type), inspect.IntType) for f in fields)
 
     @property
     def is_short(self) -> bool:
         """Whether only some of its keys are told by default; names then stand in the place of ids."""
         return self._keys is not None and self._keys < self._parts.keys()
+
+    @property
+    def is_short_outside(self) -> bool:
+        """The same of an answer, or of the items that it is a list of."""
+        return self.is_short if self._items is None else self._items.is_short_outside
 
     @property
     def chooses(self) -> bool:
@@ -154,13 +158,17 @@ class Shape:
                 told |= self._told_of(key, inner, names, whole=whole)
         return told
 
+    def says_nothing(self, value: Json) -> bool:
+        """Whether a value is empty, or counts nothing."""
+        if self.is_anything:
+            return value is None
+        return value in (None, "", [], {}) or (self.counts and value == 0)
+
     def _told_of(self, key: str, inner: Json, names: Names, *, whole: bool) -> dict[str, Json]:
         """A key of an object with what it is called, or nothing where it says nothing."""
         part = self._parts.get(key)
         said = inner if part is None else part.told(inner, names, whole=whole)
-        if said is None or (self._counts and said == 0):
-            return {}
-        if isinstance(said, (str, list, dict)) and not said and not (part is not None and part.is_anything):
+        if said is None or (part is not None and part.says_nothing(said)):
             return {}
         if not isinstance(said, str):
             return {key: said}

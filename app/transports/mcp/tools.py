@@ -66,6 +66,7 @@ _ANYTHING: Final[Schema] = {
 """What is told of a field that takes any JSON: some frameworks know no schema without a type."""
 _ALL_KEYS: Final = f"`{WHOLE}` for all keys; left out, those that tell you something new."
 _NULL: Final[Schema] = {"type": "null"}
+_PLAIN_TYPES: Final = frozenset(_PLAIN.values())
 _NAME: Final[Schema] = {"type": "string"}  # a handle, where an answer has an id
 _OF_NULL: Final = re.compile(r"; null [^.;]*")  # in a description: what null does over HTTP
 _PAGINATION: Final[Schema] = {"type": "object"}  # whose `cursor` may be null, so that it has not one type
@@ -116,7 +117,7 @@ class Tool:
         if clearable := self.arguments.clearable:
             names = {"type": "string", "enum": list(clearable)}
             properties[CLEAR] = {"type": "array", "items": names}
-        if self.shortened:
+        if self.shortened and self.shape.is_short_outside:
             properties[ANSWER] = {"description": _ALL_KEYS, "type": "string", "enum": [WHOLE]}
         told: Schema = {"type": "object", "properties": properties}
         if schema.get("required"):
@@ -365,7 +366,9 @@ def _shape(kind: msgspec.inspect.Type, told: Mapping[str, str], depth: int = 0) 
                 for field in fields
                 if field.encode_name in told
             }
-            told_shapes = {name: shape for name, shape in shapes.items() if shape}
+            real = {name: shape for name, shape in shapes.items() if shape}
+            plain = {name: shape for name, shape in real.items() if shape["type"] in _PLAIN_TYPES}
+            told_shapes = plain or real  # what has parts is named only where there is nothing else to name
             more = {} if len(told_shapes) == len(fields) else {"additionalProperties": True}
             return {"type": "object", "properties": told_shapes, **more}
         case msgspec.inspect.ListType(item_type=item):
