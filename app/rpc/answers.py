@@ -26,6 +26,9 @@ class Answer(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fields
     Tools answer a write with these.
     """
 
+    advises: ClassVar[tuple[str, ...]] = ()
+    """The keys whose text may send to other operations: tools leave out the sentences that name one which is not there."""
+
     cut: ClassVar[tuple[str, ...]] = ()
     """The keys whose text tools cut short, where they are not asked for the whole."""
 

@@ -404,7 +404,6 @@ async def _refuse(ctx: Context, bad: UnusableRow, task: NewTask) -> None:
 
 def _at(index: int, error: ApiError) -> ApiError:
     """The same error, saying which row of a bulk call it is about."""
-    error.message = f"Row {index}: {error.message} No task was created."
-    error.args = (error.message,)
+    error.within(f"Row {index}:", "No task was created.")
     error.details = {"index": index, **(error.details or {}), "message": error.message}
     return error

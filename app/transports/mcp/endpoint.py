@@ -45,12 +45,13 @@ from app.rpc import Actor, Context, Operation, Outcome, Page, Result, execute
 from app.transports import envelope
 from app.transports.frame import Door, Frame
 from app.transports.gate import Pages
-from app.transports.mcp import messages
+from app.transports.mcp import messages, refusals
 from app.transports.mcp.call import Call, Exchange, Refused, accepts_stream, body
 from app.transports.mcp.documents import documents
 from app.transports.mcp.messages import Message
 from app.transports.mcp.names import Directory
-from app.transports.mcp.results import Shape, shape_of_refusals
+from app.transports.mcp.refusals import AtHand
+from app.transports.mcp.results import Reader, Shape, shape_of_refusals
 from app.transports.mcp.tools import Tool, Toolbox, loop
 
 Json: TypeAlias = dict[str, Any]  # Any: a JSON object of any shape
@@ -273,6 +274,9 @@ class McpEndpoint(Door[Call]):
 
     # The methods ---------------------------------------------------------------------------------------
 
+    def _at_hand(self, call: Call) -> AtHand:
+        return self._tools.at_hand(call.names, call.caller.scopes)
+
     def _instructions(self, call: Call) -> str:
         return instructions(self._tools, self._tools.shown(call.names, call.caller.scopes))
 
@@ -301,10 +305,10 @@ class McpEndpoint(Door[Call]):
             result = await self._execute(call, tool.operation, arguments)
             return await self._result(call, tool, result, taken.aside, whole=whole)
         except ApiError as e:
-            return await self._refusal(call, e)
+            return await self._refusal(call, e, params)
         except Exception:
             log.exception("request %s failed: %s", call.request_id, call.what)
-            return await self._refusal(call, InternalError())
+            return await self._refusal(call, InternalError(), params)
 
     async def _result(
         self, call: Call, tool: Tool, result: Result, aside: Sequence[str], *, whole: bool
@@ -312,8 +316,9 @@ class McpEndpoint(Door[Call]):
         """A result as text and as structure, told as a model reads it. A list stands in an object there."""
         data: Any = msgspec.json.decode(envelope.data(result))  # Any: of whatever shape the operation has
         names = await self._names.of(call.caller, tool.shape.ids(data, whole=whole))
-        told = tool.shape.told(data, names, whole=whole)
-        beside = _said_beside(result)
+        reader = Reader(names, self._at_hand(call), whole)
+        told = tool.shape.told(data, reader)
+        beside = _said_beside(result, reader)
         if tool.wrapped:
             data = {"data": told, **beside}
             texts = [told, beside] if beside else [told]
@@ -335,17 +340,16 @@ class McpEndpoint(Door[Call]):
             **_beside(result, aside),
         }
 
-    async def _refusal(self, call: Call, refused: ApiError) -> Json:
+    async def _refusal(self, call: Call, refused: ApiError, params: protocol.CallToolRequestParams) -> Json:
         """A refusal as a result, so that the model sees what went wrong and what to do next."""
         call.code = refused.code
-        data: Json = msgspec.json.decode(messages.encode(refused.body()))
-        if (details := data.pop("details", None)) is not None:
+        at_hand = self._at_hand(call)
+        data = refusals.told(refused, params.name, params.arguments or {}, at_hand)
+        if refused.details:
+            details: Json = msgspec.json.decode(messages.encode(refused.details))
+            changed = [c for c in details.get("changed", ()) if not _is_own_claim(call.caller, c)]
             names = await self._names.of(call.caller, _DETAILS.ids(details, whole=False))
-            details = {
-                **details,
-                "changed": [c for c in details.get("changed", ()) if not _is_own_claim(call.caller, c)],
-            }
-            if told := _DETAILS.told(details, names, whole=False):
+            if told := _DETAILS.told({**details, "changed": changed}, Reader(names, at_hand)):
                 data["details"] = told
         if _is_replayed(refused):
             data = {"replayed": True, **data}
@@ -459,14 +463,14 @@ def _is_replayed(said: Result | ApiError) -> bool:
     return isinstance(said, (Outcome, ApiError)) and said.first is not None and said.first.replayed
 
 
-def _said_beside(result: Result) -> Json:
+def _said_beside(result: Result, reader: Reader) -> Json:
     """What a call did or found besides its data, and whether it was answered before."""
     if not isinstance(result, Outcome):
         return {}
     replayed: Json = {"replayed": True} if _is_replayed(result) else {}
     if result.told is None:
         return replayed
-    return {**replayed, **_TOLD.told(msgspec.json.decode(result.told.raw), {}, whole=False)}
+    return {**replayed, **_TOLD.told(msgspec.json.decode(result.told.raw), reader._replace(whole=False))}
 
 
 def _beside(said: Result | ApiError, aside: Sequence[str] = ()) -> Json:

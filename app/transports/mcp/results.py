@@ -17,13 +17,25 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 import msgspec
 from msgspec import inspect
 
+from app.operations.told import Help
 from app.rpc import Answer, Operation, SdkAnswer
 from app.transports.envelope import ErrorDetails
+from app.transports.mcp.refusals import AtHand
 
 Json: TypeAlias = Any  # Any: JSON of any shape
 Noun: TypeAlias = Literal["identity", "channel", "task"]
 Names: TypeAlias = Mapping[tuple[Noun, str], str]
 """What is called by an id: `@scout`, `#general`, `T-42`."""
+
+
+class Reader(NamedTuple):
+    """For whom something is told."""
+
+    names: Names
+    at_hand: AtHand
+    whole: bool = False
+    """Whether they asked for all of it."""
+
 
 CUT_CHARACTERS_MAX: Final = 80  # of a value that is told for its change, and not to be worked with
 
@@ -44,7 +56,18 @@ class Known(NamedTuple):
 class Shape:
     """How what has one type is told."""
 
-    __slots__ = ("_cut", "_free", "_items", "_keys", "_known", "_parts", "counts", "is_anything")
+    __slots__ = (
+        "_advises",
+        "_cut",
+        "_free",
+        "_items",
+        "_keys",
+        "_known",
+        "_parts",
+        "counts",
+        "is_anything",
+        "is_call",
+    )
 
     def __init__(self, kind: inspect.Type, keys: tuple[str, ...] = (), *, listed: bool = False) -> None:
         """`keys` are those told by default, with dots for those of what stands inside; all of them where there are none.
@@ -59,6 +82,8 @@ class Shape:
         self._parts: dict[str, Shape] = {}
         self._known: dict[str, Known] = {}
         self._cut: frozenset[str] = frozenset()
+        self._advises: frozenset[str] = frozenset()
+        self.is_call = False
         match kind:
             case inspect.Metadata(type=inner):
                 self._take(Shape(inner, keys, listed=listed))
@@ -91,6 +116,8 @@ class Shape:
             self._keys = frozenset(key.partition(".")[0] for key in keys)
         if issubclass(answer, Answer):
             self._cut = frozenset(answer.cut)
+            self._advises = frozenset(answer.advises)
+        self.is_call = issubclass(answer, Help)
         names = {field.encode_name for field in fields}
         for field in fields:
             name = field.encode_name
@@ -146,16 +173,17 @@ class Shape:
                 elif (part := self._parts.get(key)) is not None:
                     yield from part.ids(inner, whole=whole)
 
-    def told(self, value: Json, names: Names, *, whole: bool) -> Json:
+    def told(self, value: Json, reader: Reader) -> Json:
         """A value as a model reads it."""
         if isinstance(value, list) and self._items is not None:
-            return [self._items.told(item, names, whole=whole) for item in value]
+            calls = reader.at_hand.calls(value) if self._items.is_call else value
+            return [self._items.told(item, reader) for item in calls]
         if self._free or not isinstance(value, dict):
             return value
         told: dict[str, Json] = {}
         for key, inner in value.items():
-            if whole or self._keys is None or key in self._keys:
-                told |= self._told_of(key, inner, names, whole=whole)
+            if reader.whole or self._keys is None or key in self._keys:
+                told |= self._told_of(key, inner, reader)
         return told
 
     def says_nothing(self, value: Json) -> bool:
@@ -164,21 +192,23 @@ class Shape:
             return value is None
         return value in (None, "", [], {}) or (self.counts and value == 0)
 
-    def _told_of(self, key: str, inner: Json, names: Names, *, whole: bool) -> dict[str, Json]:
+    def _told_of(self, key: str, inner: Json, reader: Reader) -> dict[str, Json]:
         """A key of an object with what it is called, or nothing where it says nothing."""
         part = self._parts.get(key)
-        said = inner if part is None else part.told(inner, names, whole=whole)
+        said = inner if part is None else part.told(inner, reader)
         if said is None or (part is not None and part.says_nothing(said)):
             return {}
         if not isinstance(said, str):
             return {key: said}
-        if not whole and key in self._cut and len(said) > CUT_CHARACTERS_MAX:
+        if key in self._advises:
+            said = reader.at_hand.text(said)
+        if not reader.whole and key in self._cut and len(said) > CUT_CHARACTERS_MAX:
             said = f"{said[:CUT_CHARACTERS_MAX]}…"
         known = self._known.get(key)
-        name = None if known is None else names.get((known.noun, said))
+        name = None if known is None else reader.names.get((known.noun, said))
         if known is None or name is None:
             return {key: said}
-        return {known.word: name} if self.is_short and not whole else {known.word: name, key: said}
+        return {known.word: name} if self.is_short and not reader.whole else {known.word: name, key: said}
 
 
 def news_of(operation: Operation) -> tuple[str, ...]:
@@ -195,12 +225,15 @@ def brief_of(answer: type[msgspec.Struct]) -> tuple[str, ...]:
     return answer.brief if issubclass(answer, Answer) else ()
 
 
+_NO_NEWS: Final = frozenset({"sentVersion", "current", "message", "operation"})
+
+
 def shape_of_refusals() -> Shape:
     """How the facts behind an error are told: without what the caller has sent, nor what `overlapping` says in short."""
     kind = inspect.type_info(ErrorDetails)
     assert isinstance(kind, inspect.StructType)
     names = [field.encode_name for field in kind.fields]
-    return Shape(kind, tuple(name for name in names if name not in {"sentVersion", "current"}))
+    return Shape(kind, tuple(name for name in names if name not in _NO_NEWS))
 
 
 def shape_of(operation: Operation) -> Shape:

@@ -20,6 +20,7 @@ import msgspec
 from app.errors import InvalidInput
 from app.rpc import UNTOLD, Operation, marked
 from app.transports.mcp.arguments import ANSWER, CLEAR, WHOLE, Arguments, rows_of
+from app.transports.mcp.refusals import AtHand
 from app.transports.mcp.results import brief_of, shape_of
 
 Schema: TypeAlias = dict[str, Any]  # Any: JSON Schema is JSON of any shape
@@ -29,6 +30,7 @@ CHOICES_MAX: Final = 12  # a longer enumeration costs more than it tells: a refu
 COMMON_TOOLS_MIN: Final = 5  # what as many tools say of a field is told once, to all
 DEPTH_MAX: Final = 1  # of what an output schema spells out: the answer or a list's items, not what they hold
 CORE_BYTES_MAX: Final = 8 * 1024  # of its tools/list: some 2,000 tokens
+HANDS_REMEMBERED_MAX: Final = 200  # connections differ in a few ways: by set, and by the scopes of their keys
 TOOL_BYTES_MAX: Final = 1024  # on average over all tools
 
 _CORE: Final = "core"
@@ -151,6 +153,7 @@ class Toolbox:
         self._common = _taken_out(list(self._tools.values()))
         for tool in self._tools.values():
             tool.tighten()
+        self._hands: dict[tuple[frozenset[str], frozenset[str]], AtHand] = {}
         self.sets: Mapping[str, frozenset[str]] = {
             _CORE: frozenset(op.name for op in operations if op.core),
             **{op.noun: frozenset(o.name for o in operations if o.noun == op.noun) for op in operations},
@@ -180,6 +183,15 @@ class Toolbox:
     def shown(self, names: frozenset[str], scopes: frozenset[str]) -> list[Tool]:
         """The tools among these that a key with these scopes can call: the loop, then the rest."""
         return [tool for tool in self._tools.values() if tool.name in names and tool.operation.allows(scopes)]
+
+    def at_hand(self, names: frozenset[str], scopes: frozenset[str]) -> AtHand:
+        """What may be said to whoever has these tools and no others."""
+        if (known := self._hands.get((names, scopes))) is None:
+            tools = frozenset(tool.name for tool in self.shown(names, scopes))
+            known = AtHand(tools, self._tools.keys() - tools)
+            if len(self._hands) < HANDS_REMEMBERED_MAX:
+                self._hands[names, scopes] = known
+        return known
 
     def common(self, shown: Sequence[Tool]) -> list[tuple[str, str]]:
         """The fields that many tools take, and what they are: told once, and not in each; those that these tools take."""
