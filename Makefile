@@ -51,16 +51,16 @@ test: .venv/dev.stamp ## run the tests, on a Postgres of their own (TESTS=tests/
 trials: .venv/dev.stamp ## run those that take their time, and are no part of `make test`: commands, deaths, upgrades, schemathesis
 	$(BIN)/python -m pytest $(PARALLEL) $(or $(TESTS),$(TRIALS))
 
-OUTSIDE := chromium nginx haproxy caddy default-jdk-headless
+OUTSIDE := chromium nginx haproxy caddy default-jdk-headless pgbouncer
 
 .PHONY: outside
-outside: outside-setup .venv/dev.stamp ## call from a real browser, a stock Java client and through real proxies
-	$(BIN)/python -m pytest tests/outside
+outside: outside-setup .venv/dev.stamp ## call from a real browser, a stock Java client, through real proxies and a real pooler
+	$(BIN)/python -m pytest tests/outside tests/pooler
 
-# Without them the tests in tests/outside are left out, and say so.
+# Without them the tests in tests/outside and tests/pooler are left out, and say so.
 .PHONY: outside-setup
 outside-setup: ## install what they need, on Debian and Ubuntu as root; else say what is missing
-	@missing=; for program in chromium nginx haproxy caddy javac; do \
+	@missing=; for program in chromium nginx haproxy caddy javac pgbouncer; do \
 		PATH="$$PATH:/usr/sbin" command -v "$$program" >/dev/null || missing="$$missing $$program"; done; \
 	test -z "$$missing" && exit; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && { apt-get install -y -qq --no-install-recommends $(OUTSIDE) || { apt-get update -qq && apt-get install -y -qq --no-install-recommends $(OUTSIDE); }; } >/dev/null 2>&1; \

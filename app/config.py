@@ -123,13 +123,18 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Config:
         ) from None
 
 
+def libpq(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Libpq's variables: for programs of Postgres that go where DATABASE_URL leads."""
+    return {name: value for name, value in environ.items() if name.startswith("PG")}
+
+
 def forget_libpq(environ: MutableMapping[str, str] = os.environ) -> None:
     """Take libpq's variables out of the environment, for whoever connects to a Postgres of our own.
 
     They are meant for another one: the operator's. Some would lead there (PGSERVICE, PGHOSTADDR), others ask for what a
     socket does not have (PGREQUIREAUTH, PGTARGETSESSIONATTRS), and there are more with each version of libpq.
     """
-    for name in [name for name in environ if name.startswith("PG")]:
+    for name in libpq(environ):
         del environ[name]
 
 

@@ -162,10 +162,10 @@ class Caller:
     def of(self, result: Result, op: Operation) -> Any:
         """A result, decoded with the documented type."""
         sent = json.loads(envelope.success(result, "test", op.family))
-        kind = op.result
+        kind: Any = op.result
         if kind is TaskInFull and AROUND_FIELDS.isdisjoint(sent["data"]):
             kind = Task  # nothing else was asked for, so that it can be compared with what others answer
-        data = msgspec.convert(sent["data"], kind)
+        data: Any = msgspec.convert(sent["data"], kind)
         return PageOf(data, sent["meta"]["pagination"]) if isinstance(result, Page) else data
 
 

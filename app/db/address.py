@@ -68,6 +68,13 @@ def address(url: str) -> str:
     return make_conninfo(url, client_encoding="utf8")
 
 
+def without_password(url: str) -> tuple[str, str]:
+    """The same as keywords, and the password apart: for programs, whose arguments others on the machine can read."""
+    given = conninfo_to_dict(address(url))
+    password = given.pop("password", "")
+    return make_conninfo("", **given), str(password)
+
+
 def _what_is_wrong_with(url: str) -> str:
     """What other programs write into a URL, and libpq does not know; empty if there is nothing of the kind."""
     scheme, separator, _ = url.partition("://")

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 import psycopg
 from psycopg import errors as pg_errors
 
+from app import COMMAND
 from app.db import catalogue, migrating
 from app.db.address import Unreachable, address
 from app.db.ladder import Ladder, Leg, MalformedMigration, Phase, Progress
@@ -43,7 +44,7 @@ ALTER TABLE baton_schema
 PHASES: Final[tuple[Phase, ...]] = ("pre", "post")
 UNDER_WAY: Final = "under way"
 """Stands for the fingerprint from the first change of a phase to its last, so that one that was cut off can be taken up again."""
-COMMAND: Final = "python -m app schema apply"
+APPLY: Final = f"{COMMAND} schema apply"
 
 
 class SchemaMismatch(Exception):
@@ -106,7 +107,7 @@ def plan(dsn: str, ladder: Ladder = LADDER) -> State:
     """What `apply` would do."""
     with _connect(dsn) as connection:
         if _progress(connection) is None:
-            raise SchemaMismatch(f"The database has no schema yet. `{COMMAND}` applies the whole of it.")
+            raise SchemaMismatch(f"The database has no schema yet. `{APPLY}` applies the whole of it.")
         progress = _recognised(connection, ladder)
         return State(
             progress.version,
@@ -184,13 +185,13 @@ def settle(dsn: str) -> State:
 
 def _fitting(connection: psycopg.Connection, ladder: Ladder, *, thorough: bool = False) -> State:
     if _progress(connection) is None:
-        raise SchemaMismatch(f"The database has no schema yet. Run `{COMMAND}`.")
+        raise SchemaMismatch(f"The database has no schema yet. Run `{APPLY}`.")
     progress = _recognised(connection, ladder, thorough=thorough)
     pending = list(ladder.pending(progress))
     if progress.prepared < ladder.version:
         raise SchemaMismatch(
             f"The database has schema version {progress.version}, and this Baton needs version {ladder.version}. "
-            f"Run `{COMMAND} --pre` while servers of the release before still work on it, or `{COMMAND}` if none does."
+            f"Run `{APPLY} --pre` while servers of the release before still work on it, or `{APPLY}` if none does."
         )
     return State(progress.version, progress.prepared, created=False, done=(), pending=pending)
 
@@ -205,7 +206,7 @@ def _wanted(pending: Sequence[Leg], phases: Sequence[Phase]) -> list[Leg]:
     if not legs and any(leg.phase in phases for leg in pending):
         first = pending[0]
         raise SchemaMismatch(
-            f"There is something to do before that: run `{COMMAND} --{first.phase}` "
+            f"There is something to do before that: run `{APPLY} --{first.phase}` "
             + (
                 "first."
                 if first.phase == "pre"

@@ -21,7 +21,8 @@ that Baton connects as, and `locks` says who owns what. `majors` moves it all to
 
 Any of these files may be empty or torn after a power cut. The next start mends what it can know, and names the rest.
 
-Nothing here imports anything else of ours, and all of it blocks: call it from a thread where that matters.
+Nothing here imports anything else of ours but the words by which a command is run. All of it blocks: call it from a
+thread where that matters.
 """
 
 from app.embedded.programs import EmbeddedPostgresError, find_binaries

@@ -8,13 +8,14 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from app import COMMAND
 from app.embedded.programs import HALF, EmbeddedPostgresError, Programs, holds_only_ours
 from app.embedded.role import make_role
 
 logger = logging.getLogger("baton.postgres")
 
 BUILTIN_LOCALE_MAJOR: Final = 17  # the first with a C.UTF-8 of its own
-UPGRADE: Final = "python -m app postgres upgrade"
+UPGRADE: Final = f"{COMMAND} postgres upgrade"
 VERSION: Final = re.compile(r"[1-9]\d", re.ASCII)
 ENTRY: Final = "# Who reaches the socket owns the files.\nlocal all all trust\n"
 DAMAGED: Final = (

@@ -13,19 +13,15 @@ import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Annotated, Final, NamedTuple
+from typing import IO, Final, NamedTuple
 
-import typer
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-
-from app import logs
-from app.config import Config, from_environment
+from app.config import Config, libpq
 from app.database_url import borrowed
 from app.db import schema
+from app.db.address import without_password
 from app.embedded import EmbeddedPostgres
 from app.embedded.dumps import sync
 from app.embedded.programs import Identity, Programs, find_binaries
-from app.operator.console import AsJson, show
 from app.operator.names import Made
 
 logger = logging.getLogger("baton.dump")
@@ -63,7 +59,7 @@ class Postgres(NamedTuple):
 
     dsn: str
     programs: Programs
-    environ: Mapping[str, str]  # where no other user of the machine can read it: the password
+    variables: Mapping[str, str]  # where no other user of the machine can read it: the password
 
     @property
     def address(self) -> str:
@@ -78,26 +74,22 @@ def _postgres(config: Config) -> Generator[Postgres]:
             programs = EmbeddedPostgres(config.data_dir, config.postgres_bin_dir).programs()
             yield Postgres(found.dsn, programs, {})
             return
-        given = conninfo_to_dict(found.dsn)
-        environ = {name: value for name, value in os.environ.items() if name.startswith("PG")}
-        if password := given.pop("password", None):
-            environ["PGPASSWORD"] = str(password)
+        dsn, password = without_password(found.dsn)
+        variables = libpq()
+        if password:
+            variables["PGPASSWORD"] = password
         programs = Programs(
             find_binaries(config.postgres_bin_dir), Identity(os.geteuid(), os.getegid()), Path.cwd()
         )
-        yield Postgres(make_conninfo("", **given), programs, environ)
+        yield Postgres(dsn, programs, variables)
 
 
-def backup(
-    file: Annotated[Path, typer.Argument(help="Where to write it; nothing may be there yet.")],
-    as_json: AsJson = False,
-) -> None:
+def write(config: Config, file: Path) -> Backup:
     """Write the whole database to a file, while the service goes on, and see that the file can be read."""
     if file.exists():
         raise BackupFailed(f"There is a {file} already. Give the backup another name.")
-    logs.show_progress()
     growing = file.with_name(f"{file.name}.new")
-    with _postgres(from_environment()) as postgres:
+    with _postgres(config) as postgres:
         schema.plan(postgres.dsn)  # it has a schema of ours
         try:
             rows = _dump(postgres, growing)
@@ -105,19 +97,11 @@ def backup(
         finally:
             growing.unlink(missing_ok=True)
     sync(file.absolute().parent)
-    made = Backup(file=str(file), bytes=file.stat().st_size, tables=len(rows), rows=sum(rows.values()))
-    if as_json:
-        show(made, as_json=True)
-    else:
-        print(f"{file} holds {made.rows} rows of {made.tables} tables, in {made.bytes} bytes.")
+    return Backup(file=str(file), bytes=file.stat().st_size, tables=len(rows), rows=sum(rows.values()))
 
 
-def restore(
-    file: Annotated[Path, typer.Argument(help="What `backup` wrote.")], as_json: AsJson = False
-) -> None:
+def restore(config: Config, file: Path) -> Restored:
     """Fill an empty database from a backup: all of it or nothing. One that holds anything is left as it is."""
-    config = from_environment()
-    logs.show_progress()
     with file.open("rb") as written, _postgres(config) as postgres:
         if MARK not in _listed(postgres, written):
             raise BackupFailed(f"{file} is no backup of a Baton.")
@@ -133,19 +117,13 @@ def restore(
                 f"What is in the database now is not what is in {file}: {_difference(wanted, found)}."
             )
         state = schema.settle(postgres.dsn)
-    made = Restored(
+    return Restored(
         file=str(file),
         tables=len(wanted),
         rows=sum(wanted.values()),
         schema_version=state.version,
-        next=schema.COMMAND if state.pending else None,
+        next=schema.APPLY if state.pending else None,
     )
-    if as_json:
-        show(made, as_json=True)
-        return
-    print(f"The database holds the {made.rows} rows of {made.tables} tables that {file} has.")
-    if made.next:
-        print(f"It has schema version {state.version}, which an older Baton made. Next: {made.next}")
 
 
 def _dump(postgres: Postgres, file: Path) -> dict[str, int]:
@@ -248,7 +226,7 @@ def _started(
     postgres: Postgres, name: str, *arguments: str, takes: IO[bytes] | int, gives: IO[bytes] | int
 ) -> Generator[subprocess.Popen[bytes]]:
     try:
-        process = postgres.programs.pipe(name, *arguments, takes=takes, gives=gives, **postgres.environ)
+        process = postgres.programs.pipe(name, *arguments, takes=takes, gives=gives, **postgres.variables)
     except OSError as error:
         raise BackupFailed(
             f"{name} does not run: {error}. Set POSTGRES_BIN to a directory that has it."

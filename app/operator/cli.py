@@ -41,8 +41,8 @@ cli.add_typer(keys, name="key")
 cli.add_typer(tokens, name="verify-token")
 cli.add_typer(upkeep.schemas, name="schema")
 cli.add_typer(upkeep.clusters, name="postgres")
-cli.command("backup")(backups.backup)
-cli.command("restore")(backups.restore)
+cli.command("backup")(upkeep.backup)
+cli.command("restore")(upkeep.restore)
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,4 +1,4 @@
-"""The commands that look after the database itself: its schema, and the Postgres that is embedded."""
+"""The commands that look after the database itself: its schema, its backups, and the Postgres that is embedded."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,11 +6,12 @@ from typing import Annotated
 import msgspec
 import typer
 
-from app import logs
+from app import COMMAND, logs
 from app.config import BadSetting, Config, forget_libpq, from_environment
 from app.database_url import borrowed
 from app.db import schema
 from app.embedded import majors
+from app.operator import backups
 from app.operator.console import AsJson, fail, show
 from app.operator.names import Made
 
@@ -150,7 +151,7 @@ def postgres_upgrade(
         print("The installed Postgres made the data; there is nothing to do.")
     else:
         print(f"The data is in Postgres {moved.major} now. The old cluster is kept in {moved.kept}.")
-        print("Once all is well: python -m app postgres discard-old")
+        print(f"Once all is well: {COMMAND} postgres discard-old")
 
 
 class PostgresDiscarded(Made):
@@ -172,6 +173,33 @@ def postgres_discard_old(
     show(PostgresDiscarded(discarded=found), as_json=as_json)
 
 
+def backup(
+    file: Annotated[Path, typer.Argument(help="Where to write it; nothing may be there yet.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write the whole database to a file, while the service goes on, and see that the file can be read."""
+    logs.show_progress()
+    made = backups.write(from_environment(), file)
+    if as_json:
+        show(made, as_json=True)
+    else:
+        print(f"{file} holds {made.rows} rows of {made.tables} tables, in {made.bytes} bytes.")
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(help="What `backup` wrote.")], as_json: AsJson = False
+) -> None:
+    """Fill an empty database from a backup: all of it or nothing. One that holds anything is left as it is."""
+    logs.show_progress()
+    made = backups.restore(from_environment(), file)
+    if as_json:
+        show(made, as_json=True)
+        return
+    print(f"The database holds the {made.rows} rows of {made.tables} tables that {file} has.")
+    if made.next:
+        print(f"An older Baton made it: it has schema version {made.schema_version}. Next: {made.next}")
+
+
 def _embedded() -> Config:
     config = from_environment()
     if config.database_url:
@@ -190,7 +218,7 @@ def _state(state: schema.State) -> SchemaState:
             SchemaLeg(
                 phase=leg.phase,
                 to=leg.to,
-                command=f"{schema.COMMAND} --{leg.phase}",
+                command=f"{schema.APPLY} --{leg.phase}",
                 files=[SchemaFile(file=m.path.name, summary=m.summary) for m in leg.migrations],
             )
             for leg in state.pending

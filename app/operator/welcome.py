@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from app import COMMAND
 from app.config import Config
 from app.db import Database, One, Query
 from app.operator.console import CONNECTIONS
@@ -49,7 +50,7 @@ async def prepare(config: Config, dsn: str) -> Callable[[str], str]:
     """Give a new database something to start with. What there is to tell depends on where the service will listen."""
     async with Database.from_config(config, dsn, connections_max=CONNECTIONS) as db:
         if (agent := await first_start(db)) is not None:
-            return lambda url: _WELCOME.format(url=url, key=agent.api_key)
+            return lambda url: _WELCOME.format(url=url, key=agent.api_key, command=COMMAND)
         if (newcomer := await never_entered(db)) is not None:
             return lambda url: _NO_KEY_USED.format(handle=newcomer.handle, slug=newcomer.slug)
         return lambda url: ""
@@ -88,10 +89,10 @@ Try it:
     curl -s {url}/v1/agent/create-task -H 'Authorization: Bearer {key}' \\
          -H 'Content-Type: application/json' -d '{{"title": "My first task"}}'
 
-Lost it? `.venv/bin/python -m app key create agent --workspace default` makes another.
+Lost it? `{command} key create agent --workspace default` makes another.
 """
 
 _NO_KEY_USED: Final = (
     "No API key has been used here yet. If the first one is lost, make another: "
-    ".venv/bin/python -m app key create {handle} --workspace {slug}"
+    f"{COMMAND} key create {{handle}} --workspace {{slug}}"
 )

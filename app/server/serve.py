@@ -113,7 +113,7 @@ def _tell_of_pending(state: schema.State) -> None:
         log.warning(
             "schema version %d is prepared; once no server of the release before runs any more, run `%s --post`",
             state.prepared,
-            schema.COMMAND,
+            schema.APPLY,
         )
 
 

@@ -173,6 +173,14 @@ def test_lines_that_are_no_messages_are_refused_and_the_rest_goes_on(server: Ser
     assert "not JSON" in done.stderr
 
 
+async def test_a_byte_order_mark_before_a_line_is_skipped(server: Server, workspace: World) -> None:
+    bot = await workspace.agent()
+    line = "\ufeff" + json.dumps(request("ping")) + "\n"
+    done = await asyncio.to_thread(run, "--url", server.url, lines=line * 2, key=bot.api_key, PYTHONUTF8="1")
+    assert [json.loads(answer)["result"] for answer in done.stdout.splitlines()] == [{}, {}]
+    assert done.stderr == ""
+
+
 NO_PROXY_THERE = "http://127.0.0.1:7"
 
 

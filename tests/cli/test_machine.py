@@ -15,6 +15,7 @@ import httpx
 import pytest
 from psycopg import pq
 
+from app import COMMAND
 from app.db import Database, Unreachable, schema
 from tests.conftest import START_SECONDS_MAX
 from tests.installation import Installation, eventually
@@ -199,7 +200,7 @@ def test_while_no_key_was_ever_used_a_start_says_how_to_get_one_and_later_it_doe
     tmp_path: Path,
 ) -> None:
     installation = Installation(tmp_path / "data")
-    command = "python -m app key create agent --workspace default"
+    command = f"{COMMAND} key create agent --workspace default"
     with installation.serving() as server:  # and its output was never seen
         assert command in server.output
     with installation.serving() as server:

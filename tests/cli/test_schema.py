@@ -11,6 +11,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
+from app import COMMAND
 from app.db import schema
 from tests.conftest import drop_database
 from tests.installation import Installation
@@ -48,7 +49,7 @@ def execute(installation: Installation, statement: str) -> None:
 
 
 def test_check_says_that_an_empty_database_has_no_schema_and_how_to_get_it(empty: Installation) -> None:
-    assert "`python -m app schema apply`" in empty.refusal("schema", "check")
+    assert f"`{COMMAND} schema apply`" in empty.refusal("schema", "check")
 
 
 def test_apply_fills_an_empty_database_once(empty: Installation) -> None:

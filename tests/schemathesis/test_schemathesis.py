@@ -124,10 +124,10 @@ async def _furnished(
         claims = [await ada(claim_task, task_id=task, lease_seconds=86_400) for task in await tasks(title)]
         return [claim.run.id for claim in claims]
 
-    async def channels(name: str, *others: Caller) -> list[str]:
+    async def channels(name: str, *others: Caller, role: str = "poster") -> list[str]:
         made = [await workspace.channel(f"{name}-{n}", ada, role="admin") for n in range(THINGS)]
         for n, other in product(range(THINGS), others):
-            await workspace.join(f"{name}-{n}", other)
+            await workspace.join(f"{name}-{n}", other, role=role)
         return made
 
     async def made(path: str, body: dict[str, str]) -> list[str]:
@@ -146,7 +146,7 @@ async def _furnished(
         "channel_id": lasting,
         "summaryChannelId": lasting,
         "archive-channel channelId": await channels("old"),
-        "leave-channel channelId": await channels("leave", grace),
+        "leave-channel channelId": await channels("leave", grace, role="admin"),  # the only one could not
         "add-channel-member channelId": await channels("new"),
         "set-channel-member-role channelId": await channels("role", grace),
         "remove-channel-member channelId": await channels("remove", grace),

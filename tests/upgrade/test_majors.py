@@ -7,6 +7,7 @@ import httpx
 import psycopg
 import pytest
 
+from app import COMMAND
 from app.embedded import EmbeddedPostgres, find_binaries
 from tests.conftest import POSTGRES_BIN_DIR
 from tests.installation import Installation
@@ -35,7 +36,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
 def test_a_start_names_the_command_that_moves_it(installation: Installation) -> None:
     line = installation.refusal("serve")
     assert "was made by Postgres 15" in line
-    assert "`python -m app postgres upgrade`" in line
+    assert f"`{COMMAND} postgres upgrade`" in line
 
 
 def test_without_the_old_programs_it_says_whose_are_needed(

@@ -9,6 +9,7 @@ import httpx
 import psycopg
 import pytest
 
+from app import COMMAND
 from app.db import schema
 from app.db.ladder import Progress
 from app.embedded import EmbeddedPostgres
@@ -152,7 +153,7 @@ def test_by_command_too(installation: Installation) -> None:
 
 @pytest.mark.skipif(not TO_DO, reason="the schema has not changed since the last release")
 def test_no_other_command_migrates(installation: Installation) -> None:
-    assert "`python -m app schema apply`" in installation.refusal("workspace", "create", "other")
+    assert f"`{COMMAND} schema apply`" in installation.refusal("workspace", "create", "other")
     assert dumps(installation) == []
 
 
@@ -168,10 +169,10 @@ def released(postgres: str) -> Iterator[Installation]:
 @pytest.mark.skipif(not TO_DO, reason="the schema has not changed since the last release")
 def test_a_start_migrates_nothing_and_says_which_command_does(released: Installation) -> None:
     before = released.ask("schema", "plan")
-    assert "`python -m app schema apply --pre`" in released.refusal("serve")
+    assert f"`{COMMAND} schema apply --pre`" in released.refusal("serve")
     assert released.ask("schema", "plan") == before
     for leg in before["pending"]:
-        command = leg["command"].removeprefix("python -m app ").split()
+        command = leg["command"].removeprefix(f"{COMMAND} ").split()
         assert released.ask(*command)["files"] == [migration["file"] for migration in leg["files"]]
     with released.serving():
         pass
@@ -181,7 +182,7 @@ def test_a_start_migrates_nothing_and_says_which_command_does(released: Installa
 def test_a_server_on_a_prepared_database_says_that_there_is_more_to_do(released: Installation) -> None:
     assert released.ask("schema", "apply", "--pre")["fits"]
     with released.serving(LOG_FORMAT="text") as server:
-        assert "`python -m app schema apply --post`" in server.stderr()
+        assert f"`{COMMAND} schema apply --post`" in server.stderr()
     assert "schema apply --post" in released.run("schema", "check").stdout
 
 

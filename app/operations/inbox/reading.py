@@ -49,12 +49,12 @@ class GetInbox(AgentRequest):
     ] = UNSET
     wait_seconds: Annotated[
         Annotated[float, Meta(ge=0, le=WAIT_SECONDS_MAX)] | None | UnsetType,
-        Meta(description="Seconds to wait until something comes: 0 unless told, at most 30."),
+        Meta(description="Seconds to wait until something comes, 30 at most. 0 unless told."),
     ] = UNSET
     seen: Annotated[
         Annotated[list[Id], Meta(max_length=SEEN_MAX)] | None | UnsetType,
         Meta(
-            description="What you have seen and need not be shown again: the `id` of mentions, the `runId` of lost claims."
+            description="Not to be shown again: the `id` of mentions, the `runId` of lost claims. What you do not name stays."
         ),
     ] = UNSET
 
@@ -78,10 +78,9 @@ TRIM_ORDER: Final[tuple[SectionName, ...]] = (
     core=Step(10, "Start here: what is yours, what waits for you, what changed."),
 )
 async def get_inbox(ctx: Context, req: GetInbox) -> Encoded[Inbox]:
-    """See everything that waits for you in one call: the one to start with when you remember nothing.
+    """See everything that waits for you: the call to start with when you remember nothing.
 
-    It lists your claims, those you lost, your open tasks, what waits for your answer or your review, and what others changed
-    since the `cursor` of your last inbox; without a cursor also the open tasks of your channels.
+    Your claims and tasks, mentions, reviews, what changed since `cursor`; without one the open tasks of your channels.
 
     Claims that expire next come first. Lost claims and mentions stay until you act on them, or name them as `seen`. If it
     would be larger than `maxBytes`, room is taken from `changes` first, then from `channelTasks`, `forReview`, `mentions`,

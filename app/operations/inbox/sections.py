@@ -4,7 +4,7 @@ What changed is read from the event log by its horizon, as schema.sql explains: 
 so a cursor misses nothing and repeats nothing.
 """
 
-from typing import Final
+from typing import Final, LiteralString
 
 import msgspec
 
@@ -18,12 +18,16 @@ from app.writes.access import CALLER, VISIBLE
 
 SECTION_ROWS_MAX: Final = 50
 PREVIEW_CHARACTERS_MAX: Final = 1_000  # long enough to answer from; some 250 tokens
-NOTE_CHARACTERS_MAX: Final = 500
+NOTE_CHARACTERS_MAX: Final[LiteralString] = "500"
 COUNTED_MAX: Final = 1_000  # whoever has more of something needs no exact number
-REVIEWED_MAX: Final = 300  # of the newest open tasks of each channel, those in review are for its posters
+REVIEWED_MAX: Final[LiteralString] = (
+    "300"  # of the newest open tasks of each channel, those in review are for its posters
+)
 EVENTS_READ_MAX: Final = 2_000  # in one call; a cursor further behind catches up with the next
-LATEST_READ_MAX: Final = 200  # of the whole workspace, to find the last ones that the caller sees
-LATEST_MAX: Final = 10
+LATEST_READ_MAX: Final[LiteralString] = (
+    "200"  # of the whole workspace, to find the last ones that the caller sees
+)
+LATEST_MAX: Final[LiteralString] = "10"
 
 
 class CountedRow(msgspec.Struct):
@@ -118,14 +122,20 @@ OPEN_TASKS = Query(
 )
 
 # No index has the status, which so many changes would move in it. So of each channel only its newest open tasks are looked
-# at; of one's own all.
+# at, and of one's own the newest thousand.
 FOR_REVIEW = Query(
     CountedRow,
     f"""
     WITH i AS ({CALLER}), waiting AS (
         SELECT t.*
           FROM (SELECT t.id
-                  FROM i JOIN tasks t ON t.workspace_id = i.workspace_id AND t.created_by_id = i.actor_id AND t.is_open
+                  FROM i
+                 CROSS JOIN LATERAL (
+                       SELECT t.id, t.status
+                         FROM tasks t
+                        WHERE t.workspace_id = i.workspace_id AND t.created_by_id = i.actor_id AND t.is_open
+                        ORDER BY t.id DESC
+                        LIMIT %(counted_max)s::int) t
                  WHERE t.status = 'in_review'
                  UNION
                 SELECT t.id
@@ -305,11 +315,11 @@ async def changes(ctx: Context, cursor: str | None) -> tuple[Section, list[str]]
     assert horizon is not None, "a SELECT without FROM has a row"
     if cursor is None:
         latest = await ctx.all(LATEST, horizon=horizon.value)
-        items = [row.value.raw for row in latest]
-        return Section(items, len(items)), [f"{horizon.value}-0"] * (len(items) + 1)
+        shown = [row.value.raw for row in latest]
+        return Section(shown, len(shown)), [f"{horizon.value}-0"] * (len(shown) + 1)
     xid, _, seq = cursor.partition("-")
     rows = await ctx.all(CHANGES, xid=xid, seq=int(seq), horizon=horizon.value, read_max=EVENTS_READ_MAX)
-    items = []
+    items: list[bytes] = []
     cursors = [cursor]
     for row in rows:
         if row.item is not None:

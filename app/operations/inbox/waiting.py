@@ -9,17 +9,19 @@ Work to claim wakes only who holds nothing: whoever waits for an answer about wh
 
 import time
 from contextlib import nullcontext
-from typing import Final
+from typing import Final, LiteralString
 
 import msgspec
 
 from app.db import BatchQuery
-from app.operations.inbox.sections import EVENTS_READ_MAX, HORIZON
+from app.operations.inbox.sections import HORIZON
 from app.operations.inbox.shapes import Waker
 from app.operations.runs.bell import bell_of
 from app.operations.runs.ready import ready_walks
 from app.rpc import Context
 from app.writes.write import calls
+
+EVENTS_READ_MAX: Final[LiteralString] = "2000"  # by the first look of who is far behind; the next sees little
 
 
 class NewsRow(msgspec.Struct):

@@ -60,7 +60,7 @@ class GetTask(AgentRequest):
     tools_ask={"fields": ALL_FIELDS},
 )
 async def get_task(ctx: Context, req: GetTask) -> Encoded[TaskInFull]:
-    """Read one task, by its id or as `T-42`, with what was said about it, what it hangs together with and what blocks it.
+    """Read one task, with its last comments, relations and blockers.
 
     Use it before an update, for the `version`.
 
