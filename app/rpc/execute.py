@@ -26,15 +26,20 @@ def execute(
     body: bytes | None = None,
     query: bytes = b"",
     placed: Mapping[str, str] | None = None,
+    ignored: list[str] | None = None,
 ) -> Work:
     """Run one call: scope, decode, handler. The scope comes before the body is looked at.
+
+    `ignored` takes the names of fields that were sent and that nobody reads.
 
     What is wrong with the call itself is raised at once; the rest is done by whoever awaits the outcome.
     """
     op.check(ctx.actor.scopes)
     if body is None:
-        return op.handler(ctx, op.decoder.from_query(query))
+        return op.handler(ctx, op.decoder.from_query(query, ignored))
     req, sent = op.decoder.read(body, placed)
+    if ignored is not None and not sent.keys() <= op.decoder.known:
+        ignored.extend(sent.keys() - op.decoder.known)
     if op.read_only:
         return op.handler(ctx, req)
     key = receipts.key_of(ctx.idempotency_key, getattr(req, "idempotency_key", UNSET))
