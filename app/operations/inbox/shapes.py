@@ -8,7 +8,7 @@ from app.operations.messages.message import SenderType
 from app.operations.runs.run import EndReason
 from app.operations.tasks.history import EventKind
 from app.rpc import Answer
-from app.types import ActorKind, TaskPriority, TaskStatus, Timestamp
+from app.types import ActorKind, IdentityKind, TaskPriority, TaskStatus, Timestamp
 
 Waker = Literal["claimable", "mention", "answer", "held"]
 ReviewReason = Literal["created_by_you", "in_your_channel"]
@@ -145,6 +145,23 @@ class LeftOut(Answer):
     ]
 
 
+class YourChannel(Answer, omit_defaults=True):
+    """A channel you are in, and who else is."""
+
+    name: Annotated[str, Meta(description="Its name, without `#`.")]
+    members: Annotated[
+        list[str] | UnsetType, Meta(description="The handles of the others in it; 20 at most.")
+    ] = UNSET
+
+
+class You(Answer):
+    """Who you are, and whom you work with. `@handle` and `#channel` do wherever an id does."""
+
+    handle: Annotated[str, Meta(description="Your handle.")]
+    kind: Annotated[IdentityKind, Meta(description="Whether you are a user or an agent.")]
+    channels: Annotated[list[YourChannel], Meta(description="Your channels, by name; 20 at most.")]
+
+
 class Inbox(Answer, omit_defaults=True):
     """What waits for you."""
 
@@ -179,6 +196,7 @@ class Inbox(Answer, omit_defaults=True):
     ]
     left_out: Annotated[LeftOut, Meta(description="How many of each are not listed.")]
     not_allowed: Annotated[list[SectionName], Meta(description="Sections that need a scope your key lacks.")]
+    you: Annotated[You | UnsetType, Meta(description="Without a `cursor`: who you are.")] = UNSET
     woken_by: Annotated[
         Waker | None | UnsetType,
         Meta(

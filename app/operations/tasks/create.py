@@ -37,7 +37,11 @@ from app.rpc import (
     Step,
     changes,
     given,
+    looked_up,
+    names_in,
     operation,
+    places_of,
+    with_ids,
 )
 from app.types import BULK_ROWS_MAX, Id, Markdown, NewTaskStatus, TaskPriority, Title, When, trimmed_title
 from app.wording import explained
@@ -298,7 +302,7 @@ async def create_tasks_bulk(ctx: Context, req: CreateTasksBulk) -> Outcome[list[
 
     They come back in the order you sent, with consecutive identifiers. An error names the row by its `index`.
     """
-    rows = _rows(req.tasks)
+    rows = await _with_ids(ctx, _rows(req.tasks))
     summary: dict[str, object] = {}
     if channel := given(req.summary_channel_id):
         await refuse_posting(ctx, channel, field="summaryChannelId")
@@ -332,6 +336,18 @@ def _rows(sent: str | list[dict[str, Any]]) -> list[NewTask]:
         except InvalidInput as e:
             raise _at(index, e) from None
     return rows
+
+
+async def _with_ids(ctx: Context, rows: list[NewTask]) -> list[NewTask]:
+    """The rows with ids in the place of names, which are looked up together."""
+    known = await looked_up(ctx, [name for row in rows for name in names_in(row, places_of(NewTask))])
+    found: list[NewTask] = []
+    for index, row in enumerate(rows):
+        try:
+            found.append(with_ids(row, known))
+        except ApiError as e:
+            raise _at(index, e) from None
+    return found
 
 
 def _row(sent: Any) -> NewTask:  # Any: this is JSON of any shape, before it is checked
