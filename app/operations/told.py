@@ -5,7 +5,7 @@ JSON, and in the results of tools among their keys. It is written by the stateme
 answer under an idempotency key: a repetition tells the same.
 """
 
-from typing import Annotated, Any, Final, Literal, LiteralString
+from typing import Annotated, Any, ClassVar, Final, Literal, LiteralString
 
 from msgspec import UNSET, Meta, UnsetType
 
@@ -66,6 +66,8 @@ class WaitingTask(Answer, omit_defaults=True):
 
 class Waiting(Answer):
     """Why there was nothing to claim."""
+
+    advises: ClassVar[tuple[str, ...]] = ("message",)
 
     message: Annotated[str, Meta(description="Why, in a line, and what to do.")]
     tasks: Annotated[list[WaitingTask], Meta(description="The three most urgent that wait for others.")]

@@ -48,6 +48,36 @@ def structure_of(result: CallToolResult) -> dict[str, Any]:
     return result.structured_content
 
 
+def substance(value: Any) -> Any:
+    """JSON without what says nothing: null, what is empty, and counts of nothing. Tools leave it out."""
+    match value:
+        case dict():
+            inner = {key: substance(inner) for key, inner in value.items()}
+            return {
+                key: inner
+                for key, inner in inner.items()
+                if inner not in (None, "", [], {}, 0) or inner is False
+            }
+        case list():
+            return [substance(inner) for inner in value]
+        case _:
+            return value
+
+
+def without_names(said: Any, like: Any) -> Any:
+    """What a tool said, without the `@handle`, `#channel` or `T-42` that it says beside ids and HTTP does not."""
+    match said, like:
+        case dict(), dict():
+            added = {key for key in said if key not in like and str(said[key]).startswith(("@", "#", "T-"))}
+            return {
+                key: without_names(inner, like.get(key)) for key, inner in said.items() if key not in added
+            }
+        case [*items], [*others]:
+            return [without_names(*pair) for pair in zip(items, others, strict=True)]
+        case _:
+            return said
+
+
 async def read(client: Client, uri: str) -> str:
     """A resource of one text, which must be JSON."""
     [content] = (await client.read_resource(uri)).contents

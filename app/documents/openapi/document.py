@@ -9,6 +9,7 @@ from app.documents.openapi.failures import by_family, prose, spelled
 from app.documents.openapi.headers import (
     HEADERS,
     IDEMPOTENCY_KEY_PARAMETER,
+    IGNORED_HEADER,
     MERGED_FROM_HEADER,
     REPLAYED_HEADER,
     REQUEST_ID_HEADER,
@@ -80,6 +81,7 @@ def document(operations: tuple[Operation, ...]) -> Schema:
                 "Replayed": REPLAYED_HEADER,
                 "MergedFrom": MERGED_FROM_HEADER,
                 "Told": TOLD_HEADER,
+                "Ignored": IGNORED_HEADER,
             },
             "links": {link.name: link.described for op in operations for link in links_from(op, operations)},
             "examples": {

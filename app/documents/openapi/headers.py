@@ -57,6 +57,14 @@ TOLD_HEADER: Final[Schema] = {
     "schema": {"type": "string"},
 }
 
+IGNORED_HEADER: Final[Schema] = {
+    "description": (
+        "Fields of the request that nobody reads, each with the name that was probably meant, as a list of RFC 9651: "
+        '`"runID";meant="runId"`.'
+    ),
+    "schema": {"type": "string"},
+}
+
 HEADERS: Final[Schema] = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
 
 HEADERS_503: Final[Schema] = {**HEADERS, "Retry-After": {"$ref": "#/components/headers/RetryAfter"}}

@@ -23,6 +23,7 @@ from app.operations.inbox.sections import (
     changes,
     counted,
     mentions,
+    you,
 )
 from app.operations.inbox.shapes import Inbox, SectionName
 from app.operations.inbox.waiting import woken_by
@@ -75,12 +76,13 @@ TRIM_ORDER: Final[tuple[SectionName, ...]] = (
     scope="task-read",
     read_only=True,
     patience_seconds=WAIT_SECONDS_MAX,
-    core=Step(10, "Start here: what is yours, what waits for you, what changed."),
+    core=Step(10, "start here: what is yours, waits for you, changed."),
 )
 async def get_inbox(ctx: Context, req: GetInbox) -> Encoded[Inbox]:
     """See everything that waits for you: the call to start with when you remember nothing.
 
-    Your claims and tasks, mentions, reviews, what changed since `cursor`; without one the open tasks of your channels.
+    Your claims and tasks, mentions, reviews, what changed since `cursor`; without one who you are, and the open tasks of
+    your channels.
 
     Claims that expire next come first. Lost claims and mentions stay until you act on them, or name them as `seen`. If it
     would be larger than `maxBytes`, room is taken from `changes` first, then from `channelTasks`, `forReview`, `mentions`,
@@ -114,7 +116,13 @@ async def _inbox(ctx: Context, req: GetInbox) -> Encoded[Inbox]:
     }
     sections["changes"], cursors = await changes(ctx, cursor)
     not_allowed: list[SectionName] = [] if may_read_channels else ["mentions"]
-    return _fitted(sections, cursors, not_allowed, given(req.max_bytes) or BYTES_DEFAULT)
+    bytes_max = given(req.max_bytes) or BYTES_DEFAULT
+    if cursor is not None:
+        return _fitted(sections, cursors, not_allowed, bytes_max)
+    who = msgspec.json.encode(await you(ctx, bytes_max // 4))
+    return _fitted(sections, cursors, not_allowed, bytes_max - len(who) - len(',"you":')).plus(
+        {"you": Encoded(who)}
+    )
 
 
 def _fitted(

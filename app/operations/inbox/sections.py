@@ -10,7 +10,7 @@ import msgspec
 
 from app.db import Command, Encoded, One, Query
 from app.db.phrases import moment
-from app.operations.inbox.shapes import InboxChange, InboxMention
+from app.operations.inbox.shapes import InboxChange, InboxMention, You, YourChannel
 from app.operations.messages.unread import COUNT_WAITING, LISTED, MENTIONS_COUNTED_MAX, WHAT_WAITS
 from app.operations.tasks.task import priority
 from app.rpc import Answer, Context
@@ -28,6 +28,10 @@ LATEST_READ_MAX: Final[LiteralString] = (
     "200"  # of the whole workspace, to find the last ones that the caller sees
 )
 LATEST_MAX: Final[LiteralString] = "10"
+
+
+CHANNELS_NAMED_MAX: Final[LiteralString] = "20"  # whoever is in more has get-channels
+MEMBERS_NAMED_MAX: Final[LiteralString] = "20"
 
 
 class CountedRow(msgspec.Struct):
@@ -331,3 +335,37 @@ async def changes(ctx: Context, cursor: str | None) -> tuple[Section, list[str]]
         cursors[-1] = f"{horizon.value}-0"
     listed = items[:SECTION_ROWS_MAX]
     return Section(listed, len(items)), cursors[: len(listed) + 1]
+
+
+YOUR_CHANNELS = Query(
+    One[Encoded[YourChannel]],
+    f"""
+    SELECT row_to_json((SELECT w FROM (SELECT c.name, (
+               SELECT coalesce(json_agg(o.handle ORDER BY o.handle), '[]')
+                 FROM (SELECT a.handle
+                         FROM channel_members m
+                         JOIN identities a ON a.workspace_id = m.workspace_id AND a.id = m.identity_id
+                        WHERE m.workspace_id = c.workspace_id AND m.channel_id = c.id
+                          AND m.identity_id <> %(actor_id)s::uuid
+                        ORDER BY m.identity_id
+                        LIMIT {MEMBERS_NAMED_MAX}) o) AS members) w))
+      FROM channel_members me
+      JOIN channels c ON c.workspace_id = me.workspace_id AND c.id = me.channel_id AND c.archived_at IS NULL
+     WHERE me.workspace_id = %(workspace_id)s::uuid AND me.identity_id = %(actor_id)s::uuid
+     ORDER BY c.name
+     LIMIT {CHANNELS_NAMED_MAX}
+    """,
+    pipelined=True,
+)
+
+
+async def you(ctx: Context, bytes_max: int) -> You:
+    """Who the caller is, with as much of whom they work with as fits: members go first, then channels."""
+    rows = await ctx.all(YOUR_CHANNELS) if "channel-read" in ctx.actor.scopes else []
+    channels = [row.value.decode(YourChannel) for row in rows]
+    found = You(handle=ctx.actor.handle, kind=ctx.actor.kind, channels=channels)
+    if len(msgspec.json.encode(found)) > bytes_max:
+        found.channels = [YourChannel(name=channel.name) for channel in channels]
+    if len(msgspec.json.encode(found)) > bytes_max:
+        found.channels = []
+    return found

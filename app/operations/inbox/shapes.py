@@ -1,6 +1,6 @@
 """What an inbox says: its sections and their items."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
@@ -8,7 +8,7 @@ from app.operations.messages.message import SenderType
 from app.operations.runs.run import EndReason
 from app.operations.tasks.history import EventKind
 from app.rpc import Answer
-from app.types import ActorKind, TaskPriority, TaskStatus, Timestamp
+from app.types import ActorKind, IdentityKind, TaskPriority, TaskStatus, Timestamp
 
 Waker = Literal["claimable", "mention", "answer", "held"]
 ReviewReason = Literal["created_by_you", "in_your_channel"]
@@ -16,6 +16,8 @@ ReviewReason = Literal["created_by_you", "in_your_channel"]
 
 class InboxClaim(Answer):
     """A claim of yours that lives, in short."""
+
+    brief: ClassVar[tuple[str, ...]] = ("runId", "identifier", "title", "secondsLeft", "progress", "note")
 
     run_id: Annotated[str, Meta(description="The run: heartbeat-run keeps it, release-run gives it back.")]
     task_id: Annotated[str, Meta(description="The task you hold.")]
@@ -32,6 +34,8 @@ class InboxClaim(Answer):
 class InboxLoss(Answer):
     """A claim that you lost, in short."""
 
+    brief: ClassVar[tuple[str, ...]] = ("runId", "identifier", "title", "status", "holder", "reason")
+
     run_id: Annotated[str, Meta(description="The run. Nothing can be written under it any more.")]
     task_id: Annotated[str, Meta(description="The task it was about.")]
     identifier: Annotated[str, Meta(description="`T-42`.")]
@@ -44,6 +48,8 @@ class InboxLoss(Answer):
 
 class InboxTask(Answer):
     """A task in short."""
+
+    brief: ClassVar[tuple[str, ...]] = ("identifier", "title", "status", "priority", "version", "dueAt")
 
     id: Annotated[str, Meta(description="Its id.")]
     identifier: Annotated[str, Meta(description="`T-42`.")]
@@ -58,12 +64,16 @@ class InboxTask(Answer):
 class InboxReview(InboxTask):
     """A task in review, which somebody else has done."""
 
+    brief: ClassVar[tuple[str, ...]] = ("identifier", "title", "version", "holder", "why")
+
     holder: Annotated[str | None, Meta(description="Who has it, by handle; null if nobody does.")]
     why: Annotated[ReviewReason, Meta(description="Why you are one who can review it.")]
 
 
 class ChannelTask(Answer):
     """An open task in one of your channels, in short."""
+
+    brief: ClassVar[tuple[str, ...]] = ("identifier", "title", "status", "priority", "channel", "holder")
 
     identifier: Annotated[str, Meta(description="`T-42`.")]
     title: Annotated[str, Meta(description="What is to be done.")]
@@ -76,6 +86,8 @@ class ChannelTask(Answer):
 
 class InboxMention(Answer):
     """Something that waits for your answer, in short."""
+
+    brief: ClassVar[tuple[str, ...]] = ("id", "placeId", "channelName", "senderHandle", "preview")
 
     id: Annotated[str, Meta(description="The message, or the comment.")]
     place_id: Annotated[
@@ -94,6 +106,8 @@ class InboxMention(Answer):
 
 class InboxChange(Answer):
     """Something that was done to a task you can see."""
+
+    brief: ClassVar[tuple[str, ...]] = ("identifier", "kind", "fields", "actorHandle")
 
     task_id: Annotated[str, Meta(description="The task.")]
     identifier: Annotated[str, Meta(description="`T-42`.")]
@@ -131,6 +145,23 @@ class LeftOut(Answer):
     ]
 
 
+class YourChannel(Answer, omit_defaults=True):
+    """A channel you are in, and who else is."""
+
+    name: Annotated[str, Meta(description="Its name, without `#`.")]
+    members: Annotated[
+        list[str] | UnsetType, Meta(description="The handles of the others in it; 20 at most.")
+    ] = UNSET
+
+
+class You(Answer):
+    """Who you are, and whom you work with. `@handle` and `#channel` do wherever an id does."""
+
+    handle: Annotated[str, Meta(description="Your handle.")]
+    kind: Annotated[IdentityKind, Meta(description="Whether you are a user or an agent.")]
+    channels: Annotated[list[YourChannel], Meta(description="Your channels, by name; 20 at most.")]
+
+
 class Inbox(Answer, omit_defaults=True):
     """What waits for you."""
 
@@ -165,6 +196,7 @@ class Inbox(Answer, omit_defaults=True):
     ]
     left_out: Annotated[LeftOut, Meta(description="How many of each are not listed.")]
     not_allowed: Annotated[list[SectionName], Meta(description="Sections that need a scope your key lacks.")]
+    you: Annotated[You | UnsetType, Meta(description="Without a `cursor`: who you are.")] = UNSET
     woken_by: Annotated[
         Waker | None | UnsetType,
         Meta(

@@ -1,6 +1,6 @@
 """explain-task: why a task cannot be claimed now, as data, and what call would help. claim-task refuses with the same."""
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -48,6 +48,8 @@ class HolderNow(Answer):
 
 class Obstacle(Answer, omit_defaults=True):
     """One thing that stands in the way of a claim."""
+
+    advises: ClassVar[tuple[str, ...]] = ("message",)
 
     code: Annotated[ObstacleCode, Meta(description="What stands in the way.")]
     message: Annotated[str, Meta(description="The same for people, and what to do about it.")]

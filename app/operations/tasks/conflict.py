@@ -10,14 +10,14 @@ merged), of `o`, the task as it is, and of `d`, the difference the change would 
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal, LiteralString, TypeAlias
+from typing import Annotated, ClassVar, Final, Literal, LiteralString, TypeAlias
 
 import msgspec
 from msgspec import Meta, UnsetType
 
 from app.db.phrases import moment
 from app.operations.tasks.task import task_json
-from app.rpc import Answer
+from app.rpc import UNTOLD, Answer
 from app.types import ActorKind, Timestamp, Version
 from app.writes.access import seen_id
 
@@ -27,7 +27,10 @@ VERSIONS_BACK_MAX: Final[LiteralString] = (
 
 AsRead: TypeAlias = Annotated[
     Version | None | UnsetType,
-    Meta(description="The one you read; 409 if it has passed. Left out, the task is taken as it is."),
+    Meta(
+        description="The one you read; 409 if it has passed. Left out, the task is taken as it is.",
+        extra=UNTOLD,
+    ),
 ]
 OnConflict: TypeAlias = Annotated[
     Literal["reject", "merge"] | None | UnsetType,
@@ -43,6 +46,8 @@ OnConflict: TypeAlias = Annotated[
 class Author(Answer):
     """Who did something."""
 
+    brief: ClassVar[tuple[str, ...]] = ("handle",)
+
     id: Annotated[str, Meta(description="The user or agent; of the service itself all zeros.")]
     kind: Annotated[
         ActorKind, Meta(description="Which of the two; `system`: nobody, such as a lease that ran out.")
@@ -57,6 +62,9 @@ def author(id: LiteralString, kind: LiteralString) -> LiteralString:
 
 class ChangedField(Answer):
     """A field that was changed after the version you sent."""
+
+    brief: ClassVar[tuple[str, ...]] = ("field", "to", "by")
+    cut: ClassVar[tuple[str, ...]] = ("from", "to")
 
     field: Annotated[str, Meta(description="Its name.")]
     was: Annotated[str | None, Meta(description="Its value in the version you sent.")] = msgspec.field(

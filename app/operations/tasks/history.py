@@ -5,7 +5,7 @@ each entry that was there when the walk began, once. What is added meanwhile sta
 comment can still be added at a version that has been passed already, so to see what is new, read the newest first.
 """
 
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, ClassVar, Final, Literal, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -24,6 +24,9 @@ from app.writes.access import CALLER, VISIBLE
 
 class FieldChange(Answer):
     """How one field was changed."""
+
+    brief: ClassVar[tuple[str, ...]] = ("field", "to")
+    cut: ClassVar[tuple[str, ...]] = ("from", "to")
 
     field: Annotated[str, Meta(description="Its name.")]
     was: Annotated[str | None, Meta(description="Its value before.")] = msgspec.field(name="from")
@@ -44,6 +47,8 @@ EventKind: TypeAlias = Annotated[
 
 class HistoryEntry(Answer):
     """Something that happened to a task."""
+
+    brief: ClassVar[tuple[str, ...]] = ("kind", "version", "by", "at", "changes", "comment")
 
     kind: EventKind
     version: Annotated[int, Meta(description="The task's version after it; a comment leaves it as it was.")]
@@ -67,6 +72,8 @@ class TaskName(Answer):
 
 class Activity(HistoryEntry):
     """Something that you did to a task."""
+
+    brief: ClassVar[tuple[str, ...]] = ("kind", "version", "at", "changes", "comment", "task")
 
     task: Annotated[TaskName, Meta(description="Which task.")]
 
@@ -213,7 +220,7 @@ async def list_task_history(ctx: Context, req: ListTaskHistory) -> Page[HistoryE
 
 @operation(scope="task-read", read_only=True)
 async def list_my_activity(ctx: Context, req: ListMyActivity) -> Page[Activity]:
-    """List what you did to tasks, newest first.
+    """List what you did yourself to tasks, newest first; what others did says get-inbox.
 
     For an agent that starts with an empty memory: what was I working on, and what have I done already? It holds
     your own changes and comments, on tasks you can still see.

@@ -4,7 +4,7 @@ There is one row per edge and a view of it from either end. A task that is block
 until everything that blocks it is done or cancelled (see runs/ready.py).
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -39,6 +39,9 @@ class RelatedTask(Answer):
 
 class Relation(Answer):
     """An edge between two tasks, seen from one of them."""
+
+    news: ClassVar[tuple[str, ...]] = ("kind", "task.identifier", "task.status")
+    brief: ClassVar[tuple[str, ...]] = ("kind", "task")
 
     kind: Annotated[RelationView, Meta(description="What the task you asked about is to the other one.")]
     task: Annotated[RelatedTask, Meta(description="The other one.")]

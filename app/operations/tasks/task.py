@@ -44,6 +44,8 @@ ONE_ASSIGNEE: Final = {
 class Task(Answer):
     """A piece of work. All 24 keys are always there; what has no value is null."""
 
+    news: ClassVar[tuple[str, ...]] = ("identifier", "version", "status")
+
     brief: ClassVar[tuple[str, ...]] = (
         "identifier",
         "title",

@@ -40,14 +40,19 @@ from app import version
 from app.auth import Keys
 from app.db import Database
 from app.errors import ApiError, InternalError, InvalidInput, NotFound, PermissionDenied
+from app.operations.told import Told
 from app.rpc import Actor, Context, Operation, Outcome, Page, Result, execute
 from app.transports import envelope
 from app.transports.frame import Door, Frame
 from app.transports.gate import Pages
-from app.transports.mcp import messages
+from app.transports.mcp import messages, refusals
+from app.transports.mcp.arguments import words_of
 from app.transports.mcp.call import Call, Exchange, Refused, accepts_stream, body
 from app.transports.mcp.documents import documents
 from app.transports.mcp.messages import Message
+from app.transports.mcp.names import Directory
+from app.transports.mcp.refusals import AtHand
+from app.transports.mcp.results import Reader, Shape, shape_of_refusals
 from app.transports.mcp.tools import Tool, Toolbox, loop
 
 Json: TypeAlias = dict[str, Any]  # Any: a JSON object of any shape
@@ -92,6 +97,7 @@ class McpEndpoint(Door[Call]):
         self._finds_similar = finds_similar
         self._tools = Toolbox(operations)
         self._documents = documents(operations)
+        self._names = Directory(db)
         self._db = db
         self._keys = keys
         self._pages = pages
@@ -269,6 +275,9 @@ class McpEndpoint(Door[Call]):
 
     # The methods ---------------------------------------------------------------------------------------
 
+    def _at_hand(self, call: Call) -> AtHand:
+        return self._tools.at_hand(call.names, call.caller.scopes)
+
     def _instructions(self, call: Call) -> str:
         return instructions(self._tools, self._tools.shown(call.names, call.caller.scopes))
 
@@ -289,16 +298,75 @@ class McpEndpoint(Door[Call]):
             raise MCPError(code=protocol.INVALID_PARAMS, message=text)
         try:
             tool.operation.check(call.caller.scopes)
-            arguments, aside = tool.arguments.read(params.arguments or {})
-            arguments = {**dict(tool.operation.tools_ask), **arguments}
-            if tool.brief and not arguments.get("fields"):
+            taken = tool.arguments.read(params.arguments or {})
+            whole = taken.whole or bool(taken.arguments.get("fields"))
+            arguments = {**dict(tool.operation.tools_ask), **taken.arguments}
+            if tool.brief and not whole:
                 arguments["fields"] = tool.brief
-            return _result(tool, await self._execute(call, tool.operation, arguments), aside)
+            result = await self._execute(call, tool.operation, arguments)
+            return await self._result(call, tool, result, taken.aside, whole=whole)
         except ApiError as e:
-            return _refusal(call, e)
+            return await self._refusal(call, e, params)
         except Exception:
             log.exception("request %s failed: %s", call.request_id, call.what)
-            return _refusal(call, InternalError())
+            return await self._refusal(call, InternalError(), params)
+
+    async def _result(
+        self, call: Call, tool: Tool, result: Result, aside: Sequence[str], *, whole: bool
+    ) -> Json:
+        """A result as text and as structure, told as a model reads it. A list stands in an object there."""
+        data: Any = msgspec.json.decode(envelope.data(result))  # Any: of whatever shape the operation has
+        names = await self._names.of(call.caller, tool.shape.ids(data, whole=whole))
+        reader = Reader(names, self._at_hand(call), whole)
+        told = tool.shape.told(data, reader)
+        beside = _said_beside(result, reader)
+        if tool.wrapped:
+            data = {"data": told, **beside}
+            texts = [told, beside] if beside else [told]
+        else:
+            data = {**beside, **told}
+            texts = [data]
+        content: list[Json] = [{"type": "text", "text": messages.encode(text).decode()} for text in texts]
+        if isinstance(result, Page):
+            pagination = msgspec.to_builtins(envelope.pagination(result))
+            data["pagination"] = {key: value for key, value in pagination.items() if value is not None}
+            if result.cursor is not None:
+                text = f"There is more: call again with cursor {result.cursor}"
+                content.append({"type": "text", "text": text})
+        return {
+            "content": content,
+            "structuredContent": data,
+            "isError": False,
+            "resultType": "complete",
+            **_beside(result, aside),
+        }
+
+    async def _refusal(self, call: Call, refused: ApiError, params: protocol.CallToolRequestParams) -> Json:
+        """A refusal as a result, so that the model sees what went wrong and what to do next."""
+        call.code = refused.code
+        at_hand = self._at_hand(call)
+        data = refusals.told(refused, params.name, params.arguments or {}, at_hand)
+        tool = self._tools.find(params.name)
+        words = {} if tool is None else words_of(tool.operation.request)
+        for name, word in words.items():
+            data["message"] = data["message"].replace(f"`{name}`", f"`{word}`")
+        if refused.details:
+            details: Json = msgspec.json.decode(messages.encode(refused.details))
+            changed = [c for c in details.get("changed", ()) if not _is_own_claim(call.caller, c)]
+            names = await self._names.of(call.caller, _DETAILS.ids(details, whole=False))
+            if "field" in details:
+                details["field"] = words.get(details["field"], details["field"])
+            if told := _DETAILS.told({**details, "changed": changed}, Reader(names, at_hand)):
+                data["details"] = told
+        if _is_replayed(refused):
+            data = {"replayed": True, **data}
+        return {
+            "content": [{"type": "text", "text": messages.encode(data).decode()}],
+            "structuredContent": data,
+            "isError": True,
+            "resultType": "complete",
+            **_beside(refused),
+        }
 
     async def _list_resources(
         self, ctx: Ctx, params: protocol.PaginatedRequestParams | None
@@ -360,55 +428,57 @@ class McpEndpoint(Door[Call]):
 
 def instructions(tools: Toolbox, shown: Sequence[Tool]) -> str:
     """What an agent is told that connects and is shown these tools: what this is, the daily loop, how to read refusals."""
-    steps = [f"{place}. {name}: {line}" for place, (name, line) in enumerate(loop(shown), 1)]
+    steps = [f"{place}. {step.name}: {step.line}" for place, step in enumerate(loop(shown), 1)]
+    rules = [step.rule for step in loop(shown) if step.rule]
     common = [f"{name}: {what}" for name, what in tools.common(shown)]
     if steps:
         steps.insert(0, "Work in this loop:")
     if common:
         common.insert(0, "What many tools take:")
-    return "\n".join([_WELCOME, *steps, *common, _CUSTOMS])
+    return "\n".join([_WELCOME, *steps, *rules, *common, _CUSTOMS])
 
 
 _WELCOME: Final = "Baton keeps the tasks that agents and people share."
-_CUSTOMS: Final = """Times are RFC 3339. Null is left out; `clear` empties fields. Lists give the main keys, \
-`fields` others. A refusal's `message` says what to do next; only what is `retryable` may be repeated unchanged."""
+_CUSTOMS: Final = """`@handle` and `#channel` do for ids. Times are RFC 3339. Null and what is empty is left out; `clear` \
+empties fields. A refusal's `message` and `helps` say what to do next; only what is `retryable` may be repeated unchanged."""
 
 
-def _result(tool: Tool, result: Result, aside: Sequence[str]) -> Json:
-    """A result as text and as structure, with the same data as over HTTP. A list stands in an object there."""
-    raw = envelope.data(result)
-    data: Any = msgspec.json.decode(raw)  # Any: of whatever shape the operation has
-    content: list[Json] = [{"type": "text", "text": raw.decode()}]
-    if tool.wrapped:
-        data = {"data": data}
-    if isinstance(result, Outcome) and result.told is not None:
-        data |= msgspec.json.decode(result.told.raw)
-        content.append({"type": "text", "text": result.told.raw.decode()})
-    if isinstance(result, Page):
-        data["pagination"] = msgspec.to_builtins(envelope.pagination(result))
-        if result.cursor is not None:
-            text = f"There is more: call again with cursor {result.cursor}"
-            content.append({"type": "text", "text": text})
-    return {
-        "content": content,
-        "structuredContent": data,
-        "isError": False,
-        "resultType": "complete",
-        **_beside(result, aside),
-    }
+_DETAILS: Final = shape_of_refusals()
+_TOLD: Final = Shape(
+    msgspec.inspect.type_info(Told),
+    (
+        *(
+            "claimEnded.reason",
+            "claimEnded.holder",
+            "claimEnded.parked",
+        ),  # which run it was, the caller knows
+        *("blockers", "hiddenBlockers", "similar", "waiting"),
+    ),
+)
+
+_OF_A_CLAIM: Final = frozenset({"assigneeAgentId", "assigneeUserId", "startedAt", "runId"})
+"""What a claim changes of a task beside its status."""
 
 
-def _refusal(call: Call, refused: ApiError) -> Json:
-    """A refusal as a result, so that the model sees what went wrong and what to do next."""
-    call.code = refused.code
-    raw = messages.encode(refused.body())
-    return {
-        "content": [{"type": "text", "text": raw.decode()}],
-        "structuredContent": msgspec.json.decode(raw),
-        "isError": True,
-        "resultType": "complete",
-        **_beside(refused),
-    }
+def _is_own_claim(caller: Actor, change: Json) -> bool:
+    """Whether a change is only that the caller has claimed the task, which is no news to them."""
+    by_claim = change["field"] in _OF_A_CLAIM or (change["field"], change["to"]) == ("status", "in_progress")
+    return by_claim and change["by"]["id"] == str(caller.id)
+
+
+def _is_replayed(said: Result | ApiError) -> bool:
+    """Whether this was answered before, under its idempotency key."""
+    return isinstance(said, (Outcome, ApiError)) and said.first is not None and said.first.replayed
+
+
+def _said_beside(result: Result, reader: Reader) -> Json:
+    """What a call did or found besides its data, and whether it was answered before."""
+    if not isinstance(result, Outcome):
+        return {}
+    replayed: Json = {"replayed": True} if _is_replayed(result) else {}
+    if result.told is None:
+        return replayed
+    return {**replayed, **_TOLD.told(msgspec.json.decode(result.told.raw), reader._replace(whole=False))}
 
 
 def _beside(said: Result | ApiError, aside: Sequence[str] = ()) -> Json:
