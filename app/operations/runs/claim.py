@@ -343,7 +343,7 @@ async def claim_task(ctx: Context, req: ClaimTask) -> Outcome[Claim]:
     core=Step(20, "Take the most urgent task. The id of its `run` is your `runId`: send it with all writes."),
 )
 async def claim_next_task(ctx: Context, req: ClaimNextTask) -> Outcome[list[Claim]]:
-    """Claim what is to be done next: the most urgent task that is ready for you, the oldest among equals.
+    """Take the next task: claim the most urgent task that is ready for you, the oldest among equals.
 
     The answer lists your claims, none if nothing was ready. Send the id of its `run` as `runId` with all you write.
 

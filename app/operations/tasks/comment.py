@@ -190,7 +190,7 @@ class CommentOnTask(AgentWrite):
     task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
     body: Annotated[
         Markdown,
-        Meta(min_length=1, description="What to say, in markdown. `@handle` outside code addresses someone."),
+        Meta(min_length=1, description="The comment, in markdown. `@handle` outside code addresses someone."),
     ]
     mentions: Annotated[
         Annotated[list[GivenMention], Meta(max_length=MENTIONS_MAX)] | None | UnsetType,
@@ -212,9 +212,9 @@ class ListComments(AgentRequest):
     core=Step(60, "Say what you found, or ask @someone. It never conflicts."),
 )
 async def comment_on_task(ctx: Context, req: CommentOnTask) -> Outcome[TaskComment]:
-    """Add a remark to a task.
+    """Write a comment on a task.
 
-    Use it to say what you found, ask something or hand over. Whoever you address as `@handle` sees the task from
+    Use it to say what you found or ask a question. Whoever you address as `@handle` sees the task from
     then on.
 
     If you may not post in its channel, you address only those who see it already: `mentions` says whom.

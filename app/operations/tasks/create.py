@@ -320,7 +320,7 @@ class CreateTasksBulk(AgentWrite):
         str
         | list[dict[str, Any]],  # Any: each row is checked one by one, so that the failing one can be named
         Meta(
-            description="1 to 50 tasks, each with the fields of create-task: a JSON array, or a string that holds one.",
+            description="1 to 50 tasks, each with the fields of a single one: a JSON array, or a string that holds one.",
             extra={"items": NewTask},
         ),
     ]
@@ -351,7 +351,7 @@ CREATE_ERRORS: Final = (
     core=Step(70, "Work for later or for others, in a channel that they share."),
 )
 async def create_task(ctx: Context, req: CreateTask) -> Outcome[Task]:
-    """Create a task.
+    """Create a new task: add a task for later or for others.
 
     Without a channel only you and the assignee see it; bind it to a channel to share it with its members.
 
@@ -367,7 +367,7 @@ async def create_task(ctx: Context, req: CreateTask) -> Outcome[Task]:
     errors=CREATE_ERRORS,
 )
 async def create_tasks_bulk(ctx: Context, req: CreateTasksBulk) -> Outcome[list[Task]]:
-    """Create up to 50 tasks at once: all of them, or none if one is not in order.
+    """Make up to 50 tasks at once: all of them, or none if one is not in order.
 
     They come back in the order you sent, with consecutive identifiers. An error names the row by its `index`.
     """

@@ -115,7 +115,7 @@ class UpdateTask(AgentWrite):
     tells=True,
 )
 async def update_task(ctx: Context, req: UpdateTask) -> Outcome[Task]:
-    """Change fields of a task, under the version you read.
+    """Update a task: set its status, priority or another field, assign it, hand it over, give it up, have it reviewed.
 
     If someone changed it in between you get a 409 that says what they changed, with the task as it is now in
     `details.current`: merge, and send that version.

@@ -420,14 +420,25 @@ class McpEndpoint(Door[Call]):
 
 
 def instructions(tools: Toolbox, shown: Sequence[Tool]) -> str:
-    """What an agent is told that connects and is shown these tools: what this is, the daily loop, how to read refusals."""
+    """What an agent is told that connects and is shown these tools: what this is, the daily loop, how to read refusals.
+
+    The beginning names the tools of the loop and says what else there is: a client that loads tools only when its model
+    searches for them shows this and no tool, and some cut it off.
+    """
+    names = [name for name, _ in loop(shown)]
+    nouns = sorted({tool.operation.noun for tool in shown if tool.name not in names})
+    opening = [_WELCOME]
+    if names:
+        opening.append(f"An agent calls, in this order: {', '.join(names)}.")
+        if nouns:
+            opening.append(f"More tools: {', '.join(nouns)}.")
     steps = [f"{place}. {name}: {line}" for place, (name, line) in enumerate(loop(shown), 1)]
     common = [f"{name}: {what}" for name, what in tools.common(shown)]
     if steps:
         steps.insert(0, "Work in this loop:")
     if common:
         common.insert(0, "What many tools take:")
-    return "\n".join([_WELCOME, *steps, *common, _CUSTOMS])
+    return "\n".join([" ".join(opening), *steps, *common, _CUSTOMS])
 
 
 _WELCOME: Final = "Baton keeps the tasks that agents and people share."
