@@ -7,8 +7,10 @@ waits that nothing came of, and the bytes of text that the answers put before a 
 
 import asyncio
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import pytest
@@ -20,11 +22,12 @@ from tests.conftest import Caller, Server, World
 from tests.mcp.connecting import Newcomer, connected, text_of
 from tests.operations.claims import expire
 
+DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "mcp.md"
+
 CALLS_MAX: Final = 6.0  # for each finished task; there were 13
 BYTES_MAX: Final = 2_500  # for each finished task; there were 12,000
-REFUSALS_MAX: Final = (
-    2  # one for the change that was not seen, one for the claim that was lost; there were 25
-)
+REFUSED: Final = ("complete-task: conflict", "update-task: conflict")
+"""A claim that was lost, and a change that was not seen. There were 25 refusals."""
 EMPTY_WAITS_MAX: Final = 0  # there were 16
 PATIENCE_SECONDS: Final = 20  # of one call that waits; what it waits for comes within a second or two
 PLAY_SECONDS_MAX: Final = 25  # then something hangs
@@ -64,7 +67,7 @@ PLAN: Final = (
         "Read text from files",
         "`read(path)` yields lines, whatever they end with. UTF-8 with or without a byte order mark; what is not valid is "
         "replaced, not refused. A file of 2 GB must not be held in memory.",
-        (1,),
+        (2,),
         "`read` yields lines in 64 KB pieces. A lone carriage return ends a line as well: old files from Macs have them.",
     ),
     Planned(
@@ -78,7 +81,7 @@ PLAN: Final = (
         "Parse the command line",
         "`tally [--top N] [--bytes] [--lines] FILE...`, with argparse. `--top` is 10 unless told. Wrong use exits with 2 and "
         "one line on stderr.",
-        (1,),
+        (2,),
     ),
     Planned(
         "Read standard input",
@@ -141,9 +144,9 @@ PLAN: Final = (
     ),
     Planned(
         "Release 0.1.0",
-        "Tag it, write the changelog from the closed tasks, and publish the wheel. Only when all the others are done.",
+        "Tag it, write the changelog from the closed tasks, and publish the wheel. Then tell everybody who helped.",
         (11, 14),
-        "0.1.0 is out.",
+        "{other} 0.1.0 is out, thank you.",
     ),
 )
 
@@ -172,7 +175,7 @@ class Tally:
         self.answers: list[tuple[str, int]] = []
         """Of each call the tool, and the bytes of all text in its answer: what a model reads."""
         self.greeting_bytes = 0
-        """Of instructions and tool list, once for each conversation; not counted with the answers."""
+        """Of instructions, and of the tools with what they take: once for each conversation, and not among the answers."""
 
     def note(self, tool: str, sent: dict[str, object], result: CallToolResult) -> None:
         texts = [block.text for block in result.content if isinstance(block, TextContent)]
@@ -369,7 +372,7 @@ class Agent(Newcomer):
         """Say what was found, if anything was, and close a task."""
         found = {planned.title: planned.found for planned in PLAN}.get(task["title"], "")
         if found:
-            await self.ask("comment-on-task", **on_it, body=found)
+            await self.ask("comment-on-task", **on_it, body=found.replace("{other}", f"@{self.other}"))
         self.site.leave(task["identifier"], self.handle)  # before others can learn of it
         assert (await self.ask("complete-task", **on_it))["status"] == "done"
 
@@ -423,8 +426,11 @@ async def life(site: Site, key: str, *, plans: bool = False) -> int:
         conversations += 1
         async with connected(site.server, key, tools="core") as client:
             tools = (await client.list_tools()).tools
-            shown = [tool.model_dump_json(by_alias=True, exclude_none=True) for tool in tools]
-            site.tally.greeting_bytes = len("".join([client.instructions or "", *shown]).encode())
+            shown = [[tool.name, tool.description, tool.input_schema] for tool in tools]
+            greeting = (client.instructions or "") + json.dumps(
+                shown, ensure_ascii=False, separators=(",", ":")
+            )
+            site.tally.greeting_bytes = len(greeting.encode())
             agent = Agent(site, client, {tool.name: tool.input_schema for tool in tools})
             inbox = await agent.begin()
             try:
@@ -436,6 +442,13 @@ async def life(site: Site, key: str, *, plans: bool = False) -> int:
             except Forgotten:
                 continue
             return conversations
+
+
+def test_the_documentation_says_what_a_task_may_cost() -> None:
+    rows = re.findall(r"^\| [^|]+ \| ([\d,]+) \| ([\d,]+) \|$", DOCUMENT.read_text(), re.MULTILINE)
+    before, now = zip(*rows, strict=True)
+    assert before == ("13", "12,000", "25", "16")
+    assert now == (f"{CALLS_MAX:.0f}", f"{BYTES_MAX:,}", str(len(REFUSED)), str(EMPTY_WAITS_MAX))
 
 
 async def test_two_agents_finish_a_project_of_fifteen_tasks_in_few_calls_and_bytes(
@@ -471,7 +484,7 @@ async def test_two_agents_finish_a_project_of_fifteen_tasks_in_few_calls_and_byt
     )
     assert at_once == [], "no two claims of a task lived at once"
 
-    assert sorted(tally.refusals) == ["complete-task: conflict", "update-task: conflict"]
+    assert sorted(tally.refusals) == [*REFUSED]
     assert tally.empty_waits <= EMPTY_WAITS_MAX
     assert tally.calls / len(PLAN) <= CALLS_MAX
     assert tally.bytes / len(PLAN) <= BYTES_MAX
