@@ -30,7 +30,7 @@ REFUSED: Final = ("complete-task: conflict", "update-task: conflict")
 """A claim that was lost, and a change that was not seen. There were 25 refusals."""
 EMPTY_WAITS_MAX: Final = 0  # there were 16
 PATIENCE_SECONDS: Final = 20  # of one call that waits; what it waits for comes within a second or two
-PLAY_SECONDS_MAX: Final = 25  # then something hangs
+PLAY_SECONDS_MAX: Final = 60  # then something hangs
 
 Turn: TypeAlias = Literal["question", "conflict", "lost claim", "hand-over", "review", "lost memory"]
 Json: TypeAlias = Any  # Any: JSON of any shape
@@ -220,7 +220,7 @@ class Site:
         self.planned = asyncio.Event()
         self.holders: dict[str, str] = {}
         """Who holds which task, as far as the agents have been told."""
-        self._turns = {task.title: task.turn for task in PLAN}
+        self._turns: dict[str, Turn | None] = {task.title: task.turn for task in PLAN}
         self._taken = defaultdict[str, asyncio.Event](asyncio.Event)
 
     def turn(self, title: str) -> Turn | None:
@@ -349,6 +349,7 @@ class Agent(Newcomer):
             case "hand-over" | "review":
                 status, words = ("todo", HALF) if turn == "hand-over" else ("in_review", LOOK)
                 to = f"@{self.other}"
+                self.site.leave(task["identifier"], self.handle)  # before others can learn of it
                 given = await self.ask(
                     "update-task",
                     **on_it,
@@ -358,7 +359,6 @@ class Agent(Newcomer):
                     handoff=words,
                 )
                 assert given["claimEnded"]
-                self.site.leave(task["identifier"], self.handle)
                 return
             case "lost memory":
                 await self.ask("heartbeat-run", runId=run, progress=0.5, note="Options and statuses are in.")
@@ -373,7 +373,7 @@ class Agent(Newcomer):
         found = {planned.title: planned.found for planned in PLAN}.get(task["title"], "")
         if found:
             await self.ask("comment-on-task", **on_it, body=found.replace("{other}", f"@{self.other}"))
-        self.site.leave(task["identifier"], self.handle)  # before others can learn of it
+        self.site.leave(task["identifier"], self.handle)
         assert (await self.ask("complete-task", **on_it))["status"] == "done"
 
     async def find_out(self, on_it: dict[str, object]) -> None:
