@@ -87,7 +87,6 @@ PLAN: Final = (
         "Read standard input",
         "With no FILE, or with `-`, read standard input as bytes and decode it as files are. A closed pipe is no error.",
         (3,),
-        "A broken pipe ends it with status 0, as `head` expects.",
     ),
     Planned(
         "Count bytes and lines",
@@ -115,7 +114,6 @@ PLAN: Final = (
         "Print columns",
         "Counts right-aligned, words left-aligned, two spaces between. Wide characters take two columns. No colours.",
         (5,),
-        "Widths come from `unicodedata.east_asian_width`.",
     ),
     Planned(
         "Measure a large file",
@@ -308,7 +306,8 @@ class Agent(Newcomer):
                 self.site.take(claims[0]["task"], self.handle)
                 await self.do(claims[0])
             elif "tasks" in json.loads(text_of(result, 1))["waiting"]:
-                await self.look(waitSeconds=PATIENCE_SECONDS)
+                while (await self.look(waitSeconds=PATIENCE_SECONDS)).get("wokenBy") == "answer":
+                    continue  # somebody commented on something, which gives it nothing to do
             else:
                 return
 
