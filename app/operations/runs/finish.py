@@ -228,7 +228,7 @@ class ForceReleaseRun(ClaimWrite, kw_only=True):
 
 @operation(scope="task-write", errors=(VersionConflict, Contended), tells=True)
 async def complete_run(ctx: Context, req: CompleteRun) -> Outcome[RunAndTask]:
-    """End your claim: the work is done.
+    """End your claim with what came of it; complete-task closes the task as well, also without a claim.
 
     With `completeTask` the task is closed as done in the same step. Completing twice is harmless.
     """
@@ -255,7 +255,7 @@ async def fail_run(ctx: Context, req: FailRun) -> Outcome[RunAndTask]:
 
 @operation(scope="task-write", errors=(VersionConflict, Contended), tells=True)
 async def release_run(ctx: Context, req: ReleaseRun) -> Outcome[RunAndTask]:
-    """End your claim and give the task back, for someone else or for later.
+    """End your claim and give the task back, with a `handoff` for the next; for a mere assignment there is release-task.
 
     It goes back to `todo`, is nobody's, and nothing counts as failed. Say in `handoff` how far you got. Releasing twice
     is harmless.

@@ -348,12 +348,13 @@ CREATE_ERRORS: Final = (
 @operation(
     scope="task-write",
     errors=CREATE_ERRORS,
-    core=Step(70, "Work for later or for others, in a channel that they share."),
+    core=Step(70, "new work, with its `blockedBy`."),
 )
 async def create_task(ctx: Context, req: CreateTask) -> Outcome[Task]:
     """Create a task.
 
-    Without a channel only you and the assignee see it; bind it to a channel to share it with its members.
+    Without a channel only you and the assignee see it; bind it to a channel to share it with its members. What it waits
+    for goes into `blockedBy`, what it is a part of into `parentTaskId`.
 
     Only the title is required. A tool also names the open tasks that look like it, as `similar`: if one is the same, cancel
     yours.

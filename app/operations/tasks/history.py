@@ -220,7 +220,7 @@ async def list_task_history(ctx: Context, req: ListTaskHistory) -> Page[HistoryE
 
 @operation(scope="task-read", read_only=True)
 async def list_my_activity(ctx: Context, req: ListMyActivity) -> Page[Activity]:
-    """List what you did to tasks, newest first.
+    """List what you did yourself to tasks, newest first; what others did says get-inbox.
 
     For an agent that starts with an empty memory: what was I working on, and what have I done already? It holds
     your own changes and comments, on tasks you can still see.

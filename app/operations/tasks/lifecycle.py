@@ -62,7 +62,7 @@ class ReleaseTask(OnTask, kw_only=True):
 @operation(
     scope="task-write",
     errors=(TaskNotFound, TaskReadOnly, VersionConflict, Contended),
-    core=Step(80, "Finish, which ends your claim. Then take the next task."),
+    core=Step(80, "done; it ends your claim."),
     idempotent=True,
     tells=True,
 )
@@ -96,7 +96,7 @@ async def cancel_task(ctx: Context, req: CancelTask) -> Outcome[Task]:
     tells=True,
 )
 async def block_task(ctx: Context, req: BlockTask) -> Outcome[Task]:
-    """Mark a task as stuck.
+    """Mark a task as blocked: it is stuck.
 
     Say what it waits for: the reason becomes a comment. Set another status with update-task when it can go on.
     """
@@ -110,7 +110,7 @@ async def block_task(ctx: Context, req: BlockTask) -> Outcome[Task]:
     tells=True,
 )
 async def release_task(ctx: Context, req: ReleaseTask) -> Outcome[Task]:
-    """Give back a task that is assigned to you, so that someone else can take it.
+    """Give back a task that is merely assigned to you; a claim with a run is given back with release-run.
 
     Only the assignment is cleared; the status stays. To hand it to someone in particular, use update-task.
     """
