@@ -430,6 +430,8 @@ async def life(site: Site, key: str, *, plans: bool = False) -> int:
                 shown, ensure_ascii=False, separators=(",", ":")
             )
             site.tally.greeting_bytes = len(greeting.encode())
+            assert "`@handle`" in greeting, "ids are not all it can use"
+            assert "`#channel`" in greeting, "and the inbox names channels without theirs"
             agent = Agent(site, client, {tool.name: tool.input_schema for tool in tools})
             inbox = await agent.begin()
             try:
