@@ -21,7 +21,7 @@ CREATE TABLE baton_schema (
     prepared    integer,                     -- what only adds is done up to here; null: as version
     fingerprint text                         -- of the catalogue at that moment; null: nobody looked
 );
-INSERT INTO baton_schema (version) VALUES (3);
+INSERT INTO baton_schema (version) VALUES (4);
 
 
 -- Who there is ------------------------------------------------------------------------------------------
@@ -316,6 +316,7 @@ CREATE TABLE runs (
     note              text,                            -- last reported
     handoff           text,                            -- what the next holder should know
     end_reason        text,                            -- completed, failed, released, lease_expired, superseded, force_released
+    loss_unseen       boolean,                         -- true: somebody else ended it, and its holder has not said that they know
     log_length        integer     NOT NULL DEFAULT 0,  -- rows in run_log
     PRIMARY KEY (workspace_id, id),
     CONSTRAINT runs_parent_fkey FOREIGN KEY (workspace_id, parent_id) REFERENCES runs (workspace_id, id),
@@ -334,6 +335,7 @@ CREATE INDEX runs_parent ON runs (workspace_id, parent_id, id) WHERE parent_id I
 CREATE INDEX runs_state ON runs (workspace_id, state_id) WHERE state_id IS NOT NULL;
 CREATE INDEX runs_executor ON runs (workspace_id, executor_id, status, id) WHERE executor_id IS NOT NULL;
 CREATE INDEX runs_holder ON runs (workspace_id, holder_id, id) WHERE holder_id IS NOT NULL;
+CREATE INDEX runs_lost ON runs (workspace_id, holder_id, id) WHERE loss_unseen;
 CREATE INDEX runs_live ON runs (workspace_id, holder_id, id) WHERE holder_id IS NOT NULL AND ended_at IS NULL;
 CREATE UNIQUE INDEX runs_claim_key ON runs (workspace_id, holder_id, claim_key, claim_place) WHERE claim_key IS NOT NULL;
 CREATE INDEX runs_lease ON runs (lease_check_at) WHERE holder_id IS NOT NULL AND ended_at IS NULL;  -- of all workspaces: one job serves them
@@ -407,6 +409,9 @@ CREATE TABLE message_search (
 );
 CREATE INDEX message_search_terms ON message_search USING gin (workspace_id, terms);
 
+-- Moves with everything that begins to wait for an answer, so that one look tells whether anything did.
+CREATE SEQUENCE unread_mentions_seq;
+
 -- What waits for an answer: a row for everyone whom a message or comment addresses, and for everyone who has a
 -- part in the thread it replies in. It goes when they answer there, so that asking what waits costs the same
 -- however much was ever said.
@@ -417,6 +422,9 @@ CREATE TABLE unread_mentions (
     id            uuid        NOT NULL,      -- the message or comment
     channel_id    uuid,                      -- null: it is a comment
     created_at    timestamptz NOT NULL,
+    version       integer,                   -- of a comment: the task's version when it was made. Who has changed it since has acted
+    xid           xid8        NOT NULL DEFAULT pg_current_xact_id(),  -- with the horizon below: what is new since a cursor
+    seq           bigint      DEFAULT nextval('unread_mentions_seq'),
     PRIMARY KEY (workspace_id, identity_id, place_id, id)
 );
 CREATE INDEX unread_mentions_newest ON unread_mentions (workspace_id, identity_id, created_at, id);
@@ -439,6 +447,7 @@ CREATE TABLE idempotency_keys (
     answer        json        NOT NULL,      -- the data or the error; json, not jsonb, because a repetition gets the same bytes
     merged_from   integer,                   -- null: nothing had to be merged
     version       integer,                   -- the ETag of the answer; null where the family has none
+    told          json,                      -- what was said beside the answer; null: nothing
     request_id    text        NOT NULL,      -- this and the next as in the first answer's meta
     answered_at   text        NOT NULL,
     created_at    timestamptz NOT NULL DEFAULT now(),
@@ -448,13 +457,21 @@ CREATE TABLE idempotency_keys (
 );
 CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at);  -- for the job, which looks across workspaces
 
--- Whether a call with this key may take effect: nobody has used it. Until the caller's transaction ends nobody else can.
--- Of two at once the second waits here, and then sees what the first stored: a statement by itself sees only what was
--- there when it began, but each query of a volatile function sees what is there now.
-CREATE FUNCTION take_key(workspace_id uuid, identity_id uuid, key text) RETURNS boolean LANGUAGE plpgsql AS $$
+-- Whether a call with this key may take effect: nobody has used it, or its only answer was a refusal of another request,
+-- which then gives way: a refusal wrote nothing, and whoever corrects a call may send the same key. Until the caller's
+-- transaction ends nobody else can take it. Of two at once the second waits here, and then sees what the first stored: a
+-- statement by itself sees only what was there when it began, but each query of a volatile function sees what is there now.
+CREATE FUNCTION take_key(workspace_id uuid, identity_id uuid, key text, fingerprint text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    refused boolean;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended($1 || ' ' || $2 || ' ' || $3, 0));
-    RETURN NOT EXISTS (SELECT FROM idempotency_keys k WHERE k.workspace_id = $1 AND k.identity_id = $2 AND k.key = $3);
+    SELECT k.error IS NOT NULL AND k.fingerprint <> decode($4, 'hex') INTO refused
+      FROM idempotency_keys k WHERE k.workspace_id = $1 AND k.identity_id = $2 AND k.key = $3;
+    IF refused THEN
+        DELETE FROM idempotency_keys k WHERE k.workspace_id = $1 AND k.identity_id = $2 AND k.key = $3;
+    END IF;
+    RETURN refused IS NOT FALSE;
 END $$;
 
 

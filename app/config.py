@@ -74,6 +74,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename=str.upper):
     idempotency_hours: Annotated[
         int, Meta(ge=24, le=24 * 366, description="How long a repeated request gets the first answer.")
     ] = 24
+    similar_tasks: Annotated[
+        bool, Meta(description="Whether the tool create-task names open tasks that look like the new one.")
+    ] = True
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         Meta(description="`info` logs one line per request, `warning` only problems."),

@@ -33,7 +33,8 @@ class Decoder(Generic[S]):
         self._json = msgspec.json.Decoder(request)
         self._kind = msgspec.inspect.type_info(request)
         kinds = {f.encode_name: msgspec.inspect.type_info(f.type) for f in msgspec.structs.fields(request)}
-        self._known = frozenset(kinds)
+        self.known = frozenset(kinds)
+        """The names that it reads; others are ignored, unless the request forbids them."""
         self._stored = [
             f.name
             for f in msgspec.structs.fields(request)
@@ -91,11 +92,13 @@ class Decoder(Generic[S]):
             return msgspec.convert({**in_body, **placed}, self._request)
         return msgspec.convert(sent, self._request)
 
-    def from_query(self, query: bytes) -> S:
-        """Decode a query string; a list is written by repeating its parameter."""
+    def from_query(self, query: bytes, ignored: list[str] | None = None) -> S:
+        """Decode a query string; a list is written by repeating its parameter. `ignored` takes the names that nobody reads."""
         values: dict[str, str | list[str]] = {}
         for name, value in parameters(query):
-            if name not in self._known:
+            if name not in self.known:
+                if ignored is not None:
+                    ignored.append(name)
                 continue
             if name in self._moments and ":" not in value:  # msgspec would take a bare number for an epoch
                 raise InvalidInput(f"`{name}`: Expected {MOMENT}.", field=name)

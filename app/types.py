@@ -19,6 +19,7 @@ TEXT_CHARACTERS_MAX: Final = (
 CHANNEL_NAME: Final = "[a-z][a-z0-9-]{0,62}"
 """What a channel may be called, whoever makes it. schema.sql takes 80 characters: operators once could make those."""
 
+NOTE_CHARACTERS_MAX: Final = 10_000  # of a note or handoff: some 2,500 tokens, which the next holder reads
 NAME_CHARACTERS_MAX: Final = 500  # longest id, handle or email worth looking up; longer ones cannot exist
 QUERY_CHARACTERS_MAX: Final = 200  # a search term; every three characters of it cost one index probe
 PAGE_ROWS_MAX: Final = 100  # the contract's number; 100 tasks are about 100 kB
@@ -62,6 +63,9 @@ Title = Annotated[
 Markdown = Annotated[str, Meta(max_length=TEXT_CHARACTERS_MAX, extra_json_schema=NO_NUL)]
 """Markdown text, up to 100,000 characters."""
 
+Note = Annotated[str, Meta(max_length=NOTE_CHARACTERS_MAX, extra_json_schema=NO_NUL)]
+"""What a holder says of its work, or leaves for the next one."""
+
 Handle = Annotated[str, Meta(min_length=1, max_length=NAME_CHARACTERS_MAX, extra_json_schema=NO_NUL)]
 """The unique short name of a user or agent; a leading `@` is ignored."""
 
@@ -103,6 +107,8 @@ StatusFilter = Literal[
 ]
 TaskPriority = Literal["none", "low", "medium", "high", "urgent"]
 IdentityKind = Literal["user", "agent"]
+ActorKind = Literal["user", "agent", "system"]
+"""Who does something to a task: also the service itself, where nobody did."""
 
 Scope = Literal[
     "channel-read",

@@ -36,6 +36,8 @@ from app.auth import Keys
 from app.db import Command, Database, schema
 from app.embedded import ROLE, SUPERUSER, EmbeddedPostgres
 from app.errors import ApiError, IdempotencyKeyReused, InvalidInput, ScopeMissing
+from app.operations.tasks.around import AROUND_FIELDS, TaskInFull
+from app.operations.tasks.task import Task
 from app.operator import administration as admin
 from app.rpc import RECORDS, SDK, Context, Operation, Page, Result, execute
 from app.transports import envelope
@@ -160,7 +162,10 @@ class Caller:
     def of(self, result: Result, op: Operation) -> Any:
         """A result, decoded with the documented type."""
         sent = json.loads(envelope.success(result, "test", op.family))
-        data = msgspec.convert(sent["data"], op.result)
+        kind: Any = op.result
+        if kind is TaskInFull and AROUND_FIELDS.isdisjoint(sent["data"]):
+            kind = Task  # nothing else was asked for, so that it can be compared with what others answer
+        data: Any = msgspec.convert(sent["data"], kind)
         return PageOf(data, sent["meta"]["pagination"]) if isinstance(result, Page) else data
 
 

@@ -1,6 +1,6 @@
 """JSON that is already written, with the type of what it says."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Generic, TypeAlias, TypeVar
 
 import msgspec
@@ -28,6 +28,15 @@ class Encoded(Generic[T]):
         whole = _decoder.decode(self.raw)
         kept = [_kept(item, fields) for item in whole] if isinstance(whole, list) else _kept(whole, fields)
         return Encoded(msgspec.json.encode(kept))
+
+    def plus(self, more: Mapping[str, object]) -> "Encoded[T]":
+        """The same object with more keys behind its own."""
+        added = msgspec.json.encode(more, enc_hook=as_json)
+        return (
+            Encoded(b"%b,%b" % (self.raw[:-1], added[1:]))
+            if more and len(self.raw) > len(b"{}")
+            else Encoded(added)
+        )
 
     def __repr__(self) -> str:
         return f"Encoded({self.raw!r})"

@@ -1,6 +1,6 @@
 """The shapes that most rows have. Whatever is of another shape has a struct where it is asked for."""
 
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -29,3 +29,6 @@ class Answered(msgspec.Struct, Generic[T]):
     answer: Encoded[T]
     merged_from: int | None = None  # the version a merged change was made for
     version: int | None = None  # of what is shown: its ETag, where the family has those
+    told: Encoded[Any] | None = (
+        None  # Any: what the call did or found besides, as the one who writes it documents it
+    )

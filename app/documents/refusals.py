@@ -56,8 +56,9 @@ from app.errors import (
     VersionConflict,
     VersionNotFound,
 )
-from app.operations.runs.explain import Help, Obstacle
+from app.operations.runs.explain import Obstacle
 from app.operations.tasks.conflict import Author, ChangedField, OverlappingField
+from app.operations.told import Help
 from app.rpc import AGENT, Family
 from app.transports import envelope
 

@@ -117,6 +117,7 @@ from app.errors.kinds import (
     Unavailable,
     Unframed,
     UnknownEncoding,
+    Way,
 )
 from app.errors.missing import (
     AttachmentNotFound,
@@ -196,4 +197,5 @@ __all__ = [
     "UrlTooLong",
     "VersionConflict",
     "VersionNotFound",
+    "Way",
 ]

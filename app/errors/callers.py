@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.errors.kinds import PermissionDenied, Unauthenticated
+from app.errors.kinds import PermissionDenied, Unauthenticated, Way
 
 
 class KeyMissing(Unauthenticated):
@@ -93,7 +93,8 @@ class NotAssignee(PermissionDenied):
 
     def __init__(self) -> None:
         super().__init__(
-            "Only its assignee can release a task, and that is not you. To reassign it, use update-task."
+            "Only its assignee can release a task, and that is not you.",
+            ways=(Way("To reassign it, use update-task.", "update-task"),),
         )
 
 
@@ -102,7 +103,11 @@ class NotHolder(PermissionDenied):
 
     def __init__(self) -> None:
         super().__init__(
-            "That run is somebody else's claim, and only its holder can use it. Claim the task with claim-task."
+            "That run is somebody else's claim, and only its holder can use it.",
+            ways=(
+                Way("Claim the task with claim-task.", "claim-task"),
+                Way("get-inbox lists your own claims.", "get-inbox"),
+            ),
         )
 
 
@@ -113,8 +118,17 @@ class ChannelNotMember(PermissionDenied):
 
     def __init__(self, channel_id: str) -> None:
         super().__init__(
-            "You are not a posting member of that channel. Ask to be added, or use a channel from get-me.",
+            "You are not a posting member of that channel. Ask to be added.",
             {"channelId": channel_id},
+            ways=(
+                Way("Or use a channel from get-me.", "get-me"),
+                Way(
+                    "Or join it with join-channel, if it is public.",
+                    "join-channel",
+                    {"channelId": channel_id},
+                ),
+                Way("Or use one of yours, which get-inbox without a cursor names.", "get-inbox"),
+            ),
         )
 
 
@@ -122,7 +136,10 @@ class ChannelNotAdmin(PermissionDenied):
     """Only an admin of the channel may do this."""
 
     def __init__(self) -> None:
-        super().__init__("Only an admin of the channel may do this. list-channel-members says who is one.")
+        super().__init__(
+            "Only an admin of the channel may do this.",
+            ways=(Way("list-channel-members says who is one.", "list-channel-members"),),
+        )
 
 
 class MemberRemoved(PermissionDenied):
@@ -130,5 +147,6 @@ class MemberRemoved(PermissionDenied):
 
     def __init__(self) -> None:
         super().__init__(
-            "They were removed from this channel. Only an admin of it can add them again, with add-channel-member."
+            "They were removed from this channel. Only an admin of it can add them again.",
+            ways=(Way("That is done with add-channel-member.", "add-channel-member"),),
         )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from app.errors.kinds import Conflict, Way
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-from app.errors.kinds import Conflict
 
 
 class VersionConflict(Conflict):
@@ -29,12 +30,17 @@ class VersionConflict(Conflict):
         overlapping: object,
         knows_merge: bool,
     ) -> None:
+        passed = f"You sent version {sent}, but the task is at version {current_version}."
         advice = "Merge your change into `details.current` and send it with that version."
+        to_models = (
+            "Merge your values with theirs, in `details.overlapping`, and send that with the current version."
+        )
         if mergeable:
             merge = ", or `onConflict: merge`" if knows_merge else ""
             advice = f"Nobody touched your fields since then: send the same change with that version{merge}."
+            to_models = advice
         super().__init__(
-            f"You sent version {sent}, but the task is at version {current_version}. {advice}",
+            f"{passed} {advice}",
             {
                 "reason": "version_conflict",
                 "sentVersion": sent,
@@ -44,6 +50,7 @@ class VersionConflict(Conflict):
                 "changed": changed,
                 "current": current,
             },
+            to_models=f"{passed} {to_models}",
         )
 
 
@@ -71,9 +78,10 @@ class IdempotencyKeyReused(Conflict):
 
     def __init__(self, operation: str) -> None:
         super().__init__(
-            f"You used this idempotency key before, for {operation} with another body. Use a new key for a new request; "
-            "get-request-outcome tells what became of the first one.",
+            f"You used this idempotency key before, for {operation} with another body. Use a new key for a new request.",
             {"reason": "idempotency_key_reused", "operation": operation},
+            ways=(Way("get-request-outcome tells what became of the first one.", "get-request-outcome"),),
+            to_models="You used this idempotency key before, with other arguments. Use a new key for a new request.",
         )
 
 
@@ -82,9 +90,15 @@ class ChannelArchived(Conflict):
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"#{name} is archived, and nothing can be added to it. Use another channel, or ask an admin to bring it back with "
-            "archive-channel.",
+            f"#{name} is archived, and nothing can be added to it. Use another channel.",
             {"reason": "channel_archived"},
+            ways=(
+                Way(
+                    "Or ask an admin to bring it back with archive-channel.",
+                    "archive-channel",
+                    {"archived": False},
+                ),
+            ),
         )
 
 
@@ -103,9 +117,14 @@ class LastAdmin(Conflict):
 
     def __init__(self) -> None:
         super().__init__(
-            "That is the only admin of the channel, and a channel must keep one. First make another member an admin "
-            "with set-channel-member-role, or archive the channel.",
+            "That is the only admin of the channel, and a channel must keep one. Archive the channel, or first make another "
+            "member an admin.",
             {"reason": "last_admin"},
+            ways=(
+                Way(
+                    "That is done with set-channel-member-role.", "set-channel-member-role", {"role": "admin"}
+                ),
+            ),
         )
 
 
@@ -135,11 +154,21 @@ class LeaseLost(Conflict):
         end_reason: str,
         ended_at: str | None,
         holder: Mapping[str, object] | None,
+        yours: bool = False,
     ) -> None:
         now = f"@{holder['handle']} holds it now" if holder else "nobody holds it now"
+        advice = "Stop this work."
+        ways = (
+            Way("To start again, call claim-next-task without this `runId`.", "claim-next-task"),
+            Way("Or call claim-task without this `runId`.", "claim-task", {"taskId": identifier}),
+            Way("get-inbox lists what is yours.", "get-inbox"),
+        )
+        if yours and holder:
+            now = "you hold it under another run now"
+            advice = f"Send `runId` {holder['runId']} instead."
+            ways = ()
         super().__init__(
-            f"Your claim of {identifier} is over ({end_reason}), and {now}. Nothing was written. Stop this work. To "
-            "start again, call claim-task or claim-next-task without this `runId`.",
+            f"Your claim of {identifier} is over ({end_reason}), and {now}. Nothing was written. {advice}",
             {
                 "reason": "lease_lost",
                 "runId": run_id,
@@ -148,6 +177,7 @@ class LeaseLost(Conflict):
                 "endedAt": ended_at,
                 "holder": holder,
             },
+            ways=ways,
         )
 
 
@@ -166,8 +196,9 @@ class RunClaimed(Conflict):
 
     def __init__(self) -> None:
         super().__init__(
-            "This is a claim of a task: its status and times follow the claim. Use complete-run, fail-run or release-run.",
+            "This is a claim of a task: its status and times follow the claim.",
             {"reason": "run_claimed"},
+            ways=(Way("Use complete-run, fail-run or release-run.", "complete-run"),),
         )
 
 

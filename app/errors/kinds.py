@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 class First(NamedTuple):
@@ -16,19 +17,47 @@ class First(NamedTuple):
     replayed: bool  # False: this is the first time
 
 
+class Way(NamedTuple):
+    """A call that helps after a refusal, and the sentence that says so."""
+
+    says: str
+    operation: str
+    arguments: Mapping[str, object] = MappingProxyType({})
+
+
 class ApiError(Exception):
-    """The request was refused."""
+    """The request was refused.
+
+    `ways` are calls that help, the best first. The message ends with the first; whoever has not all operations at hand
+    is told the first of those it has. `to_models` is the message where a model is shown only a part of the details.
+    """
 
     status: ClassVar[int]
     code: ClassVar[str]
     retryable: ClassVar[bool] = False
     retry_after_seconds: ClassVar[int | None] = None
 
-    def __init__(self, message: str, details: Mapping[str, object] | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+    def __init__(
+        self,
+        message: str,
+        details: Mapping[str, object] | None = None,
+        *,
+        ways: Sequence[Way] = (),
+        to_models: str | None = None,
+    ) -> None:
+        self.said = message
+        self.ways = ways
+        self.to_models = to_models
+        self.message = f"{message} {ways[0].says}" if ways else message
+        super().__init__(self.message)
         self.details = details
         self.first: First | None = None
+
+    def within(self, before: str, after: str) -> None:
+        """Say the same of a part of a request: what it is, and what that means for the rest."""
+        self.said = f"{before} {self.said}"
+        self.message = f"{before} {self.message} {after}"
+        self.args = (self.message,)
 
     def body(self) -> dict[str, object]:
         """What it says: the agent family and MCP send it so, idempotency keys keep it so, other families translate it."""

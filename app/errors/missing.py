@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.errors.kinds import NotFound
+from app.errors.kinds import NotFound, Way
 
 
 class UnknownPath(NotFound):
@@ -17,8 +17,13 @@ class TaskNotFound(NotFound):
 
     def __init__(self, task_id: str, *, field: str = "taskId") -> None:
         super().__init__(
-            f"No task `{task_id[:80]}` is visible to you. Find tasks with list-tasks.",
+            f"No task `{task_id[:80]}` is visible to you.",
             {"field": field, "taskId": task_id[:80]},
+            ways=(
+                Way("Find tasks with list-tasks.", "list-tasks"),
+                Way("Find tasks with search-tasks.", "search-tasks"),
+                Way("get-inbox shows yours, and without a cursor those of your channels.", "get-inbox"),
+            ),
         )
 
 
@@ -37,8 +42,12 @@ class IdentityNotFound(NotFound):
 
     def __init__(self, name: str, *, field: str) -> None:
         super().__init__(
-            f"No user or agent `{name[:80]}` in this workspace. Look one up with resolve-identity.",
+            f"No user or agent `{name[:80]}` in this workspace.",
             {"field": field},
+            ways=(
+                Way("Look one up with resolve-identity.", "resolve-identity"),
+                Way("get-inbox without a cursor names those in your channels.", "get-inbox"),
+            ),
         )
 
 
@@ -47,7 +56,13 @@ class ChannelNotFound(NotFound):
 
     def __init__(self, channel_id: str, *, field: str = "channelId") -> None:
         super().__init__(
-            f"No channel `{channel_id[:80]}` in this workspace. get-me lists yours.", {"field": field}
+            f"No channel `{channel_id[:80]}` in this workspace.",
+            {"field": field},
+            ways=(
+                Way("get-me lists yours.", "get-me"),
+                Way("get-channels lists yours.", "get-channels"),
+                Way("get-inbox without a cursor names yours.", "get-inbox"),
+            ),
         )
 
 
@@ -56,7 +71,12 @@ class MemberNotFound(NotFound):
 
     def __init__(self, member_id: str, *, field: str = "memberId") -> None:
         super().__init__(
-            f"`{member_id[:80]}` is not in this channel. list-channel-members says who is.", {"field": field}
+            f"`{member_id[:80]}` is not in this channel.",
+            {"field": field},
+            ways=(
+                Way("list-channel-members says who is.", "list-channel-members"),
+                Way("get-channel-members says who is.", "get-channel-members"),
+            ),
         )
 
 
@@ -65,8 +85,12 @@ class MessageNotFound(NotFound):
 
     def __init__(self, message_id: str, *, field: str = "messageId") -> None:
         super().__init__(
-            f"No message `{message_id[:80]}` is visible to you here. Find messages with get-messages.",
+            f"No message `{message_id[:80]}` is visible to you here.",
             {"field": field},
+            ways=(
+                Way("Find messages with get-messages.", "get-messages"),
+                Way("Find messages with search-messages.", "search-messages"),
+            ),
         )
 
 
@@ -75,9 +99,9 @@ class AttachmentNotFound(NotFound):
 
     def __init__(self, attachment_id: str) -> None:
         super().__init__(
-            f"There is no attachment `{attachment_id[:80]}`: this service stores no files. "
-            "Share text with create-artifact, or put a link into the message.",
+            f"There is no attachment `{attachment_id[:80]}`: this service stores no files. Put a link into the message.",
             {"field": "attachmentIds"},
+            ways=(Way("Or share text with create-artifact.", "create-artifact"),),
         )
 
 
@@ -86,7 +110,12 @@ class RunNotFound(NotFound):
 
     def __init__(self, run_id: str, *, field: str = "runId") -> None:
         super().__init__(
-            f"No run `{run_id[:80]}` is visible to you. Find runs with list-runs.", {"field": field}
+            f"No run `{run_id[:80]}` is visible to you.",
+            {"field": field},
+            ways=(
+                Way("Find runs with list-runs.", "list-runs", {"mine": True, "live": True}),
+                Way("get-inbox lists your claims, with the `runId` of each.", "get-inbox"),
+            ),
         )
 
 

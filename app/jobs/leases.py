@@ -12,6 +12,7 @@ from typing import Final
 from app.config import Config
 from app.db import Command, Database, One
 from app.ids import new_id
+from app.operations.messages.message import SYSTEM
 from app.operations.runs.finish import END_CTES
 from app.operations.runs.run import FAILURES_MAX
 
@@ -43,8 +44,8 @@ PUT_OFF = Command(
     everywhere=True,
 )
 
-# Locks tasks first and runs second, as everyone does. The event and the comment name the holder as the one who
-# acted: it is their silence that did it.
+# Locks tasks first and runs second, as everyone does. It is nobody's doing: the event and the comment name the service
+# itself, and the late holder hears of it as of what others did.
 EXPIRE = Command(
     One[int],
     f"""
@@ -63,12 +64,13 @@ EXPIRE = Command(
     ), ended AS (
         UPDATE runs r
            SET status = 'failed', end_reason = 'lease_expired', ended_at = now(), updated_at = now(), version = r.version + 1,
+               loss_unseen = true,
                errors = r.errors || jsonb_build_array(jsonb_build_object('code', 'lease_expired', 'message',
                    'No sign of life for ' || r.lease_seconds || ' seconds.'))
           FROM numbered n
          WHERE r.workspace_id = n.workspace_id AND r.id = n.run_id
            AND r.ended_at IS NULL AND r.lease_expires_at <= now()   -- judged again on the row as it is now
-        RETURNING r.*, n.ord, r.holder_id AS actor_id, r.holder_kind AS actor_kind, %(request_id)s::text AS request_id,
+        RETURNING r.*, n.ord, %(system)s::uuid AS actor_id, 'system' AS actor_kind, %(request_id)s::text AS request_id,
                   'retry' AS goal, %(failures_max)s::smallint AS failures_max, (%(comment_ids)s::uuid[])[n.ord] AS comment_id,
                   (%(message_ids)s::uuid[])[n.ord] AS message_id,
                   n.old_status, n.old_assignee_id, n.old_assignee_kind, n.old_failures, n.old_completed_at, n.old_run_id
@@ -85,6 +87,7 @@ async def run_once(db: Database, config: Config) -> int:
     expired = await db.one(
         EXPIRE,
         limit=PORTION_ROWS,
+        system=SYSTEM,
         request_id=REQUEST_ID,
         failures_max=FAILURES_MAX,
         comment_ids=[new_id() for _ in range(PORTION_ROWS)],

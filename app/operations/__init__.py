@@ -14,7 +14,7 @@ from app.operations.channels.membership import (
     remove_channel_member,
     set_channel_member_role,
 )
-from app.operations.inbox import get_inbox
+from app.operations.inbox.reading import get_inbox
 from app.operations.messages.post import post_message
 from app.operations.messages.reading import get_messages
 from app.operations.messages.send import create_artifact, flag_needs_human, send_message

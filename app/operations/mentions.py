@@ -7,7 +7,7 @@ answer; get-unread-mentions reads it.
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 from uuid import UUID
 
 import msgspec
@@ -23,6 +23,8 @@ from app.writes.access import CALLER, NAMED_IDENTITY
 
 class Mention(Answer):
     """Someone who is addressed."""
+
+    brief: ClassVar[tuple[str, ...]] = ("id",)
 
     id: Annotated[str, Meta(description="The user or agent.")]
     type: Annotated[IdentityKind, Meta(description="Which of the two.")]
@@ -40,6 +42,7 @@ class Addressed(msgspec.Struct):
 
     id: UUID
     kind: IdentityKind
+    handle: str
 
 
 # Handles that are written in a text, and ids that are mentioned on purpose. A private agent can be named by
@@ -48,7 +51,7 @@ FIND_ADDRESSED = Query(
     Addressed,
     f"""
     WITH i AS ({CALLER})
-    SELECT a.id, a.kind
+    SELECT a.id, a.kind, a.handle
       FROM i
       JOIN identities a ON a.workspace_id = i.workspace_id
        AND (a.handle = ANY(%(handles)s::text[]) OR a.id = ANY(%(ids)s::uuid[]))
@@ -64,17 +67,18 @@ async def addressed(
 ) -> list[Addressed]:
     """Everyone whom a text addresses, and everyone mentioned besides. An unknown handle is just text."""
     handles = handles_in(text)
+    named = [mention.id[1:].lower() for mention in mentions if mention.id.startswith("@")]
     ids = [id for mention in mentions if (id := uuid_or_none(mention.id))]
     found: list[Addressed] = []
-    if handles or ids:
+    if handles or named or ids:
         found = await ctx.all(
             FIND_ADDRESSED,
-            handles=handles,
+            handles=[*handles, *named],
             ids=ids,
         )
-    kinds = {str(someone.id): someone.kind for someone in found}
+    kinds = {name: someone.kind for someone in found for name in (str(someone.id), f"@{someone.handle}")}
     for mention in mentions:
-        kind = kinds.get(str(uuid_or_none(mention.id)))
+        kind = kinds.get(str(uuid_or_none(mention.id) or mention.id.lower()))
         if kind is None or mention.type not in {kind, UNSET}:
             raise IdentityNotFound(mention.id, field=field)
     if len(found) > MENTIONS_MAX:

@@ -91,7 +91,7 @@ async def create_identity(
 ) -> Identity:
     """Make a user or agent with its memberships and its first key.
 
-    Unless told otherwise it joins #general, but for a private agent, which everyone there would see.
+    By default it joins #general, but a private agent does not: everyone there would see it.
     """
     handle = handle.removeprefix("@")
     check_name("handle", handle)

@@ -18,11 +18,13 @@ from app.rpc.answers import Answer, Excerpt, HistoryCutoff, Outcome, Page, Resul
 from app.rpc.context import ATTEMPTS_MAX, Actor, Context, whose
 from app.rpc.execute import execute
 from app.rpc.families import AGENT, RECORDS, SDK, Family, family_at
+from app.rpc.named import looked_up, names_in, places_of, with_ids
 from app.rpc.operation import BadDeclaration, Operation, Step, operation
 from app.rpc.requests import (
     EMPTIED,
     IN_PATH,
     IN_QUERY,
+    UNTOLD,
     AgentRequest,
     AgentWrite,
     ClaimWrite,
@@ -34,6 +36,7 @@ from app.rpc.requests import (
     changes,
     emptied_by_null,
     given,
+    marked,
 )
 from app.rpc.tags import IfMatch, etag_of, versions_in
 
@@ -45,6 +48,7 @@ __all__ = [
     "IN_QUERY",
     "RECORDS",
     "SDK",
+    "UNTOLD",
     "Actor",
     "AgentRequest",
     "AgentWrite",
@@ -74,7 +78,12 @@ __all__ = [
     "execute",
     "family_at",
     "given",
+    "looked_up",
+    "marked",
+    "names_in",
     "operation",
+    "places_of",
     "versions_in",
     "whose",
+    "with_ids",
 ]

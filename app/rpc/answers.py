@@ -20,9 +20,23 @@ class Answer(msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fields
     brief: ClassVar[tuple[str, ...]] = ()
     """The keys an agent needs to choose and to act, where a list should be short; empty means all of them."""
 
+    news: ClassVar[tuple[str, ...]] = ()
+    """The keys that are new to whoever has just written it, with dots for those of what stands inside; empty means all.
+
+    Tools answer a write with these.
+    """
+
+    advises: ClassVar[tuple[str, ...]] = ()
+    """The keys whose text may send to other operations: tools leave out the sentences that name one which is not there."""
+
+    cut: ClassVar[tuple[str, ...]] = ()
+    """The keys whose text tools cut short, where they are not asked for the whole."""
+
 
 class SdkAnswer(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """The same in snake_case."""
+
+    news: ClassVar[tuple[str, ...]] = ()
 
 
 class Row(Protocol[T]):
@@ -64,6 +78,7 @@ class Outcome(Generic[T]):
     wrote: bool = True  # False: there was nothing to write, so no statement has stored the idempotency key
     first: First | None = None  # set by the pipeline if the call has an idempotency key
     version: int | None = None  # of what is shown: its ETag, where the family has those
+    told: "Encoded[Any] | None" = None  # Any: what the call did or found besides; app/operations/told.py
 
 
 @dataclass(frozen=True, slots=True)

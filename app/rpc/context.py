@@ -60,6 +60,8 @@ class Context(msgspec.Struct, frozen=True):
     )
     under: Under | None = None  # set by the pipeline where the request says `runId`
     admission: Admission | None = None  # of a call that may wait: whether its key is still good
+    for_model: bool = False  # whether a model reads the answer: the call of a tool
+    finds_similar: bool = True  # whether it is told what looks like a task it creates, as the setting says
 
     async def still_admitted(self) -> None:
         """After waiting, before taking anything: raise if the caller's key has ended meanwhile."""
@@ -127,7 +129,7 @@ class Context(msgspec.Struct, frozen=True):
         """
         row = await self.send(write, **item)
         if row is not None:
-            return Outcome(row.answer, merged_from=row.merged_from, version=row.version)
+            return Outcome(row.answer, merged_from=row.merged_from, version=row.version, told=row.told)
         if write.own_fence:
             await self.unless_answered()
         else:
@@ -151,7 +153,10 @@ class Context(msgspec.Struct, frozen=True):
 
     async def unless_answered(self) -> None:
         """When a write had no effect: raise Repeated if that is so because it had it before, under this key."""
-        if self.receipt is not None and await receipts.find(self.db, whose(self.actor), self.receipt.key):
+        if self.receipt is None:
+            return
+        row = await receipts.find(self.db, whose(self.actor), self.receipt.key)
+        if row is not None and receipts.says_of(row, self.receipt):
             raise Repeated
 
     async def unless_late(self) -> None:

@@ -13,6 +13,7 @@ from app.errors import ApiError, Contended, DatabaseUnavailable, First
 from app.rpc.answers import Outcome, Page, Result
 from app.rpc.context import Context, whose
 from app.rpc.families import SDK
+from app.rpc.named import looked_up, names_in, with_ids
 from app.rpc.operation import Operation, Work
 from app.writes import receipts
 from app.writes.fence import Under, under
@@ -26,17 +27,22 @@ def execute(
     body: bytes | None = None,
     query: bytes = b"",
     placed: Mapping[str, str] | None = None,
+    ignored: list[str] | None = None,
 ) -> Work:
     """Run one call: scope, decode, handler. The scope comes before the body is looked at.
+
+    `ignored` takes the names of fields that were sent and that nobody reads.
 
     Raises at once what is wrong with the call itself. The rest happens when the outcome is awaited.
     """
     op.check(ctx.actor.scopes)
     if body is None:
-        return op.handler(ctx, op.decoder.from_query(query))
+        return _work(op, ctx, op.decoder.from_query(query, ignored))
     req, sent = op.decoder.read(body, placed)
+    if ignored is not None and not sent.keys() <= op.decoder.known:
+        ignored.extend(sent.keys() - op.decoder.known)
     if op.read_only:
-        return op.handler(ctx, req)
+        return _work(op, ctx, req)
     key = receipts.key_of(ctx.idempotency_key, getattr(req, "idempotency_key", UNSET))
     if key is None:
         return _begin(op, ctx, req)
@@ -49,7 +55,18 @@ def _begin(op: Operation, ctx: Context, req: Any) -> Work:  # Any: the request o
     field = "run_id" if op.family is SDK else "runId"
     if (run_id := under(req.run_id, field=field)) is not None:
         ctx = msgspec.structs.replace(ctx, under=Under(run_id, field))
+    return _work(op, ctx, req)
+
+
+def _work(op: Operation, ctx: Context, req: Any) -> Work:  # Any: see _begin
+    """The work of a handler, which is given ids where its request has names."""
+    if op.places and (names := names_in(req, op.places)):
+        return _named(op, ctx, req, names)
     return op.handler(ctx, req)
+
+
+async def _named(op: Operation, ctx: Context, req: Any, names: list[str]) -> Result:  # Any: see _begin
+    return await op.handler(ctx, with_ids(req, await looked_up(ctx, names)))
 
 
 async def _keyed(op: Operation, ctx: Context, receipt: Receipt, req: Any) -> Result:  # Any: see _begin
@@ -74,7 +91,13 @@ async def _once(op: Operation, ctx: Context, receipt: Receipt, req: Any) -> Resu
         outcome = _outcome(await _begin(op, ctx, req))
         if not outcome.wrote:
             stored = await receipts.store(
-                ctx.db, whose(ctx.actor), receipt, ctx.request_id, outcome.result, version=outcome.version
+                ctx.db,
+                whose(ctx.actor),
+                receipt,
+                ctx.request_id,
+                outcome.result,
+                version=outcome.version,
+                told=outcome.told,
             )
         if outcome.wrote or stored is not None:
             return replace(outcome, first=First(ctx.request_id, receipt.answered_at, replayed=False))
@@ -105,4 +128,4 @@ async def _replay(op: Operation, ctx: Context, receipt: Receipt) -> Result:
     if error := receipts.error_of(row, op.errors):
         error.first = first
         raise error
-    return Outcome(row.answer, merged_from=row.merged_from, first=first, version=row.version)
+    return Outcome(row.answer, merged_from=row.merged_from, first=first, version=row.version, told=row.told)

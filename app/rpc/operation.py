@@ -1,7 +1,7 @@
 """What an operation is, and how one is declared."""
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Annotated, Any, TypeAlias, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -9,10 +9,11 @@ from msgspec import Meta
 
 from app.db import Encoded
 from app.decoding import Decoder
-from app.errors import ApiError, ScopeMissing
+from app.errors import ApiError, ChannelNotFound, IdentityNotFound, ScopeMissing
 from app.rpc.answers import Excerpt, Outcome, Page, Result
 from app.rpc.context import Context
 from app.rpc.families import RECORDS, Family
+from app.rpc.named import Place, places_of
 from app.rpc.requests import Request
 from app.types import Scope
 from app.writes.fence import FENCE_ERRORS
@@ -27,6 +28,8 @@ class Step(msgspec.Struct, frozen=True):
 
     order: int
     line: str
+    rule: str = ""
+    """What to know besides, in a sentence that stands below the loop."""
 
 
 Work: TypeAlias = Coroutine[Any, Any, Result]  # Any: what passes between a coroutine and its event loop
@@ -57,6 +60,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     idempotent: bool = False
     uses_up: bool = False
     resource: str | None = None
+    tools_ask: tuple[tuple[str, object], ...] = ()
+    tells: bool = False
+    places: tuple[Place, ...] = ()
 
     def allows(self, scopes: frozenset[str]) -> bool:
         """Whether a key with these scopes may call it."""
@@ -88,6 +94,8 @@ def operation(
     uses_up: bool = False,
     resource: str | None = None,
     under_claim: bool = True,
+    tools_ask: Mapping[str, object] | None = None,
+    tells: bool = False,
 ) -> Callable[[Handler], Operation]:
     """Declare an operation. `scope=None` lets any valid key call it; `read_only` also makes it answer to GET.
 
@@ -100,7 +108,9 @@ def operation(
     For agents: `core` puts it into the daily loop; `destructive` says that it overwrites or closes what is there,
     `idempotent` that doing it twice does no more than once. `uses_up` says that it answers to GET but consumes its
     argument, so tools do not call it a read. `resource` is the URI of a read as a document, with its fields in
-    braces, as in `thing://{thingId}`.
+    braces, as in `thing://{thingId}`. `tools_ask` are arguments that a tool sends unless its caller says otherwise,
+    where a model is served better by more than plain HTTP gives. One that `tells` can say something besides its data,
+    over HTTP, too: see app/operations/told.py.
     """
 
     def declare(handler: Handler) -> Operation:
@@ -109,6 +119,8 @@ def operation(
         origin = get_origin(result)
         if origin in (Encoded, Page, Excerpt, Outcome):
             result = get_args(result)[0]
+        places = () if request.family is RECORDS else places_of(request)
+        fenced = () if read_only or not under_claim else FENCE_ERRORS
         summary, _, description = inspect.cleandoc(handler.__doc__ or "").partition("\n\n")
         name = _camel(handler.__name__) if request.family is RECORDS else handler.__name__.replace("_", "-")
         return Operation(
@@ -119,7 +131,7 @@ def operation(
             status=status,
             scope=scope,
             read_only=read_only,
-            errors=errors if read_only or not under_claim else tuple(dict.fromkeys((*errors, *FENCE_ERRORS))),
+            errors=tuple(dict.fromkeys((*errors, *_not_found(places), *fenced))),
             request=request,
             result=list[result] if origin is Page else result,
             paged=origin in (Page, Excerpt),
@@ -133,9 +145,21 @@ def operation(
             idempotent=idempotent,
             uses_up=uses_up,
             resource=resource,
+            tools_ask=tuple((tools_ask or {}).items()),
+            tells=tells,
+            places=places,
         )
 
     return declare
+
+
+def _not_found(places: tuple[Place, ...]) -> Iterator[type[ApiError]]:
+    """What a name can be refused with that stands in one of these places."""
+    nouns = {place.noun for place in places}
+    if "identity" in nouns:
+        yield IdentityNotFound
+    if "channel" in nouns:
+        yield ChannelNotFound
 
 
 def _camel(name: str) -> str:

@@ -81,6 +81,9 @@ class RecordWrite(RecordRequest, kw_only=True):
     run_id: UnderRun = UNSET
 
 
+UNTOLD: Final = {"tools": "untold"}
+"""For the `Meta` of a field that tools take and do not tell of: a model has no use for it, or would be led astray."""
+
 IN_PATH: Final = {"place": "path"}
 """For the `Meta` of a field that stands in the path."""
 
@@ -104,13 +107,17 @@ def _wire_names(request: type[msgspec.Struct]) -> dict[str, str]:
 
 def emptied_by_null(request: type[msgspec.Struct]) -> tuple[str, ...]:
     """The fields of a request that null empties, by wire name; in all others null and left out are one."""
+    return marked(request, EMPTIED)
+
+
+def marked(request: type[msgspec.Struct], mark: Mapping[str, str]) -> tuple[str, ...]:
+    """The fields of a request whose `Meta` has this mark, by wire name."""
     found: list[str] = []
     for field in msgspec.structs.fields(request):
-        match msgspec.inspect.type_info(field.type):
-            case msgspec.inspect.Metadata(extra={"null": "empties"}):
-                found.append(field.encode_name)
-            case _:
-                pass
+        kind = msgspec.inspect.type_info(field.type)
+        extra: Mapping[str, object] = getattr(kind, "extra", None) or {}
+        if mark.items() <= extra.items():
+            found.append(field.encode_name)
     return tuple(found)
 
 

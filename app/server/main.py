@@ -92,7 +92,7 @@ def create_app(config: Config, dsn: str) -> Application:
     frame = Frame(request_log, Deadlines(config.request_timeout_seconds))
     web = Pages(config.allowed_origins)
     rpc = RpcEndpoint(OPERATIONS, db, keys, frame)
-    mcp = McpEndpoint(OPERATIONS, db, keys, frame, pages=web)
+    mcp = McpEndpoint(OPERATIONS, db, keys, frame, pages=web, finds_similar=config.similar_tasks)
     contents = {
         "/": fixed(HOME),
         "/healthz": healthz(db),

@@ -5,8 +5,9 @@ The published client parses exactly these shapes (contract sections 0, 3 and 12)
 """
 
 import hashlib
+import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
@@ -42,6 +43,7 @@ from app.rpc import (
     etag_of,
 )
 from app.types import Timestamp
+from app.wording import NAME_CHARACTERS_MAX, nearest
 
 
 class Meta(Answer):
@@ -236,6 +238,31 @@ def pagination(page: Page[Any] | Excerpt[Any]) -> Pagination:  # Any: of what do
     )
 
 
+TOLD: Final = b"baton-told"
+"""The header that has what an answer says besides its data."""
+
+
+IGNORED_NAMED_MAX: Final = 20  # fields that nobody reads; whoever sends more of them means to
+
+
+def ignored_fields(names: Iterable[str], known: Iterable[str]) -> tuple[bytes, bytes]:
+    """The header that names fields which were sent and nobody reads, each with the one that was probably meant.
+
+    A list as in RFC 9651: `"runID";meant="runId", "colour"`.
+    """
+    known = tuple(known)
+    told: list[str] = []
+    for name in sorted(names)[:IGNORED_NAMED_MAX]:
+        near = nearest(name, known)
+        told.append(_quoted(name) + ("" if near is None else f";meant={_quoted(near)}"))
+    return b"baton-ignored-fields", ", ".join(told).encode()
+
+
+def _quoted(name: str) -> str:
+    """A name as a string of a header, which knows no more than ASCII."""
+    return re.sub(r"[^ !#-\[\]-~]", "?", name[:NAME_CHARACTERS_MAX]).join('""')
+
+
 def headers(said: Result | ApiError) -> list[tuple[bytes, bytes]]:
     """What there is to say beside the body, as HTTP headers."""
     if isinstance(said, Encoded):
@@ -243,6 +270,8 @@ def headers(said: Result | ApiError) -> list[tuple[bytes, bytes]]:
     headers: list[tuple[bytes, bytes]] = []
     if isinstance(said, Outcome) and said.merged_from is not None:
         headers.append((b"baton-merged-from", b"%d" % said.merged_from))
+    if isinstance(said, Outcome) and said.told is not None:
+        headers.append((TOLD, json.dumps(json.loads(said.told.raw), separators=(",", ":")).encode()))
     if isinstance(said, (Outcome, ApiError)) and said.first is not None and said.first.replayed:
         headers.append((b"idempotency-replayed", b"true"))
     if isinstance(said, ApiError) and said.retry_after_seconds is not None:

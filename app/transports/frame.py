@@ -16,7 +16,7 @@ import re
 import secrets
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, Generic, TypeAlias, TypeVar
 
 from starlette.types import Receive, Scope, Send
@@ -45,6 +45,10 @@ class Call:
     code: str | None = None
     what: str
     """What is called, for the log."""
+    ignored: Sequence[str] = ()
+    """The names of fields that were sent and that nobody reads."""
+    meant: frozenset[str] = frozenset()
+    """Those that the called operation reads."""
     streaming = False
     """Whether some of an answer is out whose end is still to come."""
 
@@ -60,6 +64,8 @@ class Call:
         """Send an answer that is whole, or the last piece of one that has begun. The headers are taken over."""
         if not self.streaming:
             self.status = status
+            if self.ignored:
+                headers.append(envelope.ignored_fields(self.ignored, self.meant))
             headers.append((b"x-request-id", self.request_id.encode()))
             if status not in _WITHOUT_BODY:
                 headers.append((b"content-length", b"%d" % len(body)))

@@ -26,7 +26,9 @@ VERBS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 EXPOSED: Final = b", ".join(
     (
         b"allow",
+        b"baton-ignored-fields",
         b"baton-merged-from",
+        b"baton-told",
         b"etag",
         b"idempotency-replayed",
         b"mcp-session-id",

@@ -46,14 +46,17 @@ class RpcEndpoint(Door[Call]):
             elif placed is not None:
                 body = b""  # then the path does
             key = call.headers.get(b"idempotency-key")
+            call.ignored, call.meant = [], op.decoder.known
             ctx = Context(self._db, actor, call.request_id, None if key is None else key.decode("latin-1"))
             if not op.patience_seconds:
-                result = await execute(op, ctx, body=body, query=call.query, placed=placed)
+                result = await execute(
+                    op, ctx, body=body, query=call.query, placed=placed, ignored=call.ignored
+                )
             else:
                 deadline.extend(op.patience_seconds)
                 with self._keys.stay(actor, op.scope) as stay:
                     ctx = msgspec.structs.replace(ctx, admission=stay)
-                    work = execute(op, ctx, body=body, query=call.query, placed=placed)
+                    work = execute(op, ctx, body=body, query=call.query, placed=placed, ignored=call.ignored)
                     result = await _while_connected(stay.accompany(work), receive)
         said = envelope.success(result, call.request_id, op.family)
         headers = [JSON, *envelope.headers(result)]

@@ -143,4 +143,5 @@ async def why_not_live(db: Database, caller: Identity, run_id: UUID, *, field: s
         end_reason=fate.end_reason or "lease_expired",
         ended_at=fate.ended_at,
         holder=holder,
+        yours=fate.holder_id == str(caller.identity_id),
     )

@@ -65,6 +65,7 @@ class StoredRow(msgspec.Struct):
     answer: Encoded[Any]  # Any: whatever the operation answered with
     merged_from: int | None
     version: int | None
+    told: Encoded[Any] | None  # Any: what was said beside it
     request_id: str
     answered_at: str
 
@@ -79,24 +80,25 @@ UNDER_WAY: Final = """
             hashtextextended(i.workspace_id || ' ' || i.actor_id || ' ' || (i.receipt->>'key'), 0)) IS NOT NULL"""
 
 # Whether the keyed call `i` has had no answer yet. From here to the commit it is under way.
-UNUSED: Final = "take_key(i.workspace_id, i.actor_id, i.receipt->>'key')"
+UNUSED: Final = "take_key(i.workspace_id, i.actor_id, i.receipt->>'key', i.receipt->>'fingerprint')"
 
-# Stores what was `answered`: ord, answer, merged_from, version. Whose it is stands in the item at this place. (OFFSET 0 has it
-# taken out once, not wherever it is named.)
+# Stores what was `answered`: ord, answer, merged_from, version, told. Whose it is stands in the item at this place.
+# (OFFSET 0 has it taken out once, not wherever it is named.)
 STORED: Final = """
     stored AS (
         INSERT INTO idempotency_keys (workspace_id, identity_id, key, operation, scope, fingerprint, status, answer,
-                                      request_id, answered_at, merged_from, version)
+                                      request_id, answered_at, merged_from, version, told)
         SELECT (e->>'workspace_id')::uuid, (e->>'actor_id')::uuid, k->>'key', k->>'operation', k->>'scope',
                decode(k->>'fingerprint', 'hex'), (k->>'status')::int, answer,
-               e->>'request_id', k->>'answered_at', merged_from, version
+               e->>'request_id', k->>'answered_at', merged_from, version, told
           FROM answered
          CROSS JOIN LATERAL (SELECT (%(items)s::jsonb)->(answered.ord - 1)::int AS e OFFSET 0) item
          CROSS JOIN LATERAL (SELECT e->'receipt' AS k OFFSET 0) receipt
     )"""
 
 _COLUMNS: Final = """
-    operation, scope, encode(fingerprint, 'hex'), status, error, answer, merged_from, version, request_id, answered_at"""
+    operation, scope, encode(fingerprint, 'hex'), status, error, answer, merged_from, version, told, request_id,
+    answered_at"""
 
 FIND = Query(
     StoredRow,
@@ -112,11 +114,11 @@ STORE = Command(
     StoredRow,
     f"""
     INSERT INTO idempotency_keys (workspace_id, identity_id, key, operation, scope, fingerprint, status, error, answer,
-                                  version, request_id, answered_at)
+                                  version, told, request_id, answered_at)
     SELECT %(workspace_id)s::uuid, %(identity_id)s::uuid, %(key)s::text, %(operation)s::text, %(scope)s::text,
            decode(%(fingerprint)s::text, 'hex'), %(status)s::int, %(error)s::text, %(answer)s::text::json,
-           %(version)s::int, %(request_id)s::text, %(answered_at)s::text
-     WHERE take_key(%(workspace_id)s::uuid, %(identity_id)s::uuid, %(key)s::text)
+           %(version)s::int, %(told)s::text::json, %(request_id)s::text, %(answered_at)s::text
+     WHERE take_key(%(workspace_id)s::uuid, %(identity_id)s::uuid, %(key)s::text, %(fingerprint)s::text)
     RETURNING {_COLUMNS}
     """,
 )
@@ -192,6 +194,7 @@ async def store(
     *,
     error: ApiError | None = None,
     version: int | None = None,
+    told: Encoded[Any] | None = None,  # Any: see StoredRow
 ) -> StoredRow | None:
     """Store an answer under its key, unless there is one already: then None."""
     return await db.one(
@@ -205,6 +208,7 @@ async def store(
         error=None if error is None else type(error).__name__,
         answer=_encode(answer).decode(),
         version=version,
+        told=None if told is None else told.raw.decode(),
         request_id=request_id,
         answered_at=receipt.answered_at,
     )
@@ -230,6 +234,11 @@ def error_of(row: StoredRow, declared: tuple[type[ApiError], ...]) -> ApiError |
     error = kind.__new__(kind)
     ApiError.__init__(error, msgspec.json.decode(body["message"], type=str), details)
     return error
+
+
+def says_of(row: StoredRow, receipt: Receipt) -> bool:
+    """Whether what is stored speaks of this call: not if it is the refusal of another request, which gives way to it."""
+    return row.error is None or row.fingerprint == receipt.fingerprint
 
 
 def check_same(row: StoredRow, receipt: Receipt) -> None:

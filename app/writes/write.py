@@ -62,7 +62,8 @@ class Write(Generic[T]):
 
     takes       the columns of a call, with their types
     does        CTEs over `i`
-    answers     a SELECT of `ord` and `answer`; of `merged_from` if it `merges`, of `version` if it is `versioned`
+    answers     a SELECT of `ord` and `answer`; of `merged_from` if it `merges`, of `version` if it is `versioned`, and of
+                `told` if it `tells` something besides
     locks       the columns of `i` in whose order rows are locked
     one_per     what calls that share a statement must not share: see BatchQuery
     ends_claims a CTE among `does` with the `ended_run_id` of claims that the write ends: those are not renewed
@@ -83,6 +84,7 @@ class Write(Generic[T]):
         one_per: OnePer | None = None,
         merges: bool = False,
         versioned: bool = False,
+        tells: bool = False,
         ends_claims: LiteralString = "",
         own_fence: bool = False,
         turn: Turn | None = None,
@@ -100,6 +102,7 @@ class Write(Generic[T]):
         self._one_per = one_per
         self._merged_from: LiteralString = "merged_from" if merges else "NULL::int AS merged_from"
         self._version: LiteralString = "version" if versioned else "NULL::int AS version"
+        self._told: LiteralString = "told" if tells else "NULL::json AS told"
         self._ends_claims: LiteralString = ends_claims
         self._alone = alone
         self._forms: dict[tuple[bool, bool], BatchCommand[Answered[T]]] = {}
@@ -182,7 +185,7 @@ class Write(Generic[T]):
         if claimed:
             does = f"{does}, {alive(self._ends_claims)}"
         answered: LiteralString = f"""
-        SELECT ord, answer, {self._merged_from}, {self._version} FROM ({self._answers}) answered"""
+        SELECT ord, answer, {self._merged_from}, {self._version}, {self._told} FROM ({self._answers}) answered"""
         if not keyed:
             return f"""
     WITH RECURSIVE {acting}, {does}{answered}"""

@@ -1,6 +1,7 @@
 """What holds for every operation, whatever it does: it has tests of its own, and no value in any field upsets it."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -151,11 +152,16 @@ async def test_its_scope_comes_before_its_body(workspace: World, op: Operation) 
         assert refused.value.details == {"scope": op.scope}
 
 
+@cache
+def subjects() -> list[str]:
+    """What the modules of tests of operations say they are about, read once."""
+    modules = (Path(__file__).parent.parent / "operations").glob("test_*.py")
+    return [module.read_text().removeprefix('"""').partition(":")[0] for module in modules]
+
+
 @pytest.mark.parametrize("op", [op for op in OPERATIONS if op.method is None], ids=lambda op: op.name)
 def test_it_has_a_module_of_tests(op: Operation) -> None:
-    modules = (Path(__file__).parent.parent / "operations").glob("test_*.py")
-    subjects = [module.read_text().removeprefix('"""').partition(":")[0] for module in modules]
-    assert any(op.name in subject for subject in subjects), (
+    assert any(op.name in subject for subject in subjects()), (
         f"write tests/operations/test_{op.name.replace('-', '_')}.py, with a docstring that begins with {op.name}"
     )
 

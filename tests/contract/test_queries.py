@@ -195,7 +195,7 @@ EVERYWHERE: Final = {
     "operator.workspaces.FIND_WORKSPACE",
     "operator.welcome.ANY_WORKSPACE",
     "operator.welcome.FIRST_START_LOCK",
-    "operations.inbox.HORIZON",  # what is seen of the log, whoever wrote it
+    "operations.inbox.sections.HORIZON",  # what is seen of the log, whoever wrote it
     "operations.runs.bell.COUNTER",  # the log's counter
     "transports.pages.ALIVE",
 }

@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from app.config import Config
 from app.db import Database
-from app.errors import LeaseLost
+from app.errors import LeaseLost, VersionConflict
 from app.jobs import leases
 from app.operations import (
     claim_next_task,
@@ -21,7 +21,10 @@ from app.operations import (
     get_task,
     heartbeat_run,
     list_comments,
+    list_task_history,
+    update_task,
 )
+from app.operations.messages.message import SYSTEM
 from app.operator import administration as admin
 from tests.conftest import World, drop_database, new_database
 from tests.operations.claims import expire
@@ -70,7 +73,9 @@ async def test_work_of_a_silent_holder_is_given_back_with_what_it_left(world: Wo
     run = await bot(get_run, run_id=claim.run.id)
     assert (run.status, run.end_reason, run.errors[0].code) == ("failed", "lease_expired", "lease_expired")
     event = (await world.events(task.id))[-1]
-    assert (event["kind"], event["actor_id"], event["request_id"]) == ("run_expired", bot.id, "job-leases")
+    assert (event["kind"], event["actor_id"], event["request_id"]) == ("run_expired", SYSTEM, "job-leases")
+    [entry] = await bot(list_task_history, task_id=task.id, limit=1)
+    assert (entry.by.id, entry.by.kind, entry.by.handle) == (SYSTEM, "system", "baton")
     assert event["changes"] == {
         "runId": [claim.run.id, None], "status": ["in_progress", "todo"], "assigneeAgentId": [bot.id, None],
     }  # fmt: skip
@@ -134,7 +139,11 @@ async def test_an_expiry_that_parks_a_task_says_so(world: World) -> None:
     assert (
         "showed no sign of life until its lease ended" in comment.body and "`lease_expired`" in comment.body
     )
-    assert comment.author_agent_id == bot.id
+    assert (comment.author_agent_id, comment.author_user_id) == (None, None)  # it is nobody's
+    with pytest.raises(VersionConflict) as passed:
+        await bot(update_task, task_id=task.id, version=1, title="b")
+    [status] = [change for change in bot.decoded(passed.value).changed if change.field == "status"]
+    assert (status.by.kind, status.by.handle) == ("system", "baton")
 
 
 async def test_many_are_dealt_with_in_bounded_portions_by_any_number_of_processes(world: World) -> None:

@@ -125,19 +125,26 @@ async def test_null_leaves_a_task_alone_and_clear_empties_it(server: Server, wor
     clearable = emptied_by_null(named("update-task").request)
     assert set(clearable) == {*whole, "assigneeUserId"}
     async with connected(server, bot.api_key, tools="core") as client:
-        made = structure_of(await client.call_tool("create-task", {"title": "Mend the roof", **whole}))
-        change = {"taskId": made["id"], "version": 1, "title": "Mend it", **dict.fromkeys(clearable)}
+        asked = {"title": "Mend the roof", **whole, "answer": "whole"}
+        made = structure_of(await client.call_tool("create-task", asked))
+        change = {
+            "taskId": made["id"],
+            "version": 1,
+            "title": "Mend it",
+            **dict.fromkeys(clearable),
+            "answer": "whole",
+        }
         kept = structure_of(await client.call_tool("update-task", change))
         assert {name: kept[name] for name in whole} == {name: made[name] for name in whole}
         for version, name in enumerate(whole, 2):
-            change = {"taskId": made["id"], "version": version, "clear": [name]}
+            change = {"taskId": made["id"], "version": version, "clear": [name], "answer": "whole"}
             emptied = structure_of(await client.call_tool("update-task", change))
-            assert emptied[name] is None
-        human = {"taskId": made["id"], "version": 7, "assigneeUserId": ada.id}
+            assert name not in emptied
+        human = {"taskId": made["id"], "version": 7, "assigneeUserId": ada.id, "answer": "whole"}
         given = structure_of(await client.call_tool("update-task", human))
         assert given["assigneeUserId"] == ada.id
-        change = {"taskId": made["id"], "version": 8, "clear": "assignee_user_id"}
-        assert structure_of(await client.call_tool("update-task", change))["assigneeUserId"] is None
+        change = {"taskId": made["id"], "version": 8, "clear": "assignee_user_id", "answer": "whole"}
+        assert "assigneeUserId" not in structure_of(await client.call_tool("update-task", change))
     task = await bot(get_task, task_id=made["id"])
     assert (task.title, task.description, task.due_at, task.parent_task_id) == ("Mend it", None, None, None)
 
@@ -211,7 +218,7 @@ async def test_clear_takes_a_list_of_what_can_be_emptied_and_nothing_that_is_giv
 def test_what_can_only_mean_one_thing_is_taken_as_that(
     name: str, sent: dict[str, Any], taken: dict[str, Any]
 ) -> None:
-    assert Arguments(named(name).request).read(sent) == (taken, [])
+    assert Arguments(named(name).request).read(sent) == (taken, [], False)
 
 
 async def homes(workspace: World, other_workspace: World, op: Operation) -> tuple[Any, Any]:

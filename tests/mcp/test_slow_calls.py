@@ -43,7 +43,7 @@ async def locked(dsn: str, task_id: str) -> AsyncGenerator[None]:
 
 
 def change(task: Any, title: str) -> dict[str, Any]:
-    return {"taskId": task.id, "version": task.version, "title": title}
+    return {"taskId": task.id, "version": task.version, "title": title, "answer": "whole"}
 
 
 @EVERY_ERA
@@ -94,7 +94,7 @@ async def test_a_call_that_waits_for_work_reports_progress_and_gets_what_comes(
         assert not waiting.done()
         task = await other(create_task, title="Mend the roof", assignee_agent_id=bot.id)
         claimed = await asyncio.wait_for(waiting, WAIT_SECONDS)
-    assert [claim["task"]["id"] for claim in structure_of(claimed)["data"]] == [task.id]
+    assert [claim["task"]["identifier"] for claim in structure_of(claimed)["data"]] == [task.identifier]
 
 
 @EVERY_ERA
@@ -107,7 +107,9 @@ async def test_whoever_cancels_a_call_that_waits_for_work_gets_none(
         await until_logged(server, bot, "cancelled")
         task = await other(create_task, title="Mend the roof", assignee_agent_id=bot.id)
         claimed = structure_of(await client.call_tool("claim-next-task", {}))["data"]
-    assert [(claim["task"]["id"], claim["previousRuns"]) for claim in claimed] == [(task.id, [])]
+    assert [(claim["task"]["identifier"], "previousRuns" in claim) for claim in claimed] == [
+        (task.identifier, False)
+    ]
 
 
 async def test_nobody_can_cancel_the_call_of_another_session_or_key(

@@ -68,7 +68,11 @@ class Model:
             return self._do(call)
         if (known := self.keys.get((call.caller, call.key))) is not None:
             first, answer = known
-            return answer if first == call else ("key reused",)
+            if first == call:
+                return answer
+            if answer[0] in {"task", "comment"}:
+                return ("key reused",)
+            # It was refused, so nothing was written: a corrected request may have the key.
         answer = self._do(call)
         self.keys[call.caller, call.key] = (call, answer)
         return answer

@@ -199,7 +199,7 @@ def machine(service: Service) -> type[RuleBasedStateMachine]:  # noqa: C901 - ev
             super().__init__()
             self.world = World(service)
             self.model = Model()
-            self.bodies: dict[tuple[int, str], bytes] = {}
+            self.bodies: dict[tuple[int, str], tuple[Call, bytes]] = {}
             self.new_keys = itertools.count(1)
 
         @precondition(lambda self: len(self.model.tasks) < TASKS_MAX)
@@ -287,9 +287,12 @@ def machine(service: Service) -> type[RuleBasedStateMachine]:  # noqa: C901 - ev
             self.remember(call, body)
 
         def remember(self, call: Call, body: bytes) -> None:
-            """The answer to a key is the same, to the byte, for ever."""
-            if call.key is not None and b"idempotency_key_reused" not in body:
-                assert self.bodies.setdefault((call.caller, call.key), body) == body
+            """The answer to a request under a key is the same, to the byte, for as long as the key is its own."""
+            if call.key is None or b"idempotency_key_reused" in body:
+                return
+            known, first = self.bodies.get((call.caller, call.key), (call, body))
+            assert first == body or known != call
+            self.bodies[call.caller, call.key] = (call, body)
 
         def agrees(self, model: Model) -> bool:
             """Whether the histories tell what the model holds."""

@@ -176,7 +176,7 @@ async def test_an_assignee_must_exist_in_this_workspace_and_be_of_that_kind(
 ) -> None:
     ada, bot = await workspace.user("ada"), await workspace.agent("bot")
     stranger = await other_workspace.agent("stranger")
-    for assignee in (stranger.id, ada.id, str(uuid4()), "bot", "@bot", "a" * 500):
+    for assignee in (stranger.id, ada.id, str(uuid4()), "bot", "@nobody", "a" * 500):
         with pytest.raises(IdentityNotFound) as refused:
             await bot(create_task, title="x", assignee_agent_id=assignee)
         assert refused.value.details == {"field": "assigneeAgentId"}
@@ -218,7 +218,7 @@ async def test_a_channel_takes_tasks_of_its_posting_members_only(
             await caller(create_task, title="x", channel_id=channel)
         assert refused.value.code == "channel_not_member"
     elsewhere = await other_workspace.channel("builds")
-    for unknown in (elsewhere, str(uuid4()), "builds", "#builds"):
+    for unknown in (elsewhere, str(uuid4()), "builds", "#nowhere"):
         with pytest.raises(ChannelNotFound):
             await poster(create_task, title="x", channel_id=unknown)
 

@@ -184,6 +184,59 @@ async def test_of_two_keys_on_one_call_that_in_the_header_counts(workspace: Worl
     assert unused.id != made[0].id
 
 
+@pytest.mark.parametrize("op", KEYED, ids=lambda op: op.name)
+async def test_a_key_whose_only_answer_was_a_refusal_may_carry_a_corrected_request(
+    workspace: World, op: Operation
+) -> None:
+    bot = await workspace.agent("bot")
+    wrong: dict[str, object] = {"task_id": "T-99", "idempotency_key": "k-1"}
+    refused = await bot.answer(complete_task, "wrong", **wrong)
+    assert refused[0] == 404
+    assert await bot.answer(complete_task, "again", **wrong) == (
+        404,
+        refused[1],
+        {"idempotency-replayed": "true"},
+    )
+    fields = await fields_for(op, bot, idempotency_key="k-1")
+    answers = await asyncio.gather(*(bot.answer(op, f"r{number}", **fields) for number in range(8)))
+    assert {(status, body) for status, body, _ in answers} == {(200, answers[0][1])}
+    after = await everything(workspace)
+    assert [(row["key"], row["operation"], row["error"]) for row in after["keys"]] == [("k-1", op.name, None)]
+    with pytest.raises(IdempotencyKeyReused):  # now it had an effect
+        await bot(complete_task, **wrong)
+    assert await everything(workspace) == after
+
+
+async def test_a_create_refused_for_its_assignee_is_corrected_under_its_key(workspace: World) -> None:
+    bot = await workspace.agent("bot")
+    key = {"title": "A", "idempotency_key": "k-1"}
+    for wrong in ("nobody", "00000000-0000-7000-8000-000000000001"):
+        assert (await bot.answer(create_task, wrong, **key, assignee_agent_id=wrong))[0] == 404
+    made = await bot(create_task, **key, assignee_agent_id=bot.id)
+    assert (made.identifier, made.assignee_agent_id) == ("T-1", bot.id)
+    assert await bot(create_task, **key, assignee_agent_id=bot.id) == made
+    assert len(await bot(list_tasks)) == 1
+
+
+async def test_a_correction_that_is_refused_as_well_is_the_answer_from_then_on(workspace: World) -> None:
+    bot = await workspace.agent("bot")
+    task = await bot(create_task, title="A")
+    await bot(update_task, task_id=task.id, version=1, title="B")
+    stale = {"task_id": task.id, "version": 1, "idempotency_key": "k-1"}
+    for title in ("C", "D"):
+        first = await bot.answer(update_task, title, **stale, title=title)
+        assert first[0] == 409
+        assert await bot.answer(update_task, "again", **stale, title=title) == (
+            409,
+            first[1],
+            {"idempotency-replayed": "true"},
+        )
+        outcome = await bot(get_request_outcome, idempotency_key="k-1")
+        assert (outcome.state, outcome.status, outcome.request_id) == ("done", 409, title)
+    corrected = await bot(update_task, **{**stale, "version": 2}, title="D")
+    assert (corrected.title, corrected.version) == ("D", 3)
+
+
 async def test_a_refusal_that_came_after_execution_began_is_the_answer_for_good(workspace: World) -> None:
     bot = await workspace.agent("bot")
     task = await bot(create_task, title="A")

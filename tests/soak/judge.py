@@ -45,6 +45,7 @@ class _Judge:
             told = self._message(call) if call.operation in POSTS else ()
             for complaint in (*told, *self._effects(call), *self._answers(call)):
                 yield f"{complaint}\n    {call}"
+        yield from self._keys()
         yield from self._real_time()
 
     # One task ----------------------------------------------------------------------------------------
@@ -73,6 +74,16 @@ class _Judge:
         said = {call.comment for call in self._calls if call.operation in POSTS}
         for content in self._posted.keys() - said:
             yield f"nobody asked for the message {content!r}"
+
+    def _keys(self) -> Iterator[str]:
+        """Of all that was asked for under one key, corrections of what was refused, one has an effect."""
+        calls: dict[str, list[Call]] = {}
+        for call in self._calls:
+            if call.key is not None:
+                calls.setdefault(call.key, []).append(call)
+        for key, under_it in calls.items():
+            if sum(bool(self._effects_of(call)) for call in under_it) > 1:
+                yield f"two requests took effect under the key {key}: {', '.join(map(str, under_it))}"
 
     # One call ----------------------------------------------------------------------------------------
 
@@ -128,6 +139,8 @@ class _Judge:
         finals = [attempt for attempt in call.attempts if attempt.final]
         if len({(attempt.status, attempt.body) for attempt in finals}) > 1:
             yield "it got different answers for the same key"
+        if any(_reason(attempt) == "idempotency_key_reused" for attempt in finals):
+            yield "its key was refused, though nothing had an effect under it"
         if any(attempt.status == 400 for attempt in finals):
             yield f"it was not understood: {finals[0].error}"
         if call.outcome is not None:
@@ -261,3 +274,7 @@ class _Judge:
 def _touched(call: Call) -> set[str]:
     """The fields a call writes; the two kinds of assignee are one place."""
     return set(call.wanted) | (ASSIGNEES if ASSIGNEES & set(call.wanted) else set())
+
+
+def _reason(attempt: Attempt) -> str | None:
+    return (attempt.error or {}).get("details", {}).get("reason")

@@ -36,6 +36,7 @@ class Call:
     comment: str | None = None  # of a message, what it says
     key: str | None = None  # None: it is sent once
     attempts: list[Attempt] = field(default_factory=list)
+    corrected: bool = False  # it was refused, and another call has its key since
     outcome: dict[str, Any] | None = None  # what get-request-outcome said in the end, of a keyed call
 
     @property

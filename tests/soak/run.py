@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -253,14 +254,16 @@ class _Caller:
     async def work(self, until: float) -> None:
         """Want one thing after the other."""
         while time.monotonic() < until:
-            call = self._wish()
-            self.calls.append(call)
-            await self._get(call)
-            self._learn(call)
+            call: Call | None = self._wish()
+            while call is not None:
+                self.calls.append(call)
+                await self._get(call)
+                self._learn(call)
+                call = self._corrected(call)
 
     async def ask_for_outcomes(self) -> None:
         """Find out what became of the calls that had a key: all that got no answer, and some of the others."""
-        keyed = [call for call in self.calls if call.key is not None]
+        keyed = [call for call in self.calls if call.key is not None and not call.corrected]
         unanswered = [call for call in keyed if call.answer is None]
         some = self._random.sample(keyed, min(len(keyed), OUTCOMES_ASKED // len(self._stage.callers)))
         for call in {id(call): call for call in (*unanswered, *some)}.values():
@@ -353,6 +356,14 @@ class _Caller:
 
     def _key(self) -> str:
         return f"key-{self._number}-{next(self._counter)}"
+
+    def _corrected(self, call: Call) -> Call | None:
+        """The same under its key for the version that is there now, if it was refused for that; or None."""
+        details = (call.answer.error or {}).get("details", {}) if call.answer is not None else {}
+        if call.key is None or "currentVersion" not in details or self._random.random() < 0.5:
+            return None
+        call.corrected = True
+        return replace(call, version=details["currentVersion"], attempts=[], corrected=False)
 
     # How to get it -------------------------------------------------------------------------------------
 

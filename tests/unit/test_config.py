@@ -36,6 +36,7 @@ def test_each_setting_is_read_from_the_variable_of_its_name() -> None:
         "WEB_ORIGINS": ("https://board.example", "https://board.example"),
         "ALLOWED_HOSTS": ("tasks.example", "tasks.example"),
         "MCP_ORIGINS": ("https://agents.example", "https://agents.example"),
+        "SIMILAR_TASKS": ("false", False),
         "LOG_LEVEL": ("warning", "warning"),
         "LOG_FORMAT": ("text", "text"),
     }

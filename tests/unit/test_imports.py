@@ -47,6 +47,7 @@ LAYERS = (
 """The reading order: each layer builds on those before it, and within one no two modules need each other."""
 
 NOUNS = (
+    "told",
     "mentions",
     "channels",
     "messages",

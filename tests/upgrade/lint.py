@@ -25,6 +25,7 @@ EVERYWHERE: Final = (
 
 AFTERWARDS: Final = (
     "ban-drop-column",
+    "ban-drop-function",
     "ban-drop-table",
     "ban-drop-constraint",
     "ban-drop-not-null",
@@ -38,6 +39,8 @@ NOT_BEFORE: Final = re.compile(
     r"|\bDELETE\s+FROM\b",
     re.IGNORECASE,
 )
+BODY: Final = re.compile(r"\$\$.*?\$\$", re.DOTALL)
+"""What a function does is felt by whoever calls it: not the release before, to which it is new."""
 BOUNDED: Final = re.compile(r"\bLIMIT\b|\bBETWEEN\b", re.IGNORECASE)
 
 
@@ -57,7 +60,7 @@ def _ours(migration: Migration) -> Iterator[str]:
     said = REMARK.sub("", migration.text)
     if not migration.text.startswith("-- ") or len(migration.summary) < len("Add x."):
         yield "its first line should say in words what it does"
-    if migration.phase == "pre" and (found := NOT_BEFORE.search(said)):
+    if migration.phase == "pre" and (found := NOT_BEFORE.search(BODY.sub("", said))):
         yield f"{found[0]} would be felt by the release before: that belongs into a .post.sql"
     if re.search(r"\b(?:BEGIN|COMMIT|ROLLBACK)\s*;", said, re.IGNORECASE):
         yield "transactions are the runner's business"

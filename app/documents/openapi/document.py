@@ -9,11 +9,13 @@ from app.documents.openapi.failures import by_family, prose, spelled
 from app.documents.openapi.headers import (
     HEADERS,
     IDEMPOTENCY_KEY_PARAMETER,
+    IGNORED_HEADER,
     MERGED_FROM_HEADER,
     REPLAYED_HEADER,
     REQUEST_ID_HEADER,
     REQUEST_ID_PARAMETER,
     RETRY_AFTER_HEADER,
+    TOLD_HEADER,
 )
 from app.documents.openapi.links import links_from
 from app.documents.openapi.paths import paths, responses, tag_of
@@ -78,6 +80,8 @@ def document(operations: tuple[Operation, ...]) -> Schema:
                 "RetryAfter": RETRY_AFTER_HEADER,
                 "Replayed": REPLAYED_HEADER,
                 "MergedFrom": MERGED_FROM_HEADER,
+                "Told": TOLD_HEADER,
+                "Ignored": IGNORED_HEADER,
             },
             "links": {link.name: link.described for op in operations for link in links_from(op, operations)},
             "examples": {

@@ -49,6 +49,22 @@ MERGED_FROM_HEADER: Final[Schema] = {
     "schema": {"type": "integer", "minimum": 1},
 }
 
+TOLD_HEADER: Final[Schema] = {
+    "description": (
+        "What the call did besides its data, as JSON in ASCII: `claimEnded`, with the `runId` of a claim that ended with it and "
+        "the `reason`."
+    ),
+    "schema": {"type": "string"},
+}
+
+IGNORED_HEADER: Final[Schema] = {
+    "description": (
+        "Fields of the request that nobody reads, each with the name that was probably meant, as a list of RFC 9651: "
+        '`"runID";meant="runId"`.'
+    ),
+    "schema": {"type": "string"},
+}
+
 HEADERS: Final[Schema] = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
 
 HEADERS_503: Final[Schema] = {**HEADERS, "Retry-After": {"$ref": "#/components/headers/RetryAfter"}}

@@ -19,7 +19,7 @@ from app.documents.openapi.schemas import envelope_name
 from app.documents.openapi.shared import shaped
 from app.documents.openapi.structs import REF, Schema, schema_of
 from app.errors import ApiError, Unavailable
-from app.rpc import RECORDS, Family, Operation
+from app.rpc import RECORDS, SDK, Family, Operation
 
 
 def paths(operations: tuple[Operation, ...]) -> Schema:
@@ -94,10 +94,14 @@ def _query_parameters(op: Operation) -> Iterator[Schema]:
 
 def _success(op: Operation, operations: tuple[Operation, ...]) -> Schema:
     aside: Schema = {}
+    if op.family is not SDK:  # which refuses them
+        aside["Baton-Ignored-Fields"] = {"$ref": "#/components/headers/Ignored"}
     if not op.read_only:
         aside["Idempotency-Replayed"] = {"$ref": "#/components/headers/Replayed"}
     if "onConflict" in op.request.__struct_encode_fields__:
         aside["Baton-Merged-From"] = {"$ref": "#/components/headers/MergedFrom"}
+    if op.tells:
+        aside["Baton-Told"] = {"$ref": "#/components/headers/Told"}
     return {
         "description": "Done.",
         "headers": HEADERS | aside,

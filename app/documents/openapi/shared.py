@@ -10,15 +10,27 @@ from typing import Any, Final, TypeGuard, get_args
 from app.decoding import Json
 from app.documents.openapi.structs import REF, Schema, schema_of
 from app.operations.channels.channel import ChannelKind, Role
-from app.operations.inbox import SectionName
+from app.operations.inbox.shapes import ReviewReason, SectionName, Waker
 from app.operations.messages.message import SenderType
 from app.operations.runs.explain import ObstacleCode
 from app.operations.runs.run import EndReason, RunStatus
-from app.operations.tasks.relations import RelationKind, RelationView
+from app.operations.tasks.around import DetailField
+from app.operations.tasks.relations import RelationKind
 from app.operations.tasks.selection import TaskField
-from app.types import NO_NUL, IdentityKind, NewTaskStatus, Scope, StatusFilter, TaskPriority, TaskStatus
+from app.operations.tasks.task import RelationView
+from app.types import (
+    NO_NUL,
+    ActorKind,
+    IdentityKind,
+    NewTaskStatus,
+    Scope,
+    StatusFilter,
+    TaskPriority,
+    TaskStatus,
+)
 
 ENUMS: Final[dict[str, tuple[str, ...]]] = {
+    "ActorKind": get_args(ActorKind),
     "ChannelRole": get_args(Role),
     "ChannelType": get_args(ChannelKind),
     "EndReason": get_args(EndReason),
@@ -26,6 +38,7 @@ ENUMS: Final[dict[str, tuple[str, ...]]] = {
     "HistoryOrder": ("newest", "oldest"),
     "IdentityKind": get_args(IdentityKind),
     "InboxSection": get_args(SectionName),
+    "InboxWaker": get_args(Waker),
     "MemberType": ("human", "agent"),
     "NewChannelType": ("public", "private"),
     "NewTaskStatus": get_args(NewTaskStatus),
@@ -34,9 +47,11 @@ ENUMS: Final[dict[str, tuple[str, ...]]] = {
     "OutcomeState": ("unknown", "in_progress", "done"),
     "RelationKind": get_args(RelationKind),
     "RelationView": get_args(RelationView),
+    "ReviewReason": get_args(ReviewReason),
     "RunStatus": get_args(RunStatus),
     "Scope": get_args(Scope),
     "SenderType": get_args(SenderType),
+    "TaskDetailField": get_args(DetailField),
     "TaskField": get_args(TaskField),
     "TaskPriority": get_args(TaskPriority),
     "TaskStatus": get_args(TaskStatus),

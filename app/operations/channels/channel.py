@@ -4,7 +4,7 @@ Fragments speak of `i`, the input: `i.workspace_id`, `i.actor_id` and `i.channel
 exist for who is not in it (404); a public one does, but nothing can be done there before joining (403).
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -22,6 +22,8 @@ ChannelKind = Literal["public", "private", "dm"]
 
 class Channel(Answer):
     """A channel."""
+
+    news: ClassVar[tuple[str, ...]] = ("id", "name", "type")
 
     id: Annotated[str, Meta(description="Its id, for `channelId`.")]
     name: Annotated[str, Meta(description="Its name, without `#`.")]

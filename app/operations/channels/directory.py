@@ -1,6 +1,6 @@
 """Which channels there are, and who is in them: get-channels, get-channel-members and their likes."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -69,6 +69,8 @@ class ChannelManifest(Answer):
 
 class Membership(Answer):
     """A member of a channel, and what they may do there."""
+
+    news: ClassVar[tuple[str, ...]] = ("handle", "role")
 
     member_id: Annotated[str, Meta(description="The user or agent.")]
     member_type: Annotated[Literal["human", "agent"], Meta(description="Which of the two.")]
@@ -212,7 +214,7 @@ async def get_channels(ctx: Context, req: GetChannels) -> Encoded[list[Channel]]
 
 @operation(scope="channel-read", read_only=True, errors=(ChannelNotFound, ChannelNotMember, MemberNotFound))
 async def get_channel_members(ctx: Context, req: GetChannelMembers) -> Excerpt[ChannelMembersPage]:
-    """List the members of a channel with names and handles: whom you can address there as `@handle`.
+    """List whom you can address in a channel as `@handle`: its members by name; their roles say list-channel-members.
 
     Page with `after`.
     """
@@ -253,7 +255,7 @@ async def get_channel_manifest(ctx: Context, req: GetChannelManifest) -> Encoded
 
 @operation(scope="channel-read", read_only=True, errors=(ChannelNotFound, ChannelNotMember))
 async def list_channel_members(ctx: Context, req: ListChannelMembers) -> Page[Membership]:
-    """List the members of a channel with their roles.
+    """List what each member of a channel may do there: their roles; only names and kinds say get-channel-members.
 
     Page with `cursor`.
     """

@@ -7,7 +7,7 @@ How somebody left is remembered in channel_standings: a reader comes back as a r
 only if an admin adds them, or who took them out.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -49,6 +49,8 @@ from app.writes.write import Write
 
 class Departure(Answer):
     """Who is no longer in which channel."""
+
+    news: ClassVar[tuple[str, ...]] = ("channelId", "memberId")
 
     channel_id: Annotated[str, Meta(description="The channel.")]
     member_id: Annotated[str, Meta(description="Who is no longer in it.")]

@@ -7,13 +7,16 @@ Each is a list of CTEs for a statement of its own, so that what is said is writt
 it speaks of. `said` has the columns that `posted` takes over, and `ord`, the order in which it was said.
 """
 
-from typing import Annotated, Any, Final, Literal, LiteralString
+from typing import Annotated, Any, ClassVar, Final, Literal, LiteralString
 
 from msgspec import Meta
 
 from app.db.phrases import folded, moment
 from app.rpc import Answer, SdkAnswer
 from app.types import Timestamp
+
+AS_BODY: Final = {"tools_word": "body"}
+"""For the `Meta` of what is said: tools call it as they call the text of a comment."""
 
 SYSTEM: Final[LiteralString] = "00000000-0000-0000-0000-000000000000"
 """Who speaks when Baton itself does: the nil id, which nobody has."""
@@ -62,6 +65,8 @@ class MessageAttachment(Answer):
 class Message(Answer):
     """A message. All keys are always there."""
 
+    news: ClassVar[tuple[str, ...]] = ("id", "version")
+
     id: MessageId
     channel_id: Annotated[str, Meta(description="The channel it stands in.")]
     parent_id: InThread
@@ -94,6 +99,8 @@ class MessageSummary(Answer):
 
 class MessageOutput(SdkAnswer):
     """A message, in snake_case."""
+
+    news: ClassVar[tuple[str, ...]] = ("id", "version")
 
     id: Annotated[str, Meta(description="Its id.")]
     channel_id: Annotated[str, Meta(description="The channel it stands in.")]

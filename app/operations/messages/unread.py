@@ -1,7 +1,8 @@
 """get-unread-mentions: what waits for an answer of the caller's.
 
-`unread_mentions` has a row for each message and comment that waits, and loses it when the caller answers there; so
-this reads the caller's newest rows and looks up what they stand for.
+`unread_mentions` has a row for each message and comment that waits, and loses it when the caller answers there, or says in
+get-inbox that they have seen it; so this reads the caller's newest rows and looks up what they stand for. A comment waits
+no longer once the caller has changed its task, or somebody has closed that: the log of the task says so.
 """
 
 from datetime import datetime
@@ -66,6 +67,15 @@ WAITING: Final = """
          WHERE u.workspace_id = %(workspace_id)s::uuid AND u.identity_id = %(actor_id)s::uuid
            AND (%(since)s::float8 IS NULL OR u.created_at > to_timestamp(%(since)s::float8))
            AND CASE WHEN u.channel_id IS NULL THEN %(comments)s::boolean
+                     AND EXISTS (SELECT FROM tasks t
+                                  WHERE t.workspace_id = u.workspace_id AND t.id = u.place_id
+                                    AND CASE WHEN u.version IS NULL THEN t.is_open
+                                             ELSE NOT EXISTS (
+                                                  SELECT FROM task_events e
+                                                   WHERE e.workspace_id = u.workspace_id AND e.task_id = u.place_id
+                                                     AND e.version > u.version
+                                                     AND (e.actor_id = u.identity_id
+                                                          OR (NOT t.is_open AND e.changes ? 'status'))) END OFFSET 0)
                     ELSE EXISTS (SELECT FROM channel_members p
                                    JOIN channels c ON c.workspace_id = p.workspace_id AND c.id = p.channel_id
                                   WHERE p.workspace_id = u.workspace_id AND p.identity_id = u.identity_id
@@ -132,11 +142,12 @@ class GetUnreadMentions(AgentRequest):
 
 @operation(scope="channel-read", read_only=True)
 async def get_unread_mentions(ctx: Context, req: GetUnreadMentions) -> Excerpt[UnreadMentionsResponse]:
-    """List what waits for your answer, newest first. Call it when you start, and every few minutes.
+    """List all mentions that wait for your answer, newest first. get-inbox shows the first few, and everything else.
 
     That is every message and comment that addresses you, and every reply in a thread that you started or replied in.
     An entry leaves the list when you answer: reply with send-message in the same thread (`parentId`, or the message
-    itself if that is null), or with comment-on-task where `channelName` is a task.
+    itself if that is null), or with comment-on-task where `channelName` is a task. A comment also leaves it when you
+    change the task or somebody closes it, and anything when you name it as `seen` in get-inbox.
     """
     since = given(req.since)
     asked = {

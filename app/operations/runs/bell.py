@@ -1,11 +1,11 @@
-"""Waiting until something may have become ready, without asking the database once per waiter.
+"""Waiting until something may have come for somebody, without asking the database once per waiter.
 
-All that makes a task ready writes an event: it was created, changed, given back, or what it waited for was finished. So
-one look at the counter of events says whether anything can have happened, in any process, and one poll per
-process serves everyone who waits there; while nobody waits there is none. When the counter has moved all waiters ask
-again, together, in one statement.
+All that makes a task ready writes an event: it was created, changed, given back, or what it waited for was finished. And
+what addresses somebody has a number, too. So one look at both counters says whether anything can have happened, in any
+process, and one poll per process serves everyone who waits there; while nobody waits there is none. When one has moved
+all waiters ask again, together, in one statement.
 
-The counter moves before its event is committed. So the bell goes on ringing for a while after the last movement, and
+A counter moves before its event is committed. So the bell goes on ringing for a while after the last movement, and
 now and then without one.
 
 When the service stops nobody waits any longer: `close` sends all of them home with what there is.
@@ -32,11 +32,16 @@ RING_INTERVAL_SECONDS: Final = 5.0  # at least so often, whatever the counter sa
 log = logging.getLogger("baton.bell")
 
 
-COUNTER = Query(One[int], "SELECT last_value FROM task_events_seq_seq", pipelined=True, everywhere=True)
+COUNTER = Query(
+    One[int],
+    "SELECT e.last_value + m.last_value FROM task_events_seq_seq e CROSS JOIN unread_mentions_seq m",
+    pipelined=True,
+    everywhere=True,
+)
 
 
 class Bell:
-    """Wakes those who wait for ready work on one database."""
+    """Wakes those who wait for work or news on one database."""
 
     def __init__(self) -> None:
         self._waiters: set[asyncio.Future[None]] = set()
@@ -51,7 +56,7 @@ class Bell:
         self._ring()
 
     async def wait(self, db: Database, seconds: float) -> None:
-        """Return when something may have become ready, when the bell is closed, or after so many seconds."""
+        """Return when something may have come, when the bell is closed, or after so many seconds."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.add(waiter)
         if self._poll is None or self._poll.done():

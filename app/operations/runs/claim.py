@@ -27,8 +27,10 @@ from app.ids import TICK_NOW, id_at, new_id, uuid_or_none
 from app.operations.runs.bell import bell_of
 from app.operations.runs.explain import facts_of, refusal
 from app.operations.runs.finish import give_back
+from app.operations.runs.idle import told
 from app.operations.runs.ready import UNBLOCKED, ReadyFilter, anything_ready, ready_walks, wanted
 from app.operations.runs.run import (
+    HELD_BY_MODELS,
     LEASE_SECONDS_DEFAULT,
     PREVIOUS_JSON,
     RUN_JSON,
@@ -39,7 +41,7 @@ from app.operations.tasks.change import version_conflict
 from app.operations.tasks.conflict import AsRead
 from app.operations.tasks.moved import difference, moved
 from app.operations.tasks.task import task_id, task_json
-from app.rpc import ATTEMPTS_MAX, AgentWrite, Context, IdempotencyKey, Outcome, Step, given, operation
+from app.rpc import ATTEMPTS_MAX, UNTOLD, AgentWrite, Context, IdempotencyKey, Outcome, Step, given, operation
 from app.types import NO_NUL, Id
 from app.writes.access import WRITABLE
 from app.writes.write import Write, calls, one
@@ -250,7 +252,8 @@ AGAIN = BatchCommand(
 UnderAnother = Annotated[
     Id | None | UnsetType,
     Meta(
-        description="Only to claim more under a claim you hold: the id of its `run`. Refused with `lease_lost` once it is over."
+        description="Only to claim more under a claim you hold: the id of its `run`. Refused with `lease_lost` once it is over.",
+        extra=UNTOLD,
     ),
 ]
 
@@ -262,7 +265,11 @@ class ClaimTask(AgentWrite, kw_only=True):
     version: AsRead = UNSET
     lease_seconds: Annotated[
         LeaseSeconds | None | UnsetType,
-        Meta(description="Seconds a sign of life keeps the claim: 300 by default. 1 to 86,400."),
+        Meta(
+            description="Seconds a sign of life keeps the claim: 300 by default, at most 86,400. "
+            "Plain HTTP takes 1, tools 30 at least.",
+            extra=HELD_BY_MODELS,
+        ),
     ] = UNSET
     run_id: UnderAnother = UNSET
 
@@ -272,7 +279,11 @@ class ClaimNextTask(ReadyFilter, kw_only=True):
 
     lease_seconds: Annotated[
         LeaseSeconds | None | UnsetType,
-        Meta(description="Seconds a sign of life keeps each claim: 300 by default. 1 to 86,400."),
+        Meta(
+            description="Seconds a sign of life keeps each claim: 300 by default, at most 86,400. "
+            "Plain HTTP takes 1, tools 30 at least.",
+            extra=HELD_BY_MODELS,
+        ),
     ] = UNSET
     limit: Annotated[
         Annotated[int, Meta(ge=1, le=CLAIMS_MAX)] | None | UnsetType,
@@ -287,12 +298,12 @@ class ClaimNextTask(ReadyFilter, kw_only=True):
         | None
         | UnsetType,
         Meta(
-            description="A name of your own for this request, such as a fresh UUID. If the answer is lost, send the "
-            "request again with the same key: you get the same claims, not others."
+            description="A key of your own, such as a fresh UUID: sent again after a lost answer it gets the same claims, as "
+            "they are now. With `idempotencyKey` you would get the first answer, as they were then."
         ),
     ] = UNSET
     run_id: UnderAnother = UNSET
-    idempotency_key: IdempotencyKey = UNSET
+    idempotency_key: Annotated[IdempotencyKey, Meta(extra=UNTOLD)] = UNSET  # `claimKey` does more
 
 
 @operation(
@@ -338,12 +349,16 @@ async def claim_task(ctx: Context, req: ClaimTask) -> Outcome[Claim]:
 @operation(
     scope="task-write",
     patience_seconds=WAIT_SECONDS_MAX,
-    core=Step(20, "Take the most urgent task. The id of its `run` is your `runId`: send it with all writes."),
+    core=Step(
+        20,
+        "take the next task; `run.id` is your `runId`.",
+        "Send `runId` with all you write; on `lease_lost` stop: the task is not yours any more.",
+    ),
 )
 async def claim_next_task(ctx: Context, req: ClaimNextTask) -> Outcome[list[Claim]]:
-    """Claim what to do next: the most urgent task that is ready for you, the oldest among equals.
+    """Claim the next task to work on: the most urgent that is ready for you, the oldest among equals.
 
-    The answer lists your claims, or none if nothing was ready. Send the id of the `run` as `runId` with all you write.
+    The answer lists your claims; if nothing is ready, it says what waits for what.
 
     With `waitSeconds` the call waits until something is ready. Two callers never get the same task. Ready is what
     list-ready-tasks shows. Show a sign of life before the lease ends, and end each claim with complete-run, fail-run
@@ -373,7 +388,7 @@ async def claim_next_task(ctx: Context, req: ClaimNextTask) -> Outcome[list[Clai
             await bell.wait(ctx.db, seconds_left)
             await ctx.still_admitted()
         elif attempt >= ATTEMPTS_MAX or not await _anything_ready(ctx, asked):
-            return Outcome(NOTHING, wrote=False)
+            return Outcome(NOTHING, wrote=False, told=await told(ctx, asked))
         else:  # there is something, but another call had it locked: it may let go of it
             await asyncio.sleep(LOCKED_PAUSE_SECONDS)
     raise AssertionError

@@ -1,6 +1,6 @@
 """explain-task: why a task cannot be claimed now, as data, and what call would help. claim-task refuses with the same."""
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -11,6 +11,7 @@ from app.db.phrases import moment
 from app.errors import ApiError, NotClaimable, TaskNotFound, TaskReadOnly
 from app.operations.runs.run import FAILURES_MAX
 from app.operations.tasks.task import task_id
+from app.operations.told import Help
 from app.rpc import AgentRequest, Answer, Context, operation
 from app.types import Id, IdentityKind, TaskStatus, Timestamp
 from app.writes.access import CALLER, VISIBLE, WRITABLE
@@ -45,16 +46,10 @@ class HolderNow(Answer):
     ]
 
 
-class Help(Answer):
-    """A call that would remove an obstacle."""
-
-    operation: Annotated[str, Meta(description="Which operation to call.")]
-    arguments: Annotated[dict[str, Any], Meta(description="With which fields, as far as they are known.")]
-    by: Annotated[Literal["you", "holder", "operator"], Meta(description="Who can make this call.")]
-
-
 class Obstacle(Answer, omit_defaults=True):
     """One thing that stands in the way of a claim."""
+
+    advises: ClassVar[tuple[str, ...]] = ("message",)
 
     code: Annotated[ObstacleCode, Meta(description="What stands in the way.")]
     message: Annotated[str, Meta(description="The same for people, and what to do about it.")]

@@ -25,7 +25,6 @@ from app.operations.runs.run import (
     RUN_JSON,
     EncodedRun,
     NewRunProblem,
-    Note,
     Run,
     RunAndTask,
 )
@@ -35,7 +34,7 @@ from app.operations.tasks.conflict import AsRead
 from app.operations.tasks.moved import difference, moved
 from app.operations.tasks.task import ACTORS_TASK_JSON, TASK_JSON
 from app.rpc import ClaimWrite, Context, Outcome, changes, given, operation
-from app.types import Id
+from app.types import Id, Note
 from app.writes.access import CALLER, VISIBLE
 from app.writes.write import Write, one
 
@@ -55,7 +54,7 @@ _ENDED: Final = """
     ended AS (
         UPDATE runs r
            SET status = held.run_status, end_reason = held.end_reason, ended_at = now(), updated_at = now(),
-               version = r.version + 1,
+               version = r.version + 1, loss_unseen = CASE WHEN r.holder_id <> held.actor_id THEN true END,
                output = CASE WHEN held.said ? 'output' THEN nullif(held.said->'output', 'null') ELSE r.output END,
                errors = CASE WHEN held.said ? 'errors' THEN held.said->'errors' ELSE r.errors END,
                handoff = CASE WHEN held.said ? 'handoff' THEN held.said->>'handoff' ELSE r.handoff END
@@ -112,6 +111,12 @@ END_CTES: Final = f"""
 
 _BOTH_JSON: Final = f"row_to_json((SELECT w FROM (SELECT {RUN_JSON} AS run, {ACTORS_TASK_JSON} AS task) w))"
 
+# The one claim it ended, and whether the task was parked for it.
+_TOLD: Final = """jsonb_strip_nulls(jsonb_build_object('claimEnded', jsonb_build_object(
+            'runId', r.id, 'reason', r.end_reason, 'parked', CASE WHEN t.parked THEN true END,
+            'holder', (SELECT a.handle FROM identities a
+                        WHERE a.workspace_id = r.workspace_id AND a.id = r.holder_id AND a.id <> t.actor_id))))::json AS told"""
+
 END = Write[RunAndTask](
     takes=_TAKES,
     does=f"""
@@ -120,7 +125,8 @@ END = Write[RunAndTask](
            AND (i.version IS NULL OR i.version = h.version)
            FOR NO KEY UPDATE OF h
     ), {_ENDED}, {END_CTES}""",
-    answers=f"SELECT t.ord, {_BOTH_JSON} AS answer FROM moved t JOIN ended r ON r.ord = t.ord",
+    answers=f"SELECT t.ord, {_BOTH_JSON} AS answer, {_TOLD} FROM moved t JOIN ended r ON r.ord = t.ord",
+    tells=True,
     own_fence=True,
     locks="run_id",
     one_per=one("run_id"),
@@ -133,7 +139,8 @@ FORCE_END = Write[Run](
     held AS MATERIALIZED ({_HELD}
            FOR NO KEY UPDATE OF h
     ), {_ENDED}, {END_CTES}""",
-    answers=f"SELECT t.ord, {RUN_JSON} AS answer FROM moved t JOIN ended r ON r.ord = t.ord",
+    answers=f"SELECT t.ord, {RUN_JSON} AS answer, {_TOLD} FROM moved t JOIN ended r ON r.ord = t.ord",
+    tells=True,
     own_fence=True,
     locks="run_id",
     one_per=one("run_id"),
@@ -219,9 +226,9 @@ class ForceReleaseRun(ClaimWrite, kw_only=True):
     ] = UNSET
 
 
-@operation(scope="task-write", errors=(VersionConflict, Contended))
+@operation(scope="task-write", errors=(VersionConflict, Contended), tells=True)
 async def complete_run(ctx: Context, req: CompleteRun) -> Outcome[RunAndTask]:
-    """End your claim: the work is done.
+    """End your claim with what came of it; complete-task closes the task as well, also without a claim.
 
     With `completeTask` the task is closed as done in the same step. Completing twice is harmless.
     """
@@ -229,7 +236,7 @@ async def complete_run(ctx: Context, req: CompleteRun) -> Outcome[RunAndTask]:
     return await _end(ctx, req, "completed", "completed", goal, changes(req, "output"))
 
 
-@operation(scope="task-write", errors=(VersionConflict, Contended))
+@operation(scope="task-write", errors=(VersionConflict, Contended), tells=True)
 async def fail_run(ctx: Context, req: FailRun) -> Outcome[RunAndTask]:
     """End your claim: it could not be done.
 
@@ -246,9 +253,9 @@ async def fail_run(ctx: Context, req: FailRun) -> Outcome[RunAndTask]:
     )
 
 
-@operation(scope="task-write", errors=(VersionConflict, Contended))
+@operation(scope="task-write", errors=(VersionConflict, Contended), tells=True)
 async def release_run(ctx: Context, req: ReleaseRun) -> Outcome[RunAndTask]:
-    """End your claim and give the task back, for someone else or for later.
+    """End your claim and give the task back, with a `handoff` for the next; for a mere assignment there is release-task.
 
     It goes back to `todo`, is assigned to nobody, and does not count as failed. Say in `handoff` how far you got. Releasing twice
     is harmless.
@@ -256,7 +263,7 @@ async def release_run(ctx: Context, req: ReleaseRun) -> Outcome[RunAndTask]:
     return await _end(ctx, req, "released", "cancelled", "todo", changes(req, "handoff"))
 
 
-@operation(scope="operator", errors=(RunNotFound, RunEnded, Contended), under_claim=False)
+@operation(scope="operator", errors=(RunNotFound, RunEnded, Contended), under_claim=False, tells=True)
 async def force_release_run(ctx: Context, req: ForceReleaseRun) -> Outcome[Run]:
     """End somebody's claim, as an operator: the task goes back to `todo`, and its holder can write nothing more.
 

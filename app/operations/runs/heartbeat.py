@@ -4,7 +4,7 @@ Neither touches the task: a heartbeat changes one row of `runs`, and no column o
 it costs no more than any small update and leaves nothing behind but a version of the row on the same page.
 """
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 from app.db import Listed, One, Query
 from app.db.phrases import moment
 from app.errors import Contended, LogFull, RunNotFound
-from app.operations.runs.run import RUN_VISIBLE, LeaseSeconds, Note, Progress, sees_all
+from app.operations.runs.run import HELD_BY_MODELS, RUN_VISIBLE, LeaseSeconds, Progress, sees_all
 from app.rpc import (
     EMPTIED,
     AgentRequest,
@@ -26,7 +26,7 @@ from app.rpc import (
     operation,
 )
 from app.rpc import Step as LoopStep
-from app.types import NO_NUL, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, PageLimit, Timestamp
+from app.types import NO_NUL, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, Note, PageLimit, Timestamp
 from app.writes.access import CALLER
 from app.writes.fence import under
 from app.writes.write import Write, one
@@ -37,6 +37,8 @@ STEPS_LOGGED_MAX: Final = 100_000  # per run; one that says more is in a loop
 
 class Alive(Answer):
     """A claim after a sign of life."""
+
+    news: ClassVar[tuple[str, ...]] = ("leaseExpiresAt",)
 
     run_id: Annotated[str, Meta(description="The run.")]
     task_id: Annotated[str, Meta(description="Its task, which is still yours.")]
@@ -69,6 +71,8 @@ class LoggedStep(Answer):
 
 class Appended(Answer):
     """What was appended, and the claim after this sign of life."""
+
+    news: ClassVar[tuple[str, ...]] = ("lastNumber", "leaseExpiresAt")
 
     first_number: Annotated[int, Meta(description="The number of the first of these steps.")]
     last_number: Annotated[int, Meta(description="The number of the last of them.")]
@@ -177,7 +181,10 @@ class HeartbeatRun(ClaimWrite, kw_only=True):
 
     lease_seconds: Annotated[
         LeaseSeconds | None | UnsetType,
-        Meta(description="Seconds a sign of life keeps the claim from now on. Unchanged by default."),
+        Meta(
+            description="Seconds a sign of life keeps the claim from now on. Unchanged by default.",
+            extra=HELD_BY_MODELS,
+        ),
     ] = UNSET
     progress: Annotated[
         Progress | None | UnsetType,
@@ -215,9 +222,7 @@ class ListRunLog(AgentRequest):
 @operation(
     scope="task-write",
     errors=(Contended,),
-    core=LoopStep(
-        30, "While you work, every third of the lease. On `lease_lost` stop: it is not yours any more."
-    ),
+    core=LoopStep(30, "keep your claim, every third of the lease."),
 )
 async def heartbeat_run(ctx: Context, req: HeartbeatRun) -> Outcome[Alive]:
     """Keep your claim for another lease, and report your progress.

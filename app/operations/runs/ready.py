@@ -44,18 +44,20 @@ UNBLOCKED: Final = """NOT EXISTS (
          WHERE b.workspace_id = t.workspace_id AND b.to_task_id = t.id AND b.kind = 'blocks' AND k.is_open)"""
 
 # What the caller asks for: `i.queue_max`, `i.priority_min`, and `i.words` or null.
-_WANTED: Final = f"""
+_WANTED: Final = """
            t.queue <= i.queue_max AND t.priority >= i.priority_min
            AND (i.words IS NULL OR (
-                SELECT x.words LIKE i.words FROM task_search x WHERE x.workspace_id = t.workspace_id AND x.task_id = t.id))
-           AND {UNBLOCKED}"""
+                SELECT x.words LIKE i.words FROM task_search x WHERE x.workspace_id = t.workspace_id AND x.task_id = t.id))"""
 
 
-def ready_walks(own: LiteralString, shared: LiteralString, end: LiteralString) -> LiteralString:
+def ready_walks(
+    own: LiteralString, shared: LiteralString, end: LiteralString, state: LiteralString = UNBLOCKED
+) -> LiteralString:
     """Three walks along the queues, each in order and ended by `end`: rows of (id, queue, claim_rank, assignee_id, is_shared).
 
     Each is one range of an index, so that what is not the caller's is not even looked at. `own` narrows further what is
-    the caller's, `shared` what stands in channels, where everyone there finds the same.
+    the caller's, `shared` what stands in channels, where everyone there finds the same. `state` is what a task must be
+    besides.
     """
     return f"""
         (SELECT w.*
@@ -63,7 +65,7 @@ def ready_walks(own: LiteralString, shared: LiteralString, end: LiteralString) -
                    FROM tasks t
                   WHERE t.workspace_id = i.workspace_id AND t.assignee_id = i.actor_id AND t.queue IS NOT NULL
                     AND (i.channel_id IS NULL OR t.channel_id = i.channel_id)
-                    AND {_WANTED} {own}
+                    AND {_WANTED} AND {state} {own}
                   ORDER BY t.queue, t.claim_rank, t.id
                   {end}) w)
          UNION ALL
@@ -73,7 +75,7 @@ def ready_walks(own: LiteralString, shared: LiteralString, end: LiteralString) -
                 SELECT t.id, t.queue, t.claim_rank, t.assignee_id, true AS is_shared
                   FROM tasks t
                  WHERE t.workspace_id = i.workspace_id AND t.channel_id = m.channel_id AND t.assignee_id IS NULL
-                   AND t.queue IS NOT NULL AND {_WANTED} {shared}
+                   AND t.queue IS NOT NULL AND {_WANTED} AND {state} {shared}
                  ORDER BY t.queue, t.claim_rank, t.id
                  {end}) w
           WHERE m.workspace_id = i.workspace_id AND m.identity_id = i.actor_id AND m.role <> 'reader'
@@ -87,7 +89,7 @@ def ready_walks(own: LiteralString, shared: LiteralString, end: LiteralString) -
                     AND (t.created_by_id = i.actor_id
                          OR EXISTS (SELECT FROM task_participants p
                                      WHERE p.workspace_id = i.workspace_id AND p.identity_id = i.actor_id AND p.task_id = t.id))
-                    AND {_WANTED} {own}
+                    AND {_WANTED} AND {state} {own}
                   ORDER BY t.queue, t.claim_rank, t.id
                   {end}) w)"""
 

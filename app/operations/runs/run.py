@@ -12,10 +12,13 @@ from app.db import Encoded
 from app.db.phrases import agent, moment, user
 from app.operations.tasks.task import Task
 from app.rpc import Answer, Context
-from app.types import NO_NUL, Timestamp
+from app.types import NO_NUL, Note, Timestamp
 from app.writes.access import VISIBLE, WRITABLE
 
 LEASE_SECONDS_MIN: Final = 1  # below that a heartbeat could not arrive in time
+LEASE_SECONDS_MODELS_MIN: Final = 30  # a model thinks for longer than a second before its next call
+HELD_BY_MODELS: Final = {"tools_min": LEASE_SECONDS_MODELS_MIN}
+"""For the `Meta` of a lease: the least that tools take."""
 LEASE_SECONDS_MAX: Final = 86_400  # a day; who needs longer should show a sign of life in between
 LEASE_SECONDS_DEFAULT: Final = (
     300  # as long as a step of an agent may take; one that is dead is noticed after this
@@ -24,7 +27,6 @@ FAILURES_MAX: Final = (
     5  # claims of a task that may fail or expire until it is parked as blocked, so that it cannot loop
 )
 ERRORS_MAX: Final = 100  # of one run
-NOTE_CHARACTERS_MAX: Final = 10_000  # of a note or handoff: some 2,500 tokens, which the next holder reads
 PREVIOUS_RUNS_SHOWN_MAX: Final[LiteralString] = (
     "3"  # the latest ones: what the next holder reads before it begins
 )
@@ -33,7 +35,6 @@ RunStatus = Literal["created", "queued", "waiting", "running", "paused", "comple
 EndReason = Literal["completed", "failed", "released", "lease_expired", "superseded", "force_released"]
 
 LeaseSeconds = Annotated[int, Meta(ge=LEASE_SECONDS_MIN, le=LEASE_SECONDS_MAX)]
-Note = Annotated[str, Meta(max_length=NOTE_CHARACTERS_MAX, extra_json_schema=NO_NUL)]
 Progress = Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -73,12 +74,18 @@ class PreviousRun(Answer):
 class Run(Answer):
     """One attempt to do something. A run with a holder is a claim of a task; the others are made under /v1/tasks."""
 
+    news: ClassVar[tuple[str, ...]] = ("id", "status", "endReason", "taskId")
+
     brief: ClassVar[tuple[str, ...]] = (
         "id",
         "taskId",
         "status",
+        "holderUserId",
+        "holderAgentId",
         "endReason",
         "leaseExpiresAt",
+        "progress",
+        "note",
         "handoff",
         "output",
         "errors",
@@ -117,6 +124,22 @@ class Run(Answer):
 class Claim(Answer):
     """A task that is yours for as long as the run lives."""
 
+    news: ClassVar[tuple[str, ...]] = (
+        "task.identifier",
+        "task.title",
+        "task.description",
+        "task.priority",
+        "task.version",
+        "task.dueAt",
+        "task.channelId",
+        "task.parentTaskId",
+        "task.createdByUserId",
+        "task.createdByAgentId",
+        "run.id",
+        "run.leaseExpiresAt",
+        "previousRuns",
+    )
+
     task: Annotated[Task, Meta(description="The task, in progress and assigned to you.")]
     run: Annotated[
         Run, Meta(description="Your claim of it: send its id as `runId` with everything you write.")
@@ -129,6 +152,8 @@ class Claim(Answer):
 
 class RunAndTask(Answer):
     """A run and its task, after the run ended."""
+
+    news: ClassVar[tuple[str, ...]] = ("task.identifier", "task.version", "task.status")
 
     run: Annotated[Run, Meta(description="The run.")]
     task: Annotated[Task, Meta(description="Its task.")]

@@ -33,7 +33,7 @@ from app.errors import (
     TaskReadOnly,
     VersionConflict,
 )
-from app.ids import new_id
+from app.ids import TICK_NOW, id_at, new_id
 from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
 from app.operations.tasks.comment import COMMENT_CTES
 from app.operations.tasks.conflict import (
@@ -47,6 +47,7 @@ from app.operations.tasks.conflict import (
 )
 from app.operations.tasks.moved import Field, difference, moved
 from app.operations.tasks.task import ACTORS_TASK_JSON, EncodedTask, Task
+from app.operations.told import any_blocker, blockers
 from app.rpc import Context, Outcome
 from app.writes.access import KNOWN_IDENTITY, MOVABLE, SHARABLE, VISIBLE, WRITABLE, seen_id
 from app.writes.write import Write, calls
@@ -159,8 +160,12 @@ MAY_PUT_UNDER: Final = (
     f"""(i.parent_task_id IS NULL OR i.parent_task_id = o.parent_task_id OR {PARENT_VISIBLE})"""
 )
 
+_RETURNED: Final = """t.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.kind, i.message_id, i.comment,
+                  d.changes AS difference, CASE WHEN i.version < o.version THEN i.version END AS merged_from,
+                  CASE WHEN n.run_id IS NULL THEN o.run_id END AS ended_run_id, o.assignee_id AS old_assignee_id"""
 
-def _moved(next: LiteralString, may: LiteralString, *, assigns: bool) -> LiteralString:
+
+def _changed(next: LiteralString, may: LiteralString) -> LiteralString:
     return f"""
     moved AS (
         UPDATE tasks t
@@ -179,13 +184,15 @@ def _moved(next: LiteralString, may: LiteralString, *, assigns: bool) -> Literal
            {may}
            AND (i.kind <> 'released' OR o.assignee_id = i.actor_id)
            AND d.changes IS NOT NULL
-        RETURNING t.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.kind, i.message_id, i.comment,
-                  d.changes AS difference, CASE WHEN i.version < o.version THEN i.version END AS merged_from,
-                  CASE WHEN n.run_id IS NULL THEN o.run_id END AS ended_run_id
+        RETURNING {_RETURNED}"""
+
+
+def _moved(changed: LiteralString, *, assigns: bool) -> LiteralString:
+    return f"""{changed}
     ), {moved(assigns=assigns, rewords=True, ends_claims=True)}"""
 
 
-_MOVED: Final = _moved(
+_CHANGED: Final = _changed(
     NEXT,
     f"""AND {MAY_ASSIGN}
            AND {MAY_SHARE}
@@ -193,8 +200,46 @@ _MOVED: Final = _moved(
            AND {MAY_BIND}
            AND {MAY_PUT_UNDER}
            AND (i.parent_task_id IS NULL OR NOT {PARENT_BELOW})""",
-    assigns=True,
 )
+_MOVED: Final = _moved(_CHANGED, assigns=True)
+
+# The task as it is where it stands already where the caller wants it.
+_UNCHANGED: Final = f"""
+          FROM i
+          JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
+         CROSS JOIN LATERAL (SELECT o.*) t                -- the same row, under the name the shared fragments use
+         {NEXT}
+         WHERE (i.version IS NULL OR i.version = o.version OR {MERGEABLE})
+           AND {WRITABLE}
+           AND d.changes IS NULL"""
+
+# What a change has to say besides: that it ended a claim; and for models whose that was, and what blocks what is in progress
+# now. Those are looked up by a statement of its own, for even what is never looked up takes its time in one that could.
+_SAYS_SO: Final = """CASE WHEN t.ended_run_id IS NOT NULL THEN json_build_object('claimEnded', json_build_object(
+                  'runId', t.ended_run_id,
+                  'reason', CASE WHEN t.status = 'done' THEN 'completed'
+                                 WHEN t.old_assignee_id = t.actor_id THEN 'released' ELSE 'superseded' END)) END AS told"""
+_BLOCKERS: Final = blockers("t.workspace_id", "t.actor_id", "t.id")
+_TOLD: Final = f"""CASE WHEN t.ended_run_id IS NOT NULL
+                  OR (t.status = 'in_progress' AND t.difference ? 'status' AND {any_blocker("t.workspace_id", "t.id")}) THEN (
+               SELECT jsonb_strip_nulls(jsonb_build_object(
+                          'claimEnded', CASE WHEN t.ended_run_id IS NOT NULL THEN jsonb_build_object(
+                              'runId', t.ended_run_id,
+                              'reason', CASE WHEN t.status = 'done' THEN 'completed'
+                                             WHEN t.old_assignee_id = t.actor_id THEN 'released' ELSE 'superseded' END,
+                              'holder', (SELECT a.handle FROM identities a
+                                          WHERE a.workspace_id = t.workspace_id AND a.id = t.old_assignee_id
+                                            AND a.id <> t.actor_id)) END,
+                          'blockers', b.shown,
+                          'hiddenBlockers', nullif(b.open - coalesce(jsonb_array_length(b.shown), 0), 0)))::json
+                 FROM (SELECT) one
+                 LEFT JOIN LATERAL {_BLOCKERS} b ON t.status = 'in_progress' AND t.difference ? 'status') END AS told"""
+
+
+_CHANGED_OR_NOT: Final = f"""
+        SELECT t.ord, {ACTORS_TASK_JSON} AS answer, t.merged_from, {_TOLD} FROM moved t
+         UNION ALL
+        SELECT t.ord, {ACTORS_TASK_JSON}, NULL, NULL FROM unchanged t"""
 
 
 def _task_at_stake(item: Item) -> tuple[object, ...]:
@@ -206,9 +251,10 @@ def _task_at_stake(item: Item) -> tuple[object, ...]:
 # in a statement that could, and all that was three tenths of a single call's.
 CHANGE = Write[Task](
     takes=_TAKES_OWN,
-    does=_moved(_next(_OWN, *_OWN_FIELDS), "", assigns=False),
-    answers=f"SELECT t.ord, {ACTORS_TASK_JSON} AS answer, t.merged_from FROM moved t",
+    does=_moved(_changed(_next(_OWN, *_OWN_FIELDS), ""), assigns=False),
+    answers=f"SELECT t.ord, {ACTORS_TASK_JSON} AS answer, t.merged_from, {_SAYS_SO} FROM moved t",
     merges=True,
+    tells=True,
     ends_claims="moved",
     locks="task_id",
     one_per=_task_at_stake,
@@ -218,8 +264,20 @@ CHANGE = Write[Task](
 PLACE = Write[Task](
     takes=_TAKES,
     does=_MOVED,
-    answers=f"SELECT t.ord, {ACTORS_TASK_JSON} AS answer, t.merged_from FROM moved t",
+    answers=f"SELECT t.ord, {ACTORS_TASK_JSON} AS answer, t.merged_from, {_SAYS_SO} FROM moved t",
     merges=True,
+    tells=True,
+    ends_claims="moved",
+    locks="task_id",
+    one_per=_task_at_stake,
+)
+
+CHANGE_AND_TELL = Write[Task](
+    takes=_TAKES,
+    does=_MOVED,
+    answers=f"SELECT t.ord, {ACTORS_TASK_JSON} AS answer, t.merged_from, {_TOLD} FROM moved t",
+    merges=True,
+    tells=True,
     ends_claims="moved",
     locks="task_id",
     one_per=_task_at_stake,
@@ -230,31 +288,74 @@ PLACE = Write[Task](
 CHANGE_AND_COMMENT = Write[Task](
     takes=_TAKES,
     does=f"""{_MOVED}, unchanged AS (
-        SELECT o.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.comment
-          FROM i
-          JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
-         CROSS JOIN LATERAL (SELECT o.*) t                -- the same row, under the name the shared fragments use
-         {NEXT}
-         WHERE (i.version IS NULL OR i.version = o.version OR {MERGEABLE})
-           AND {WRITABLE}
-           AND d.changes IS NULL
+        SELECT o.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.comment {_UNCHANGED}
     ), remark AS (
         SELECT ord, workspace_id, id AS task_id, version, actor_id, actor_kind, request_id, comment FROM moved
          UNION ALL
         SELECT ord, workspace_id, id AS task_id, version, actor_id, actor_kind, request_id, comment FROM unchanged
     ), {COMMENT_CTES}""",
-    answers=f"""
-        SELECT t.ord, {ACTORS_TASK_JSON} AS answer, t.merged_from FROM moved t
-         UNION ALL
-        SELECT t.ord, {ACTORS_TASK_JSON}, NULL FROM unchanged t""",
+    answers=_CHANGED_OR_NOT,
     merges=True,
+    tells=True,
     ends_claims="moved",
     locks="task_id",
     one_per=_task_at_stake,
 )
 
+# The same with what the next holder should know. It stands in the run of the claim, whether that ends now or goes on, where
+# the next claim finds it. Who had the task without a claim leaves a run behind that has ended.
+HAND_OVER = Write[Task](
+    takes=f"{_TAKES}, handoff text, handoff_run_id uuid",
+    does=f"""{_CHANGED}, i.handoff, i.handoff_run_id
+    ), {moved(assigns=True, rewords=True, ends_claims=True, hands_over=True)}, unchanged AS (
+        SELECT o.*, i.ord, i.actor_id, i.actor_kind, i.handoff, i.handoff_run_id {_UNCHANGED}
+    ), handed AS (
+        SELECT workspace_id, id AS task_id, actor_id, actor_kind, handoff, handoff_run_id, started_at, run_id,
+               coalesce(ended_run_id, run_id) AS ended_run_id
+          FROM moved
+         UNION ALL
+        SELECT workspace_id, id, actor_id, actor_kind, handoff, handoff_run_id, started_at, run_id, run_id FROM unchanged
+    ), noted AS (                                         -- a sign of life of its holder, like any write under it
+        UPDATE runs r
+           SET handoff = h.handoff, updated_at = now(), version = r.version + 1,
+               lease_expires_at = CASE WHEN r.holder_id = h.actor_id AND r.lease_expires_at > now()
+                                       THEN greatest(r.lease_expires_at, now() + make_interval(secs => r.lease_seconds))
+                                       ELSE r.lease_expires_at END
+          FROM handed h
+         WHERE r.workspace_id = h.workspace_id AND r.id = h.run_id AND r.ended_at IS NULL
+    ), attempt AS (
+        INSERT INTO runs (workspace_id, id, kind, status, work_item_id, author_id, author_kind, started_at, ended_at, holder_id,
+                          holder_kind, attempt, lease_expires_at, lease_check_at, handoff, end_reason)
+        SELECT h.workspace_id, {id_at(TICK_NOW, "h.handoff_run_id")}, 'claim', 'cancelled', h.task_id, h.actor_id, h.actor_kind,
+               h.started_at, now(), h.actor_id, h.actor_kind,
+               1 + coalesce((SELECT p.attempt
+                               FROM runs p
+                              WHERE p.workspace_id = h.workspace_id AND p.work_item_id = h.task_id AND p.attempt IS NOT NULL
+                              ORDER BY p.id DESC
+                              LIMIT 1), 0),
+               now(), now(), h.handoff, 'released'
+          FROM handed h
+         WHERE h.ended_run_id IS NULL
+    )""",
+    answers=_CHANGED_OR_NOT,
+    merges=True,
+    tells=True,
+    ends_claims="handed",
+    locks="task_id",
+    one_per=_task_at_stake,
+)
+
+MOVE_AND_HAND_OVER: Final = HAND_OVER.in_turn("move")
 MOVE: Final = PLACE.in_turn("move")
 MOVE_AND_COMMENT: Final = CHANGE_AND_COMMENT.in_turn("move")
+_MOVES: Final = {
+    PLACE: MOVE,
+    CHANGE_AND_TELL: CHANGE_AND_TELL.in_turn("move"),
+    CHANGE_AND_COMMENT: MOVE_AND_COMMENT,
+    HAND_OVER: MOVE_AND_HAND_OVER,
+}
+_TELLING: Final = frozenset({"status", "assigneeId", "unassign"})
+"""What of a change can end a claim or set going what is blocked."""
 
 WHY = BatchQuery(
     RefusalRow,
@@ -295,22 +396,24 @@ async def change(
     version: int | None = None,
     merge: bool = False,
     comment: Mapping[str, object] | None = None,
+    handoff: str | None = None,
 ) -> Outcome[Task]:
     """Change a task, and answer with the task as it is after that; or raise what stands in the way.
 
-    A call that would change nothing writes nothing but its comment. With `merge`, a version that has passed is in
+    A call that would change nothing writes nothing but its comment or handoff. With `merge`, a version that has passed is in
     the way only if somebody has touched the same fields since. Errors name tasks as the caller did, in `sent_…`:
     the id behind a `T-42` that they may not see is not theirs to learn.
     """
     item = {**item_of(task_id, version, changes), "message_id": new_id(), "kind": kind}
     if comment is not None:
         item["comment"] = comment
-    moves = changes.get("parentTaskId") is not None
-    write = (
-        (MOVE_AND_COMMENT if moves else CHANGE_AND_COMMENT)
-        if comment
-        else (MOVE if moves else write_of(changes))
-    )
+    if handoff is not None:
+        item |= {"handoff": handoff, "handoff_run_id": new_id()}
+    plain = CHANGE_AND_TELL if ctx.for_model and not _TELLING.isdisjoint(changes) else write_of(changes)
+    write = HAND_OVER if handoff is not None else CHANGE_AND_COMMENT if comment is not None else plain
+    if changes.get("parentTaskId") is not None:
+        write = _MOVES[write]
+    says_more = comment is not None or handoff is not None
 
     async def otherwise() -> Outcome[Task] | None:
         why = await ctx.ask(WHY, **{**item, "merge": touches(changes)})
@@ -318,7 +421,7 @@ async def change(
             raise TaskNotFound(sent_task_id)
         if refusal := await _refusal(ctx, why, item, sent_parent_id, may_merge=merge):
             raise refusal
-        return Outcome(why.task, wrote=False) if why.unchanged and comment is None else None
+        return Outcome(why.task, wrote=False) if why.unchanged and not says_more else None
 
     if merge and version is not None:
         item["merge"] = touches(changes)

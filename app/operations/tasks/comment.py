@@ -12,7 +12,18 @@ from app.errors import IdentityNotFound, InvalidInput, TaskNotFound, TaskReadOnl
 from app.ids import TICK_NOW, id_at, new_id, tick_of
 from app.operations.mentions import GivenMention, Mention, addressed
 from app.operations.tasks.task import task_id
-from app.rpc import AgentRequest, AgentWrite, Answer, Context, Outcome, Page, Step, given, operation
+from app.rpc import (
+    UNTOLD,
+    AgentRequest,
+    AgentWrite,
+    Answer,
+    Context,
+    Outcome,
+    Page,
+    Step,
+    given,
+    operation,
+)
 from app.types import (
     MENTIONS_MAX,
     PAGE_ROWS_DEFAULT,
@@ -29,6 +40,8 @@ from app.writes.write import Write
 
 class TaskComment(Answer):
     """A remark on a task."""
+
+    news: ClassVar[tuple[str, ...]] = ("id", "mentions")
 
     brief: ClassVar[tuple[str, ...]] = ("id", "authorUserId", "authorAgentId", "body", "createdAt")
 
@@ -121,8 +134,8 @@ COMMENT_CTES: Final = f"""
          USING remark r
          WHERE u.workspace_id = r.workspace_id AND u.identity_id = r.actor_id AND u.place_id = r.task_id
     ), told AS (
-        INSERT INTO unread_mentions (workspace_id, identity_id, place_id, id, created_at)
-        SELECT r.workspace_id, (m->>'id')::uuid, r.task_id, r.comment_id, now()
+        INSERT INTO unread_mentions (workspace_id, identity_id, place_id, id, created_at, version)
+        SELECT r.workspace_id, (m->>'id')::uuid, r.task_id, r.comment_id, now(), r.version
           FROM said_to r
          CROSS JOIN LATERAL jsonb_array_elements(r.mentions) AS m
          WHERE (m->>'id')::uuid <> r.actor_id
@@ -181,7 +194,10 @@ class CommentOnTask(AgentWrite):
     ]
     mentions: Annotated[
         Annotated[list[GivenMention], Meta(max_length=MENTIONS_MAX)] | None | UnsetType,
-        Meta(description="Whom else to address, besides those named in the body. At most 20 in all."),
+        Meta(
+            description="Whom else to address, besides those named in the body. At most 20 in all.",
+            extra=UNTOLD,
+        ),
     ] = UNSET
 
 
@@ -196,13 +212,13 @@ class ListComments(AgentRequest):
 @operation(
     scope="task-write",
     errors=(InvalidInput, TaskNotFound, TaskReadOnly, IdentityNotFound),
-    core=Step(60, "Say what you found, or ask @someone. It never conflicts."),
+    core=Step(60, "say what you found, ask, answer."),
 )
 async def comment_on_task(ctx: Context, req: CommentOnTask) -> Outcome[TaskComment]:
-    """Add a remark to a task.
+    """Comment on a task: say what you found, ask something, answer.
 
-    Use it to report what you found, to ask, or to hand over. Whoever you address as `@handle` sees the task from then
-    on.
+    Whoever you address as `@handle` sees the task from
+    then on.
 
     If you may not post in its channel, you reach only those who see it already; `mentions` lists them.
 

@@ -10,15 +10,15 @@ merged), of `o`, the task as it is, and of `d`, the difference the change would 
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal, LiteralString, TypeAlias
+from typing import Annotated, ClassVar, Final, Literal, LiteralString, TypeAlias
 
 import msgspec
 from msgspec import Meta, UnsetType
 
 from app.db.phrases import moment
 from app.operations.tasks.task import task_json
-from app.rpc import Answer
-from app.types import IdentityKind, Timestamp, Version
+from app.rpc import UNTOLD, Answer
+from app.types import ActorKind, Timestamp, Version
 from app.writes.access import seen_id
 
 VERSIONS_BACK_MAX: Final[LiteralString] = (
@@ -28,7 +28,8 @@ VERSIONS_BACK_MAX: Final[LiteralString] = (
 AsRead: TypeAlias = Annotated[
     Version | None | UnsetType,
     Meta(
-        description="The version you read: 409 if the task has moved on. Without it the task is taken as it is."
+        description="The version you read: 409 if the task has moved on. Without it the task is taken as it is.",
+        extra=UNTOLD,
     ),
 ]
 OnConflict: TypeAlias = Annotated[
@@ -45,13 +46,25 @@ OnConflict: TypeAlias = Annotated[
 class Author(Answer):
     """Who did something."""
 
-    id: Annotated[str, Meta(description="The user or agent.")]
-    kind: Annotated[IdentityKind, Meta(description="Which of the two.")]
-    handle: Annotated[str, Meta(description="Its handle.")]
+    brief: ClassVar[tuple[str, ...]] = ("handle",)
+
+    id: Annotated[str, Meta(description="The user or agent; of the service itself all zeros.")]
+    kind: Annotated[
+        ActorKind, Meta(description="Which of the two; `system`: nobody, such as a lease that ran out.")
+    ]
+    handle: Annotated[str, Meta(description="Its handle; `baton` of the service itself.")]
+
+
+def author(id: LiteralString, kind: LiteralString) -> LiteralString:
+    """SQL for an Author. `a` is the identity with this id, or no row where the service itself did it."""
+    return f"""row_to_json((SELECT w FROM (SELECT {id} AS id, {kind} AS kind, coalesce(a.handle, 'baton') AS handle) w))"""
 
 
 class ChangedField(Answer):
     """A field that was changed after the version you sent."""
+
+    brief: ClassVar[tuple[str, ...]] = ("field", "to", "by")
+    cut: ClassVar[tuple[str, ...]] = ("from", "to")
 
     field: Annotated[str, Meta(description="Its name.")]
     was: Annotated[str | None, Meta(description="Its value in the version you sent.")] = msgspec.field(
@@ -111,19 +124,19 @@ SEEN: Final = f"""
           LEFT JOIN LATERAL (
                 SELECT coalesce(array_to_json(array_agg(row_to_json((SELECT w FROM (SELECT
                            c.field, c.was AS "from", c.becomes AS "to", c.version,
-                           row_to_json((SELECT w FROM (SELECT a.id, a.kind, a.handle) w)) AS by,
+                           {author("c.actor_id", "c.actor_kind")} AS by,
                            {moment("c.created_at")} AS at) w))
                            ORDER BY c.version, c.field)), '[]') AS changed,
                        coalesce(jsonb_object_agg(c.field, c.becomes), '{{}}') AS became
                   FROM (SELECT DISTINCT ON (f.field)
-                               f.field, v.version, v.actor_id, v.created_at, f.change->1 AS becomes,
+                               f.field, v.version, v.actor_id, v.actor_kind, v.created_at, f.change->1 AS becomes,
                                first_value(f.change->0) OVER (PARTITION BY f.field ORDER BY v.version) AS was
                           FROM task_events v
                          CROSS JOIN LATERAL {shown_changes("v", "k.viewer_id")} AS f (field, change)
                          WHERE v.workspace_id = k.workspace_id AND v.task_id = k.task_id
                            AND v.version > k.version AND v.version > t.version - {VERSIONS_BACK_MAX}
                          ORDER BY f.field, v.version DESC) c
-                  JOIN identities a ON a.workspace_id = k.workspace_id AND a.id = c.actor_id) since ON k.version <> t.version
+                  LEFT JOIN identities a ON a.workspace_id = k.workspace_id AND a.id = c.actor_id) since ON k.version <> t.version
     )"""
 
 # Of what has changed, what the caller writes too; and whether it is nothing. `d.changes` says what the caller would change

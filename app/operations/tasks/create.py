@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Final
+from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -11,21 +12,26 @@ from app.db.phrases import folded
 from app.decoding import refuse_nul
 from app.errors import (
     ApiError,
+    BlockerHidden,
     ChannelArchived,
     ChannelNotFound,
     ChannelNotMember,
     IdentityNotFound,
     InvalidInput,
     TaskNotFound,
+    TaskReadOnly,
 )
 from app.ids import TICK_NOW, id_at, new_id, tick_of, uuid_or_none
 from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
 from app.operations.mentions import addressed
 from app.operations.messages.message import SPOKEN
 from app.operations.tasks.change import ASSIGNEE_KNOWN, PARENT_VISIBLE
+from app.operations.tasks.comment import in_its_place
 from app.operations.tasks.moved import beginning, moved
-from app.operations.tasks.task import ACTORS_TASK_JSON, ONE_ASSIGNEE, Task
+from app.operations.tasks.similar import similar
+from app.operations.tasks.task import ACTORS_TASK_JSON, ONE_ASSIGNEE, Task, task_id
 from app.operations.tasks.update import assignment, bound, due, ranked, under
+from app.operations.told import Told
 from app.rpc import (
     AgentRequest,
     AgentWrite,
@@ -35,10 +41,15 @@ from app.rpc import (
     Step,
     changes,
     given,
+    looked_up,
+    names_in,
     operation,
+    places_of,
+    with_ids,
 )
 from app.types import BULK_ROWS_MAX, Id, Markdown, NewTaskStatus, TaskPriority, Title, When, trimmed_title
 from app.wording import explained
+from app.writes.access import VISIBLE, WRITABLE, seen_id
 from app.writes.fence import UnderRun
 from app.writes.write import Write, calls
 
@@ -51,9 +62,29 @@ class UnusableRow(msgspec.Struct):
     assignee_known: bool
     channel_open_to_caller: bool
     parent_visible: bool
+    blocker_id: UUID | None  # the first that it must not be made to wait for
+    blocker_seen: bool | None
+    blocker_writable: bool | None
 
 
-_TAKES: Final = "rows jsonb, bulk boolean, summary jsonb"
+BLOCKERS_MAX: Final = 20  # of one new task; link-tasks adds more
+
+_TAKES: Final = "rows jsonb, bulk boolean, summary jsonb, told json"
+
+# The first of the tasks that a row is to wait for and must not: as with link-tasks, the caller has to be able to change it,
+# and whoever is to do the waiting one has to see it.
+_NO_BLOCKER: Final = f"""(
+               SELECT x.id, coalesce(x.seen, false) AS seen, coalesce(x.writable, false) AS writable
+                 FROM (SELECT e.id, e.place, t.seen, t.writable, i.assignee_id IS NULL
+                              OR {seen_id("i.workspace_id", "i.assignee_id", "e.id")} IS NOT NULL AS shown
+                         FROM unnest(i.blocked_by) WITH ORDINALITY AS e (id, place)
+                         LEFT JOIN LATERAL (
+                              SELECT {VISIBLE} AS seen, {WRITABLE} AS writable
+                                FROM tasks t
+                               WHERE t.workspace_id = i.workspace_id AND t.id = e.id) t ON true) x
+                WHERE (x.seen AND x.writable AND x.shown) IS NOT TRUE
+                ORDER BY x.place
+                LIMIT 1)"""
 
 # The tasks to create, and those of them that cannot be.
 _WANTED: Final = f"""
@@ -61,19 +92,22 @@ _WANTED: Final = f"""
         SELECT i.ord, i.workspace_id, i.actor_id, i.actor_kind, i.request_id, w.place, w.id, w.message_id, w.title, w.description,
                coalesce(w.status, 'todo') AS status, coalesce(w.priority, 0::smallint) AS priority,
                to_timestamp(w."dueAt") AS due_at, w."assigneeId" AS assignee_id, w."assigneeKind" AS assignee_kind,
-               w."channelId" AS channel_id, w."parentTaskId" AS parent_task_id
+               w."channelId" AS channel_id, w."parentTaskId" AS parent_task_id, w.blocked_by
           FROM i
          CROSS JOIN LATERAL jsonb_to_recordset(i.rows) AS w (
                place int, id uuid, message_id uuid, title text, description text, status text, priority smallint,
-               "dueAt" float8, "assigneeId" uuid, "assigneeKind" text, "channelId" uuid, "parentTaskId" uuid)
+               "dueAt" float8, "assigneeId" uuid, "assigneeKind" text, "channelId" uuid, "parentTaskId" uuid,
+               blocked_by uuid[])
     ), unusable AS (
-        SELECT i.ord, i.place, assignee_known, channel_open_to_caller, parent_visible
+        SELECT i.ord, i.place, assignee_known, channel_open_to_caller, parent_visible, b.id AS blocker_id, b.seen AS blocker_seen,
+               b.writable AS blocker_writable
           FROM wanted i
+          LEFT JOIN LATERAL {_NO_BLOCKER} b ON i.blocked_by IS NOT NULL
          CROSS JOIN LATERAL (SELECT
                i.assignee_id IS NULL OR {ASSIGNEE_KNOWN} AS assignee_known,
                i.channel_id IS NULL OR {CHANNEL_OPEN} AS channel_open_to_caller,
                i.parent_task_id IS NULL OR {PARENT_VISIBLE} AS parent_visible) ok
-         WHERE NOT (assignee_known AND channel_open_to_caller AND parent_visible)
+         WHERE NOT (assignee_known AND channel_open_to_caller AND parent_visible) OR b.id IS NOT NULL
     )"""
 
 _BEGINNING: Final = beginning(
@@ -134,15 +168,50 @@ _CREATED: Final = f"""{_WANTED}, counter AS (
         SELECT workspace_id, id, {folded("title || chr(10) || coalesce(description, '')")} FROM created
     )"""
 
+# What the new tasks wait for. Both ends keep their version, so each event has a subject of its own. Nothing waits for a new
+# task yet, so no cycle can come of it.
+_BLOCKED: Final = f""", edge AS (
+        INSERT INTO task_relations (workspace_id, from_task_id, kind, to_task_id, created_by_id, created_by_kind)
+        SELECT DISTINCT m.workspace_id, b.id, 'blocks', m.id, m.actor_id, m.actor_kind
+          FROM moved m
+          JOIN wanted w ON w.place = m.ord
+         CROSS JOIN LATERAL unnest(w.blocked_by) AS b (id)
+        RETURNING *
+    ), linked AS (
+        INSERT INTO task_events (workspace_id, task_id, version, subject_id, kind, actor_id, actor_kind, request_id, changes)
+        SELECT r.workspace_id, r.task_id, r.version, {in_its_place("r.task_id", "r.subject_id")}, 'linked', r.actor_id,
+               r.actor_kind, r.request_id, r.changes
+          FROM (SELECT e.workspace_id, x.task_id, x.version, gen_random_uuid() AS subject_id, m.actor_id, m.actor_kind,
+                       m.request_id, x.changes
+                  FROM edge e
+                  JOIN moved m ON m.id = e.to_task_id
+                 CROSS JOIN LATERAL (          -- one look-up for each, also where the planner expects many
+                       SELECT t.id, t.version
+                         FROM tasks t
+                        WHERE t.workspace_id = e.workspace_id AND t.id = e.from_task_id
+                        LIMIT 1) k
+                 CROSS JOIN LATERAL (VALUES
+                       (k.id, k.version, jsonb_build_object('blocks', jsonb_build_array(NULL, m.id))),
+                       (m.id, m.version, jsonb_build_object('blocked_by', jsonb_build_array(NULL, k.id)))
+                       ) AS x (task_id, version, changes)
+                 ORDER BY x.task_id
+                OFFSET 0) r
+    )"""
+
 _ANSWERS: Final = f"""
-        SELECT i.ord, (CASE WHEN i.bulk THEN '[' || told.tasks || ']' ELSE told.tasks END)::json AS answer
+        SELECT i.ord, (CASE WHEN i.bulk THEN '[' || told.tasks || ']' ELSE told.tasks END)::json AS answer, i.told
           FROM i
          CROSS JOIN LATERAL (
                SELECT string_agg({ACTORS_TASK_JSON}::text, ',' ORDER BY t.number) AS tasks FROM moved t) told
          WHERE told.tasks IS NOT NULL"""
 
 CREATE: Final[Write[Any]] = Write(  # Any: a task, or several
-    takes=_TAKES, does=f"{_CREATED}, {moved()}", answers=_ANSWERS, alone=True
+    takes=_TAKES, does=f"{_CREATED}, {moved()}", answers=_ANSWERS, tells=True, alone=True
+)
+
+# The same for tasks that wait for others. Apart, because most do not, and should not pay for it.
+CREATE_BLOCKED: Final[Write[Any]] = Write(  # Any: as above
+    takes=_TAKES, does=f"{_CREATED}, {moved()}{_BLOCKED}", answers=_ANSWERS, tells=True, alone=True
 )
 
 # The same with a summary: what the caller says in one channel about all the tasks, instead of the cards there.
@@ -173,8 +242,9 @@ CREATE_AND_TELL: Final[Write[Any]] = Write(  # Any: as above
                coalesce(s.content, 'Created ' || s.tasks), '{}', s.mentions || s.assignees
           FROM summary s'''
         )
-    }, {SPOKEN}""",
+    }, {SPOKEN}{_BLOCKED}""",
     answers=_ANSWERS,
+    tells=True,
     alone=True,
 )
 
@@ -183,7 +253,7 @@ FIND_UNUSABLE = BatchQuery(
     f"""
     WITH i AS MATERIALIZED ({calls(_TAKES)}
     ), {_WANTED}
-    SELECT ord, place, assignee_known, channel_open_to_caller, parent_visible FROM unusable ORDER BY place LIMIT 1
+    SELECT * FROM unusable ORDER BY place LIMIT 1
     """,
     alone=True,
 )
@@ -211,6 +281,10 @@ class NewTask(msgspec.Struct, kw_only=True, rename="camel"):
         Id | None | UnsetType, Meta(description="Channel to bind it to. Its members then see it.")
     ] = UNSET
     due_at: Annotated[When | None | UnsetType, Meta(description="When it is due. With an offset.")] = UNSET
+    blocked_by: Annotated[
+        Annotated[list[Id], Meta(max_length=BLOCKERS_MAX)] | None | UnsetType,
+        Meta(description="Tasks that have to be done first. By id or as `T-42`, at most 20."),
+    ] = UNSET
 
     def __post_init__(self) -> None:
         """Trim the title."""
@@ -264,22 +338,27 @@ CREATE_ERRORS: Final = (
     ChannelNotFound,
     ChannelNotMember,
     ChannelArchived,
+    TaskReadOnly,
+    BlockerHidden,
 )
 
 
 @operation(
     scope="task-write",
     errors=CREATE_ERRORS,
-    core=Step(70, "Work for later or for others, in a channel that they share."),
+    core=Step(70, "new work, with its `blockedBy`."),
 )
 async def create_task(ctx: Context, req: CreateTask) -> Outcome[Task]:
     """Create a task.
 
-    Without a channel only you and the assignee see it; bind it to a channel to share it with its members.
+    Without a channel only you and the assignee see it; bind it to a channel to share it with its members. What it waits
+    for goes into `blockedBy`, what it is a part of into `parentTaskId`.
 
-    Only the title is required.
+    Only the title is required. A tool also names the open tasks that look like it, as `similar`: if one is the same, cancel
+    yours.
     """
-    return await _create(ctx, [req])
+    found = await similar(ctx, req.title, uuid_or_none(given(req.channel_id) or ""))
+    return await _create(ctx, [req], told=Told(similar=found) if found else None)
 
 
 @operation(
@@ -291,7 +370,7 @@ async def create_tasks_bulk(ctx: Context, req: CreateTasksBulk) -> Outcome[list[
 
     They come back in the order you sent them, with consecutive identifiers. An error names the row by its `index`.
     """
-    rows = _rows(req.tasks)
+    rows = await _with_ids(ctx, _rows(req.tasks))
     summary: dict[str, object] = {}
     if channel := given(req.summary_channel_id):
         await refuse_posting(ctx, channel, field="summaryChannelId")
@@ -327,6 +406,18 @@ def _rows(sent: str | list[dict[str, Any]]) -> list[NewTask]:
     return rows
 
 
+async def _with_ids(ctx: Context, rows: list[NewTask]) -> list[NewTask]:
+    """The rows with ids in the place of names, which are looked up together."""
+    known = await looked_up(ctx, [name for row in rows for name in names_in(row, places_of(NewTask))])
+    found: list[NewTask] = []
+    for index, row in enumerate(rows):
+        try:
+            found.append(with_ids(row, known))
+        except ApiError as e:
+            raise _at(index, e) from None
+    return found
+
+
 def _row(sent: Any) -> NewTask:  # Any: this is JSON of any shape, before it is checked
     try:
         row = msgspec.convert(sent, NewTask)
@@ -340,7 +431,10 @@ def _row(sent: Any) -> NewTask:  # Any: this is JSON of any shape, before it is 
 
 
 async def _create(
-    ctx: Context, tasks: Sequence[NewTask], summary: dict[str, object] | None = None
+    ctx: Context,
+    tasks: Sequence[NewTask],
+    summary: dict[str, object] | None = None,
+    told: Told | None = None,
 ) -> Outcome[Any]:  # Any: a task, or several
     """Create all of the tasks or none. With a `summary`, even an empty one, it is a bulk call, whose errors name the row."""
     rows: list[dict[str, object]] = []
@@ -358,11 +452,16 @@ async def _create(
                 raise _at(bad.place, e) if summary is not None else e from None
 
     return await ctx.settle(
-        CREATE_AND_TELL if summary else CREATE,
+        CREATE_AND_TELL
+        if summary
+        else CREATE_BLOCKED
+        if any("blocked_by" in row for row in rows)
+        else CREATE,
         otherwise,
         rows=rows,
         bulk=summary is not None,
         summary=summary,
+        **({} if told is None else {"told": told}),
     )
 
 
@@ -377,7 +476,14 @@ async def _values(ctx: Context, task: NewTask) -> dict[str, object]:
         **due(given(task.due_at) or UNSET),
         **bound(given(task.channel_id) or UNSET),
         **await under(ctx, given(task.parent_task_id) or UNSET),
+        **await _blocked(ctx, given(task.blocked_by) or ()),
     }
+
+
+async def _blocked(ctx: Context, blockers: Sequence[str]) -> dict[str, object]:
+    """The tasks that a new one is to wait for."""
+    ids = [await task_id(ctx, sent, field="blockedBy") for sent in blockers]
+    return {"blocked_by": list(dict.fromkeys(ids))} if ids else {}
 
 
 async def _refuse(ctx: Context, bad: UnusableRow, task: NewTask) -> None:
@@ -389,11 +495,22 @@ async def _refuse(ctx: Context, bad: UnusableRow, task: NewTask) -> None:
         await refuse_posting(ctx, str(task.channel_id))
     if not bad.parent_visible:
         raise TaskNotFound(str(task.parent_task_id), field="parentTaskId")
+    if bad.blocker_id is not None:
+        if not bad.blocker_seen:
+            raise TaskNotFound(await _as_sent(ctx, task, bad.blocker_id), field="blockedBy")
+        raise BlockerHidden if bad.blocker_writable else TaskReadOnly
+
+
+async def _as_sent(ctx: Context, task: NewTask, id: UUID) -> str:
+    """How the caller named a task: the id behind a `T-42` that they may not see is not theirs to learn."""
+    for sent in given(task.blocked_by) or ():
+        if await task_id(ctx, sent, field="blockedBy") == id:
+            return sent
+    return "blockedBy"
 
 
 def _at(index: int, error: ApiError) -> ApiError:
     """The same error, saying which row of a bulk call it is about."""
-    error.message = f"Row {index}: {error.message} No task was created."
-    error.args = (error.message,)
+    error.within(f"Row {index}:", "No task was created.")
     error.details = {"index": index, **(error.details or {}), "message": error.message}
     return error

@@ -5,7 +5,7 @@ each entry that was there when the walk began, once. What is added meanwhile sta
 comment can still be added at a version that has been passed already, so to see what is new, read the newest first.
 """
 
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, ClassVar, Final, Literal, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -15,7 +15,7 @@ from app.db import Encoded, Listed, Query
 from app.db.phrases import moment
 from app.errors import TaskNotFound, VersionNotFound
 from app.operations.tasks.comment import SEES_TASK
-from app.operations.tasks.conflict import Author, shown_changes
+from app.operations.tasks.conflict import Author, author, shown_changes
 from app.operations.tasks.task import TASK_JSON, EncodedTask, task_id
 from app.rpc import AgentRequest, Answer, Context, Page, given, operation
 from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, VERSION_MAX, Id, PageLimit, Timestamp
@@ -24,6 +24,9 @@ from app.writes.access import CALLER, VISIBLE
 
 class FieldChange(Answer):
     """How one field was changed."""
+
+    brief: ClassVar[tuple[str, ...]] = ("field", "to")
+    cut: ClassVar[tuple[str, ...]] = ("from", "to")
 
     field: Annotated[str, Meta(description="Its name.")]
     was: Annotated[str | None, Meta(description="Its value before.")] = msgspec.field(name="from")
@@ -44,6 +47,8 @@ EventKind: TypeAlias = Annotated[
 
 class HistoryEntry(Answer):
     """Something that happened to a task."""
+
+    brief: ClassVar[tuple[str, ...]] = ("kind", "version", "by", "at", "changes", "comment")
 
     kind: EventKind
     version: Annotated[int, Meta(description="The task's version after it; a comment leaves it as it was.")]
@@ -68,6 +73,8 @@ class TaskName(Answer):
 class Activity(HistoryEntry):
     """Something that you did to a task."""
 
+    brief: ClassVar[tuple[str, ...]] = ("kind", "version", "at", "changes", "comment", "task")
+
     task: Annotated[TaskName, Meta(description="Which task.")]
 
 
@@ -81,7 +88,7 @@ class TaskAtRow(msgspec.Struct):
 
 
 _ENTRY: Final = f"""
-        e.kind, e.version, row_to_json((SELECT w FROM (SELECT a.id, a.kind, a.handle) w)) AS by,
+        e.kind, e.version, {author("e.actor_id", "e.actor_kind")} AS by,
         {moment("e.created_at")} AS at, e.request_id AS "requestId",
         (SELECT coalesce(array_to_json(array_agg(row_to_json((SELECT w FROM (SELECT
                     f.field, f.change->0 AS "from", f.change->1 AS "to") w)) ORDER BY f.field)), '[]')
@@ -89,7 +96,7 @@ _ENTRY: Final = f"""
         c.id AS "commentId", left(c.body, 200) AS comment"""
 
 _NAMES: Final = """
-      JOIN identities a ON a.workspace_id = e.workspace_id AND a.id = e.actor_id
+      LEFT JOIN identities a ON a.workspace_id = e.workspace_id AND a.id = e.actor_id
       LEFT JOIN task_comments c ON c.workspace_id = e.workspace_id AND c.task_id = e.task_id AND c.id = e.subject_id"""
 
 OLDEST_FIRST = Query(
@@ -213,7 +220,7 @@ async def list_task_history(ctx: Context, req: ListTaskHistory) -> Page[HistoryE
 
 @operation(scope="task-read", read_only=True)
 async def list_my_activity(ctx: Context, req: ListMyActivity) -> Page[Activity]:
-    """List what you did to tasks, newest first.
+    """List what you did yourself to tasks, newest first; what others did says get-inbox.
 
     For an agent that starts with an empty memory: what was I working on, and what did I do already? It lists your own
     changes and comments, on tasks you can still see.

@@ -23,7 +23,7 @@ from app.operations.tasks.change import change
 from app.operations.tasks.comment import new_comment
 from app.operations.tasks.conflict import AsRead, OnConflict
 from app.operations.tasks.task import Task, task_id
-from app.rpc import AgentWrite, Context, Outcome, Step, given, operation
+from app.rpc import UNTOLD, AgentWrite, Context, Outcome, Step, given, operation
 from app.types import Id, Markdown
 
 
@@ -32,7 +32,7 @@ class OnTask(AgentWrite, kw_only=True):
 
     task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
     version: AsRead = UNSET
-    on_conflict: OnConflict = UNSET
+    on_conflict: Annotated[OnConflict, Meta(extra=UNTOLD)] = UNSET
 
 
 class CompleteTask(OnTask, kw_only=True):
@@ -62,8 +62,9 @@ class ReleaseTask(OnTask, kw_only=True):
 @operation(
     scope="task-write",
     errors=(TaskNotFound, TaskReadOnly, VersionConflict, Contended),
-    core=Step(80, "Finish, which ends your claim. Then take the next task."),
+    core=Step(80, "done; it ends your claim."),
     idempotent=True,
+    tells=True,
 )
 async def complete_task(ctx: Context, req: CompleteTask) -> Outcome[Task]:
     """Close a task as done.
@@ -79,6 +80,7 @@ async def complete_task(ctx: Context, req: CompleteTask) -> Outcome[Task]:
     scope="task-write",
     errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, Contended),
     destructive=True,
+    tells=True,
 )
 async def cancel_task(ctx: Context, req: CancelTask) -> Outcome[Task]:
     """Close a task without finishing it.
@@ -91,9 +93,10 @@ async def cancel_task(ctx: Context, req: CancelTask) -> Outcome[Task]:
 @operation(
     scope="task-write",
     errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, Contended),
+    tells=True,
 )
 async def block_task(ctx: Context, req: BlockTask) -> Outcome[Task]:
-    """Mark a task as stuck.
+    """Mark a task as blocked: it is stuck.
 
     Say what it waits for: the reason becomes a comment. When it can go on, set another status with update-task.
     """
@@ -104,9 +107,10 @@ async def block_task(ctx: Context, req: BlockTask) -> Outcome[Task]:
     scope="task-write",
     errors=(TaskNotFound, TaskReadOnly, VersionConflict, NotAssignee, NotAssigned, Contended),
     idempotent=True,
+    tells=True,
 )
 async def release_task(ctx: Context, req: ReleaseTask) -> Outcome[Task]:
-    """Give back a task that is assigned to you, so that someone else can take it.
+    """Give back a task that is merely assigned to you; a claim with a run is given back with release-run.
 
     Only the assignment is cleared; the status stays. To hand it to someone in particular, use update-task.
     """

@@ -9,6 +9,7 @@ A statement that changes tasks has a CTE `moved`, with a row per task as it is n
     message_id                         for the card, if there is one
     difference                         what changed: `difference` below
     ended_run_id                       the claim that it ends, where `ends_claims`
+    handoff                            what its next holder should know, where it `hands_over`
 
 and behind it `moved(…)`: the event, who takes part now, the words for search, the end of a claim, the card in the channel.
 """
@@ -124,16 +125,24 @@ _SEARCHABLE: Final = f"""
          WHERE x.workspace_id = m.workspace_id AND x.task_id = m.id AND m.difference ?| ARRAY['title', 'description']
     )"""
 
-_ENDED: Final = """
+
+# A claim that somebody else ends is lost to its holder, who is told until they say that they know.
+def _ended(more: LiteralString = "") -> LiteralString:
+    return f"""
     ended AS (
         UPDATE runs r
            SET status = CASE m.status WHEN 'done' THEN 'completed' ELSE 'cancelled' END,
                end_reason = CASE WHEN m.status = 'done' THEN 'completed'
                                  WHEN r.holder_id = m.actor_id THEN 'released' ELSE 'superseded' END,
-               ended_at = now(), updated_at = now(), version = r.version + 1
+               ended_at = now(), updated_at = now(), version = r.version + 1,
+               loss_unseen = CASE WHEN r.holder_id <> m.actor_id THEN true END{more}
           FROM moved m
          WHERE r.workspace_id = m.workspace_id AND r.id = m.ended_run_id AND r.ended_at IS NULL
     )"""
+
+
+_ENDED: Final = _ended()
+_HANDED_OVER: Final = _ended(", handoff = m.handoff")
 
 
 def moved(
@@ -141,12 +150,13 @@ def moved(
     assigns: bool = False,
     rewords: bool = False,
     ends_claims: bool = False,
+    hands_over: bool = False,
     says: LiteralString = "SELECT * FROM card",
 ) -> LiteralString:
     """What follows from `moved`. A verb says what it can do, and pays for no more; `says` is for what it says besides cards."""
     follows: list[LiteralString] = [EVENT]
     if ends_claims:
-        follows.append(_ENDED)
+        follows.append(_HANDED_OVER if hands_over else _ENDED)
     if assigns:
         follows.append(_PARTICIPANT)
     if rewords:

@@ -8,8 +8,8 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Answered, BatchQuery, Encoded
 from app.errors import TaskNotFound, VersionNotFound
+from app.operations.tasks.around import ALL_FIELDS, AROUND_FIELDS, Fields, TaskInFull, with_around
 from app.operations.tasks.history import task_at
-from app.operations.tasks.selection import Fields
 from app.operations.tasks.task import TASK_JSON, Task, task_id
 from app.rpc import AgentRequest, Context, Step, given, operation
 from app.types import Id, Version
@@ -42,22 +42,30 @@ class GetTask(AgentRequest):
         Version | None | UnsetType,
         Meta(description="The version to show: the latest by default."),
     ] = UNSET
-    fields: Annotated[Fields | UnsetType, Meta(description="Only these keys, to save tokens.")] = UNSET
+    fields: Annotated[
+        Fields | UnsetType,
+        Meta(
+            description="Only these keys, to save tokens. Left out, all but `comments`, `relations`, `blockers`, "
+            "`hiddenBlockers` and `handoff`, which tools give, too."
+        ),
+    ] = UNSET
 
 
 @operation(
     scope="task-read",
     read_only=True,
     errors=(TaskNotFound, VersionNotFound),
-    core=Step(40, "Read what you only know from a list, and note its `version`."),
+    core=Step(40, "read one, with comments and blockers."),
     resource="task://{taskId}",
+    tools_ask={"fields": ALL_FIELDS},
 )
-async def get_task(ctx: Context, req: GetTask) -> Encoded[Task]:
-    """Read one task, by its id or as `T-42`.
+async def get_task(ctx: Context, req: GetTask) -> Encoded[TaskInFull]:
+    """Read one task, with its last comments, relations and blockers.
 
     Use it before an update, for the `version`.
 
-    With `atVersion` it shows the task as it once was.
+    Over HTTP the last comments, relations, open blockers and the last handoff come if `fields` names them. With `atVersion`
+    it shows the task as it once was; what stands around it is always as it is now.
     """
     id = await task_id(ctx, req.task_id)
     if version := given(req.at_version):
@@ -67,4 +75,8 @@ async def get_task(ctx: Context, req: GetTask) -> Encoded[Task]:
         task = row and row.answer
     if task is None:
         raise TaskNotFound(req.task_id)
-    return task.only(frozenset(req.fields)) if req.fields else task
+    if not req.fields:
+        return Encoded(task.raw)
+    fields = frozenset[str](req.fields)
+    shown = Encoded[TaskInFull](task.only(fields).raw)
+    return await with_around(ctx, id, shown, fields) if fields & AROUND_FIELDS else shown

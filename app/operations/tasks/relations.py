@@ -4,7 +4,7 @@ There is one row per edge and a view of it from either end. A task that is block
 until everything that blocks it is done or cancelled (see runs/ready.py).
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -16,7 +16,7 @@ from app.errors import BlockerHidden, InvalidInput, RelationCycle, TaskNotFound,
 from app.ids import FIRST_ID, new_id
 from app.operations.tasks.change import version_conflict
 from app.operations.tasks.comment import SEES_TASK, in_its_place
-from app.operations.tasks.task import task_id
+from app.operations.tasks.task import RelationView, task_id
 from app.rpc import AgentRequest, AgentWrite, Answer, Context, Outcome, Page, given, operation
 from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Id, PageLimit, TaskStatus, Timestamp, Version
 from app.writes.access import CALLER, VISIBLE, WRITABLE, seen_id
@@ -26,7 +26,6 @@ HIDDEN: Final = "hidden"  # in the place of a task: one that is there but cannot
 NOTHING: Final = UUID(int=0)  # no task has it
 
 RelationKind = Literal["blocks", "related", "duplicate"]
-RelationView = Literal["blocks", "blocked_by", "related", "duplicate", "duplicated_by"]
 
 
 class RelatedTask(Answer):
@@ -40,6 +39,9 @@ class RelatedTask(Answer):
 
 class Relation(Answer):
     """An edge between two tasks, seen from one of them."""
+
+    news: ClassVar[tuple[str, ...]] = ("kind", "task.identifier", "task.status")
+    brief: ClassVar[tuple[str, ...]] = ("kind", "task")
 
     kind: Annotated[RelationView, Meta(description="What the task you asked about is to the other one.")]
     task: Annotated[RelatedTask, Meta(description="The other one.")]

@@ -1,6 +1,6 @@
 """What a task is: its shape on the wire, its JSON in SQL, and how a caller names one."""
 
-from typing import Annotated, ClassVar, Final, LiteralString, get_args
+from typing import Annotated, ClassVar, Final, Literal, LiteralString, get_args
 from uuid import UUID
 
 from msgspec import Meta
@@ -29,6 +29,9 @@ DIGITS_MAX: Final = 9  # of an identifier; the counter is an integer, and longer
 CLOSED: Final[frozenset[TaskStatus]] = frozenset({"done", "cancelled"})
 
 
+RelationView = Literal["blocks", "blocked_by", "related", "duplicate", "duplicated_by"]
+"""What one task is to another, seen from either."""
+
 ONE_ASSIGNEE: Final = {
     "not": {
         "required": ["assigneeAgentId", "assigneeUserId"],
@@ -40,6 +43,8 @@ ONE_ASSIGNEE: Final = {
 
 class Task(Answer):
     """A piece of work. All 24 keys are always there; what has no value is null."""
+
+    news: ClassVar[tuple[str, ...]] = ("identifier", "version", "status")
 
     brief: ClassVar[tuple[str, ...]] = (
         "identifier",

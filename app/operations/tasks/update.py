@@ -1,7 +1,7 @@
 """update-task: change a task under the version that was read."""
 
 from datetime import UTC
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 from uuid import UUID
 
 from msgspec import UNSET, Meta, UnsetType
@@ -24,7 +24,10 @@ from app.operations.tasks.change import change
 from app.operations.tasks.conflict import OnConflict
 from app.operations.tasks.task import ONE_ASSIGNEE, PRIORITIES, Task, task_id
 from app.rpc import EMPTIED, AgentWrite, Context, Outcome, Step, changes, given, operation
-from app.types import Id, Markdown, TaskPriority, TaskStatus, Title, Version, When, trimmed_title
+from app.types import Id, Markdown, Note, TaskPriority, TaskStatus, Title, Version, When, trimmed_title
+
+HANDED_OVER: Final[frozenset[TaskStatus]] = frozenset({"todo", "blocked", "in_review"})
+"""Where a task goes on with somebody else, who should know how far it is."""
 
 
 class UpdateTask(AgentWrite):
@@ -73,6 +76,11 @@ class UpdateTask(AgentWrite):
         Meta(description="Task to move it under; null moves it out. By id or as `T-42`.", extra=EMPTIED),
     ] = UNSET
 
+    handoff: Annotated[
+        Note | None | UnsetType,
+        Meta(description="With status `todo`, `blocked` or `in_review`: what the next holder should know."),
+    ] = UNSET
+
     def __post_init__(self) -> None:
         """Trim the title, and take null for absent where there is nothing to clear (contract R8)."""
         self.title = trimmed_title(self.title) if isinstance(self.title, str) else UNSET
@@ -97,22 +105,33 @@ class UpdateTask(AgentWrite):
     ),
     core=Step(
         50,
-        "Keep it true, under the `version` you read. On a conflict merge your change into `details.current` and "
-        "send that version. Status `blocked` or `todo` gives your claim up.",
+        "change, block, hand over, send to review.",
+        "On a version conflict merge, and send the current version. Status `blocked` or `todo` gives your claim up, and "
+        "`handoff` tells the next how far you got.",
     ),
     destructive=True,
     idempotent=True,
+    tells=True,
 )
 async def update_task(ctx: Context, req: UpdateTask) -> Outcome[Task]:
-    """Change fields of a task, at the version you read.
+    """Update a task: its fields, its status (blocked, in review, back to todo) or its assignee, at the version you read.
 
-    If someone changed it in between you get a 409 that says what they changed, with the task as it is now in
-    `details.current`: merge, and send that version.
+    If someone else changed it in between, nothing is written and you get a 409 that says what changed.
 
     With `onConflict: "merge"` your change is applied anyway if nobody touched its fields; the answer then has the
-    header `Baton-Merged-From` with your version. Assigning a task to yourself takes it without a lease. An update
-    that changes nothing keeps the version.
+    header `Baton-Merged-From` with your version. Assigning a task to yourself takes it without a lease. An update that
+    changes nothing keeps the version.
+
+    Your claim ends when the task gets another assignee or leaves `in_progress` and `in_review`; `Baton-Told` says so.
+    Say in `handoff` how far you got: whoever claims it next reads it. A tool also names what still blocks a task that
+    you set in progress.
     """
+    handoff = given(req.handoff) or None
+    if handoff is not None and req.status not in HANDED_OVER:
+        message = (
+            "`handoff` goes with the status `todo`, `blocked` or `in_review`: then somebody else goes on."
+        )
+        raise InvalidInput(message, field="handoff")
     return await change(
         ctx,
         task_id=await task_id(ctx, req.task_id),
@@ -129,6 +148,7 @@ async def update_task(ctx: Context, req: UpdateTask) -> Outcome[Task]:
             **bound(req.channel_id),
             **await under(ctx, req.parent_task_id),
         },
+        handoff=handoff,
     )
 
 

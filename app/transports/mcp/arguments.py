@@ -12,7 +12,7 @@ the rest is left for the decoder to refuse. Three rules hold for every tool:
 import math
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 from msgspec import inspect
@@ -25,6 +25,11 @@ Json: TypeAlias = Any  # Any: JSON of any shape, before it is checked
 
 CLEAR: Final = "clear"
 """The argument that names the fields to empty."""
+
+ANSWER: Final = "answer"
+"""The argument that asks for a whole answer where tools give a short one."""
+
+WHOLE: Final = "whole"
 
 FOREIGN: Final = frozenset(
     {"action", "chatInput", "security_context", "sessionId", "tool", "toolCallId", "tool_call_id"}
@@ -39,10 +44,22 @@ _BOOLEANS: Final = {"true": True, "false": False}
 _BLANK: Final = " \t\r\n\ufeff"  # some put a byte order mark before JSON
 
 
+class Taken(NamedTuple):
+    """What came of the arguments of a call."""
+
+    arguments: dict[str, Json]
+    """Those of the operation."""
+    aside: list[str]
+    """Those of a framework, which were set aside."""
+    whole: bool
+    """Whether the whole answer is wanted."""
+
+
 class Arguments:
     """Reads the arguments of one tool. Built once per operation."""
 
-    def __init__(self, request: type[msgspec.Struct]) -> None:
+    def __init__(self, request: type[msgspec.Struct], *, shortened: bool = False) -> None:
+        """`shortened` says that the answer is told in short, so that the whole of it can be asked for."""
         self.clearable: tuple[str, ...] = emptied_by_null(request)
         """The fields that `clear` takes, by wire name."""
         self._request = inspect.StructType(request, _fields(request))
@@ -50,21 +67,38 @@ class Arguments:
         self._names = [field.encode_name for field in self._request.fields]
         if self.clearable:
             self._names.append(CLEAR)
+        self._shortened = shortened
+        self._renamed = _words_of(request)
+        self.least = {
+            field.encode_name: least
+            for field in self._request.fields
+            if (least := _extra(field).get("tools_min")) is not None
+        }
+        """The fields of which tools take no less than this, where plain HTTP does."""
+        if shortened:
+            self._names.append(ANSWER)
 
-    def read(self, sent: Mapping[str, Json]) -> tuple[dict[str, Json], list[str]]:
-        """The arguments as the operation takes them, and those of a framework that were set aside."""
+    def read(self, sent: Mapping[str, Json]) -> Taken:
+        """The arguments as the operation takes them, and what is for the tool itself."""
+        sent = (
+            {self._renamed.get(name, name): value for name, value in sent.items()} if self._renamed else sent
+        )
         aside = [name for name in sent if _is_foreign(name, self._names)]
         given = {name: value for name, value in sent.items() if value is not None and name not in aside}
         for name in given:
             if name not in self._names:
                 raise _unknown(name, self._names)
+        whole = self._shortened and _asks_for_all(given.pop(ANSWER, None))
         clear: Json = given.pop(CLEAR, []) if self.clearable else []
         taken = _struct(self._request, given, "")
+        for name, least in self.least.items():
+            if isinstance(value := taken.get(name), int) and value < least:
+                raise InvalidInput(f"`{name}`: Expected at least {least}: tools take no less.", field=name)
         for name in self._cleared(_meant(self._clear, clear, CLEAR)):
             if name in taken:
                 raise InvalidInput(f"`{name}` is both given and named in `{CLEAR}`. Send one.", field=name)
             taken[name] = None
-        return taken, aside
+        return Taken(taken, aside, whole=whole)
 
     def _cleared(self, clear: Json) -> list[str]:
         try:
@@ -75,6 +109,31 @@ class Arguments:
             text = f"`{CLEAR}` takes a list of these: {', '.join(self.clearable)}."
             raise InvalidInput(text, field=CLEAR)
         return list(dict.fromkeys(names))
+
+
+def words_of(request: type[msgspec.Struct]) -> dict[str, str]:
+    """The fields that tools call by another word than plain HTTP, by wire name: one word for one thing."""
+    return {
+        field.encode_name: word
+        for field in _fields(request)
+        if (word := _extra(field).get("tools_word")) is not None
+    }
+
+
+def _words_of(request: type[msgspec.Struct]) -> dict[str, str]:
+    return {word: name for name, word in words_of(request).items()}
+
+
+def _extra(field: inspect.Field) -> Mapping[str, Json]:
+    return getattr(field.type, "extra", None) or {}
+
+
+def _asks_for_all(answer: Json) -> bool:
+    if answer is None:
+        return False
+    if not isinstance(answer, str) or letters(answer) not in {"short", WHOLE}:
+        raise InvalidInput(f"`{ANSWER}` is `{WHOLE}`, or left out.", field=ANSWER)
+    return letters(answer) == WHOLE
 
 
 def rows_of(request: type[msgspec.Struct]) -> dict[str, type[msgspec.Struct]]:

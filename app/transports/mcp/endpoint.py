@@ -19,6 +19,7 @@ from urllib.parse import parse_qs
 
 import mcp_types as protocol
 import msgspec
+from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.connection import Connection
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
@@ -29,6 +30,7 @@ from mcp.shared.inbound import (
     InboundLadderRejection,
     classify_inbound_request,
     find_duplicated_routing_header,
+    unsupported_protocol_version_rejection,
 )
 from mcp.shared.jsonrpc_dispatcher import cancelled_request_id_from_params, progress_token_from_params
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
@@ -40,14 +42,19 @@ from app import version
 from app.auth import Keys
 from app.db import Database
 from app.errors import ApiError, InternalError, InvalidInput, NotFound, PermissionDenied
-from app.rpc import Actor, Context, Operation, Page, Result, execute
+from app.operations.told import Told
+from app.rpc import Actor, Context, Operation, Outcome, Page, Result, execute
 from app.transports import envelope
 from app.transports.frame import Door, Frame
 from app.transports.gate import Pages
-from app.transports.mcp import messages
+from app.transports.mcp import messages, refusals
+from app.transports.mcp.arguments import words_of
 from app.transports.mcp.call import Call, Exchange, Refused, accepts_stream, body
 from app.transports.mcp.documents import documents
 from app.transports.mcp.messages import Message
+from app.transports.mcp.names import Directory
+from app.transports.mcp.refusals import AtHand
+from app.transports.mcp.results import Reader, Shape, shape_of_refusals
 from app.transports.mcp.tools import Tool, Toolbox, loop
 
 Json: TypeAlias = dict[str, Any]  # Any: a JSON object of any shape
@@ -66,6 +73,16 @@ BATCH_MESSAGES_MAX: Final = 50  # a batch is answered in one piece, after its la
 
 SET_ASIDE: Final = "baton-ignored-arguments"
 """In the metadata of a result: the arguments that a framework had added, which no tool takes."""
+
+LISTS_KEPT: Final = CacheHint(ttl_ms=5 * 60 * 1000, scope="private")
+"""How long a client may keep a list: it depends on the address, the scopes of the key and our version, and on nothing that
+agents do. What a tool was missing or had too much by then, a refusal says. A resource is old at once, as is the default."""
+LISTS: Final[tuple[CacheableMethod, ...]] = (
+    "server/discover",
+    "tools/list",
+    "resources/list",
+    "resources/templates/list",
+)
 
 GREETINGS: Final = frozenset({"initialize", "server/discover"})
 """The methods by which a client learns whom it is talking to, before 2026-07-28 and since."""
@@ -86,10 +103,13 @@ class McpEndpoint(Door[Call]):
         frame: Frame,
         *,
         pages: Pages,
+        finds_similar: bool = True,
     ) -> None:
         super().__init__(frame, Call)
+        self._finds_similar = finds_similar
         self._tools = Toolbox(operations)
         self._documents = documents(operations)
+        self._names = Directory(db)
         self._db = db
         self._keys = keys
         self._pages = pages
@@ -102,6 +122,7 @@ class McpEndpoint(Door[Call]):
             on_list_resources=self._list_resources,
             on_list_resource_templates=self._list_resource_templates,
             on_read_resource=self._read_resource,
+            cache_hints=dict.fromkeys(LISTS, LISTS_KEPT),
         )
         self._server.add_request_handler("tools/call", protocol.CallToolRequestParams, self._call_tool)
         self._server.middleware.clear()  # of spans that nobody collects: a fifth of the time of a call
@@ -125,6 +146,7 @@ class McpEndpoint(Door[Call]):
             await self._serve_batch(call, message, session, receive)
             return
         if message.method is UNSET or message.id is UNSET:
+            _check_version(call.headers)
             if message.method == "notifications/cancelled":
                 self._cancel(session, message, call.caller)
             await call.answer(
@@ -267,6 +289,9 @@ class McpEndpoint(Door[Call]):
 
     # The methods ---------------------------------------------------------------------------------------
 
+    def _at_hand(self, call: Call) -> AtHand:
+        return self._tools.at_hand(call.names, call.caller.scopes)
+
     def _instructions(self, call: Call) -> str:
         return instructions(self._tools, self._tools.shown(call.names, call.caller.scopes))
 
@@ -287,15 +312,75 @@ class McpEndpoint(Door[Call]):
             raise MCPError(code=protocol.INVALID_PARAMS, message=text)
         try:
             tool.operation.check(call.caller.scopes)
-            arguments, aside = tool.arguments.read(params.arguments or {})
-            if tool.brief and not arguments.get("fields"):
+            taken = tool.arguments.read(params.arguments or {})
+            whole = taken.whole or bool(taken.arguments.get("fields"))
+            arguments = {**dict(tool.operation.tools_ask), **taken.arguments}
+            if tool.brief and not whole:
                 arguments["fields"] = tool.brief
-            return _result(tool, await self._execute(call, tool.operation, arguments), aside)
+            result = await self._execute(call, tool.operation, arguments)
+            return await self._result(call, tool, result, taken.aside, whole=whole)
         except ApiError as e:
-            return _refusal(call, e)
+            return await self._refusal(call, e, params)
         except Exception:
             log.exception("request %s failed: %s", call.request_id, call.what)
-            return _refusal(call, InternalError())
+            return await self._refusal(call, InternalError(), params)
+
+    async def _result(
+        self, call: Call, tool: Tool, result: Result, aside: Sequence[str], *, whole: bool
+    ) -> Json:
+        """A result as text and as structure, told as a model reads it. A list stands in an object there."""
+        data: Any = msgspec.json.decode(envelope.data(result))  # Any: of whatever shape the operation has
+        names = await self._names.of(call.caller, tool.shape.ids(data, whole=whole))
+        reader = Reader(names, self._at_hand(call), whole)
+        told = tool.shape.told(data, reader)
+        beside = _said_beside(result, reader)
+        if tool.wrapped:
+            data = {"data": told, **beside}
+            texts = [told, beside] if beside else [told]
+        else:
+            data = {**beside, **told}
+            texts = [data]
+        content: list[Json] = [{"type": "text", "text": messages.encode(text).decode()} for text in texts]
+        if isinstance(result, Page):
+            pagination = msgspec.to_builtins(envelope.pagination(result))
+            data["pagination"] = {key: value for key, value in pagination.items() if value is not None}
+            if result.cursor is not None:
+                text = f"There is more: call again with cursor {result.cursor}"
+                content.append({"type": "text", "text": text})
+        return {
+            "content": content,
+            "structuredContent": data,
+            "isError": False,
+            "resultType": "complete",
+            **_beside(result, aside),
+        }
+
+    async def _refusal(self, call: Call, refused: ApiError, params: protocol.CallToolRequestParams) -> Json:
+        """A refusal as a result, so that the model sees what went wrong and what to do next."""
+        call.code = refused.code
+        at_hand = self._at_hand(call)
+        data = refusals.told(refused, params.name, params.arguments or {}, at_hand)
+        tool = self._tools.find(params.name)
+        words = {} if tool is None else words_of(tool.operation.request)
+        for name, word in words.items():
+            data["message"] = data["message"].replace(f"`{name}`", f"`{word}`")
+        if refused.details:
+            details: Json = msgspec.json.decode(messages.encode(refused.details))
+            changed = [c for c in details.get("changed", ()) if not _is_own_claim(call.caller, c)]
+            names = await self._names.of(call.caller, _DETAILS.ids(details, whole=False))
+            if "field" in details:
+                details["field"] = words.get(details["field"], details["field"])
+            if told := _DETAILS.told({**details, "changed": changed}, Reader(names, at_hand)):
+                data["details"] = told
+        if _is_replayed(refused):
+            data = {"replayed": True, **data}
+        return {
+            "content": [{"type": "text", "text": messages.encode(data).decode()}],
+            "structuredContent": data,
+            "isError": True,
+            "resultType": "complete",
+            **_beside(refused),
+        }
 
     async def _list_resources(
         self, ctx: Ctx, params: protocol.PaginatedRequestParams | None
@@ -343,7 +428,9 @@ class McpEndpoint(Door[Call]):
         raise MCPError(code=missing, message=text, data={"uri": uri[:200]})
 
     async def _execute(self, call: Call, operation: Operation, arguments: Mapping[str, object]) -> Result:
-        ctx = Context(self._db, call.caller, call.request_id)
+        ctx = Context(
+            self._db, call.caller, call.request_id, for_model=True, finds_similar=self._finds_similar
+        )
         body = msgspec.json.encode(arguments)
         with self._frame.deadlines.within(operation.patience_seconds):
             if not operation.patience_seconds:
@@ -355,57 +442,62 @@ class McpEndpoint(Door[Call]):
 
 def instructions(tools: Toolbox, shown: Sequence[Tool]) -> str:
     """What an agent is told that connects and is shown these tools: what this is, the daily loop, how to read refusals."""
-    steps = [f"{place}. {name}: {line}" for place, (name, line) in enumerate(loop(shown), 1)]
+    steps = [f"{place}. {step.name}: {step.line}" for place, step in enumerate(loop(shown), 1)]
+    rules = [step.rule for step in loop(shown) if step.rule]
     common = [f"{name}: {what}" for name, what in tools.common(shown)]
     if steps:
         steps.insert(0, "Work in this loop:")
     if common:
         common.insert(0, "What many tools take:")
-    return "\n".join([_WELCOME, *steps, *common, _CUSTOMS])
+    return "\n".join([_WELCOME, *steps, *rules, *common, _CUSTOMS])
 
 
 _WELCOME: Final = "Baton keeps the tasks that agents and people share."
-_CUSTOMS: Final = """Times are RFC 3339. Null is left out; `clear` empties fields. Lists give the main keys, \
-`fields` others. A refusal's `message` says what to do next; only what is `retryable` may be repeated unchanged."""
+_CUSTOMS: Final = """`@handle` and `#channel` do for ids. Times are RFC 3339. Null and what is empty is left out; `clear` \
+empties fields. A refusal's `message` and `helps` say what to do next; only what is `retryable` may be repeated unchanged."""
 
 
-def _result(tool: Tool, result: Result, aside: Sequence[str]) -> Json:
-    """A result as text and as structure, with the same data as over HTTP. A list stands in an object there."""
-    raw = envelope.data(result)
-    data: Any = msgspec.json.decode(raw)  # Any: of whatever shape the operation has
-    content: list[Json] = [{"type": "text", "text": raw.decode()}]
-    if tool.wrapped:
-        data = {"data": data}
-    if isinstance(result, Page):
-        data["pagination"] = msgspec.to_builtins(envelope.pagination(result))
-        if result.cursor is not None:
-            text = f"There is more: call again with cursor {result.cursor}"
-            content.append({"type": "text", "text": text})
-    return {
-        "content": content,
-        "structuredContent": data,
-        "isError": False,
-        "resultType": "complete",
-        **_beside(result, aside),
-    }
+_DETAILS: Final = shape_of_refusals()
+_TOLD: Final = Shape(
+    msgspec.inspect.type_info(Told),
+    (
+        *(
+            "claimEnded.reason",
+            "claimEnded.holder",
+            "claimEnded.parked",
+        ),  # which run it was, the caller knows
+        *("blockers", "hiddenBlockers", "similar", "waiting"),
+    ),
+)
+
+_OF_A_CLAIM: Final = frozenset({"assigneeAgentId", "assigneeUserId", "startedAt", "runId"})
+"""What a claim changes of a task beside its status."""
 
 
-def _refusal(call: Call, refused: ApiError) -> Json:
-    """A refusal as a result, so that the model sees what went wrong and what to do next."""
-    call.code = refused.code
-    raw = messages.encode(refused.body())
-    return {
-        "content": [{"type": "text", "text": raw.decode()}],
-        "structuredContent": msgspec.json.decode(raw),
-        "isError": True,
-        "resultType": "complete",
-        **_beside(refused),
-    }
+def _is_own_claim(caller: Actor, change: Json) -> bool:
+    """Whether a change is only that the caller has claimed the task, which is no news to them."""
+    by_claim = change["field"] in _OF_A_CLAIM or (change["field"], change["to"]) == ("status", "in_progress")
+    return by_claim and change["by"]["id"] == str(caller.id)
+
+
+def _is_replayed(said: Result | ApiError) -> bool:
+    """Whether this was answered before, under its idempotency key."""
+    return isinstance(said, (Outcome, ApiError)) and said.first is not None and said.first.replayed
+
+
+def _said_beside(result: Result, reader: Reader) -> Json:
+    """What a call did or found besides its data, and whether it was answered before."""
+    if not isinstance(result, Outcome):
+        return {}
+    replayed: Json = {"replayed": True} if _is_replayed(result) else {}
+    if result.told is None:
+        return replayed
+    return {**replayed, **_TOLD.told(msgspec.json.decode(result.told.raw), reader._replace(whole=False))}
 
 
 def _beside(said: Result | ApiError, aside: Sequence[str] = ()) -> Json:
     """What HTTP says in headers of its own, as the metadata of a result, under the same names; and what was set aside."""
-    meta = {name.decode(): value.decode() for name, value in envelope.headers(said)}
+    meta = {name.decode(): value.decode() for name, value in envelope.headers(said) if name != envelope.TOLD}
     if aside:
         meta[SET_ASIDE] = ", ".join(aside)
     return {"_meta": meta} if meta else {}
@@ -433,7 +525,9 @@ def _connection(
 ) -> Connection:
     """The version of the protocol a client speaks, and who it says it is. Since 2026-07-28 every request says both."""
     asked = next((value for name, value in headers if name == b"mcp-protocol-version"), _HANDSHAKE_DEFAULT)
-    if (version := asked.decode("latin-1")) in HANDSHAKE_PROTOCOL_VERSIONS:
+    version = asked.decode("latin-1")
+    says_otherwise = message.meta.get(protocol.PROTOCOL_VERSION_META_KEY) in MODERN_PROTOCOL_VERSIONS
+    if version in HANDSHAKE_PROTOCOL_VERSIONS and not says_otherwise:
         return Connection.from_envelope(version, None, None)
     text = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
     if (twice := find_duplicated_routing_header(text)) is not None:
@@ -442,9 +536,20 @@ def _connection(
         )
     route = classify_inbound_request({"method": message.method, "params": message.given}, headers=dict(text))
     if isinstance(route, InboundLadderRejection):
-        status = ERROR_CODE_HTTP_STATUS.get(route.code, 400)
-        raise Refused(status, route.message, code=route.code, data=route.data, request_id=request_id)
+        raise _refused(route, request_id)
     return Connection.from_envelope(route.protocol_version, route.client_info, route.client_capabilities)
+
+
+def _check_version(headers: Mapping[bytes, bytes]) -> None:
+    """Refuse a notification in a version that we do not speak, as a request is; more of its headers is not asked for."""
+    version = headers.get(b"mcp-protocol-version", _HANDSHAKE_DEFAULT).decode("latin-1")
+    if version not in HANDSHAKE_PROTOCOL_VERSIONS and (no := unsupported_protocol_version_rejection(version)):
+        raise _refused(no)
+
+
+def _refused(rejection: InboundLadderRejection, request_id: protocol.RequestId | None = None) -> Refused:
+    status = ERROR_CODE_HTTP_STATUS.get(rejection.code, 400)
+    return Refused(status, rejection.message, code=rejection.code, data=rejection.data, request_id=request_id)
 
 
 def _asked(query: bytes) -> dict[str, list[str]]:

@@ -13,13 +13,16 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
 from app.errors import InvalidInput
-from app.rpc import Answer, Operation
-from app.transports.mcp.arguments import CLEAR, Arguments, rows_of
+from app.rpc import UNTOLD, Operation, marked
+from app.transports.mcp.arguments import ANSWER, CLEAR, WHOLE, Arguments, rows_of, words_of
+from app.transports.mcp.refusals import AtHand
+from app.transports.mcp.results import brief_of, shape_of
+from app.wording import in_order
 
 Schema: TypeAlias = dict[str, Any]  # Any: JSON Schema is JSON of any shape
 
@@ -28,6 +31,7 @@ CHOICES_MAX: Final = 12  # a longer enumeration costs more than it tells: a refu
 COMMON_TOOLS_MIN: Final = 5  # what as many tools say of a field is told once, to all
 DEPTH_MAX: Final = 1  # of what an output schema spells out: the answer or a list's items, not what they hold
 CORE_BYTES_MAX: Final = 8 * 1024  # of its tools/list: some 2,000 tokens
+HANDS_REMEMBERED_MAX: Final = 200  # connections differ in a few ways: by set, and by the scopes of their keys
 TOOL_BYTES_MAX: Final = 1024  # on average over all tools
 
 _CORE: Final = "core"
@@ -63,7 +67,10 @@ _ANYTHING: Final[Schema] = {
     "anyOf": [{"type": "string"}, {"type": "object"}, {"type": "number"}, {"type": "boolean"}]
 }
 """What is told of a field that takes any JSON: some frameworks know no schema without a type."""
+_ALL_KEYS: Final = f"`{WHOLE}` for all keys; left out, those that tell you something new."
 _NULL: Final[Schema] = {"type": "null"}
+_PLAIN_TYPES: Final = frozenset(_PLAIN.values())
+_NAME: Final[Schema] = {"type": "string"}  # a handle where an answer has an id, or a text
 _OF_NULL: Final = re.compile(r"; null [^.;]*")  # in a description: what null does over HTTP
 _PAGINATION: Final[Schema] = {"type": "object"}  # whose `cursor` may be null, so that it has not one type
 
@@ -71,18 +78,22 @@ _PAGINATION: Final[Schema] = {"type": "object"}  # whose `cursor` may be null, s
 class Tool:
     """One operation as a model sees it."""
 
-    __slots__ = ("arguments", "brief", "json", "name", "operation", "strict", "wrapped")
+    __slots__ = ("arguments", "brief", "json", "name", "operation", "shape", "shortened", "strict", "wrapped")
 
     def __init__(self, operation: Operation) -> None:
         self.operation = operation
         self.name = operation.name
-        self.arguments = Arguments(operation.request)
-        """What reads the arguments of a call."""
+        self.shape = shape_of(operation)
+        """How its answers are told."""
         kind = msgspec.inspect.type_info(operation.result)
         self.wrapped = isinstance(kind, msgspec.inspect.ListType)
         """Whether the result is a list, which structured content cannot be: it stands in an object then."""
         self.brief = _brief(operation, kind)
         """The keys of each item of a list, unless the caller names others; empty where it cannot choose."""
+        self.shortened = not self.brief and self.shape.chooses
+        """Whether the answer is told in short unless the caller asks for all of it."""
+        self.arguments = Arguments(operation.request, shortened=self.shortened)
+        """What reads the arguments of a call."""
         self.json: Schema = {
             "name": self.name,
             "description": _description(operation),
@@ -99,25 +110,40 @@ class Tool:
 
     def _input(self) -> Schema:
         schema = _schema(self.operation.request)
-        properties = schema.get("properties", {})
+        untold = marked(self.operation.request, UNTOLD)
+        properties = {k: v for k, v in schema.get("properties", {}).items() if k not in untold}
         for name, item in rows_of(self.operation.request).items():
             told = {"type": "array", "items": _bare(_schema(item))}
             properties[name] = {"description": properties[name]["description"], **told}
+        for name, least in self.arguments.least.items():
+            properties[name]["description"] = f"{properties[name]['description']} {least} or more.".strip()
+        words = words_of(self.operation.request)
+        properties = {words.get(name, name): told for name, told in properties.items()}
         if self.brief:
-            properties["fields"]["description"] += f" Unless told: {', '.join(self.brief)}."
+            properties["fields"]["description"] += f" By default: {', '.join(self.brief)}."
         if clearable := self.arguments.clearable:
             names = {"type": "string", "enum": list(clearable)}
             properties[CLEAR] = {"type": "array", "items": names}
+        if self.shortened and self.shape.is_short_outside:
+            properties[ANSWER] = {"description": _ALL_KEYS, "type": "string", "enum": [WHOLE]}
         told: Schema = {"type": "object", "properties": properties}
         if schema.get("required"):
-            told["required"] = schema["required"]
+            told["required"] = [words.get(name, name) for name in schema["required"]]
         return told
 
     def _output(self, kind: msgspec.inspect.Type) -> Schema:
         """Types without prose. No key is required: `fields` may leave it out, and a refusal comes in the same place."""
+        words = self.shape.words()
+        keys = self.shape.told_keys()
+        match kind:
+            case msgspec.inspect.StructType(cls=answer) if main := brief_of(answer):
+                keys &= set(main) or keys
+            case _:
+                pass
+        told = {key: words.get(key, key) for key in keys}
         if not self.wrapped:
-            return _shape(kind)
-        properties: Schema = {"data": _shape(kind)}
+            return _shape(kind, told)
+        properties: Schema = {"data": _shape(kind, told)}
         if self.operation.paged:
             properties["pagination"] = _PAGINATION
         return {"type": "object", "properties": properties}
@@ -132,6 +158,7 @@ class Toolbox:
         self._common = _taken_out(list(self._tools.values()))
         for tool in self._tools.values():
             tool.tighten()
+        self._hands: dict[tuple[frozenset[str], frozenset[str]], AtHand] = {}
         self.sets: Mapping[str, frozenset[str]] = {
             _CORE: frozenset(op.name for op in operations if op.core),
             **{op.noun: frozenset(o.name for o in operations if o.noun == op.noun) for op in operations},
@@ -162,6 +189,15 @@ class Toolbox:
         """The tools among these that a key with these scopes can call: the loop, then the rest."""
         return [tool for tool in self._tools.values() if tool.name in names and tool.operation.allows(scopes)]
 
+    def at_hand(self, names: frozenset[str], scopes: frozenset[str]) -> AtHand:
+        """What may be said to whoever has these tools and no others."""
+        if (known := self._hands.get((names, scopes))) is None:
+            tools = frozenset(tool.name for tool in self.shown(names, scopes))
+            known = AtHand(tools, self._tools.keys() - tools)
+            if len(self._hands) < HANDS_REMEMBERED_MAX:
+                self._hands[names, scopes] = known
+        return known
+
     def common(self, shown: Sequence[Tool]) -> list[tuple[str, str]]:
         """The fields that many tools take, and what they are: told once, and not in each; those that these tools take."""
         taken = {
@@ -173,9 +209,21 @@ class Toolbox:
         return [(name, what) for name, what in self._common if name in taken]
 
 
-def loop(shown: Sequence[Tool]) -> list[tuple[str, str]]:
-    """The daily loop as far as these tools carry it: the name and the line of each step."""
-    return [(tool.name, tool.operation.core.line) for tool in shown if tool.operation.core]
+class Taught(NamedTuple):
+    """A step of the daily loop, as it is taught."""
+
+    name: str
+    line: str
+    rule: str
+
+
+def loop(shown: Sequence[Tool]) -> list[Taught]:
+    """The daily loop as far as these tools carry it."""
+    return [
+        Taught(tool.name, tool.operation.core.line, tool.operation.core.rule)
+        for tool in shown
+        if tool.operation.core
+    ]
 
 
 def _place(operation: Operation) -> float:
@@ -212,14 +260,9 @@ def _brief(operation: Operation, kind: msgspec.inspect.Type) -> tuple[str, ...]:
     """The keys of a list's items by default, where its callers can choose others."""
     match kind:
         case msgspec.inspect.ListType(item_type=msgspec.inspect.StructType(cls=item)):
-            return _keys(item) if "fields" in operation.request.__struct_encode_fields__ else ()
+            return brief_of(item) if "fields" in operation.request.__struct_encode_fields__ else ()
         case _:
             return ()
-
-
-def _keys(answer: type[msgspec.Struct]) -> tuple[str, ...]:
-    """The keys worth telling of an answer; empty for all of them."""
-    return answer.brief if issubclass(answer, Answer) else ()
 
 
 def _schema(request: type[msgspec.Struct]) -> Schema:
@@ -267,6 +310,7 @@ def _told(schema: Schema) -> Schema:
     if not told.keys() & {"type", "anyOf", "enum"}:
         told |= _ANYTHING
     if "enum" in told:
+        told["enum"] = in_order(told["enum"])
         told.setdefault("type", _type_of(told["enum"]))
         if len(told["enum"]) > CHOICES_MAX:
             del told["enum"]
@@ -336,20 +380,33 @@ def _strict(schema: Schema, *, optional: bool = False) -> Schema:
     return {**told, "anyOf": [*bare.get("anyOf", [bare]), _NULL]}
 
 
-def _shape(kind: msgspec.inspect.Type, depth: int = 0) -> Schema:
-    """The type of a part of an answer: only the outermost deep inside, and nothing of what may be null."""
+def _shape(kind: msgspec.inspect.Type, told: Mapping[str, str], depth: int = 0) -> Schema:
+    """The type of a part of an answer: only the outermost deep inside, and nothing of what may be null.
+
+    `told` are the keys that are told, and the names under which they stand.
+    """
     match kind:
         case msgspec.inspect.Metadata(type=inner):
-            return _shape(inner, depth)
-        case msgspec.inspect.StructType(cls=answer, fields=fields) if depth < DEPTH_MAX:
-            keys = _keys(answer)
-            told = [field for field in fields if not keys or field.encode_name in keys]
-            shapes = {field.encode_name: _shape(field.type, depth + 1) for field in told}
-            told_shapes = {name: shape for name, shape in shapes.items() if shape}
+            return _shape(inner, told, depth)
+        case msgspec.inspect.StructType(fields=fields) if depth < DEPTH_MAX:
+            shapes = {
+                told[field.encode_name]: _NAME
+                if told[field.encode_name] != field.encode_name
+                else _shape(field.type, {}, depth + 1)
+                for field in fields
+                if field.encode_name in told
+            }
+            real = {name: shape for name, shape in shapes.items() if shape}
+            plain = {name: shape for name, shape in real.items() if shape["type"] in _PLAIN_TYPES}
+            told_shapes = plain or real  # what has parts is named only where there is nothing else to name
             more = {} if len(told_shapes) == len(fields) else {"additionalProperties": True}
             return {"type": "object", "properties": told_shapes, **more}
         case msgspec.inspect.ListType(item_type=item):
-            return {"type": "array", "items": _shape(item, depth)} if depth < DEPTH_MAX else {"type": "array"}
+            return (
+                {"type": "array", "items": _shape(item, told, depth)}
+                if depth < DEPTH_MAX
+                else {"type": "array"}
+            )
         case msgspec.inspect.LiteralType(values=values):
             return {"type": _type_of(list(values))}
         case msgspec.inspect.StructType() | msgspec.inspect.DictType():
