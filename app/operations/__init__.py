@@ -33,8 +33,9 @@ from app.operations.runs.heartbeat import append_run_log, heartbeat_run, list_ru
 from app.operations.runs.listing import get_run, list_runs
 from app.operations.runs.ready import list_ready_tasks
 from app.operations.search import search_messages, search_tasks
+from app.operations.tasks.bulk import create_tasks_bulk
 from app.operations.tasks.comment import comment_on_task, list_comments
-from app.operations.tasks.create import create_task, create_tasks_bulk
+from app.operations.tasks.create import create_task
 from app.operations.tasks.history import list_my_activity, list_task_history
 from app.operations.tasks.lifecycle import block_task, cancel_task, complete_task, release_task
 from app.operations.tasks.listing import list_tasks

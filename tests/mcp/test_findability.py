@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from app.operations import OPERATIONS
-from app.transports.mcp.endpoint import instructions
+from app.transports.mcp.methods import instructions
 from app.transports.mcp.tools import Toolbox
 
 TOOLS = Toolbox(OPERATIONS)

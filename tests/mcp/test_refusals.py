@@ -13,8 +13,7 @@ from app.errors import ApiError, InvalidInput, RunNotFound, TaskNotFound
 from app.operations import OPERATIONS, claim_task, create_task
 from app.rpc import Operation
 from app.transports.mcp import messages, refusals
-from app.transports.mcp.endpoint import Reader
-from app.transports.mcp.results import shape_of_refusals
+from app.transports.mcp.results import Reader, shape_of_refusals
 from app.transports.mcp.tools import Toolbox
 from tests.conftest import Server, World
 from tests.mcp.connecting import connected, text_of

@@ -13,7 +13,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.inbound import x_mcp_header_map
 
 from app.operations import OPERATIONS, create_task
-from app.transports.mcp.endpoint import LISTS, LISTS_KEPT
+from app.transports.mcp.methods import LISTS, LISTS_KEPT
 from app.transports.mcp.tools import Toolbox
 from tests.conftest import Caller, Server, World
 from tests.mcp.connecting import request

@@ -15,7 +15,7 @@ from app.operations import OPERATIONS
 from app.rpc import UNTOLD, Operation, emptied_by_null, marked
 from app.transports.mcp.arguments import words_of
 from app.transports.mcp.documents import documents
-from app.transports.mcp.endpoint import instructions
+from app.transports.mcp.methods import instructions
 from app.transports.mcp.tools import (
     COMMON_TOOLS_MIN,
     CORE_BYTES_MAX,

@@ -142,7 +142,7 @@ class GetUnreadMentions(AgentRequest):
 
 @operation(scope="channel-read", read_only=True)
 async def get_unread_mentions(ctx: Context, req: GetUnreadMentions) -> Excerpt[UnreadMentionsResponse]:
-    """List all mentions that wait for your answer, newest first. get-inbox shows the first few, and everything else.
+    """List all mentions of you that wait for an answer, newest first; get-inbox shows the first few, and all the rest.
 
     That is every message and comment that addresses you, and every reply in a thread that you started or replied in.
     An entry leaves the list when you answer: reply with send-message in the same thread (`parentId`, or the message

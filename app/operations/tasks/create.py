@@ -1,4 +1,4 @@
-"""create-task and create-tasks-bulk: one statement for one task or fifty, all of them or none."""
+"""create-task, and the statement that creates one task or fifty: all of them or none."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Final
@@ -9,7 +9,6 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import BatchQuery
 from app.db.phrases import folded
-from app.decoding import refuse_nul
 from app.errors import (
     ApiError,
     BlockerHidden,
@@ -23,7 +22,6 @@ from app.errors import (
 )
 from app.ids import TICK_NOW, id_at, new_id, tick_of, uuid_or_none
 from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
-from app.operations.mentions import addressed
 from app.operations.messages.message import SPOKEN
 from app.operations.tasks.change import ASSIGNEE_KNOWN, PARENT_VISIBLE
 from app.operations.tasks.comment import in_its_place
@@ -34,21 +32,15 @@ from app.operations.tasks.update import assignment, bound, due, ranked, under
 from app.operations.told import Told
 from app.rpc import (
     AgentRequest,
-    AgentWrite,
     Context,
     IdempotencyKey,
     Outcome,
     Step,
     changes,
     given,
-    looked_up,
-    names_in,
     operation,
-    places_of,
-    with_ids,
 )
-from app.types import BULK_ROWS_MAX, Id, Markdown, NewTaskStatus, TaskPriority, Title, When, trimmed_title
-from app.wording import explained
+from app.types import Id, Markdown, NewTaskStatus, TaskPriority, Title, When, trimmed_title
 from app.writes.access import VISIBLE, WRITABLE, seen_id
 from app.writes.fence import UnderRun
 from app.writes.write import Write, calls
@@ -298,39 +290,6 @@ class CreateTask(NewTask, AgentRequest):
     idempotency_key: IdempotencyKey = UNSET
 
 
-_ROWS: Final = {"type": "array", "items": NewTask, "minItems": 1, "maxItems": BULK_ROWS_MAX}
-
-
-class CreateTasksBulk(AgentWrite):
-    """The tasks to create."""
-
-    rules: ClassVar = {
-        "properties": {
-            "tasks": {
-                "anyOf": [
-                    _ROWS
-                ]  # a string that holds them is taken as well, but no schema can say which strings do
-            }
-        }
-    }
-
-    tasks: Annotated[
-        str
-        | list[dict[str, Any]],  # Any: each row is checked one by one, so that the failing one can be named
-        Meta(
-            description="1 to 50 tasks, each with the fields of create-task: a JSON array, or a string that holds one.",
-            extra={"items": NewTask},
-        ),
-    ]
-    summary_channel_id: Annotated[
-        Id | None | UnsetType, Meta(description="Channel in which to announce them, in one message.")
-    ] = UNSET
-    summary_message: Annotated[
-        Markdown | None | UnsetType,
-        Meta(description="What to say there. By default it lists the tasks and their assignees."),
-    ] = UNSET
-
-
 CREATE_ERRORS: Final = (
     InvalidInput,
     TaskNotFound,
@@ -358,79 +317,10 @@ async def create_task(ctx: Context, req: CreateTask) -> Outcome[Task]:
     yours.
     """
     found = await similar(ctx, req.title, uuid_or_none(given(req.channel_id) or ""))
-    return await _create(ctx, [req], told=Told(similar=found) if found else None)
+    return await create(ctx, [req], told=Told(similar=found) if found else None)
 
 
-@operation(
-    scope="task-write",
-    errors=CREATE_ERRORS,
-)
-async def create_tasks_bulk(ctx: Context, req: CreateTasksBulk) -> Outcome[list[Task]]:
-    """Create up to 50 tasks at once: all of them, or none if one is refused.
-
-    They come back in the order you sent them, with consecutive identifiers. An error names the row by its `index`.
-    """
-    rows = await _with_ids(ctx, _rows(req.tasks))
-    summary: dict[str, object] = {}
-    if channel := given(req.summary_channel_id):
-        await refuse_posting(ctx, channel, field="summaryChannelId")
-        content = given(req.summary_message) or None
-        mentions = await addressed(ctx, content or "", field="summaryMessage")
-        summary = {
-            "channelId": uuid_or_none(channel),
-            "id": new_id(),
-            "content": content,
-            "mentions": [someone.id for someone in mentions],
-        }
-    return await _create(ctx, rows, summary)
-
-
-def _rows(sent: str | list[dict[str, Any]]) -> list[NewTask]:
-    """The rows of a bulk call, each checked; an InvalidInput names the first that is not in order."""
-    if isinstance(sent, str):
-        try:
-            sent = msgspec.json.decode(sent)
-        except (msgspec.DecodeError, RecursionError) as e:
-            message = f"`tasks` is a string, but not one that holds a JSON array: {e}."
-            raise InvalidInput(message, field="tasks") from None
-    if not isinstance(sent, list) or not 1 <= len(sent) <= BULK_ROWS_MAX:
-        count = f"; this one has {len(sent)}" if isinstance(sent, list) else ""
-        message = f"`tasks` must be an array of 1 to {BULK_ROWS_MAX} tasks{count}."
-        raise InvalidInput(message, field="tasks")
-    rows: list[NewTask] = []
-    for index, row in enumerate(sent):
-        try:
-            rows.append(_row(row))
-        except InvalidInput as e:
-            raise _at(index, e) from None
-    return rows
-
-
-async def _with_ids(ctx: Context, rows: list[NewTask]) -> list[NewTask]:
-    """The rows with ids in the place of names, which are looked up together."""
-    known = await looked_up(ctx, [name for row in rows for name in names_in(row, places_of(NewTask))])
-    found: list[NewTask] = []
-    for index, row in enumerate(rows):
-        try:
-            found.append(with_ids(row, known))
-        except ApiError as e:
-            raise _at(index, e) from None
-    return found
-
-
-def _row(sent: Any) -> NewTask:  # Any: this is JSON of any shape, before it is checked
-    try:
-        row = msgspec.convert(sent, NewTask)
-    except msgspec.ValidationError as e:
-        raise explained(e, NewTask) from None
-    except RecursionError:
-        message = "It is nested too deeply."
-        raise InvalidInput(message) from None
-    refuse_nul(row)
-    return row
-
-
-async def _create(
+async def create(
     ctx: Context,
     tasks: Sequence[NewTask],
     summary: dict[str, object] | None = None,
@@ -442,14 +332,14 @@ async def _create(
         try:
             rows.append({"place": index, "id": new_id(), "message_id": new_id(), **await _values(ctx, task)})
         except ApiError as e:
-            raise _at(index, e) if summary is not None else e from None
+            raise at(index, e) if summary is not None else e from None
 
     async def otherwise() -> None:
         if bad := await ctx.ask(FIND_UNUSABLE, rows=rows):
             try:
                 await _refuse(ctx, bad, tasks[bad.place])
             except ApiError as e:
-                raise _at(bad.place, e) if summary is not None else e from None
+                raise at(bad.place, e) if summary is not None else e from None
 
     return await ctx.settle(
         CREATE_AND_TELL
@@ -509,7 +399,7 @@ async def _as_sent(ctx: Context, task: NewTask, id: UUID) -> str:
     return "blockedBy"
 
 
-def _at(index: int, error: ApiError) -> ApiError:
+def at(index: int, error: ApiError) -> ApiError:
     """The same error, saying which row of a bulk call it is about."""
     error.within(f"Row {index}:", "No task was created.")
     error.details = {"index": index, **(error.details or {}), "message": error.message}

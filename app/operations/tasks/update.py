@@ -116,7 +116,7 @@ class UpdateTask(AgentWrite):
 async def update_task(ctx: Context, req: UpdateTask) -> Outcome[Task]:
     """Update a task: its fields, its status (blocked, in review, back to todo) or its assignee, at the version you read.
 
-    If someone else changed it in between, nothing is written and you get a 409 that says what changed.
+    If someone else did so in between, nothing is written and you get a 409 that says what.
 
     With `onConflict: "merge"` your change is applied anyway if nobody touched its fields; the answer then has the
     header `Baton-Merged-From` with your version. Assigning a task to yourself takes it without a lease. An update that

@@ -1,4 +1,4 @@
-"""`/mcp`: the protocol's methods on one side, a single HTTP exchange on the other.
+"""`/mcp`: a single HTTP exchange around the protocol's methods, which are in methods.py.
 
 The protocol belongs to the official SDK: its low-level `Server` knows the methods, negotiates versions, validates
 every message and shapes every result for the version a client speaks. The HTTP exchange around it is ours. The
@@ -19,10 +19,7 @@ from urllib.parse import parse_qs
 
 import mcp_types as protocol
 import msgspec
-from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.connection import Connection
-from mcp.server.context import ServerRequestContext
-from mcp.server.lowlevel import Server
 from mcp.server.runner import serve_one
 from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import (
@@ -38,51 +35,27 @@ from msgspec import UNSET
 from pydantic import ValidationError
 from starlette.types import Receive
 
-from app import version
 from app.auth import Keys
 from app.db import Database
-from app.errors import ApiError, InternalError, InvalidInput, NotFound, PermissionDenied
-from app.operations.told import Told
-from app.rpc import Actor, Context, Operation, Outcome, Page, Result, execute
-from app.transports import envelope
+from app.errors import InternalError, InvalidInput, PermissionDenied
+from app.rpc import Actor, Operation
 from app.transports.frame import Door, Frame
 from app.transports.gate import Pages
-from app.transports.mcp import messages, refusals
-from app.transports.mcp.arguments import words_of
+from app.transports.mcp import messages
 from app.transports.mcp.call import Call, Exchange, Refused, accepts_stream, body
-from app.transports.mcp.documents import documents
 from app.transports.mcp.messages import Message
-from app.transports.mcp.names import Directory
-from app.transports.mcp.refusals import AtHand
-from app.transports.mcp.results import Reader, Shape, shape_of_refusals
-from app.transports.mcp.tools import Tool, Toolbox, loop
+from app.transports.mcp.methods import Methods
 
 Json: TypeAlias = dict[str, Any]  # Any: a JSON object of any shape
-Ctx: TypeAlias = ServerRequestContext[Json, Call]
 
 SESSION_BYTES_MAX: Final = 200  # of the session header that a client sends back; ours has 22 characters
 
 REQUEST_CANCELLED: Final = (
     -32800
 )  # as the SDK's own transport says it; the stream of a request must end somehow
-RESOURCE_NOT_FOUND: Final = -32002  # before 2026-07-28, which says "invalid params"
-
 BATCHES: Final = "2025-03-26"
 """The one version of the protocol that has batches, which is also supposed of who says none."""
 BATCH_MESSAGES_MAX: Final = 50  # a batch is answered in one piece, after its last message
-
-SET_ASIDE: Final = "baton-ignored-arguments"
-"""In the metadata of a result: the arguments that a framework had added, which no tool takes."""
-
-LISTS_KEPT: Final = CacheHint(ttl_ms=5 * 60 * 1000, scope="private")
-"""How long a client may keep a list: it depends on the address, the scopes of the key and our version, and on nothing that
-agents do. What a tool was missing or had too much by then, a refusal says. A resource is old at once, as is the default."""
-LISTS: Final[tuple[CacheableMethod, ...]] = (
-    "server/discover",
-    "tools/list",
-    "resources/list",
-    "resources/templates/list",
-)
 
 GREETINGS: Final = frozenset({"initialize", "server/discover"})
 """The methods by which a client learns whom it is talking to, before 2026-07-28 and since."""
@@ -106,26 +79,10 @@ class McpEndpoint(Door[Call]):
         finds_similar: bool = True,
     ) -> None:
         super().__init__(frame, Call)
-        self._finds_similar = finds_similar
-        self._tools = Toolbox(operations)
-        self._documents = documents(operations)
-        self._names = Directory(db)
-        self._db = db
+        self._methods = Methods(operations, db, keys, frame.deadlines, finds_similar=finds_similar)
         self._keys = keys
         self._pages = pages
         self._under_way: dict[tuple[bytes, protocol.RequestId], Call] = {}
-        self._server = Server(
-            "baton",
-            title="Baton",
-            version=version(),
-            on_list_tools=self._list_tools,
-            on_list_resources=self._list_resources,
-            on_list_resource_templates=self._list_resource_templates,
-            on_read_resource=self._read_resource,
-            cache_hints=dict.fromkeys(LISTS, LISTS_KEPT),
-        )
-        self._server.add_request_handler("tools/call", protocol.CallToolRequestParams, self._call_tool)
-        self._server.middleware.clear()  # of spans that nobody collects: a fifth of the time of a call
 
     verbs: Final = ("POST", "OPTIONS")
 
@@ -164,7 +121,7 @@ class McpEndpoint(Door[Call]):
             text = "POST a message here. There is no stream to GET and no session to DELETE: nothing is kept."
             raise Refused(405, text, headers=((b"allow", b"POST, OPTIONS"),))
         asked = _asked(call.query)
-        call.names = self._tools.chosen(",".join(asked.get("tools", ())))
+        call.names = self._methods.tools.chosen(",".join(asked.get("tools", ())))
         call.strict = _is_strict(asked.get("strict", ()))
         call.streams = accepts_stream(call.headers.get(b"accept", b"*/*"))
         message = _message(await body(call.headers, receive))
@@ -267,7 +224,7 @@ class McpEndpoint(Door[Call]):
         exchange = Exchange(call, request_id)
         try:
             result = await serve_one(
-                self._server, exchange, method, params, connection=connection, lifespan_state={}
+                self._methods.server, exchange, method, params, connection=connection, lifespan_state={}
             )
         except MCPError as e:
             error = e.error
@@ -279,233 +236,13 @@ class McpEndpoint(Door[Call]):
             error = protocol.ErrorData(code=protocol.INTERNAL_ERROR, message=InternalError().message)
         else:
             if method in GREETINGS:  # the SDK would tell all the same; what to tell depends on the connection
-                result = {**result, "instructions": self._instructions(call)}
+                result = {**result, "instructions": self._methods.instructions(call)}
             return 200, messages.success(request_id, result)
         call.code = call.code or f"rpc{error.code}"
         modern = connection.protocol_version in MODERN_PROTOCOL_VERSIONS
         return ERROR_CODE_HTTP_STATUS.get(error.code, 200) if modern else 200, messages.failure(
             request_id, error
         )
-
-    # The methods ---------------------------------------------------------------------------------------
-
-    def _at_hand(self, call: Call) -> AtHand:
-        return self._tools.at_hand(call.names, call.caller.scopes)
-
-    def _instructions(self, call: Call) -> str:
-        return instructions(self._tools, self._tools.shown(call.names, call.caller.scopes))
-
-    async def _list_tools(
-        self, ctx: Ctx, params: protocol.PaginatedRequestParams | None
-    ) -> protocol.ListToolsResult:
-        call = _call(ctx)
-        tools = self._tools.shown(call.names, call.caller.scopes)
-        told = [tool.strict if call.strict else tool.json for tool in tools]
-        return protocol.ListToolsResult(tools=[protocol.Tool.model_validate(tool) for tool in told])
-
-    async def _call_tool(self, ctx: Ctx, params: protocol.CallToolRequestParams) -> Json:
-        call = _call(ctx)
-        call.what = f"/mcp tools/call {params.name[:80]}"
-        tool = self._tools.find(params.name)
-        if tool is None or params.name not in call.names:
-            text = f"There is no tool `{params.name[:80]}` on this connection. Connect with ?tools=all to see all."
-            raise MCPError(code=protocol.INVALID_PARAMS, message=text)
-        try:
-            tool.operation.check(call.caller.scopes)
-            taken = tool.arguments.read(params.arguments or {})
-            whole = taken.whole or bool(taken.arguments.get("fields"))
-            arguments = {**dict(tool.operation.tools_ask), **taken.arguments}
-            if tool.brief and not whole:
-                arguments["fields"] = tool.brief
-            result = await self._execute(call, tool.operation, arguments)
-            return await self._result(call, tool, result, taken.aside, whole=whole)
-        except ApiError as e:
-            return await self._refusal(call, e, params)
-        except Exception:
-            log.exception("request %s failed: %s", call.request_id, call.what)
-            return await self._refusal(call, InternalError(), params)
-
-    async def _result(
-        self, call: Call, tool: Tool, result: Result, aside: Sequence[str], *, whole: bool
-    ) -> Json:
-        """A result as text and as structure, told as a model reads it. A list stands in an object there."""
-        data: Any = msgspec.json.decode(envelope.data(result))  # Any: of whatever shape the operation has
-        names = await self._names.of(call.caller, tool.shape.ids(data, whole=whole))
-        reader = Reader(names, self._at_hand(call), whole)
-        told = tool.shape.told(data, reader)
-        beside = _said_beside(result, reader)
-        if tool.wrapped:
-            data = {"data": told, **beside}
-            texts = [told, beside] if beside else [told]
-        else:
-            data = {**beside, **told}
-            texts = [data]
-        content: list[Json] = [{"type": "text", "text": messages.encode(text).decode()} for text in texts]
-        if isinstance(result, Page):
-            pagination = msgspec.to_builtins(envelope.pagination(result))
-            data["pagination"] = {key: value for key, value in pagination.items() if value is not None}
-            if result.cursor is not None:
-                text = f"There is more: call again with cursor {result.cursor}"
-                content.append({"type": "text", "text": text})
-        return {
-            "content": content,
-            "structuredContent": data,
-            "isError": False,
-            "resultType": "complete",
-            **_beside(result, aside),
-        }
-
-    async def _refusal(self, call: Call, refused: ApiError, params: protocol.CallToolRequestParams) -> Json:
-        """A refusal as a result, so that the model sees what went wrong and what to do next."""
-        call.code = refused.code
-        at_hand = self._at_hand(call)
-        data = refusals.told(refused, params.name, params.arguments or {}, at_hand)
-        tool = self._tools.find(params.name)
-        words = {} if tool is None else words_of(tool.operation.request)
-        for name, word in words.items():
-            data["message"] = data["message"].replace(f"`{name}`", f"`{word}`")
-        if refused.details:
-            details: Json = msgspec.json.decode(messages.encode(refused.details))
-            changed = [c for c in details.get("changed", ()) if not _is_own_claim(call.caller, c)]
-            names = await self._names.of(call.caller, _DETAILS.ids(details, whole=False))
-            if "field" in details:
-                details["field"] = words.get(details["field"], details["field"])
-            if told := _DETAILS.told({**details, "changed": changed}, Reader(names, at_hand)):
-                data["details"] = told
-        if _is_replayed(refused):
-            data = {"replayed": True, **data}
-        return {
-            "content": [{"type": "text", "text": messages.encode(data).decode()}],
-            "structuredContent": data,
-            "isError": True,
-            "resultType": "complete",
-            **_beside(refused),
-        }
-
-    async def _list_resources(
-        self, ctx: Ctx, params: protocol.PaginatedRequestParams | None
-    ) -> protocol.ListResourcesResult:
-        found = [
-            protocol.Resource(uri=d.uri, name=d.name, description=d.description, mime_type="application/json")
-            for d in self._documents
-            if not d.templated and d.operation.allows(_call(ctx).caller.scopes)
-        ]
-        return protocol.ListResourcesResult(resources=found)
-
-    async def _list_resource_templates(
-        self, ctx: Ctx, params: protocol.PaginatedRequestParams | None
-    ) -> protocol.ListResourceTemplatesResult:
-        found = [
-            protocol.ResourceTemplate(
-                uri_template=d.uri, name=d.name, description=d.description, mime_type="application/json"
-            )
-            for d in self._documents
-            if d.templated and d.operation.allows(_call(ctx).caller.scopes)
-        ]
-        return protocol.ListResourceTemplatesResult(resource_templates=found)
-
-    async def _read_resource(
-        self, ctx: Ctx, params: protocol.ReadResourceRequestParams
-    ) -> protocol.ReadResourceResult:
-        call = _call(ctx)
-        modern = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
-        missing = protocol.INVALID_PARAMS if modern else RESOURCE_NOT_FOUND
-        uri = str(params.uri)
-        for document in self._documents:
-            if (fields := document.fields(uri)) is None:
-                continue
-            try:
-                result = await self._execute(call, document.operation, fields)
-            except ApiError as e:
-                refusal = protocol.INVALID_PARAMS if isinstance(e, InvalidInput) else protocol.INTERNAL_ERROR
-                code = missing if isinstance(e, NotFound) else refusal
-                raise MCPError(code=code, message=e.message, data=e.body()) from None
-            text = envelope.data(result).decode()
-            content = protocol.TextResourceContents(uri=uri, mime_type="application/json", text=text)
-            return protocol.ReadResourceResult(contents=[content])
-        known = ", ".join(document.uri for document in self._documents)
-        text = f"There is no resource {uri[:80]}. There are {known}."
-        raise MCPError(code=missing, message=text, data={"uri": uri[:200]})
-
-    async def _execute(self, call: Call, operation: Operation, arguments: Mapping[str, object]) -> Result:
-        ctx = Context(
-            self._db, call.caller, call.request_id, for_model=True, finds_similar=self._finds_similar
-        )
-        body = msgspec.json.encode(arguments)
-        with self._frame.deadlines.within(operation.patience_seconds):
-            if not operation.patience_seconds:
-                return await execute(operation, ctx, body=body)
-            with self._keys.stay(call.caller, operation.scope) as stay:
-                ctx = msgspec.structs.replace(ctx, admission=stay)
-                return await stay.accompany(execute(operation, ctx, body=body))
-
-
-def instructions(tools: Toolbox, shown: Sequence[Tool]) -> str:
-    """What an agent is told that connects and is shown these tools: what this is, the daily loop, how to read refusals."""
-    steps = [f"{place}. {step.name}: {step.line}" for place, step in enumerate(loop(shown), 1)]
-    rules = [step.rule for step in loop(shown) if step.rule]
-    common = [f"{name}: {what}" for name, what in tools.common(shown)]
-    if steps:
-        steps.insert(0, "Work in this loop:")
-    if common:
-        common.insert(0, "What many tools take:")
-    return "\n".join([_WELCOME, *steps, *rules, *common, _CUSTOMS])
-
-
-_WELCOME: Final = "Baton keeps the tasks that agents and people share."
-_CUSTOMS: Final = """`@handle` and `#channel` do for ids. Times are RFC 3339. Null and what is empty is left out; `clear` \
-empties fields. A refusal's `message` and `helps` say what to do next; only what is `retryable` may be repeated unchanged."""
-
-
-_DETAILS: Final = shape_of_refusals()
-_TOLD: Final = Shape(
-    msgspec.inspect.type_info(Told),
-    (
-        *(
-            "claimEnded.reason",
-            "claimEnded.holder",
-            "claimEnded.parked",
-        ),  # which run it was, the caller knows
-        *("blockers", "hiddenBlockers", "similar", "waiting"),
-    ),
-)
-
-_OF_A_CLAIM: Final = frozenset({"assigneeAgentId", "assigneeUserId", "startedAt", "runId"})
-"""What a claim changes of a task beside its status."""
-
-
-def _is_own_claim(caller: Actor, change: Json) -> bool:
-    """Whether a change is only that the caller has claimed the task, which is no news to them."""
-    by_claim = change["field"] in _OF_A_CLAIM or (change["field"], change["to"]) == ("status", "in_progress")
-    return by_claim and change["by"]["id"] == str(caller.id)
-
-
-def _is_replayed(said: Result | ApiError) -> bool:
-    """Whether this was answered before, under its idempotency key."""
-    return isinstance(said, (Outcome, ApiError)) and said.first is not None and said.first.replayed
-
-
-def _said_beside(result: Result, reader: Reader) -> Json:
-    """What a call did or found besides its data, and whether it was answered before."""
-    if not isinstance(result, Outcome):
-        return {}
-    replayed: Json = {"replayed": True} if _is_replayed(result) else {}
-    if result.told is None:
-        return replayed
-    return {**replayed, **_TOLD.told(msgspec.json.decode(result.told.raw), reader._replace(whole=False))}
-
-
-def _beside(said: Result | ApiError, aside: Sequence[str] = ()) -> Json:
-    """What HTTP says in headers of its own, as the metadata of a result, under the same names; and what was set aside."""
-    meta = {name.decode(): value.decode() for name, value in envelope.headers(said) if name != envelope.TOLD}
-    if aside:
-        meta[SET_ASIDE] = ", ".join(aside)
-    return {"_meta": meta} if meta else {}
-
-
-def _call(ctx: Ctx) -> Call:
-    assert ctx.request is not None, "every exchange carries its call"
-    return ctx.request
 
 
 def _message(sent: bytes) -> Message | list[Message]:
