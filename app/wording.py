@@ -7,18 +7,23 @@ what may stand there, and which name was probably meant.
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
-from typing import Final
+from typing import Final, TypeVar, get_args
 
 import msgspec
 from msgspec import inspect
 
 from app.errors import InvalidInput
+from app.types import TaskPriority, TaskStatus
 
 COMPLAINT_CHARACTERS_MAX: Final = 200  # some quote the value, which may be as long as the whole body
 QUOTED_CHARACTERS_MAX: Final = 80  # of what was sent: enough to know it by, beside a list of choices
 NAME_CHARACTERS_MAX: Final = 80  # of a name that a caller sent, when it is repeated
 
 MOMENT: Final = "a time with an offset, like 2026-12-01T09:00:00Z"
+
+Choice = TypeVar("Choice")
+
+_ORDERS: Final[tuple[tuple[object, ...], ...]] = (get_args(TaskPriority), ("open", *get_args(TaskStatus)))
 
 _KINDS: Final = {
     "int": "a whole number",
@@ -67,6 +72,15 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
 def letters(text: object) -> str:
     """A name or a choice without what people vary: case, and what stands between its words."""
     return _LETTERS.sub("", str(text)).casefold()
+
+
+def in_order(choices: Iterable[Choice]) -> list[Choice]:
+    """Choices in the order that they have among themselves, where they have one: priorities from none to urgent."""
+    told = list(choices)
+    for order in _ORDERS:
+        if set(told) <= set(order):
+            return sorted(told, key=order.index)
+    return told
 
 
 class _Place:
@@ -150,7 +164,7 @@ def _other_choice(found: re.Match[str], at: _Place) -> _Said:
     value = found["value"]
     if len(value) > QUOTED_CHARACTERS_MAX:
         value = f"{value[:QUOTED_CHARACTERS_MAX]}…'"
-    choices = ", ".join(map(str, at.choices()))
+    choices = ", ".join(map(str, in_order(at.choices())))
     return at.says(
         f"{value} is none of {choices}." if choices else f"{value} is no value of this field."
     ), at.field

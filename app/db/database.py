@@ -179,7 +179,7 @@ class Database:
                 if query.writes:
                     raise
         turns = self._writing if query.writes else self._reading
-        async with turns.taken(None if query.pipelined else _whose(parameters)):
+        async with turns.taken(None if query.pipelined else _whose(query, parameters)):
             return await self._run(query, parameters)
 
     async def one(self, query: Query[R], **parameters: object) -> R | None:
@@ -201,7 +201,7 @@ class Database:
 
     async def _in_turn(self, turns: Turns, batch: BatchQuery[R], item: Item) -> R | None:
         """One item of a statement that serves one at a time, which takes a connection of the pool as other work does."""
-        async with turns.taken(_whose(item)):
+        async with turns.taken(_whose(batch, item)):
             return await self._alone(batch, item)
 
     async def _alone(self, batch: BatchQuery[R], item: Item) -> R | None:
@@ -291,10 +291,13 @@ async def _configure(connection: psycopg.AsyncConnection) -> None:
     adapt(connection.adapters)
 
 
-def _whose(parameters: Mapping[str, object]) -> Whose | None:
-    """For whom a statement runs, as its parameters say; None if it serves the service itself."""
-    workspace_id, caller_id = parameters.get("workspace_id"), parameters.get("actor_id")
-    if not isinstance(workspace_id, UUID):
+def _whose(
+    query: Query[Any],  # Any: whatever its rows are
+    sent: Mapping[str, object],
+) -> Whose | None:
+    """For whom a statement runs, as its parameters or its item say; None if it serves the service itself."""
+    workspace_id, caller_id = query.workspace_in(sent), sent.get("actor_id")
+    if workspace_id is None:
         return None
     return Whose(workspace_id, caller_id if isinstance(caller_id, UUID) else None)
 

@@ -6,7 +6,8 @@ The type says what a statement does, and so whether it may be sent again when no
     Command, BatchCommand  write
 
 Every statement knows the workspace it serves before it is sent: it has the parameter `workspace_id`, or each of its
-items has that field. The few that look `everywhere` say so.
+items has that field. `workspace_in` reads it, for whatever has to choose by it: whose turn it is today, which database
+tomorrow. The few that look `everywhere` say so; tests/contract/test_queries.py has the list.
 """
 
 import re
@@ -22,6 +23,7 @@ from typing import (
     get_origin,
     get_type_hints,
 )
+from uuid import UUID
 
 import msgspec
 
@@ -63,6 +65,10 @@ class Query(Generic[R]):
                 f"{self!r} does not say whose it is: give it the parameter %({TENANT})s, or say `everywhere`"
             )
             raise TypeError(message)
+
+    def workspace_in(self, sent: Item) -> UUID | None:
+        """The workspace that it serves with these parameters, or with this item; None if it looks `everywhere`."""
+        return None if self.everywhere else sent[TENANT]
 
     def make(
         self, values: tuple[Any, ...]

@@ -28,6 +28,8 @@ class Step(msgspec.Struct, frozen=True):
 
     order: int
     line: str
+    rule: str = ""
+    """What to know besides, in a sentence that stands below the loop."""
 
 
 Work: TypeAlias = Coroutine[Any, Any, Result]  # Any: what passes between a coroutine and its event loop

@@ -1,7 +1,13 @@
 """The frame around every answer, at every door: a clock, a request id, what becomes of an error, a line in the log.
 
-A door says what it answers; that it always answers, and never in a framework's words, is seen to here. Whatever is to
-hold for all requests, such as a limit or a measure, has its place here.
+A door says what it answers. The frame sees to it that it always answers, and never in a framework's words.
+
+What is to hold for all requests goes in here, once:
+
+    a limit            in `Door.__call__`, before `_answer`: raise an ApiError, and the caller hears it in its own dialect.
+                       One for each caller needs to know who calls: a door sets `call.actor` as soon as it does
+    a metric           in `Door.__call__`, behind the last answer, beside the line in the log: it has the same facts
+    a stream of events `Call.stream` for each piece and `Call.answer` for the last; `hung_up` says when nobody listens
 """
 
 import itertools

@@ -77,7 +77,8 @@ def main(dsn: str, old: str, new: str, *calls: str) -> None:
                     times: tuple[list[float], list[float]] = ([], [])
                     for batch in range(BATCHES[size] + 3):
                         for tree in (0, 1) if batch % 2 else (1, 0):
-                            items = [item(call, form, n, snake=tree == 1) for n in range(size)]
+                            snake = "recordset" in trees[tree][f"{call}-{form}"]
+                            items = [item(call, form, n, snake=snake) for n in range(size)]
                             seconds = run(postgres, f"{call}-{form}-{tree}", items)
                             if batch >= 3:  # the first ones plan it
                                 times[tree].append(seconds)

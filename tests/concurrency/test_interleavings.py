@@ -33,7 +33,7 @@ from app.operations import (
     update_task,
 )
 from app.operations.records.update import UPDATE_RUN
-from app.operations.tasks.change import CHANGE, item_of
+from app.operations.tasks.change import item_of, write_of
 from app.rpc import Operation, whose
 from app.writes.turns import take_turn
 from tests.concurrency.history import whole_history
@@ -81,7 +81,7 @@ class Held:
     async def changes(self, task: Any, **changes: object) -> None:
         """A changes a task, with the statement that every change is made with."""
         item = {**item_of(UUID(task.id), None, changes), "kind": "updated", "message_id": new_id()}
-        assert await self.tx.write(CHANGE.plain, {**self._caller.context.who, **item}) is not None
+        assert await self.tx.write(write_of(changes).plain, {**self._caller.context.who, **item}) is not None
 
     async def makes_wait(self, call: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """B: start a call, and return once it is seen to wait for A."""

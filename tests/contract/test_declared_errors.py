@@ -71,6 +71,7 @@ from app.operations import (
 from app.rpc import Operation
 from tests.conftest import Caller, World
 from tests.contract.run_scenarios import NEVER_MADE, OVERTAKEN, RUN_SCENARIOS
+from tests.operations.writes import told
 
 Scenario = Callable[[World], Awaitable[object]]
 
@@ -232,6 +233,7 @@ def calls_in_channel(
             "role": "reader",
         }
         sent = {name: whole[name] for name in op.request.__struct_fields__ if name in whole}
+        sent = {**told(op), **sent}
         await caller(op, **{**sent, **fields})
 
     return scenario

@@ -2,6 +2,7 @@
 
 import ast
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -152,11 +153,16 @@ async def test_its_scope_comes_before_its_body(workspace: World, op: Operation) 
         assert refused.value.details == {"scope": op.scope}
 
 
+@cache
+def subjects() -> list[str]:
+    """What the modules of tests of operations say they are about, read once."""
+    modules = (Path(__file__).parent.parent / "operations").glob("test_*.py")
+    return [(ast.get_docstring(ast.parse(module.read_text())) or "").partition(":")[0] for module in modules]
+
+
 @pytest.mark.parametrize("op", [op for op in OPERATIONS if op.method is None], ids=lambda op: op.name)
 def test_it_has_a_module_of_tests(op: Operation) -> None:
-    modules = (Path(__file__).parent.parent / "operations").glob("test_*.py")
-    subjects = [ast.get_docstring(ast.parse(module.read_text())) or "" for module in modules]
-    assert any(op.name in subject.partition(":")[0] for subject in subjects), (
+    assert any(op.name in subject for subject in subjects()), (
         f"write tests/operations/test_{op.name.replace('-', '_')}.py, with a docstring that begins with {op.name}"
     )
 

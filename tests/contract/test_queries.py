@@ -25,6 +25,7 @@ from psycopg.sql import Literal as Value
 import app
 from app.db import BatchCommand, BatchQuery, Database, Encoded, Query, schema
 from app.db.encoded import as_json
+from app.db.query import TENANT
 from app.operations import (
     block_task,
     cancel_task,
@@ -203,6 +204,16 @@ EVERYWHERE: Final = {
 
 def test_a_statement_knows_the_workspace_it_serves_but_for_a_few() -> None:
     assert {name for name, query in STATEMENTS.items() if query.everywhere} == EVERYWHERE
+
+
+def test_all_the_others_read_it_off_what_is_sent_with_them() -> None:
+    workspace = UUID(int=1)
+    served = {name: query.workspace_in({TENANT: workspace}) for name, query in STATEMENTS.items()}
+    assert {name for name, found in served.items() if found is None} == EVERYWHERE
+    assert set(served.values()) == {None, workspace}
+    for name in served.keys() - EVERYWHERE:
+        with pytest.raises(KeyError, match=TENANT):
+            STATEMENTS[name].workspace_in({})
 
 
 def test_every_table_belongs_to_a_workspace_but_two() -> None:

@@ -31,7 +31,7 @@ async def test_a_tool_says_besides_what_it_ended_what_blocks_and_what_looks_the_
             "update-task", {"taskId": "T-1", "version": 2, "status": "todo", "handoff": "half of it"}
         )
         ended = structure_of(taken)["claimEnded"]
-        assert (ended["runId"], ended["reason"], ended["holder"]) == (claim.run.id, "superseded", "other")
+        assert ended == {"reason": "superseded", "holder": "other"}
         made = await client.call_tool(
             "create-task", {"title": "Fix the parser, please", "channelId": channel}
         )

@@ -6,9 +6,10 @@ from typing import Any, Final
 import msgspec
 
 from app.db import Database, Query, Transaction
+from app.errors import ChannelNotAdmin
 from app.operations import (
+    OPERATIONS,
     add_channel_member,
-    archive_channel,
     claim_task,
     create_channel,
     create_task,
@@ -18,10 +19,7 @@ from app.operations import (
     join_channel,
     leave_channel,
     list_task_relations,
-    remove_channel_member,
-    rename_channel,
     send_message,
-    set_channel_member_role,
     states,
     update_task_record,
 )
@@ -83,8 +81,10 @@ async def everything(workspace: World, db: Database | Transaction | None = None)
     return row.columns
 
 
-MANAGING: Final = (rename_channel, archive_channel, set_channel_member_role, remove_channel_member)
-"""What only an admin of a channel may do, which an agent never is."""
+MANAGING: Final = tuple(
+    op for op in OPERATIONS if ChannelNotAdmin in op.errors and op is not add_channel_member
+)
+"""What only an admin of a channel may do, which an agent never is. Whoever posts in a public one may add others."""
 
 ABOUT_CHANNELS: Final = (*MANAGING, create_channel, join_channel, leave_channel, add_channel_member)
 

@@ -213,7 +213,7 @@ async def get_channels(ctx: Context, req: GetChannels) -> Encoded[list[Channel]]
 
 @operation(scope="channel-read", read_only=True, errors=(ChannelNotFound, ChannelNotMember, MemberNotFound))
 async def get_channel_members(ctx: Context, req: GetChannelMembers) -> Excerpt[ChannelMembersPage]:
-    """List the members of a channel with names and handles: whom you can address there as `@handle`.
+    """List whom you can address in a channel as `@handle`: its members by name; their roles say list-channel-members.
 
     Page with `after`.
     """
@@ -254,7 +254,7 @@ async def get_channel_manifest(ctx: Context, req: GetChannelManifest) -> Encoded
 
 @operation(scope="channel-read", read_only=True, errors=(ChannelNotFound, ChannelNotMember))
 async def list_channel_members(ctx: Context, req: ListChannelMembers) -> Page[Membership]:
-    """List the members of a channel with their roles.
+    """List what each member of a channel may do there: their roles; only names and kinds say get-channel-members.
 
     Page with `cursor`.
     """

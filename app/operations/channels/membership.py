@@ -366,7 +366,7 @@ async def add_channel_member(ctx: Context, req: AddChannelMember) -> Outcome[Mem
     ),
 )
 async def remove_channel_member(ctx: Context, req: RemoveChannelMember) -> Outcome[Departure]:
-    """Take someone out of a channel. For its admins, and for owners of agents.
+    """Remove someone from a channel. For its admins, and for owners of agents.
 
     They see nothing more of it from their next call on. Tasks of the channel that they have a part in stay theirs to see.
     They come back only if an admin adds them, or whoever took them out.

@@ -15,6 +15,9 @@ from app.db.phrases import folded, moment
 from app.rpc import Answer, SdkAnswer
 from app.types import Timestamp
 
+AS_BODY: Final = {"tools_word": "body"}
+"""For the `Meta` of what is said: tools call it as they call the text of a comment."""
+
 SYSTEM: Final[LiteralString] = "00000000-0000-0000-0000-000000000000"
 """Who speaks when Baton itself does: the nil id, which nobody has."""
 

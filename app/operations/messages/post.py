@@ -64,10 +64,7 @@ class PostMessage(SdkWrite):
     status=201,
 )
 async def post_message(ctx: Context, req: PostMessage) -> Outcome[MessageOutput]:
-    """Say something in a channel that you are a member of.
-
-    The same as send-message, in snake_case and with metadata of your own.
-    """
+    """The same as send-message, in snake_case and for who needs metadata of their own."""
     metadata = given(req.metadata) or {}
     if artifacts := given(req.reference_artifact_ids):
         metadata = {**metadata, "reference_artifact_ids": await _readable(ctx, artifacts)}

@@ -17,6 +17,7 @@ from app.ids import new_id, uuid_or_none
 from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
 from app.operations.mentions import Addressed
 from app.operations.messages.message import (
+    AS_BODY,
     IN_WINDOW,
     MESSAGE_JSON,
     OUTPUT_JSON,
@@ -35,7 +36,11 @@ T = TypeVar("T")
 ToChannel = Annotated[Id, Meta(description="The channel to say it in.")]
 ToSay = Annotated[
     Markdown,
-    Meta(min_length=1, description="What to say, in markdown. `@handle` outside code addresses someone."),
+    Meta(
+        min_length=1,
+        description="What to say, in markdown. `@handle` outside code addresses someone.",
+        extra=AS_BODY,
+    ),
 ]
 ReplyTo = Annotated[
     Id | None | UnsetType,

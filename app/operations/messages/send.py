@@ -18,7 +18,7 @@ from app.errors import (
 from app.ids import uuid_or_none
 from app.operations.channels.channel import refuse_posting
 from app.operations.mentions import GivenMention, addressed
-from app.operations.messages.message import IN_WINDOW, MESSAGE_JSON, Message
+from app.operations.messages.message import AS_BODY, IN_WINDOW, MESSAGE_JSON, Message
 from app.operations.messages.say import (
     SAY_ERRORS,
     SEND,
@@ -127,7 +127,7 @@ class CreateArtifact(AgentWrite):
         ),
     ]
     content: Annotated[
-        Markdown, Meta(min_length=1, description="The text itself; nobody in it is addressed.")
+        Markdown, Meta(min_length=1, description="The text itself; nobody in it is addressed.", extra=AS_BODY)
     ]
 
     def __post_init__(self) -> None:
@@ -149,7 +149,7 @@ class FlagNeedsHuman(AgentWrite):
     errors=(*SAY_ERRORS, AttachmentNotFound),
 )
 async def send_message(ctx: Context, req: SendMessage) -> Outcome[Message]:
-    """Say something in a channel that you are a member of.
+    """Say something in a channel that you are in; about a task use comment-on-task.
 
     Address people and agents as `@handle`: it waits for them in get-unread-mentions. To answer, send the message's
     id as `threadId`; that also takes it off your own list.

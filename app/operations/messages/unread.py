@@ -142,7 +142,7 @@ class GetUnreadMentions(AgentRequest):
 
 @operation(scope="channel-read", read_only=True)
 async def get_unread_mentions(ctx: Context, req: GetUnreadMentions) -> Excerpt[UnreadMentionsResponse]:
-    """List what waits for your answer, the newest first. Call it when you start, and every few minutes.
+    """List all mentions of you that wait for an answer, newest first; get-inbox shows the first of them, and all the rest.
 
     That is every message and comment that addresses you, and every reply in a thread that you began or replied in.
     It leaves the list when you answer: reply with send-message in the same thread (`parentId`, or the message itself

@@ -30,6 +30,7 @@ from app.operations.runs.finish import give_back
 from app.operations.runs.idle import told
 from app.operations.runs.ready import UNBLOCKED, ReadyFilter, anything_ready, ready_walks, wanted
 from app.operations.runs.run import (
+    HELD_BY_MODELS,
     LEASE_SECONDS_DEFAULT,
     PREVIOUS_JSON,
     RUN_JSON,
@@ -264,7 +265,11 @@ class ClaimTask(AgentWrite, kw_only=True):
     version: AsRead = UNSET
     lease_seconds: Annotated[
         LeaseSeconds | None | UnsetType,
-        Meta(description="Seconds a sign of life keeps the claim: 300 unless told. 1 to 86,400."),
+        Meta(
+            description="Seconds a sign of life keeps the claim: 300 unless told, at most 86,400. "
+            "Plain HTTP takes 1, tools 30 at least.",
+            extra=HELD_BY_MODELS,
+        ),
     ] = UNSET
     run_id: UnderAnother = UNSET
 
@@ -274,7 +279,11 @@ class ClaimNextTask(ReadyFilter, kw_only=True):
 
     lease_seconds: Annotated[
         LeaseSeconds | None | UnsetType,
-        Meta(description="Seconds a sign of life keeps each claim: 300 unless told. 1 to 86,400."),
+        Meta(
+            description="Seconds a sign of life keeps each claim: 300 unless told, at most 86,400. "
+            "Plain HTTP takes 1, tools 30 at least.",
+            extra=HELD_BY_MODELS,
+        ),
     ] = UNSET
     limit: Annotated[
         Annotated[int, Meta(ge=1, le=CLAIMS_MAX)] | None | UnsetType,
@@ -289,8 +298,8 @@ class ClaimNextTask(ReadyFilter, kw_only=True):
         | None
         | UnsetType,
         Meta(
-            description="A name of your own for this request, such as a fresh UUID. If the answer is lost, send the "
-            "request again with the same key: you get the same claims, not others."
+            description="A key of your own, such as a fresh UUID: sent again after a lost answer it gets the same claims, as "
+            "they are now. With `idempotencyKey` you would get the first answer, as they were then."
         ),
     ] = UNSET
     run_id: UnderAnother = UNSET
@@ -340,12 +349,16 @@ async def claim_task(ctx: Context, req: ClaimTask) -> Outcome[Claim]:
 @operation(
     scope="task-write",
     patience_seconds=WAIT_SECONDS_MAX,
-    core=Step(20, "Take the most urgent task. The id of its `run` is your `runId`: send it with all writes."),
+    core=Step(
+        20,
+        "take the next task; `run.id` is your `runId`.",
+        "Send `runId` with all you write; on `lease_lost` stop: the task is not yours any more.",
+    ),
 )
 async def claim_next_task(ctx: Context, req: ClaimNextTask) -> Outcome[list[Claim]]:
-    """Take the next task: claim the most urgent task that is ready for you, the oldest among equals.
+    """Take the next task to work on: claim the most urgent task that is ready for you, the oldest among equals.
 
-    The answer lists your claims, none if nothing was ready. Send the id of its `run` as `runId` with all you write.
+    The answer lists your claims; if nothing is ready, it says what waits for what.
 
     With `waitSeconds` the call holds until something is ready. Two callers never get the same task. Ready is what
     list-ready-tasks shows. Show a sign of life before the lease ends, and end each claim with complete-run, fail-run

@@ -205,14 +205,18 @@ class FailRun(ClaimWrite, kw_only=True):
         bool,
         Meta(description="Whether another claim may try; otherwise the task is parked at once."),
     ] = True
-    handoff: Annotated[Note | None | UnsetType, Meta(description="What the next holder should know.")] = UNSET
+    handoff: Annotated[Note | None | UnsetType, Meta(description="How far it is, for whoever goes on.")] = (
+        UNSET
+    )
 
 
 class ReleaseRun(ClaimWrite, kw_only=True):
     """The claim to give up."""
 
     version: AsRead = UNSET
-    handoff: Annotated[Note | None | UnsetType, Meta(description="What the next holder should know.")] = UNSET
+    handoff: Annotated[Note | None | UnsetType, Meta(description="How far it is, for whoever goes on.")] = (
+        UNSET
+    )
 
 
 class ForceReleaseRun(ClaimWrite, kw_only=True):
@@ -226,7 +230,7 @@ class ForceReleaseRun(ClaimWrite, kw_only=True):
 
 @operation(scope="task-write", errors=(VersionConflict, Contended), tells=True)
 async def complete_run(ctx: Context, req: CompleteRun) -> Outcome[RunAndTask]:
-    """End your claim when the work is done.
+    """End your claim with what came of it; complete-task does so, too, and closes the task.
 
     With `completeTask` the task is closed in the same step. Completing twice is harmless.
     """
@@ -253,7 +257,7 @@ async def fail_run(ctx: Context, req: FailRun) -> Outcome[RunAndTask]:
 
 @operation(scope="task-write", errors=(VersionConflict, Contended), tells=True)
 async def release_run(ctx: Context, req: ReleaseRun) -> Outcome[RunAndTask]:
-    """End your claim and give the task back, for someone else or for later.
+    """End your claim and give the task back, with a `handoff` for others; for a mere assignment there is release-task.
 
     It goes back to `todo`, is nobody's, and nothing counts as failed. Say in `handoff` how far you got. Releasing twice
     is harmless.

@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 from app.db import Listed, One, Query
 from app.db.phrases import moment
 from app.errors import Contended, LogFull, RunNotFound
-from app.operations.runs.run import RUN_VISIBLE, LeaseSeconds, Progress, sees_all
+from app.operations.runs.run import HELD_BY_MODELS, RUN_VISIBLE, LeaseSeconds, Progress, sees_all
 from app.rpc import (
     EMPTIED,
     AgentRequest,
@@ -181,7 +181,10 @@ class HeartbeatRun(ClaimWrite, kw_only=True):
 
     lease_seconds: Annotated[
         LeaseSeconds | None | UnsetType,
-        Meta(description="Seconds that you keep it, from now on. As before unless told."),
+        Meta(
+            description="Seconds that you keep it, from now on. As before unless told.",
+            extra=HELD_BY_MODELS,
+        ),
     ] = UNSET
     progress: Annotated[
         Progress | None | UnsetType,
@@ -219,9 +222,7 @@ class ListRunLog(AgentRequest):
 @operation(
     scope="task-write",
     errors=(Contended,),
-    core=LoopStep(
-        30, "While you work, every third of the lease. On `lease_lost` stop: it is not yours any more."
-    ),
+    core=LoopStep(30, "keep your claim, every third of the lease."),
 )
 async def heartbeat_run(ctx: Context, req: HeartbeatRun) -> Outcome[Alive]:
     """Send a heartbeat: keep your claim alive for another lease, and report progress.

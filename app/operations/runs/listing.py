@@ -125,9 +125,9 @@ async def get_run(ctx: Context, req: GetRun) -> EncodedRun:
 
 @operation(scope="task-read", read_only=True)
 async def list_runs(ctx: Context, req: ListRuns) -> Page[Run]:
-    """List runs you can see, newest first: who is working on what, or was.
+    """List runs you can see, newest first: with `live=true` who is working on what, with `mine=true` too the claims you hold.
 
-    After a restart, `mine=true&live=true` lists the claims you still hold: go on with them, or release them.
+    After a restart go on with those, or release them.
     """
     limit = min(given(req.limit) or PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX)
     try:

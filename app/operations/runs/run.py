@@ -16,6 +16,9 @@ from app.types import NO_NUL, Note, Timestamp
 from app.writes.access import VISIBLE, WRITABLE
 
 LEASE_SECONDS_MIN: Final = 1  # below that a heartbeat could not arrive in time
+LEASE_SECONDS_MODELS_MIN: Final = 30  # a model thinks for longer than a second before its next call
+HELD_BY_MODELS: Final = {"tools_min": LEASE_SECONDS_MODELS_MIN}
+"""For the `Meta` of a lease: the least that tools take."""
 LEASE_SECONDS_MAX: Final = 86_400  # a day; who needs longer should show a sign of life in between
 LEASE_SECONDS_DEFAULT: Final = (
     300  # as long as a step of an agent may take; one that is dead is noticed after this

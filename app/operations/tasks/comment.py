@@ -209,12 +209,12 @@ class ListComments(AgentRequest):
 @operation(
     scope="task-write",
     errors=(InvalidInput, TaskNotFound, TaskReadOnly, IdentityNotFound),
-    core=Step(60, "Say what you found, or ask @someone. It never conflicts."),
+    core=Step(60, "say what you found, ask, answer."),
 )
 async def comment_on_task(ctx: Context, req: CommentOnTask) -> Outcome[TaskComment]:
-    """Write a comment on a task.
+    """Comment on a task: say what you found, ask something, answer.
 
-    Use it to say what you found or ask a question. Whoever you address as `@handle` sees the task from
+    Whoever you address as `@handle` sees the task from
     then on.
 
     If you may not post in its channel, you address only those who see it already: `mentions` says whom.

@@ -285,7 +285,7 @@ class NewTask(msgspec.Struct, kw_only=True, rename="camel"):
     due_at: Annotated[When | None | UnsetType, Meta(description="When it is due. With an offset.")] = UNSET
     blocked_by: Annotated[
         Annotated[list[Id], Meta(max_length=BLOCKERS_MAX)] | None | UnsetType,
-        Meta(description="Tasks that have to be done first. By id or as `T-42`, at most 20."),
+        Meta(description="Tasks it waits for, to be done first. By id or as `T-42`, at most 20."),
     ] = UNSET
 
     def __post_init__(self) -> None:
@@ -348,10 +348,10 @@ CREATE_ERRORS: Final = (
 @operation(
     scope="task-write",
     errors=CREATE_ERRORS,
-    core=Step(70, "Work for later or for others, in a channel that they share."),
+    core=Step(70, "new work, with its `blockedBy`."),
 )
 async def create_task(ctx: Context, req: CreateTask) -> Outcome[Task]:
-    """Create a new task: add a task for later or for others.
+    """Create a task: add a new task for later or for others.
 
     Without a channel only you and the assignee see it; bind it to a channel to share it with its members.
 

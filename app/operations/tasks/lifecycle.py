@@ -62,12 +62,12 @@ class ReleaseTask(OnTask, kw_only=True):
 @operation(
     scope="task-write",
     errors=(TaskNotFound, TaskReadOnly, VersionConflict, Contended),
-    core=Step(80, "Finish, which ends your claim. Then take the next task."),
+    core=Step(80, "done; it ends your claim."),
     idempotent=True,
     tells=True,
 )
 async def complete_task(ctx: Context, req: CompleteTask) -> Outcome[Task]:
-    """Finish a task: mark it as done.
+    """Complete a task: finish it and mark it as done.
 
     It is closed then, and you hold it no longer. It needs no version.
 
@@ -96,7 +96,7 @@ async def cancel_task(ctx: Context, req: CancelTask) -> Outcome[Task]:
     tells=True,
 )
 async def block_task(ctx: Context, req: BlockTask) -> Outcome[Task]:
-    """Say that a task is blocked.
+    """Mark a task as blocked: it is stuck.
 
     The reason says what it waits for. When it can go on, give it another status.
     """
@@ -110,7 +110,7 @@ async def block_task(ctx: Context, req: BlockTask) -> Outcome[Task]:
     tells=True,
 )
 async def release_task(ctx: Context, req: ReleaseTask) -> Outcome[Task]:
-    """Give back a task that is assigned to you, to nobody in particular.
+    """Give back a task that is merely assigned to you; a claim with a run is given back with release-run.
 
     Only the assignment is cleared; the status stays.
 

@@ -74,7 +74,7 @@ class ListMyTasks(AgentRequest):
 
 @operation(scope="task-read", read_only=True)
 async def list_my_tasks(ctx: Context, req: ListMyTasks) -> Page[Task]:
-    """List the tasks assigned to you: open before closed, most urgent first, then oldest.
+    """List all tasks assigned to you, open before closed, most urgent first; get-inbox shows the first of the open ones.
 
     The first one with `status=open` is what to do next. Page with `cursor`.
     """

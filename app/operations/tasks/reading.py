@@ -55,7 +55,7 @@ class GetTask(AgentRequest):
     scope="task-read",
     read_only=True,
     errors=(TaskNotFound, VersionNotFound),
-    core=Step(40, "Read what you only know from a list, and note its `version`."),
+    core=Step(40, "read one, with comments and blockers."),
     resource="task://{taskId}",
     tools_ask={"fields": ALL_FIELDS},
 )

@@ -107,18 +107,18 @@ class UpdateTask(AgentWrite):
     ),
     core=Step(
         50,
-        "Keep it true, under the `version` you read. On a conflict merge your change into `details.current` and "
-        "send that version. Status `blocked` or `todo` gives your claim up.",
+        "change, block, hand over, send to review.",
+        "On a version conflict merge, and send the current version. Status `blocked` or `todo` gives your claim up, and "
+        "`handoff` tells the next how far you got.",
     ),
     destructive=True,
     idempotent=True,
     tells=True,
 )
 async def update_task(ctx: Context, req: UpdateTask) -> Outcome[Task]:
-    """Update a task: set its status, priority or another field, assign it, hand it over, give it up, have it reviewed.
+    """Update a task: set its status (blocked, in review), priority or other fields, assign it, hand it over, give it up.
 
-    If someone changed it in between you get a 409 that says what they changed, with the task as it is now in
-    `details.current`: merge, and send that version.
+    If someone else did so in between, nothing is written and you get a 409 that says what.
 
     With `onConflict: "merge"` a change is applied all the same if nobody touched its fields; the answer then has the
     header `Baton-Merged-From` with your version. Assigning a task to yourself takes it without a lease. An update that

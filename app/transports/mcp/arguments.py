@@ -68,11 +68,21 @@ class Arguments:
         if self.clearable:
             self._names.append(CLEAR)
         self._shortened = shortened
+        self._renamed = _words_of(request)
+        self.least = {
+            field.encode_name: least
+            for field in self._request.fields
+            if (least := _extra(field).get("tools_min")) is not None
+        }
+        """The fields of which tools take no less than this, where plain HTTP does."""
         if shortened:
             self._names.append(ANSWER)
 
     def read(self, sent: Mapping[str, Json]) -> Taken:
         """The arguments as the operation takes them, and what is for the tool itself."""
+        sent = (
+            {self._renamed.get(name, name): value for name, value in sent.items()} if self._renamed else sent
+        )
         aside = [name for name in sent if _is_foreign(name, self._names)]
         given = {name: value for name, value in sent.items() if value is not None and name not in aside}
         for name in given:
@@ -81,6 +91,9 @@ class Arguments:
         whole = self._shortened and _asks_for_all(given.pop(ANSWER, None))
         clear: Json = given.pop(CLEAR, []) if self.clearable else []
         taken = _struct(self._request, given, "")
+        for name, least in self.least.items():
+            if isinstance(value := taken.get(name), int) and value < least:
+                raise InvalidInput(f"`{name}`: Expected at least {least}: tools take no less.", field=name)
         for name in self._cleared(_meant(self._clear, clear, CLEAR)):
             if name in taken:
                 raise InvalidInput(f"`{name}` is both given and named in `{CLEAR}`. Send one.", field=name)
@@ -96,6 +109,23 @@ class Arguments:
             text = f"`{CLEAR}` takes a list of these: {', '.join(self.clearable)}."
             raise InvalidInput(text, field=CLEAR)
         return list(dict.fromkeys(names))
+
+
+def words_of(request: type[msgspec.Struct]) -> dict[str, str]:
+    """The fields that tools call by another word than plain HTTP, by wire name: one word for one thing."""
+    return {
+        field.encode_name: word
+        for field in _fields(request)
+        if (word := _extra(field).get("tools_word")) is not None
+    }
+
+
+def _words_of(request: type[msgspec.Struct]) -> dict[str, str]:
+    return {word: name for name, word in words_of(request).items()}
+
+
+def _extra(field: inspect.Field) -> Mapping[str, Json]:
+    return getattr(field.type, "extra", None) or {}
 
 
 def _asks_for_all(answer: Json) -> bool:

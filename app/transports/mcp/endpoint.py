@@ -48,6 +48,7 @@ from app.transports import envelope
 from app.transports.frame import Door, Frame
 from app.transports.gate import Pages
 from app.transports.mcp import messages, refusals
+from app.transports.mcp.arguments import words_of
 from app.transports.mcp.call import Call, Exchange, Refused, accepts_stream, body
 from app.transports.mcp.documents import documents
 from app.transports.mcp.messages import Message
@@ -359,10 +360,16 @@ class McpEndpoint(Door[Call]):
         call.code = refused.code
         at_hand = self._at_hand(call)
         data = refusals.told(refused, params.name, params.arguments or {}, at_hand)
+        tool = self._tools.find(params.name)
+        words = {} if tool is None else words_of(tool.operation.request)
+        for name, word in words.items():
+            data["message"] = data["message"].replace(f"`{name}`", f"`{word}`")
         if refused.details:
             details: Json = msgspec.json.decode(messages.encode(refused.details))
             changed = [c for c in details.get("changed", ()) if not _is_own_claim(call.caller, c)]
             names = await self._names.of(call.caller, _DETAILS.ids(details, whole=False))
+            if "field" in details:
+                details["field"] = words.get(details["field"], details["field"])
             if told := _DETAILS.told({**details, "changed": changed}, Reader(names, at_hand)):
                 data["details"] = told
         if _is_replayed(refused):
@@ -434,30 +441,20 @@ class McpEndpoint(Door[Call]):
 
 
 def instructions(tools: Toolbox, shown: Sequence[Tool]) -> str:
-    """What an agent is told that connects and is shown these tools: what this is, the daily loop, how to read refusals.
-
-    The beginning names the tools of the loop and says what else there is: a client that loads tools only when its model
-    searches for them shows this and no tool, and some cut it off.
-    """
-    names = [name for name, _ in loop(shown)]
-    nouns = sorted({tool.operation.noun for tool in shown if tool.name not in names})
-    opening = [_WELCOME]
-    if names:
-        opening.append(f"An agent calls, in this order: {', '.join(names)}.")
-        if nouns:
-            opening.append(f"More tools: {', '.join(nouns)}.")
-    steps = [f"{place}. {name}: {line}" for place, (name, line) in enumerate(loop(shown), 1)]
+    """What an agent is told that connects and is shown these tools: what this is, the daily loop, how to read refusals."""
+    steps = [f"{place}. {step.name}: {step.line}" for place, step in enumerate(loop(shown), 1)]
+    rules = [step.rule for step in loop(shown) if step.rule]
     common = [f"{name}: {what}" for name, what in tools.common(shown)]
     if steps:
         steps.insert(0, "Work in this loop:")
     if common:
         common.insert(0, "What many tools take:")
-    return "\n".join([" ".join(opening), *steps, *common, _CUSTOMS])
+    return "\n".join([_WELCOME, *steps, *rules, *common, _CUSTOMS])
 
 
 _WELCOME: Final = "Baton keeps the tasks that agents and people share."
-_CUSTOMS: Final = """Times are RFC 3339. Null is left out; `clear` empties fields. Lists give the main keys, \
-`fields` others. A refusal's `message` says what to do next; only what is `retryable` may be repeated unchanged."""
+_CUSTOMS: Final = """`@handle` and `#channel` do for ids. Times are RFC 3339. Null and what is empty is left out; `clear` \
+empties fields. A refusal's `message` and `helps` say what to do next; only what is `retryable` may be repeated unchanged."""
 
 
 _DETAILS: Final = shape_of_refusals()

@@ -42,6 +42,9 @@ CUT_CHARACTERS_MAX: Final = 80  # of a value that is told for its change, and no
 _IDENTITY: Final = re.compile(r"(author|sender|actor|member|owner|\w+(?=Agent|User))(?:Agent|User)?Id")
 _CHANNEL: Final = re.compile(r"((?:\w+C|c)hannel)Id")
 _TASK: Final = re.compile(r"((?:\w+T|t)ask)Id")
+_WORDS: Final = {"content": "body"}
+"""One word for one thing: the text of a message is called as that of a comment."""
+
 _TOLD_BESIDE: Final = {"member": "handle", "channel": "channelName", "task": "identifier"}
 """For the name of an id: the key under which some answers say it themselves."""
 
@@ -64,6 +67,7 @@ class Shape:
         "_keys",
         "_known",
         "_parts",
+        "_words",
         "counts",
         "is_anything",
         "is_call",
@@ -84,6 +88,7 @@ class Shape:
         self._cut: frozenset[str] = frozenset()
         self._advises: frozenset[str] = frozenset()
         self.is_call = False
+        self._words: dict[str, str] = {}
         match kind:
             case inspect.Metadata(type=inner):
                 self._take(Shape(inner, keys, listed=listed))
@@ -119,6 +124,7 @@ class Shape:
             self._advises = frozenset(answer.advises)
         self.is_call = issubclass(answer, Help)
         names = {field.encode_name for field in fields}
+        self._words = {key: word for key, word in _WORDS.items() if key in names and word not in names}
         for field in fields:
             name = field.encode_name
             inner = tuple(key.partition(".")[2] for key in keys if key.startswith(f"{name}."))
@@ -155,8 +161,8 @@ class Shape:
         if self._items is not None:
             return self._items.words()
         if not self.is_short:
-            return {}
-        return {key: known.word for key, known in self._known.items()}
+            return self._words
+        return {**self._words, **{key: known.word for key, known in self._known.items()}}
 
     def ids(self, value: Json, *, whole: bool) -> Iterator[tuple[Noun, str]]:
         """The ids in a value whose names are to be told."""
@@ -183,7 +189,12 @@ class Shape:
         told: dict[str, Json] = {}
         for key, inner in value.items():
             if reader.whole or self._keys is None or key in self._keys:
-                told |= self._told_of(key, inner, reader)
+                said = self._told_of(key, inner, reader)
+                told |= (
+                    {self._words.get(name, name): value for name, value in said.items()}
+                    if self._words
+                    else said
+                )
         return told
 
     def says_nothing(self, value: Json) -> bool:

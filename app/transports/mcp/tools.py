@@ -13,15 +13,16 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
 from app.errors import InvalidInput
 from app.rpc import UNTOLD, Operation, marked
-from app.transports.mcp.arguments import ANSWER, CLEAR, WHOLE, Arguments, rows_of
+from app.transports.mcp.arguments import ANSWER, CLEAR, WHOLE, Arguments, rows_of, words_of
 from app.transports.mcp.refusals import AtHand
 from app.transports.mcp.results import brief_of, shape_of
+from app.wording import in_order
 
 Schema: TypeAlias = dict[str, Any]  # Any: JSON Schema is JSON of any shape
 
@@ -69,7 +70,7 @@ _ANYTHING: Final[Schema] = {
 _ALL_KEYS: Final = f"`{WHOLE}` for all keys; left out, those that tell you something new."
 _NULL: Final[Schema] = {"type": "null"}
 _PLAIN_TYPES: Final = frozenset(_PLAIN.values())
-_NAME: Final[Schema] = {"type": "string"}  # a handle, where an answer has an id
+_NAME: Final[Schema] = {"type": "string"}  # a handle where an answer has an id, or a text
 _OF_NULL: Final = re.compile(r"; null [^.;]*")  # in a description: what null does over HTTP
 _PAGINATION: Final[Schema] = {"type": "object"}  # whose `cursor` may be null, so that it has not one type
 
@@ -114,6 +115,10 @@ class Tool:
         for name, item in rows_of(self.operation.request).items():
             told = {"type": "array", "items": _bare(_schema(item))}
             properties[name] = {"description": properties[name]["description"], **told}
+        for name, least in self.arguments.least.items():
+            properties[name]["description"] = f"{properties[name]['description']} {least} or more.".strip()
+        words = words_of(self.operation.request)
+        properties = {words.get(name, name): told for name, told in properties.items()}
         if self.brief:
             properties["fields"]["description"] += f" Unless told: {', '.join(self.brief)}."
         if clearable := self.arguments.clearable:
@@ -123,7 +128,7 @@ class Tool:
             properties[ANSWER] = {"description": _ALL_KEYS, "type": "string", "enum": [WHOLE]}
         told: Schema = {"type": "object", "properties": properties}
         if schema.get("required"):
-            told["required"] = schema["required"]
+            told["required"] = [words.get(name, name) for name in schema["required"]]
         return told
 
     def _output(self, kind: msgspec.inspect.Type) -> Schema:
@@ -204,9 +209,21 @@ class Toolbox:
         return [(name, what) for name, what in self._common if name in taken]
 
 
-def loop(shown: Sequence[Tool]) -> list[tuple[str, str]]:
-    """The daily loop as far as these tools carry it: the name and the line of each step."""
-    return [(tool.name, tool.operation.core.line) for tool in shown if tool.operation.core]
+class Taught(NamedTuple):
+    """A step of the daily loop, as it is taught."""
+
+    name: str
+    line: str
+    rule: str
+
+
+def loop(shown: Sequence[Tool]) -> list[Taught]:
+    """The daily loop as far as these tools carry it."""
+    return [
+        Taught(tool.name, tool.operation.core.line, tool.operation.core.rule)
+        for tool in shown
+        if tool.operation.core
+    ]
 
 
 def _place(operation: Operation) -> float:
@@ -293,6 +310,7 @@ def _told(schema: Schema) -> Schema:
     if not told.keys() & {"type", "anyOf", "enum"}:
         told |= _ANYTHING
     if "enum" in told:
+        told["enum"] = in_order(told["enum"])
         told.setdefault("type", _type_of(told["enum"]))
         if len(told["enum"]) > CHOICES_MAX:
             del told["enum"]
