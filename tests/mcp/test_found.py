@@ -130,14 +130,14 @@ def by_words(tools: list[dict[str, Any]], asked: str) -> list[str]:
     """Okapi BM25 with the usual constants: the names of the tools that fit, the best first."""
     texts = {tool["name"]: Counter(words_of(" ".join(told_of(tool)))) for tool in tools}
     usual = sum(text.total() for text in texts.values()) / len(texts)
-    scores: Counter[str] = Counter()
+    scores = dict.fromkeys(texts, 0.0)
     for word in words_of(asked):
         among = sum(word in text for text in texts.values())
         rare = math.log(1 + (len(texts) - among + 0.5) / (among + 0.5))
         for name, text in texts.items():
             length = 1.5 * (0.25 + 0.75 * text.total() / usual)
             scores[name] += rare * text[word] * 2.5 / (text[word] + length)
-    return [name for name, score in scores.most_common() if score]
+    return sorted((name for name in texts if scores[name]), key=lambda name: -scores[name])
 
 
 def by_pattern(tools: list[dict[str, Any]], pattern: str) -> list[str]:
