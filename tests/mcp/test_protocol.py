@@ -461,3 +461,41 @@ async def test_strict_schemas_are_told_on_request(server: Server, workspace: Wor
     assert "additionalProperties" not in loose.json()["result"]["tools"][0]["inputSchema"]
     refused = await post(server, bot, request("tools/list"), tools="core&strict=1")
     assert refused.status_code == 400 and "`strict` in the address is `true` or `false`" in refused.text
+
+
+# --- what clients of 2026-07-28 may keep
+
+
+@pytest.mark.parametrize(
+    "method, params, fresh_ms",
+    [
+        ("server/discover", {}, 300_000),
+        ("tools/list", {}, 300_000),
+        ("resources/list", {}, 300_000),
+        ("resources/templates/list", {}, 300_000),
+        ("resources/read", {"uri": "workspace://me"}, 0),
+    ],
+)
+async def test_what_may_be_kept_says_for_how_long_and_that_it_is_private(
+    server: Server, workspace: World, method: str, params: dict[str, Any], fresh_ms: int
+) -> None:
+    bot = await workspace.agent()
+    about = {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    headers = {"mcp_protocol_version": "2026-07-28", "mcp_method": method}
+    if "uri" in params:
+        headers["mcp_name"] = params["uri"]
+    answer = await post(server, bot, request(method, {**params, "_meta": about}), **headers)
+    said = answer.json()["result"]
+    assert (said["ttlMs"], said["cacheScope"], said["resultType"]) == (fresh_ms, "private", "complete")
+    old = await post(server, bot, request("tools/list"), mcp_protocol_version="2025-11-25")
+    assert "ttlMs" not in old.json()["result"]
+
+
+async def test_a_list_has_the_same_order_each_time(server: Server, workspace: World) -> None:
+    bot = await workspace.agent()
+    first, second = [(await post(server, bot, request("tools/list"))).json()["result"] for _ in range(2)]
+    assert first == second

@@ -25,7 +25,7 @@ from app.operations.inbox.sections import (
     mentions,
     you,
 )
-from app.operations.inbox.shapes import Inbox, SectionName
+from app.operations.inbox.shapes import Inbox, SectionName, You
 from app.operations.inbox.waiting import woken_by
 from app.operations.runs.claim import WAIT_SECONDS_MAX
 from app.rpc import AgentRequest, Context, Step, given, operation
@@ -121,7 +121,7 @@ async def _inbox(ctx: Context, req: GetInbox) -> Encoded[Inbox]:
         return _fitted(sections, cursors, not_allowed, bytes_max)
     who = msgspec.json.encode(await you(ctx, bytes_max // 4))
     return _fitted(sections, cursors, not_allowed, bytes_max - len(who) - len(',"you":')).plus(
-        {"you": Encoded(who)}
+        {"you": Encoded[You](who)}
     )
 
 

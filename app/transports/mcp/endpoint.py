@@ -19,6 +19,7 @@ from urllib.parse import parse_qs
 
 import mcp_types as protocol
 import msgspec
+from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.connection import Connection
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
@@ -69,6 +70,18 @@ BATCHES: Final = "2025-03-26"
 """The one version of the protocol that has batches, which is also supposed of who says none."""
 BATCH_MESSAGES_MAX: Final = 50  # a batch is answered in one piece, after its last message
 
+LISTS_FRESH_MS: Final = (
+    300_000  # they change with a release and with the scopes of a key, so five minutes do no harm
+)
+CACHED: Final[dict[CacheableMethod, CacheHint]] = {
+    "server/discover": CacheHint(LISTS_FRESH_MS, "private"),
+    "tools/list": CacheHint(LISTS_FRESH_MS, "private"),
+    "resources/list": CacheHint(LISTS_FRESH_MS, "private"),
+    "resources/templates/list": CacheHint(LISTS_FRESH_MS, "private"),
+    "resources/read": CacheHint(0, "private"),  # a task is another a moment later
+}
+"""How long clients of 2026-07-28 may keep what they were told, each for itself: lists differ by the scopes of a key."""
+
 SET_ASIDE: Final = "baton-ignored-arguments"
 """In the metadata of a result: the arguments that a framework had added, which no tool takes."""
 
@@ -106,6 +119,7 @@ class McpEndpoint(Door[Call]):
             "baton",
             title="Baton",
             version=version(),
+            cache_hints=CACHED,
             on_list_tools=self._list_tools,
             on_list_resources=self._list_resources,
             on_list_resource_templates=self._list_resource_templates,
