@@ -30,6 +30,7 @@ from mcp.shared.inbound import (
     InboundLadderRejection,
     classify_inbound_request,
     find_duplicated_routing_header,
+    unsupported_protocol_version_rejection,
 )
 from mcp.shared.jsonrpc_dispatcher import cancelled_request_id_from_params, progress_token_from_params
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
@@ -70,20 +71,18 @@ BATCHES: Final = "2025-03-26"
 """The one version of the protocol that has batches, which is also supposed of who says none."""
 BATCH_MESSAGES_MAX: Final = 50  # a batch is answered in one piece, after its last message
 
-LISTS_FRESH_MS: Final = (
-    300_000  # they change with a release and with the scopes of a key, so five minutes do no harm
-)
-CACHED: Final[dict[CacheableMethod, CacheHint]] = {
-    "server/discover": CacheHint(LISTS_FRESH_MS, "private"),
-    "tools/list": CacheHint(LISTS_FRESH_MS, "private"),
-    "resources/list": CacheHint(LISTS_FRESH_MS, "private"),
-    "resources/templates/list": CacheHint(LISTS_FRESH_MS, "private"),
-    "resources/read": CacheHint(0, "private"),  # a task is another a moment later
-}
-"""How long clients of 2026-07-28 may keep what they were told, each for itself: lists differ by the scopes of a key."""
-
 SET_ASIDE: Final = "baton-ignored-arguments"
 """In the metadata of a result: the arguments that a framework had added, which no tool takes."""
+
+LISTS_KEPT: Final = CacheHint(ttl_ms=5 * 60 * 1000, scope="private")
+"""How long a client may keep a list: it depends on the address, the scopes of the key and our version, and on nothing that
+agents do. What a tool was missing or had too much by then, a refusal says. A resource is old at once, as is the default."""
+LISTS: Final[tuple[CacheableMethod, ...]] = (
+    "server/discover",
+    "tools/list",
+    "resources/list",
+    "resources/templates/list",
+)
 
 GREETINGS: Final = frozenset({"initialize", "server/discover"})
 """The methods by which a client learns whom it is talking to, before 2026-07-28 and since."""
@@ -119,11 +118,11 @@ class McpEndpoint(Door[Call]):
             "baton",
             title="Baton",
             version=version(),
-            cache_hints=CACHED,
             on_list_tools=self._list_tools,
             on_list_resources=self._list_resources,
             on_list_resource_templates=self._list_resource_templates,
             on_read_resource=self._read_resource,
+            cache_hints=dict.fromkeys(LISTS, LISTS_KEPT),
         )
         self._server.add_request_handler("tools/call", protocol.CallToolRequestParams, self._call_tool)
         self._server.middleware.clear()  # of spans that nobody collects: a fifth of the time of a call
@@ -147,6 +146,7 @@ class McpEndpoint(Door[Call]):
             await self._serve_batch(call, message, session, receive)
             return
         if message.method is UNSET or message.id is UNSET:
+            _check_version(call.headers)
             if message.method == "notifications/cancelled":
                 self._cancel(session, message, call.caller)
             await call.answer(
@@ -525,7 +525,9 @@ def _connection(
 ) -> Connection:
     """The version of the protocol a client speaks, and who it says it is. Since 2026-07-28 every request says both."""
     asked = next((value for name, value in headers if name == b"mcp-protocol-version"), _HANDSHAKE_DEFAULT)
-    if (version := asked.decode("latin-1")) in HANDSHAKE_PROTOCOL_VERSIONS:
+    version = asked.decode("latin-1")
+    says_otherwise = message.meta.get(protocol.PROTOCOL_VERSION_META_KEY) in MODERN_PROTOCOL_VERSIONS
+    if version in HANDSHAKE_PROTOCOL_VERSIONS and not says_otherwise:
         return Connection.from_envelope(version, None, None)
     text = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
     if (twice := find_duplicated_routing_header(text)) is not None:
@@ -534,9 +536,20 @@ def _connection(
         )
     route = classify_inbound_request({"method": message.method, "params": message.given}, headers=dict(text))
     if isinstance(route, InboundLadderRejection):
-        status = ERROR_CODE_HTTP_STATUS.get(route.code, 400)
-        raise Refused(status, route.message, code=route.code, data=route.data, request_id=request_id)
+        raise _refused(route, request_id)
     return Connection.from_envelope(route.protocol_version, route.client_info, route.client_capabilities)
+
+
+def _check_version(headers: Mapping[bytes, bytes]) -> None:
+    """Refuse a notification in a version that we do not speak, as a request is; more of its headers is not asked for."""
+    version = headers.get(b"mcp-protocol-version", _HANDSHAKE_DEFAULT).decode("latin-1")
+    if version not in HANDSHAKE_PROTOCOL_VERSIONS and (no := unsupported_protocol_version_rejection(version)):
+        raise _refused(no)
+
+
+def _refused(rejection: InboundLadderRejection, request_id: protocol.RequestId | None = None) -> Refused:
+    status = ERROR_CODE_HTTP_STATUS.get(rejection.code, 400)
+    return Refused(status, rejection.message, code=rejection.code, data=rejection.data, request_id=request_id)
 
 
 def _asked(query: bytes) -> dict[str, list[str]]:
