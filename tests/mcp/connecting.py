@@ -1,10 +1,12 @@
 """The official client, connected to a server over real HTTP: what every test here speaks through."""
 
+import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import httpx2
+import jsonschema
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, TextContent, TextResourceContents
@@ -28,6 +30,26 @@ async def connected(
         Client(streamable_http_client(url, http_client=http), mode=era, **settings) as client,
     ):
         yield client
+
+
+class Newcomer:
+    """An agent that calls nothing it was not shown, and sends nothing the tool does not take."""
+
+    def __init__(self, client: Client, schemas: dict[str, dict[str, Any]]) -> None:
+        self.client = client
+        self.schemas = schemas
+
+    async def call(self, tool: str, **arguments: object) -> CallToolResult:
+        """Call a tool, which must be there and take these arguments and no others."""
+        schema = {**self.schemas[tool], "additionalProperties": False}
+        jsonschema.Draft202012Validator(schema).validate(arguments)
+        return await self.client.call_tool(tool, arguments)
+
+    async def ask(self, tool: str, **arguments: object) -> Any:  # Any: JSON of any shape
+        """Call a tool, which must go well, and read nothing but its text."""
+        result = await self.call(tool, **arguments)
+        assert not result.is_error, result
+        return json.loads(text_of(result))
 
 
 def named(name: str) -> Operation:

@@ -4,12 +4,8 @@ It knows what a model knows: the instructions, the tools it is shown, and the te
 """
 
 import json
-from typing import Any
 
-import jsonschema
 import pytest
-from mcp import Client
-from mcp_types import CallToolResult
 
 from app.operations import (
     comment_on_task,
@@ -21,27 +17,7 @@ from app.operations import (
     update_task,
 )
 from tests.conftest import Server, World
-from tests.mcp.connecting import ERAS, connected, text_of
-
-
-class Newcomer:
-    """An agent that calls nothing it was not shown, and sends nothing the tool does not take."""
-
-    def __init__(self, client: Client, schemas: dict[str, dict[str, Any]]) -> None:
-        self.client = client
-        self.schemas = schemas
-
-    async def call(self, tool: str, **arguments: object) -> CallToolResult:
-        """Call a tool, which must be there and take these arguments and no others."""
-        schema = {**self.schemas[tool], "additionalProperties": False}
-        jsonschema.Draft202012Validator(schema).validate(arguments)
-        return await self.client.call_tool(tool, arguments)
-
-    async def ask(self, tool: str, **arguments: object) -> Any:  # Any: JSON of any shape
-        """Call a tool, which must go well, and read nothing but its text."""
-        result = await self.call(tool, **arguments)
-        assert not result.is_error, result
-        return json.loads(text_of(result))
+from tests.mcp.connecting import ERAS, Newcomer, connected, text_of
 
 
 @pytest.mark.parametrize("era", ERAS)
