@@ -185,7 +185,7 @@ class Shape:
             calls = reader.at_hand.calls(_items(value)) if self._items.is_call else _items(value)
             return [self._items.told(item, reader) for item in calls]
         if self._free or not isinstance(value, dict):
-            return value
+            return _itself(value)
         told: dict[str, Json] = {}
         for key, inner in _object(value).items():
             if reader.whole or self._keys is None or key in self._keys:
@@ -268,6 +268,10 @@ def _known(name: str, kind: inspect.Type, siblings: set[str]) -> Known | None:
     if found is None or found.word in siblings:
         return None
     return None if _TOLD_BESIDE.get(found.word) in siblings else found
+
+
+def _itself(value: Json) -> Json:
+    return value
 
 
 def _object(value: Json) -> dict[str, Json]:
