@@ -168,9 +168,9 @@ class SearchTasks(AgentRequest):
 
 @operation(scope="channel-read", read_only=True, errors=(ChannelNotFound, ChannelNotMember))
 async def search_messages(ctx: Context, req: SearchMessages) -> Excerpt[SearchMessagesResponse]:
-    """Search the messages in your channels, best match first.
+    """Search messages: find what was said in your channels by its words, best match first.
 
-    Task cards are not searched; find tasks with search-tasks.
+    Cards of tasks are left out.
     """
     channel = await readable(ctx, req.channel_id) if req.channel_id else None
     asked = {
@@ -187,7 +187,7 @@ async def search_messages(ctx: Context, req: SearchMessages) -> Excerpt[SearchMe
 
 @operation(scope="task-read", read_only=True, errors=(ChannelNotFound, ChannelNotMember))
 async def search_tasks(ctx: Context, req: SearchTasks) -> Excerpt[SearchTasksResponse]:
-    """Search the titles and descriptions of tasks you can see, best match first.
+    """Search tasks: find those whose title or description has these words, best match first.
 
     To find part of a word, or an identifier, use list-tasks with `query`.
     """

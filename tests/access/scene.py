@@ -10,6 +10,7 @@ from typing import Any, Final
 import httpx
 
 from app.operations import (
+    OPERATIONS,
     add_channel_member,
     claim_task,
     comment_on_task,
@@ -20,6 +21,7 @@ from app.operations import (
 )
 from app.operations.records.states import create_state
 from app.rpc import RECORDS, Operation
+from app.transports.mcp.tools import Toolbox
 from tests.conftest import Caller, World, spelled
 
 WHO: Final = {
@@ -38,6 +40,7 @@ WHO: Final = {
 }
 """Who comes by, and what they are to the channel, the task in it, and the run without a task."""
 
+TOOLS: Final = Toolbox(OPERATIONS)
 _STATUS: Final = {
     "invalid_request": 400,
     "permission_denied": 403,
@@ -163,6 +166,8 @@ async def by_mcp(
 ) -> str:
     """What came of a call through MCP, as over HTTP."""
     wire = {spelled(op, name): value for name, value in fields.items()}
+    if (tool := TOOLS.find(op.name)) is not None and tool.shortened:
+        wire["answer"] = "whole"
     message = {
         "jsonrpc": "2.0",
         "id": 1,

@@ -29,6 +29,8 @@ SHORT: Final = {
     "Explanation.obstacles": "one of each kind",
     "Obstacle.blockers": "BLOCKERS_SHOWN_MAX",
     "Obstacle.helps": "the operations that help",
+    "YourChannel.members": "20 handles",
+    "You.channels": "20 channels",
     "Inbox.changes": "INBOX limits",
     "Inbox.channelTasks": "INBOX limits",
     "Inbox.lostClaims": "INBOX limits",

@@ -5,7 +5,7 @@ not declare. `InvalidInput` is declared where the operation itself raises it, `S
 `IdempotencyKeyReused` nowhere: the pipeline raises all three, and the document lists them for all operations.
 """
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Final
 from uuid import uuid4
 
@@ -45,6 +45,7 @@ from app.operations import (
     add_channel_member,
     block_task,
     cancel_task,
+    claim_next_task,
     comment_on_task,
     complete_task,
     create_channel,
@@ -58,7 +59,9 @@ from app.operations import (
     leave_channel,
     link_tasks,
     list_comments,
+    list_ready_tasks,
     list_task_history,
+    list_tasks,
     post_message,
     release_task,
     remove_channel_member,
@@ -242,7 +245,7 @@ def calls_in_channel(
 def channel_scenarios(op: Operation) -> "list[tuple[Operation, type[ApiError], Scenario]]":
     """What every operation on a channel refuses, as far as it declares it."""
     cases: dict[type[ApiError], Scenario] = {
-        ChannelNotFound: calls_in_channel(op, channel_id=NOBODY),
+        ChannelNotFound: calls_in_channel(op, channel_id="#nowhere" if op in FILTERED_BY_CHANNEL else NOBODY),
         ChannelNotMember: calls_in_channel(op, None),
         ChannelNotAdmin: calls_in_channel(op, role="admin")
         if op is add_channel_member
@@ -251,6 +254,9 @@ def channel_scenarios(op: Operation) -> "list[tuple[Operation, type[ApiError], S
     }
     return [(op, error, cases[error]) for error in cases if error in op.errors]
 
+
+FILTERED_BY_CHANNEL: Final = (list_tasks, list_ready_tasks, claim_next_task)
+"""Those that find nothing in a channel which is not there: only a name that nobody has is refused."""
 
 KEEPS_AN_ADMIN: Final = (leave_channel, remove_channel_member, set_channel_member_role)
 
@@ -292,6 +298,26 @@ def calls_about_who_was_removed(op: Operation) -> Scenario:
         if op is join_channel:
             await bot(op, channel_id=channel.id)
         await poster(op, channel_id=channel.id, member_id=bot.id)
+
+    return scenario
+
+
+def creates_what_waits_for(op: Operation, sent: Mapping[str, object], *, role: str | None) -> Scenario:
+    """A new task that is to wait for one in #builds, where the caller has this role, or for one of the caller's own."""
+
+    async def scenario(workspace: World) -> None:
+        bot, ada = await workspace.agent("bot"), await workspace.user("ada")
+        channel = await workspace.channel("builds", ada)
+        if role is not None:
+            await workspace.join("builds", bot, role=role)
+            await ada(create_task, title="x", channel_id=channel)
+        else:
+            await bot(create_task, title="x")
+        row = {"title": "y", "blockedBy": ["T-1"], **sent}
+        if op is create_tasks_bulk:
+            await bot(op, tasks=[row])
+        else:
+            await bot.post(op, row)
 
     return scenario
 
@@ -346,6 +372,19 @@ SCENARIOS: list[tuple[Operation, type[ApiError], Scenario]] = [
     (create_task, IdentityNotFound, calls(create_task, title="x", assignee_agent_id=NOBODY)),
     (create_task, ChannelNotFound, calls(create_task, title="x", channel_id=NOBODY)),
     (create_task, ChannelNotMember, creates_in_a_foreign_channel),
+    *(
+        (op, error, creates_what_waits_for(op, sent, role=role))
+        for op in (create_task, create_tasks_bulk)
+        for error, sent, role in (
+            (TaskReadOnly, {}, "reader"),
+            (BlockerHidden, {"assigneeUserId": "@ada"}, None),
+        )
+    ),
+    *(
+        (op, IdentityNotFound, calls_in_channel(op, "admin", member_id="@nobody"))
+        for op in (set_channel_member_role, remove_channel_member)
+    ),
+    (list_tasks, IdentityNotFound, calls(list_tasks, assignee_agent_id="@nobody")),
     (create_tasks_bulk, InvalidInput, calls(create_tasks_bulk, tasks=[])),
     (
         create_tasks_bulk,

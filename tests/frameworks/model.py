@@ -122,8 +122,8 @@ class StubModel:
                 if "details" not in heard[5]:
                     message = f"This is no conflict: {heard[5]}"
                     raise Lost(message)
-                current = heard[5]["details"]["current"]
-                change = {"title": "Mend the roof with slates", "version": current["version"]}
+                version = heard[5]["details"]["currentVersion"]
+                change = {"title": "Mend the roof with slates", "version": version}
                 return "update-task", {**on_it, **change}
             case 7:
                 return "comment-on-task", {**on_it, "body": "The slates are on."}

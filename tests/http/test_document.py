@@ -144,6 +144,11 @@ def test_every_object_in_an_answer_is_closed_and_complete() -> None:
         "ErrorDetails": set(SCHEMAS["ErrorDetails"]["properties"]),  # facts where there are some
         "SdkErrorDetails": set(SCHEMAS["SdkErrorDetails"]["properties"]),
         "Pagination": {"total"},
+        "Inbox": {"you", "wokenBy"},  # without a cursor, and where one waits
+        "YourChannel": {"members"},  # where there is room
+        "TaskInFull": {"comments", "relations", "blockers", "hiddenBlockers", "handoff"},  # by `fields`
+        "TaskInFullPart": set(SCHEMAS["TaskInFullPart"]["properties"]),
+        "OpenBlocker": {"holder"},  # if there is one
         "Obstacle": {"holder", "status", "blockers", "hiddenBlockers"},
         "VerifyConnectionResult": {"reason", "verifiedAt", "agentId", "workspaceId"},
     }

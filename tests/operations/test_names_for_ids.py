@@ -38,7 +38,7 @@ def test_every_field_for_someone_or_for_a_channel_takes_a_name() -> None:
 async def test_a_name_does_what_the_id_does(workspace: World, op: Operation) -> None:
     home = await at_home(workspace)
     names = await names_of(workspace)
-    asked = {key: names.get(str(value), value) for key, value in home.request(op).items()}
+    asked: dict[str, object] = {key: names.get(str(value), value) for key, value in home.request(op).items()}
     channel = spelled(op, "channel_id")
     if any(place.field == "channel_id" for place in op.places):
         asked.setdefault(channel, "#general")

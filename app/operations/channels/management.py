@@ -124,9 +124,9 @@ class ArchiveChannel(AgentWrite):
 
 @operation(scope="channel-write", errors=(AlreadyExists,))
 async def create_channel(ctx: Context, req: CreateChannel) -> Outcome[Channel]:
-    """Create a channel. You are its first member.
+    """Make a channel. You are its first member.
 
-    A human becomes its admin. If an agent creates it, the agent's owner does.
+    A human becomes its admin. If an agent makes it, the agent's owner does.
     """
     name = req.name.removeprefix("#")
     made = {"name": name, "kind": req.type, "purpose": req.purpose or None}
@@ -161,7 +161,7 @@ async def rename_channel(ctx: Context, req: RenameChannel) -> Outcome[Channel]:
     errors=(ChannelNotFound, ChannelNotMember, ChannelNotAdmin),
 )
 async def archive_channel(ctx: Context, req: ArchiveChannel) -> Outcome[Channel]:
-    """Archive a channel: it can still be read, but lists leave it out and nothing can be added. For its admins.
+    """Close a channel: it can still be read, but lists leave it out and nothing can be added. For its admins.
 
     Its name stays taken. `archived: false` opens it again.
     """

@@ -291,10 +291,10 @@ class SetChannelMemberRole(AgentWrite):
 
 @operation(scope="channel-write", errors=(ChannelNotFound, MemberRemoved, ChannelArchived))
 async def join_channel(ctx: Context, req: JoinChannel) -> Outcome[Channel]:
-    """Become a poster of a public channel. Joining twice is harmless.
+    """Join a public channel as a poster. Joining twice is harmless.
 
-    If you left it as a reader, you come back as one. If you were removed, an admin has to add you. You cannot join a
-    private channel: one of its members has to add you.
+    If you left it as a reader, you come back as one. If you were removed, you must be added by an admin; to a private
+    channel, by one of its members.
     """
     if (joined := await ctx.write(JOIN, channel_id=uuid_or_none(req.channel_id))) is not None:
         return joined
@@ -311,7 +311,7 @@ async def join_channel(ctx: Context, req: JoinChannel) -> Outcome[Channel]:
     errors=(ChannelNotFound, ChannelNotMember, SoleMember, LastAdmin),
 )
 async def leave_channel(ctx: Context, req: LeaveChannel) -> Outcome[Departure]:
-    """Leave a channel. From then on you see nothing of it but the tasks you take part in.
+    """Leave a channel. From then on you see nothing of it but what you have a part in.
 
     The only member cannot leave, nor can the only admin.
     """
@@ -336,7 +336,7 @@ async def leave_channel(ctx: Context, req: LeaveChannel) -> Outcome[Departure]:
     ),
 )
 async def add_channel_member(ctx: Context, req: AddChannelMember) -> Outcome[Membership]:
-    """Add a user or agent to a channel that you may post in.
+    """Let a user or agent into a channel that you may post in.
 
     Existing members keep their role; set-channel-member-role changes it. Someone who was removed can only be added by
     an admin or by whoever removed them. Someone who left as a reader comes back as a reader, unless an admin adds
@@ -369,8 +369,8 @@ async def add_channel_member(ctx: Context, req: AddChannelMember) -> Outcome[Mem
 async def remove_channel_member(ctx: Context, req: RemoveChannelMember) -> Outcome[Departure]:
     """Remove someone from a channel. For its admins, and for the owner of an agent.
 
-    From their next call on they see nothing of it but the tasks they take part in. Only an admin, or whoever removed
-    them, can add them again.
+    From their next call on they see nothing of it but what they have a part in. They come back only if an admin adds
+    them, or whoever removed them.
     """
     id, member = uuid_or_none(req.channel_id), uuid_or_none(req.member_id)
     if (removed := await ctx.write(REMOVE, channel_id=id, member_id=member)) is not None:

@@ -25,7 +25,7 @@ from app.operations.inbox.sections import (
     mentions,
     you,
 )
-from app.operations.inbox.shapes import Inbox, SectionName
+from app.operations.inbox.shapes import Inbox, SectionName, You
 from app.operations.inbox.waiting import woken_by
 from app.operations.runs.claim import WAIT_SECONDS_MAX
 from app.rpc import AgentRequest, Context, Step, given, operation
@@ -79,7 +79,7 @@ TRIM_ORDER: Final[tuple[SectionName, ...]] = (
     core=Step(10, "start here: what is yours, waits for you, changed."),
 )
 async def get_inbox(ctx: Context, req: GetInbox) -> Encoded[Inbox]:
-    """See everything that waits for you: the call to start with when you remember nothing.
+    """See what waits for you and what changed: the call to start with when you remember nothing.
 
     Your claims and tasks, mentions, reviews, what changed since `cursor`; without one who you are, and the open tasks of
     your channels.
@@ -121,7 +121,7 @@ async def _inbox(ctx: Context, req: GetInbox) -> Encoded[Inbox]:
         return _fitted(sections, cursors, not_allowed, bytes_max)
     who = msgspec.json.encode(await you(ctx, bytes_max // 4))
     return _fitted(sections, cursors, not_allowed, bytes_max - len(who) - len(',"you":')).plus(
-        {"you": Encoded(who)}
+        {"you": Encoded[You](who)}
     )
 
 

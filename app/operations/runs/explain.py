@@ -146,7 +146,7 @@ class ExplainTask(AgentRequest):
 
 @operation(scope="task-read", read_only=True)
 async def explain_task(ctx: Context, req: ExplainTask) -> Explanation:
-    """See whether a task can be claimed now, and if not, why, and which call would help.
+    """Say why a task is blocked or cannot be claimed now, or that it can, and what call would help.
 
     A task that you cannot see is explained as `not_visible`, whether or not it exists.
     """

@@ -182,7 +182,7 @@ class HeartbeatRun(ClaimWrite, kw_only=True):
     lease_seconds: Annotated[
         LeaseSeconds | None | UnsetType,
         Meta(
-            description="Seconds a sign of life keeps the claim from now on. Unchanged by default.",
+            description="Seconds that you keep it, from now on. Unchanged by default.",
             extra=HELD_BY_MODELS,
         ),
     ] = UNSET
@@ -225,7 +225,7 @@ class ListRunLog(AgentRequest):
     core=LoopStep(30, "keep your claim, every third of the lease."),
 )
 async def heartbeat_run(ctx: Context, req: HeartbeatRun) -> Outcome[Alive]:
-    """Keep your claim for another lease, and report your progress.
+    """Send a heartbeat: keep your claim alive for another lease, and report progress.
 
     Send one about every third of the lease. After a 409 with `lease_lost` the task is not yours any more: stop.
 

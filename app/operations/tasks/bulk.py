@@ -49,7 +49,7 @@ class CreateTasksBulk(AgentWrite):
         str
         | list[dict[str, Any]],  # Any: each row is checked one by one, so that the failing one can be named
         Meta(
-            description="1 to 50 tasks, each with the fields of create-task: a JSON array, or a string that holds one.",
+            description="1 to 50 tasks, each with the fields of a single one: a JSON array, or a string that holds one.",
             extra={"items": NewTask},
         ),
     ]
@@ -67,7 +67,7 @@ class CreateTasksBulk(AgentWrite):
     errors=CREATE_ERRORS,
 )
 async def create_tasks_bulk(ctx: Context, req: CreateTasksBulk) -> Outcome[list[Task]]:
-    """Create up to 50 tasks at once: all of them, or none if one is refused.
+    """Make up to 50 tasks at once: all of them, or none if one is refused.
 
     They come back in the order you sent them, with consecutive identifiers. An error names the row by its `index`.
     """

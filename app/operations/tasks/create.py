@@ -264,8 +264,8 @@ class NewTask(msgspec.Struct, kw_only=True, rename="camel"):
     priority: Annotated[
         TaskPriority | None | UnsetType, Meta(description="How urgent it is: `none` by default.")
     ] = UNSET
-    assignee_agent_id: Annotated[Id | None | UnsetType, Meta(description="Agent to assign it to.")] = UNSET
-    assignee_user_id: Annotated[Id | None | UnsetType, Meta(description="User to assign it to.")] = UNSET
+    assignee_agent_id: Annotated[Id | None | UnsetType, Meta(description="Agent who should have it.")] = UNSET
+    assignee_user_id: Annotated[Id | None | UnsetType, Meta(description="User who should have it.")] = UNSET
     parent_task_id: Annotated[
         Id | None | UnsetType, Meta(description="Its parent task. By id or as `T-42`.")
     ] = UNSET
@@ -275,7 +275,7 @@ class NewTask(msgspec.Struct, kw_only=True, rename="camel"):
     due_at: Annotated[When | None | UnsetType, Meta(description="When it is due. With an offset.")] = UNSET
     blocked_by: Annotated[
         Annotated[list[Id], Meta(max_length=BLOCKERS_MAX)] | None | UnsetType,
-        Meta(description="Tasks that have to be done first. By id or as `T-42`, at most 20."),
+        Meta(description="Tasks it waits for, to be done first. By id or as `T-42`, at most 20."),
     ] = UNSET
 
     def __post_init__(self) -> None:
@@ -308,10 +308,9 @@ CREATE_ERRORS: Final = (
     core=Step(70, "new work, with its `blockedBy`."),
 )
 async def create_task(ctx: Context, req: CreateTask) -> Outcome[Task]:
-    """Create a task.
+    """Create a task: add a new task for later or for others.
 
-    Without a channel only you and the assignee see it; bind it to a channel to share it with its members. What it waits
-    for goes into `blockedBy`, what it is a part of into `parentTaskId`.
+    Without a channel only you and the assignee see it; bind it to a channel to share it with its members.
 
     Only the title is required. A tool also names the open tasks that look like it, as `similar`: if one is the same, cancel
     yours.

@@ -53,14 +53,14 @@ class UpdateTask(AgentWrite):
     assignee_agent_id: Annotated[
         Id | None | UnsetType,
         Meta(
-            description="Agent to assign instead of whoever has it; null takes it from an agent.",
+            description="Agent to assign; null takes it from one. Nobody else has it then.",
             extra=EMPTIED,
         ),
     ] = UNSET
     assignee_user_id: Annotated[
         Id | None | UnsetType,
         Meta(
-            description="User to assign instead of whoever has it; null takes it from a user.",
+            description="User to assign; null takes it from one. Nobody else has it then.",
             extra=EMPTIED,
         ),
     ] = UNSET
@@ -114,7 +114,7 @@ class UpdateTask(AgentWrite):
     tells=True,
 )
 async def update_task(ctx: Context, req: UpdateTask) -> Outcome[Task]:
-    """Update a task: its fields, its status (blocked, in review, back to todo) or its assignee, at the version you read.
+    """Update a task: set its status (blocked, in review), priority or other fields, assign it, hand it over, give it up.
 
     If someone else did so in between, nothing is written and you get a 409 that says what.
 

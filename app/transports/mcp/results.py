@@ -167,10 +167,10 @@ class Shape:
     def ids(self, value: Json, *, whole: bool) -> Iterator[tuple[Noun, str]]:
         """The ids in a value whose names are to be told."""
         if isinstance(value, list) and self._items is not None:
-            for item in value:
+            for item in _items(value):
                 yield from self._items.ids(item, whole=whole)
         elif isinstance(value, dict):
-            for key, inner in value.items():
+            for key, inner in _object(value).items():
                 if not whole and self._keys is not None and key not in self._keys:
                     continue
                 known = self._known.get(key)
@@ -182,12 +182,12 @@ class Shape:
     def told(self, value: Json, reader: Reader) -> Json:
         """A value as a model reads it."""
         if isinstance(value, list) and self._items is not None:
-            calls = reader.at_hand.calls(value) if self._items.is_call else value
+            calls = reader.at_hand.calls(_items(value)) if self._items.is_call else _items(value)
             return [self._items.told(item, reader) for item in calls]
         if self._free or not isinstance(value, dict):
-            return value
+            return _itself(value)
         told: dict[str, Json] = {}
-        for key, inner in value.items():
+        for key, inner in _object(value).items():
             if reader.whole or self._keys is None or key in self._keys:
                 said = self._told_of(key, inner, reader)
                 told |= (
@@ -268,6 +268,18 @@ def _known(name: str, kind: inspect.Type, siblings: set[str]) -> Known | None:
     if found is None or found.word in siblings:
         return None
     return None if _TOLD_BESIDE.get(found.word) in siblings else found
+
+
+def _itself(value: Json) -> Json:
+    return value
+
+
+def _object(value: Json) -> dict[str, Json]:
+    return value
+
+
+def _items(value: Json) -> list[Json]:
+    return value
 
 
 def _is_someone(siblings: set[str]) -> bool:

@@ -17,7 +17,7 @@ async def main() -> None:
         tools = await everything.list_tools()
     async with client(setting.CORE) as core:
         await core.call_tool("get-inbox", {})
-        me = (await core.call_tool("create-task", {"title": "Who am I"})).data
+        me = (await core.call_tool("create-task", {"title": "Who am I", "answer": "whole"})).data
         created = (
             await core.call_tool(
                 "create-task",
@@ -27,6 +27,7 @@ async def main() -> None:
                     "dueAt": "2027-01-01T09:00:00Z",
                     "assigneeAgentId": me.createdByAgentId,
                     "priority": "high",
+                    "answer": "whole",
                 },
             )
         ).data
