@@ -302,7 +302,7 @@ def calls_about_who_was_removed(op: Operation) -> Scenario:
     return scenario
 
 
-def creates_what_waits_for(op: Operation, sent: dict[str, object], *, role: str | None) -> Scenario:
+def creates_what_waits_for(op: Operation, sent: Mapping[str, object], *, role: str | None) -> Scenario:
     """A new task that is to wait for one in #builds, where the caller has this role, or for one of the caller's own."""
 
     async def scenario(workspace: World) -> None:
