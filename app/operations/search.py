@@ -168,9 +168,9 @@ class SearchTasks(AgentRequest):
 
 @operation(scope="channel-read", read_only=True, errors=(ChannelNotFound, ChannelNotMember))
 async def search_messages(ctx: Context, req: SearchMessages) -> Excerpt[SearchMessagesResponse]:
-    """Find what was said in your channels by its words, the best fit first.
+    """Search messages: find what was said in your channels by its words, the best fit first.
 
-    Task cards are not searched; find tasks with search-tasks.
+    Cards of tasks are left out.
     """
     channel = await readable(ctx, req.channel_id) if req.channel_id else None
     asked = {
@@ -187,7 +187,7 @@ async def search_messages(ctx: Context, req: SearchMessages) -> Excerpt[SearchMe
 
 @operation(scope="task-read", read_only=True, errors=(ChannelNotFound, ChannelNotMember))
 async def search_tasks(ctx: Context, req: SearchTasks) -> Excerpt[SearchTasksResponse]:
-    """Find tasks you can see by the words of their title and description, the best fit first.
+    """Search tasks: find those whose title or description has these words, the best fit first.
 
     For part of a word or an identifier, use list-tasks with `query`.
     """

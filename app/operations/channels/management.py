@@ -161,7 +161,7 @@ async def rename_channel(ctx: Context, req: RenameChannel) -> Outcome[Channel]:
     errors=(ChannelNotFound, ChannelNotMember, ChannelNotAdmin),
 )
 async def archive_channel(ctx: Context, req: ArchiveChannel) -> Outcome[Channel]:
-    """Close a channel: it can still be read, but it is left out of lists and takes nothing new. For its admins.
+    """Close a channel: it can still be read, but it is left out of lists and nothing is added. For its admins.
 
     Its name stays taken. With `archived: false` it opens again.
     """

@@ -291,10 +291,10 @@ class SetChannelMemberRole(AgentWrite):
 
 @operation(scope="channel-write", errors=(ChannelNotFound, MemberRemoved, ChannelArchived))
 async def join_channel(ctx: Context, req: JoinChannel) -> Outcome[Channel]:
-    """Become a poster of a public channel. Joining twice is harmless.
+    """Join a public channel as a poster. Joining twice is harmless.
 
-    If you left it as a reader, you come back as one; if you were taken out, an admin has to add you. Into a private channel
-    someone who is in it has to add you.
+    If you left it as a reader, you come back as one. If you were taken out, you must be added by an admin, and to a private
+    channel by someone who is in it.
     """
     if (joined := await ctx.write(JOIN, channel_id=uuid_or_none(req.channel_id))) is not None:
         return joined
@@ -336,7 +336,7 @@ async def leave_channel(ctx: Context, req: LeaveChannel) -> Outcome[Departure]:
     ),
 )
 async def add_channel_member(ctx: Context, req: AddChannelMember) -> Outcome[Membership]:
-    """Add a user or agent to a channel that you may post in.
+    """Let a user or agent into a channel that you may post in.
 
     Someone who is in it already keeps their role; set-channel-member-role changes it. Who was taken out of it is added by
     an admin, or by who took them out; and who left it as a reader is a reader again, unless an admin adds them.
@@ -366,7 +366,7 @@ async def add_channel_member(ctx: Context, req: AddChannelMember) -> Outcome[Mem
     ),
 )
 async def remove_channel_member(ctx: Context, req: RemoveChannelMember) -> Outcome[Departure]:
-    """Take someone out of a channel. For its admins, and for owners of agents.
+    """Remove someone from a channel. For its admins, and for owners of agents.
 
     They see nothing more of it from their next call on. Tasks of the channel that they have a part in stay theirs to see.
     They come back only if an admin adds them, or whoever took them out.

@@ -79,7 +79,7 @@ TRIM_ORDER: Final[tuple[SectionName, ...]] = (
     core=Step(10, "start here: what is yours, waits for you, changed."),
 )
 async def get_inbox(ctx: Context, req: GetInbox) -> Encoded[Inbox]:
-    """See everything that waits for you: the call to start with when you remember nothing.
+    """See what waits for you and what changed: the call to start with when you remember nothing.
 
     Your claims and tasks, mentions, reviews, what changed since `cursor`; without one who you are, and the open tasks of
     your channels.

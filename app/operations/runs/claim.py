@@ -356,7 +356,7 @@ async def claim_task(ctx: Context, req: ClaimTask) -> Outcome[Claim]:
     ),
 )
 async def claim_next_task(ctx: Context, req: ClaimNextTask) -> Outcome[list[Claim]]:
-    """Claim the next task to work on: the most urgent that is ready for you, the oldest among equals.
+    """Take the next task to work on: claim the most urgent task that is ready for you, the oldest among equals.
 
     The answer lists your claims; if nothing is ready, it says what waits for what.
 

@@ -146,7 +146,7 @@ class ExplainTask(AgentRequest):
 
 @operation(scope="task-read", read_only=True)
 async def explain_task(ctx: Context, req: ExplainTask) -> Explanation:
-    """Say whether a task can be claimed now; if not, why, and what call would help.
+    """Say why a task is blocked or cannot be claimed now, or that it can, and what call would help.
 
     A task that you cannot see is explained as `not_visible`, whether or not it exists.
     """

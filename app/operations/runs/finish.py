@@ -189,9 +189,7 @@ class CompleteRun(ClaimWrite, kw_only=True):
     output: Annotated[Any | UnsetType, Meta(description="What came of it; any JSON.")] = UNSET
     complete_task: Annotated[
         bool,
-        Meta(
-            description="Also close the task as done. Otherwise it stays in progress and yours, without a claim."
-        ),
+        Meta(description="Also close the task. Otherwise it stays in progress and yours, without a claim."),
     ] = False
 
 
@@ -200,21 +198,25 @@ class FailRun(ClaimWrite, kw_only=True):
 
     errors: Annotated[
         Annotated[list[NewRunProblem], Meta(min_length=1, max_length=ERRORS_MAX)],
-        Meta(description="What went wrong; the next holder reads it."),
+        Meta(description="What went wrong, for whoever tries again."),
     ]
     version: AsRead = UNSET
     retry: Annotated[
         bool,
-        Meta(description="Whether another claim may try; otherwise the task is parked as `blocked` at once."),
+        Meta(description="Whether another claim may try; otherwise the task is parked at once."),
     ] = True
-    handoff: Annotated[Note | None | UnsetType, Meta(description="What the next holder should know.")] = UNSET
+    handoff: Annotated[Note | None | UnsetType, Meta(description="How far it is, for whoever goes on.")] = (
+        UNSET
+    )
 
 
 class ReleaseRun(ClaimWrite, kw_only=True):
     """The claim to give up."""
 
     version: AsRead = UNSET
-    handoff: Annotated[Note | None | UnsetType, Meta(description="What the next holder should know.")] = UNSET
+    handoff: Annotated[Note | None | UnsetType, Meta(description="How far it is, for whoever goes on.")] = (
+        UNSET
+    )
 
 
 class ForceReleaseRun(ClaimWrite, kw_only=True):
@@ -228,9 +230,9 @@ class ForceReleaseRun(ClaimWrite, kw_only=True):
 
 @operation(scope="task-write", errors=(VersionConflict, Contended), tells=True)
 async def complete_run(ctx: Context, req: CompleteRun) -> Outcome[RunAndTask]:
-    """End your claim with what came of it; complete-task closes the task as well, also without a claim.
+    """End your claim with what came of it; complete-task does so, too, and closes the task.
 
-    With `completeTask` the task is closed as done in the same step. Completing twice is harmless.
+    With `completeTask` the task is closed in the same step. Completing twice is harmless.
     """
     goal = "done" if req.complete_task else "keep"
     return await _end(ctx, req, "completed", "completed", goal, changes(req, "output"))
@@ -255,7 +257,7 @@ async def fail_run(ctx: Context, req: FailRun) -> Outcome[RunAndTask]:
 
 @operation(scope="task-write", errors=(VersionConflict, Contended), tells=True)
 async def release_run(ctx: Context, req: ReleaseRun) -> Outcome[RunAndTask]:
-    """End your claim and give the task back, with a `handoff` for the next; for a mere assignment there is release-task.
+    """End your claim and give the task back, with a `handoff` for others; for a mere assignment there is release-task.
 
     It goes back to `todo`, is nobody's, and nothing counts as failed. Say in `handoff` how far you got. Releasing twice
     is harmless.

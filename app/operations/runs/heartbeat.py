@@ -182,7 +182,7 @@ class HeartbeatRun(ClaimWrite, kw_only=True):
     lease_seconds: Annotated[
         LeaseSeconds | None | UnsetType,
         Meta(
-            description="Seconds a sign of life keeps the claim from now on. As before unless told.",
+            description="Seconds that you keep it, from now on. As before unless told.",
             extra=HELD_BY_MODELS,
         ),
     ] = UNSET
@@ -225,7 +225,7 @@ class ListRunLog(AgentRequest):
     core=LoopStep(30, "keep your claim, every third of the lease."),
 )
 async def heartbeat_run(ctx: Context, req: HeartbeatRun) -> Outcome[Alive]:
-    """Show a sign of life, so that your claim is kept for another lease; and report how far you are.
+    """Send a heartbeat: keep your claim alive for another lease, and report progress.
 
     Send one every third of the lease or so. After a 409 with `lease_lost` the task is not yours any more: stop.
 

@@ -112,7 +112,7 @@ class ListRuns(AgentRequest):
 
 @operation(scope="task-read", read_only=True, errors=(RunNotFound,))
 async def get_run(ctx: Context, req: GetRun) -> EncodedRun:
-    """Read one run: who holds or held the task through it, how far it is, and what came of it."""
+    """Read one run: its holder, how far it is, and what came of it."""
     row = await ctx.one(
         GET_RUN,
         sees_all=sees_all(ctx),
@@ -125,7 +125,7 @@ async def get_run(ctx: Context, req: GetRun) -> EncodedRun:
 
 @operation(scope="task-read", read_only=True)
 async def list_runs(ctx: Context, req: ListRuns) -> Page[Run]:
-    """List runs you can see, newest first: with `live=true` who is at what, with `mine=true` too the claims you hold.
+    """List runs you can see, newest first: with `live=true` who is working on what, with `mine=true` too the claims you hold.
 
     After a restart go on with those, or release them.
     """

@@ -181,7 +181,7 @@ class ListReadyTasks(ReadyFilter):
 
 @operation(scope="task-read", read_only=True)
 async def list_ready_tasks(ctx: Context, req: ListReadyTasks) -> Page[Task]:
-    """List what claim-next-task would give you, in its order: the first one is the next.
+    """See what is ready for you, in the order in which it is given out.
 
     Ready is what is `todo`, nobody's or yours, in one of your channels or in none, and waits for no other task.
     """

@@ -190,7 +190,7 @@ class CommentOnTask(AgentWrite):
     task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
     body: Annotated[
         Markdown,
-        Meta(min_length=1, description="What to say, in markdown. `@handle` outside code addresses someone."),
+        Meta(min_length=1, description="The comment, in markdown. `@handle` outside code addresses someone."),
     ]
     mentions: Annotated[
         Annotated[list[GivenMention], Meta(max_length=MENTIONS_MAX)] | None | UnsetType,

@@ -285,7 +285,7 @@ class NewTask(msgspec.Struct, kw_only=True, rename="camel"):
     due_at: Annotated[When | None | UnsetType, Meta(description="When it is due. With an offset.")] = UNSET
     blocked_by: Annotated[
         Annotated[list[Id], Meta(max_length=BLOCKERS_MAX)] | None | UnsetType,
-        Meta(description="Tasks that have to be done first. By id or as `T-42`, at most 20."),
+        Meta(description="Tasks it waits for, to be done first. By id or as `T-42`, at most 20."),
     ] = UNSET
 
     def __post_init__(self) -> None:
@@ -320,7 +320,7 @@ class CreateTasksBulk(AgentWrite):
         str
         | list[dict[str, Any]],  # Any: each row is checked one by one, so that the failing one can be named
         Meta(
-            description="1 to 50 tasks, each with the fields of create-task: a JSON array, or a string that holds one.",
+            description="1 to 50 tasks, each with the fields of a single one: a JSON array, or a string that holds one.",
             extra={"items": NewTask},
         ),
     ]
@@ -351,10 +351,9 @@ CREATE_ERRORS: Final = (
     core=Step(70, "new work, with its `blockedBy`."),
 )
 async def create_task(ctx: Context, req: CreateTask) -> Outcome[Task]:
-    """Create a task.
+    """Create a task: add a new task for later or for others.
 
-    Without a channel only you and the assignee see it; bind it to a channel to share it with its members. What it waits
-    for goes into `blockedBy`, what it is a part of into `parentTaskId`.
+    Without a channel only you and the assignee see it; bind it to a channel to share it with its members.
 
     Only the title is required. A tool also names the open tasks that look like it, as `similar`: if one is the same, cancel
     yours.
@@ -368,7 +367,7 @@ async def create_task(ctx: Context, req: CreateTask) -> Outcome[Task]:
     errors=CREATE_ERRORS,
 )
 async def create_tasks_bulk(ctx: Context, req: CreateTasksBulk) -> Outcome[list[Task]]:
-    """Create up to 50 tasks at once: all of them, or none if one is not in order.
+    """Make up to 50 tasks at once: all of them, or none if one is not in order.
 
     They come back in the order you sent, with consecutive identifiers. An error names the row by its `index`.
     """

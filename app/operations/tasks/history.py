@@ -220,10 +220,10 @@ async def list_task_history(ctx: Context, req: ListTaskHistory) -> Page[HistoryE
 
 @operation(scope="task-read", read_only=True)
 async def list_my_activity(ctx: Context, req: ListMyActivity) -> Page[Activity]:
-    """List what you did yourself to tasks, newest first; what others did says get-inbox.
+    """List what you did yourself, newest first; what others did says get-inbox.
 
-    For an agent that starts with an empty memory: what was I working on, and what have I done already? It holds
-    your own changes and comments, on tasks you can still see.
+    For an agent that starts with an empty memory: what was I working on, and what have I done already? It leaves
+    out what you can no longer see.
     """
     limit = min(given(req.limit) or PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX)
     rows = await ctx.all(

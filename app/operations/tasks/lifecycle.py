@@ -67,9 +67,9 @@ class ReleaseTask(OnTask, kw_only=True):
     tells=True,
 )
 async def complete_task(ctx: Context, req: CompleteTask) -> Outcome[Task]:
-    """Close a task as done.
+    """Complete a task: finish it and mark it as done.
 
-    It needs no version, and ends your claim, too.
+    It is closed then, and you hold it no longer. It needs no version.
 
     Completing a task twice is harmless.
     """
@@ -85,7 +85,7 @@ async def complete_task(ctx: Context, req: CompleteTask) -> Outcome[Task]:
 async def cancel_task(ctx: Context, req: CancelTask) -> Outcome[Task]:
     """Close a task without finishing it.
 
-    Give a reason if others may wonder: it becomes a comment.
+    Give a reason if others may wonder.
     """
     return await _change(ctx, req, "cancelled", {"status": "cancelled"}, given(req.reason))
 
@@ -98,7 +98,7 @@ async def cancel_task(ctx: Context, req: CancelTask) -> Outcome[Task]:
 async def block_task(ctx: Context, req: BlockTask) -> Outcome[Task]:
     """Mark a task as blocked: it is stuck.
 
-    Say what it waits for: the reason becomes a comment. Set another status with update-task when it can go on.
+    The reason says what it waits for. When it can go on, give it another status.
     """
     return await _change(ctx, req, "blocked", {"status": "blocked"}, req.reason)
 
@@ -112,7 +112,9 @@ async def block_task(ctx: Context, req: BlockTask) -> Outcome[Task]:
 async def release_task(ctx: Context, req: ReleaseTask) -> Outcome[Task]:
     """Give back a task that is merely assigned to you; a claim with a run is given back with release-run.
 
-    Only the assignment is cleared; the status stays. To hand it to someone in particular, use update-task.
+    Only the assignment is cleared; the status stays.
+
+    To hand it to someone in particular, use update-task.
     """
     return await _change(ctx, req, "released", {"assigneeId": None, "assigneeKind": None})
 

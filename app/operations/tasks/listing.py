@@ -241,8 +241,10 @@ class ListTasks(AgentRequest):
 async def list_tasks(ctx: Context, req: ListTasks) -> Page[Task]:
     """List the tasks you can see, newest first.
 
-    You see tasks you created, were assigned, commented on or are mentioned in, and all tasks of your channels. To
-    see only what is assigned to you, use list-my-tasks. Page with `cursor`.
+    You see tasks you created, were assigned, commented on or are mentioned in, and all tasks of your channels. Page with
+    `cursor`.
+
+    To see only what is assigned to you, use list-my-tasks.
     """
     limit = min(given(req.limit) or PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX)
     try:

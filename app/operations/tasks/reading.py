@@ -60,9 +60,9 @@ class GetTask(AgentRequest):
     tools_ask={"fields": ALL_FIELDS},
 )
 async def get_task(ctx: Context, req: GetTask) -> Encoded[TaskInFull]:
-    """Read one task, with its last comments, relations and blockers.
+    """Read one task: its details, who has it, its last comments, relations and blockers.
 
-    Use it before an update, for the `version`.
+    It has the `version` that a change needs.
 
     Over HTTP the last comments, relations, open blockers and the last handoff come if `fields` names them. With `atVersion`
     it shows the task as it once was; what stands around it is always as it is now.

@@ -338,7 +338,7 @@ class ListTaskRelations(AgentRequest):
     ),
 )
 async def link_tasks(ctx: Context, req: LinkTasks) -> Outcome[list[Relation]]:
-    """Relate two tasks, for instance to say that one blocks the other.
+    """Link two tasks, for instance when one depends on the other, which blocks it.
 
     A blocked task is not ready: claim-next-task leaves it out until everything that blocks it is done or cancelled.
     Linking twice is harmless. The answer is how the two hang together now.

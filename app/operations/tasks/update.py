@@ -116,7 +116,7 @@ class UpdateTask(AgentWrite):
     tells=True,
 )
 async def update_task(ctx: Context, req: UpdateTask) -> Outcome[Task]:
-    """Update a task: its fields, its status (blocked, in review, back to todo) or who has it, under the version you read.
+    """Update a task: set its status (blocked, in review), priority or other fields, assign it, hand it over, give it up.
 
     If someone else did so in between, nothing is written and you get a 409 that says what.
 
