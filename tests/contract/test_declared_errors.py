@@ -5,7 +5,7 @@ not declare. `InvalidInput` is declared where the operation itself raises it, `S
 `IdempotencyKeyReused` nowhere: the pipeline raises all three, and the document lists them for all operations.
 """
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Final
 from uuid import uuid4
 
