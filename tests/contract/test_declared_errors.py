@@ -313,7 +313,7 @@ def creates_what_waits_for(op: Operation, sent: Mapping[str, object], *, role: s
             await ada(create_task, title="x", channel_id=channel)
         else:
             await bot(create_task, title="x")
-        row = {"title": "y", "blockedBy": ["T-1"], **sent}
+        row: dict[str, object] = {"title": "y", "blockedBy": ["T-1"], **sent}
         if op is create_tasks_bulk:
             await bot(op, tasks=[row])
         else:
