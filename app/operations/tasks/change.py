@@ -215,18 +215,16 @@ _UNCHANGED: Final = f"""
 
 # What a change has to say besides: that it ended a claim; and for models whose that was, and what blocks what is in progress
 # now. Those are looked up by a statement of its own, for even what is never looked up takes its time in one that could.
-_SAYS_SO: Final = """CASE WHEN t.ended_run_id IS NOT NULL THEN json_build_object('claimEnded', json_build_object(
-                  'runId', t.ended_run_id,
-                  'reason', CASE WHEN t.status = 'done' THEN 'completed'
-                                 WHEN t.old_assignee_id = t.actor_id THEN 'released' ELSE 'superseded' END)) END AS told"""
+_HOW_IT_ENDED: Final = """CASE WHEN t.status = 'done' THEN 'completed'
+                       WHEN t.old_assignee_id = t.actor_id THEN 'released' ELSE 'superseded' END"""
+_SAYS_SO: Final = f"""CASE WHEN t.ended_run_id IS NOT NULL THEN json_build_object('claimEnded', json_build_object(
+                  'runId', t.ended_run_id, 'reason', {_HOW_IT_ENDED})) END AS told"""
 _BLOCKERS: Final = blockers("t.workspace_id", "t.actor_id", "t.id")
 _TOLD: Final = f"""CASE WHEN t.ended_run_id IS NOT NULL
                   OR (t.status = 'in_progress' AND t.difference ? 'status' AND {any_blocker("t.workspace_id", "t.id")}) THEN (
                SELECT jsonb_strip_nulls(jsonb_build_object(
                           'claimEnded', CASE WHEN t.ended_run_id IS NOT NULL THEN jsonb_build_object(
-                              'runId', t.ended_run_id,
-                              'reason', CASE WHEN t.status = 'done' THEN 'completed'
-                                             WHEN t.old_assignee_id = t.actor_id THEN 'released' ELSE 'superseded' END,
+                              'runId', t.ended_run_id, 'reason', {_HOW_IT_ENDED},
                               'holder', (SELECT a.handle FROM identities a
                                           WHERE a.workspace_id = t.workspace_id AND a.id = t.old_assignee_id
                                             AND a.id <> t.actor_id)) END,
@@ -236,77 +234,66 @@ _TOLD: Final = f"""CASE WHEN t.ended_run_id IS NOT NULL
                  LEFT JOIN LATERAL {_BLOCKERS} b ON t.status = 'in_progress' AND t.difference ? 'status') END AS told"""
 
 
-_CHANGED_OR_NOT: Final = f"""
-        SELECT t.ord, {ACTORS_TASK_JSON} AS answer, t.merged_from, {_TOLD} FROM moved t
-         UNION ALL
-        SELECT t.ord, {ACTORS_TASK_JSON}, NULL, NULL FROM unchanged t"""
-
-
 def _task_at_stake(item: Item) -> tuple[object, ...]:
     """The task, unless a version decides which of two calls on it wins."""
     return (item["task_id"],) if item["version"] is None or "merge" in item else ()
 
 
+def _change(
+    takes: LiteralString, does: LiteralString, answers: LiteralString, *, ends_claims: LiteralString = "moved"
+) -> Write[Task]:
+    return Write(
+        takes=takes,
+        does=does,
+        answers=answers,
+        merges=True,
+        tells=True,
+        ends_claims=ends_claims,
+        locks="task_id",
+        one_per=_task_at_stake,
+    )
+
+
+def _answers(told: LiteralString) -> LiteralString:
+    return f"SELECT t.ord, {ACTORS_TASK_JSON} AS answer, t.merged_from, {told} FROM moved t"
+
+
+_CHANGED_OR_NOT: Final = f"""
+        {_answers(_TOLD)}
+         UNION ALL
+        SELECT t.ord, {ACTORS_TASK_JSON}, NULL, NULL FROM unchanged t"""
+
 # Most changes name no assignee, channel or parent, and so need not ask who may: even what is never asked takes its time
 # in a statement that could, and all that was three tenths of a single call's.
-CHANGE = Write[Task](
-    takes=_TAKES_OWN,
-    does=_moved(_changed(_next(_OWN, *_OWN_FIELDS), ""), assigns=False),
-    answers=f"SELECT t.ord, {ACTORS_TASK_JSON} AS answer, t.merged_from, {_SAYS_SO} FROM moved t",
-    merges=True,
-    tells=True,
-    ends_claims="moved",
-    locks="task_id",
-    one_per=_task_at_stake,
+CHANGE: Final = _change(
+    _TAKES_OWN, _moved(_changed(_next(_OWN, *_OWN_FIELDS), ""), assigns=False), _answers(_SAYS_SO)
 )
 
 # The same for those that do.
-PLACE = Write[Task](
-    takes=_TAKES,
-    does=_MOVED,
-    answers=f"SELECT t.ord, {ACTORS_TASK_JSON} AS answer, t.merged_from, {_SAYS_SO} FROM moved t",
-    merges=True,
-    tells=True,
-    ends_claims="moved",
-    locks="task_id",
-    one_per=_task_at_stake,
-)
+PLACE: Final = _change(_TAKES, _MOVED, _answers(_SAYS_SO))
 
-CHANGE_AND_TELL = Write[Task](
-    takes=_TAKES,
-    does=_MOVED,
-    answers=f"SELECT t.ord, {ACTORS_TASK_JSON} AS answer, t.merged_from, {_TOLD} FROM moved t",
-    merges=True,
-    tells=True,
-    ends_claims="moved",
-    locks="task_id",
-    one_per=_task_at_stake,
-)
+# The same for models, when the change can end a claim or set going what is blocked.
+CHANGE_AND_TELL: Final = _change(_TAKES, _MOVED, _answers(_TOLD))
 
 # The same with a comment that says why. Apart, because a plain update should not pay for it. A task that stands
 # where the caller wants it keeps its version, but the comment is written all the same.
-CHANGE_AND_COMMENT = Write[Task](
-    takes=_TAKES,
-    does=f"""{_MOVED}, unchanged AS (
+CHANGE_AND_COMMENT: Final = _change(
+    _TAKES,
+    f"""{_MOVED}, unchanged AS (
         SELECT o.*, i.ord, i.actor_id, i.actor_kind, i.request_id, i.comment {_UNCHANGED}
     ), remark AS (
         SELECT ord, workspace_id, id AS task_id, version, actor_id, actor_kind, request_id, comment FROM moved
          UNION ALL
         SELECT ord, workspace_id, id AS task_id, version, actor_id, actor_kind, request_id, comment FROM unchanged
     ), {COMMENT_CTES}""",
-    answers=_CHANGED_OR_NOT,
-    merges=True,
-    tells=True,
-    ends_claims="moved",
-    locks="task_id",
-    one_per=_task_at_stake,
+    _CHANGED_OR_NOT,
 )
 
 # The same with what the next holder should know. It stands in the run of the claim, whether that ends now or goes on, where
 # the next claim finds it. Who had the task without a claim leaves a run behind that has ended.
-HAND_OVER = Write[Task](
-    takes=f"{_TAKES}, handoff text, handoff_run_id uuid",
-    does=f"""{_CHANGED}, i.handoff, i.handoff_run_id
+HAND_OVER: Final = _change(
+    f"{_TAKES}, handoff text, handoff_run_id uuid",
+    f"""{_CHANGED}, i.handoff, i.handoff_run_id
     ), {moved(assigns=True, rewords=True, ends_claims=True, hands_over=True)}, unchanged AS (
         SELECT o.*, i.ord, i.actor_id, i.actor_kind, i.handoff, i.handoff_run_id {_UNCHANGED}
     ), handed AS (
@@ -337,12 +324,8 @@ HAND_OVER = Write[Task](
           FROM handed h
          WHERE h.ended_run_id IS NULL
     )""",
-    answers=_CHANGED_OR_NOT,
-    merges=True,
-    tells=True,
+    _CHANGED_OR_NOT,
     ends_claims="handed",
-    locks="task_id",
-    one_per=_task_at_stake,
 )
 
 MOVE_AND_HAND_OVER: Final = HAND_OVER.in_turn("move")
