@@ -9,7 +9,8 @@ from typing import LiteralString
 import httpx
 import pytest
 
-from app.operations import OPERATIONS, claim_next_task, create_task, get_task, list_tasks
+from app.operations import OPERATIONS, claim_next_task, create_task, get_inbox, get_task, list_tasks
+from app.operations.runs.bell import COUNTER
 from app.operator import administration as admin
 from app.rpc import Operation
 from tests.conftest import Caller, Server, World
@@ -52,19 +53,20 @@ async def test_a_claim_is_repeated_under_its_idempotency_key(server: Server, wor
     assert (other.status_code, other.json()["error"]["details"]["reason"]) == (409, "idempotency_key_reused")
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-async def test_a_stop_sends_home_who_waits(dsn: str, workspace: World, workers: str) -> None:
+@pytest.mark.parametrize("op, workers", [(claim_next_task, "1"), (claim_next_task, "2"), (get_inbox, "1")])
+async def test_a_stop_sends_home_who_waits(dsn: str, workspace: World, op: Operation, workers: str) -> None:
     bot = await workspace.agent()
     server = await asyncio.to_thread(Server, dsn, WORKERS=workers)
     async with httpx.AsyncClient(base_url=server.url, headers=bot.headers, timeout=60) as client:
-        waiting = asyncio.create_task(client.post(claim_next_task.path, json={"waitSeconds": 30}))
+        waiting = asyncio.create_task(client.post(op.path, json={"waitSeconds": 30}))
         await somebody_waits(workspace)
         assert not waiting.done()
         began = time.monotonic()
         assert await asyncio.to_thread(server.stop) == 0, server.stderr()
         assert time.monotonic() - began < 5, "well before the ten seconds after which calls are cut off"
         answer = await waiting
-    assert (answer.status_code, answer.json()["data"]) == (200, [])
+    assert answer.status_code == 200
+    assert (answer.json()["data"] == []) == (op is claim_next_task)
     server.log.close()
 
 
@@ -72,12 +74,13 @@ async def test_a_stop_sends_home_who_waits(dsn: str, workspace: World, workers: 
 
 
 WAITING: dict[str, tuple[Operation, dict[str, object]]] = {
-    "claim-next-task": (claim_next_task, {"waitSeconds": 30, "claimKey": "mine"})
+    "claim-next-task": (claim_next_task, {"waitSeconds": 30, "claimKey": "mine"}),
+    "get-inbox": (get_inbox, {"waitSeconds": 30}),
 }
 ENDS: dict[str, tuple[LiteralString, int, str]] = {
     "revoked": ("revoked_at = now()", 401, "AUTH_API_KEY_REVOKED"),
     "expired": ("expires_at = now()", 401, "AUTH_API_KEY_EXPIRED"),
-    "without its scope": ("scopes = '{task-read}'", 403, "permission_denied"),
+    "without its scope": ("scopes = '{channel-read}'", 403, "permission_denied"),
 }
 
 
@@ -178,8 +181,9 @@ async def somebody_waits(workspace: World) -> None:
     async with asyncio.timeout(20):
         while not await workspace.rows(  # noqa: ASYNC110 - only the database knows
             """SELECT pid FROM pg_stat_activity
-                WHERE datname = current_database() AND query LIKE '%%task_events_seq_seq' AND query_start > %(asked)s::timestamptz
+                WHERE datname = current_database() AND query = %(look)s AND query_start > %(asked)s::timestamptz
                   AND %(workspace)s::uuid IS NOT NULL""",
+            look=COUNTER.sql,
             asked=asked["at"],
         ):
             await asyncio.sleep(0.05)
