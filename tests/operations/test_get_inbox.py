@@ -18,6 +18,7 @@ from app.operations import (
     force_release_run,
     get_channels,
     get_inbox,
+    get_task,
     get_unread_mentions,
     heartbeat_run,
     release_run,
@@ -285,6 +286,19 @@ async def test_who_holds_the_task_again_has_lost_nothing_and_who_ends_it_themsel
     assert (await bot(get_inbox)).lost_claims == []
     await bot(release_run, run_id=again.run.id)
     assert [loss.run_id for loss in (await bot(get_inbox)).lost_claims] == [claim.run.id]
+
+
+@pytest.mark.parametrize("status", ["in_review", "in_progress"])
+async def test_a_claim_that_a_reviewer_ended_well_is_no_loss_but_one_that_others_completed_is(
+    workspace: World, status: str
+) -> None:
+    ada, bot, channel = await two(workspace)
+    task = await ada(create_task, title="a", channel_id=channel)
+    claim = await bot(claim_task, task_id=task.id)
+    await bot(update_task, task_id=task.id, version=2, status=status, run_id=claim.run.id)
+    await ada(complete_task, task_id=task.id, version=(await ada(get_task, task_id=task.id)).version)
+    lost = [loss.run_id for loss in (await bot(get_inbox)).lost_claims]
+    assert lost == ([] if status == "in_review" else [claim.run.id])
 
 
 # Mentions -----------------------------------------------------------------------------------------------

@@ -126,7 +126,8 @@ _SEARCHABLE: Final = f"""
     )"""
 
 
-# A claim that somebody else ends is lost to its holder, who is told until they say that they know.
+# A claim that somebody else ends is lost to its holder, who is told until they say that they know. Not if it stood in review
+# and is done now: then it ended well.
 def _ended(more: LiteralString = "") -> LiteralString:
     return f"""
     ended AS (
@@ -135,7 +136,8 @@ def _ended(more: LiteralString = "") -> LiteralString:
                end_reason = CASE WHEN m.status = 'done' THEN 'completed'
                                  WHEN r.holder_id = m.actor_id THEN 'released' ELSE 'superseded' END,
                ended_at = now(), updated_at = now(), version = r.version + 1,
-               loss_unseen = CASE WHEN r.holder_id <> m.actor_id THEN true END{more}
+               loss_unseen = CASE WHEN r.holder_id <> m.actor_id
+                                   AND NOT (m.status = 'done' AND m.difference->'status'->>0 = 'in_review') THEN true END{more}
           FROM moved m
          WHERE r.workspace_id = m.workspace_id AND r.id = m.ended_run_id AND r.ended_at IS NULL
     )"""
