@@ -29,12 +29,12 @@ from app.operations.inbox.shapes import Inbox, SectionName, You
 from app.operations.inbox.waiting import woken_by
 from app.operations.runs.claim import WAIT_SECONDS_MAX
 from app.rpc import AgentRequest, Context, Step, given, operation
-from app.types import Id
 
 BYTES_DEFAULT: Final = 8_000  # some 2,000 tokens: what an agent reads before it starts
 BYTES_MIN: Final = 1_000  # an empty inbox has some 400
 BYTES_MAX: Final = 200_000  # more than an agent should read in one piece
-SEEN_MAX: Final = 100  # in one call: as many as an inbox shows of what can be seen
+SEEN_MAX: Final = 50  # in one call: a query string has room for them
+SeenId = Annotated[str, Meta(pattern="^[0-9A-Za-z-]{1,64}$(?!\\n)")]
 
 
 class GetInbox(AgentRequest):
@@ -53,7 +53,7 @@ class GetInbox(AgentRequest):
         Meta(description="Seconds to wait until something comes, 30 at most. 0 by default."),
     ] = UNSET
     seen: Annotated[
-        Annotated[list[Id], Meta(max_length=SEEN_MAX)] | None | UnsetType,
+        Annotated[list[SeenId], Meta(max_length=SEEN_MAX)] | None | UnsetType,
         Meta(
             description="Not to be shown again: the `id` of mentions, the `runId` of lost claims. What you do not name stays."
         ),

@@ -30,10 +30,21 @@ HANDED_OVER: Final[frozenset[TaskStatus]] = frozenset({"todo", "blocked", "in_re
 """Where a task goes on with somebody else, who should know how far it is."""
 
 
+_UNPLACED_HANDOFF: Final = {
+    "required": ["handoff"],
+    "properties": {"handoff": {"type": "string", "minLength": 1}},
+    "not": {
+        "required": ["status"],
+        "properties": {"status": {"type": "string", "pattern": f"^({'|'.join(sorted(HANDED_OVER))})$"}},
+    },
+}
+"""A handoff without one of these statuses, which is refused."""
+
+
 class UpdateTask(AgentWrite):
     """The fields to change. An absent field stays as it is; null clears it where that makes sense."""
 
-    rules: ClassVar = ONE_ASSIGNEE
+    rules: ClassVar = {"not": {"anyOf": [ONE_ASSIGNEE["not"], _UNPLACED_HANDOFF]}}
 
     task_id: Annotated[Id, Meta(description="The task, by id or as `T-42`.")]
     version: Annotated[
