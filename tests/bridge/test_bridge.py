@@ -175,8 +175,8 @@ def test_lines_that_are_no_messages_are_refused_and_the_rest_goes_on(server: Ser
 
 async def test_a_byte_order_mark_before_a_line_is_skipped(server: Server, workspace: World) -> None:
     bot = await workspace.agent()
-    line = "\ufeff" + json.dumps(request("ping")) + "\n"
-    done = await asyncio.to_thread(run, "--url", server.url, lines=line * 2, key=bot.api_key, PYTHONUTF8="1")
+    lines = "".join("\ufeff" + json.dumps({**request("ping"), "id": id}) + "\n" for id in (1, 2))
+    done = await asyncio.to_thread(run, "--url", server.url, lines=lines, key=bot.api_key, PYTHONUTF8="1")
     assert [json.loads(answer)["result"] for answer in done.stdout.splitlines()] == [{}, {}]
     assert done.stderr == ""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psycopg
@@ -24,13 +25,19 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """A data directory of the last release and an older Postgres. The tests go through its life in order."""
+    """A data directory of the last release and an older Postgres."""
     installation = Installation(tmp_path_factory.mktemp("majors") / "data")
     with EmbeddedPostgres(installation.data_dir, OLD_BIN).use() as dsn, psycopg.connect(dsn) as connection:
         connection.execute((DIRECTORY / f"{PREVIOUS}.sql").read_bytes())
         connection.execute("UPDATE public.task_events SET xid = pg_current_xact_id()")
     yield installation
     installation.remove()
+
+
+@pytest.fixture(scope="module")
+def moved(installation: Installation) -> dict[str, Any]:
+    """What the command said that moved it. Tests of one file may run in several processes, each with its own."""
+    return installation.ask("postgres", "upgrade")
 
 
 def test_a_start_names_the_command_that_moves_it(installation: Installation) -> None:
@@ -47,8 +54,7 @@ def test_without_the_old_programs_it_says_whose_are_needed(
     assert "--old-bin" in line
 
 
-def test_one_command_moves_it_and_keeps_the_old(installation: Installation) -> None:
-    moved = installation.ask("postgres", "upgrade")
+def test_one_command_moves_it_and_keeps_the_old(installation: Installation, moved: dict[str, Any]) -> None:
     assert (moved["upgraded"], moved["fromMajor"]) == (True, 15)
     assert (installation.data_dir / "postgres-15" / "PG_VERSION").read_text() == "15\n"
     assert Path(moved["dump"]).exists()
@@ -62,8 +68,9 @@ def test_one_command_moves_it_and_keeps_the_old(installation: Installation) -> N
 
 
 def test_a_move_that_was_cut_off_at_its_end_is_finished_and_never_begins_with_nothing(
-    installation: Installation,
+    installation: Installation, moved: dict[str, Any]
 ) -> None:
+    assert moved["upgraded"] is True
     data = installation.data_dir
     (data / "upgrade").mkdir()
     (data / "postgres").rename(data / "upgrade" / "postgres")
@@ -73,7 +80,8 @@ def test_a_move_that_was_cut_off_at_its_end_is_finished_and_never_begins_with_no
     assert not (data / "upgrade").exists()
 
 
-def test_the_service_goes_on_with_it(installation: Installation) -> None:
+def test_the_service_goes_on_with_it(installation: Installation, moved: dict[str, Any]) -> None:
+    assert moved["upgraded"] is True
     with installation.serving() as server:
         headers = {"Authorization": f"Bearer {SAID['keys']['builder']}"}
         answer = httpx.post(
@@ -82,7 +90,8 @@ def test_the_service_goes_on_with_it(installation: Installation) -> None:
     assert answer.json()["data"]["title"] == "Fix the login page, please"
 
 
-def test_the_old_goes_when_told(installation: Installation) -> None:
+def test_the_old_goes_when_told(installation: Installation, moved: dict[str, Any]) -> None:
+    assert moved["upgraded"] is True
     kept = installation.data_dir / "postgres-15"
     assert installation.ask("postgres", "discard-old", "--yes") == {"discarded": [str(kept)]}
     assert not kept.exists()
