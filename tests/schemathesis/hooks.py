@@ -25,9 +25,10 @@ _calls = itertools.count(1)
 def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -> None:
     """Name what is there, and do not wait for work: that is tested elsewhere, and would take minutes here."""
     body: dict[str, Any] = case.body if isinstance(case.body, dict) else {}
-    seconds = body.get("waitSeconds")
-    if isinstance(seconds, int | float) and 0 < seconds <= WAIT_SECONDS_MAX:
-        body["waitSeconds"] = 0
+    for fields in (body, case.query):
+        seconds = fields.get("waitSeconds")
+        if isinstance(seconds, int | float) and 0 < seconds <= WAIT_SECONDS_MAX:
+            fields["waitSeconds"] = 0
     if (
         case.meta is None
         or not case.meta.generation.mode.is_positive

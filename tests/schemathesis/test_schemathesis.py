@@ -25,6 +25,7 @@ from tests.conftest import Caller, Server, World
 SEED = int(os.environ.get("SCHEMATHESIS_SEED", "20260302"))
 EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "5"))  # per operation; the coverage phase adds its own
 FEW = 2  # examples for the stranger
+PATIENT = ("--request-timeout", "40", "--max-response-time", "40")  # two operations wait 30 s, if told to
 SCENARIOS = 4 * EXAMPLES  # of calls that follow the links from one answer to the next
 THINGS = 20  # of each kind
 PHASES = ("examples", "coverage", "fuzzing", "stateful")
@@ -61,9 +62,9 @@ async def test_schemathesis_finds_nothing(
 async def test_a_stranger_with_schemathesis_finds_nothing(
     server: Server, workspace: World, tmp_path: Path
 ) -> None:
-    """As anybody would run it: with no settings but the key, and few examples, so that it ends soon."""
+    """As anybody would run it: with no settings but the key, time for calls that wait, and few examples, so that it ends."""
     bot = await workspace.agent()
-    few = ("--checks", "all", "--max-examples", str(FEW), "--seed", str(SEED), "--no-color")
+    few = ("--checks", "all", "--max-examples", str(FEW), "--seed", str(SEED), "--no-color", *PATIENT)
     authorization = f"Authorization: {bot.headers['Authorization']}"
     report = await _report(server, tmp_path, options=("--header", authorization, *few))
     assert report["complete"]
@@ -184,7 +185,7 @@ def _settings(directory: Path) -> str:
 seed = {SEED}
 hooks = "tests.schemathesis.hooks"
 continue-on-failure = true
-request-timeout = 30.0
+request-timeout = 40.0
 color = false
 generation = {{ max-examples = {EXAMPLES}, database = 'none' }}
 phases.stateful.generation.max-examples = {SCENARIOS}
