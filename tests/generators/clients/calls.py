@@ -7,7 +7,8 @@ from typing import Any
 
 from generated import AuthenticatedClient
 from generated.api.inbox import get_inbox
-from generated.api.runs import claim_next_task, complete_run, create_task_record
+from generated.api.records import create_task_record
+from generated.api.runs import claim_next_task, complete_run
 from generated.api.tasks import (
     comment_on_task,
     create_task,
