@@ -52,6 +52,7 @@ class KeyRow(msgspec.Struct):
     scopes: list[str]
     revoked: bool
     seconds_left: float | None  # None: it never expires; zero or less: it has
+    prefix: str
 
 
 class StayRow(msgspec.Struct):
@@ -68,7 +69,7 @@ FIND_KEY = Query(
     """
     SELECT k.workspace_id, k.id, i.id, i.kind, i.handle, k.scopes,
            k.revoked_at IS NOT NULL,
-           extract(epoch FROM k.expires_at - now())::float8
+           extract(epoch FROM k.expires_at - now())::float8, k.prefix
       FROM api_keys k
       JOIN identities i ON i.workspace_id = k.workspace_id AND i.id = k.identity_id
      WHERE k.hash = %(hash)s::bytea
@@ -207,6 +208,11 @@ class Keys:
         """Watch over a call that waits, and needs this scope."""
         return Stay(self, actor, scope)
 
+    @property
+    def staying(self) -> int:
+        """How many calls wait."""
+        return len(self._stays)
+
     def add(self, stay: Stay) -> None:
         """Ask about the key of a call with every poll."""
         self._stays.add(stay)
@@ -273,7 +279,13 @@ class Keys:
         if row.seconds_left is not None and row.seconds_left <= 0:
             raise KeyExpired
         actor = Actor(
-            row.workspace_id, row.identity_id, row.kind, row.handle, frozenset(row.scopes), row.key_id
+            row.workspace_id,
+            row.identity_id,
+            row.kind,
+            row.handle,
+            frozenset(row.scopes),
+            row.key_id,
+            row.prefix,
         )
         known = _Remembered(actor, now + (row.seconds_left if row.seconds_left is not None else float("inf")))
         if len(self._remembered) >= REMEMBERED_KEYS_MAX:

@@ -12,6 +12,7 @@ PROJECT: Final = Path(__file__).parents[1]
 
 SECONDS_MAX: Final = 3600.0  # a call that takes longer is not a call any more
 
+Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(gt=0, le=SECONDS_MAX)]
 
 
@@ -19,9 +20,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename=str.upper):
     """How to run. Each setting is an environment variable of the same name in capitals."""
 
     host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
-    port: Annotated[
-        int, Meta(ge=0, le=65535, description="Port to listen on; 0 takes a free one and prints it.")
-    ] = 8000
+    port: Annotated[Port, Meta(description="Port to listen on; 0 takes a free one and prints it.")] = 8000
     data_dir: Annotated[Path, Meta(description="Where the embedded Postgres keeps its data.")] = Path(".data")
     database_url: Annotated[
         str, Meta(description="Use this PostgreSQL 15 or newer instead of the embedded one.")
@@ -29,6 +28,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename=str.upper):
     database_pooler: Annotated[
         bool, Meta(description="`true` behind a pooler in transaction mode: connections then keep no state.")
     ] = False
+    metrics_port: Annotated[
+        Port | None,
+        Meta(description="Port that serves `/metrics` for Prometheus; 0 takes a free one. Off unless set."),
+    ] = None
+    metrics_host: Annotated[str, Meta(description="Address of that port.")] = "127.0.0.1"
     database_connections: Annotated[
         int,
         Meta(

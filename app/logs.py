@@ -8,7 +8,7 @@ import asyncio
 import logging
 import os
 from functools import lru_cache
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -21,31 +21,94 @@ STDERR: Final = 2
 log = logging.getLogger("baton.log")
 
 
+class Who(Protocol):
+    """Who called."""
+
+    @property
+    def handle(self) -> str:
+        """Their handle."""
+        ...
+
+    @property
+    def key_prefix(self) -> str:
+        """What everybody may see of their key."""
+        ...
+
+
+class Trace(Protocol):
+    """Of which trace a request is part."""
+
+    @property
+    def id(self) -> str:
+        """The trace."""
+        ...
+
+    @property
+    def span(self) -> str:
+        """Where in it the request was made."""
+        ...
+
+
+class Answered(Protocol):
+    """A request that is over."""
+
+    @property
+    def method(self) -> str:
+        """Its verb."""
+        ...
+
+    @property
+    def what(self) -> str:
+        """What was called."""
+        ...
+
+    @property
+    def status(self) -> int:
+        """The status of the answer."""
+        ...
+
+    @property
+    def body_bytes(self) -> int:
+        """The size of the answer, without its head."""
+        ...
+
+    @property
+    def request_id(self) -> str:
+        """How the caller knows it."""
+        ...
+
+    @property
+    def actor(self) -> Who | None:
+        """Who called; None if nobody knows."""
+        ...
+
+    @property
+    def code(self) -> str | None:
+        """The code of the error it was answered with."""
+        ...
+
+    @property
+    def trace(self) -> Trace | None:
+        """The trace it says to be part of."""
+        ...
+
+
 class RequestLog:
     """Gathers request lines and writes them together."""
 
     def __init__(self, *, enabled: bool, as_json: bool) -> None:
-        self._enabled = enabled
+        self.enabled = enabled
         self._as_json = as_json
         self._lines: list[str] = []
         self._timer: asyncio.TimerHandle | None = None
         self._lost = 0
         self._why_lost: str | None = None
 
-    def add(
-        self,
-        method: str,
-        path: str,
-        status: int,
-        seconds: float,
-        request_id: str,
-        actor: str | None,
-        code: str | None,
-    ) -> None:
+    def add(self, done: Answered, seconds: float) -> None:
         """Note one finished request."""
-        if not self._enabled:
+        if not self.enabled:
             return
-        self._lines.append(self._line(method, path[:200], status, seconds * 1000, request_id, actor, code))
+        self._lines.append(self._line(done, seconds * 1000))
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(WRITE_INTERVAL_SECONDS, self.write)
 
@@ -67,27 +130,30 @@ class RequestLog:
                 log.warning("%d log lines could not be written: %s", self._lost, self._why_lost)
             self._lost = 0
 
-    def _line(
-        self,
-        method: str,
-        path: str,
-        status: int,
-        ms: float,
-        request_id: str,
-        actor: str | None,
-        code: str | None,
-    ) -> str:
-        now = timestamp().decode()
+    def _line(self, done: Answered, ms: float) -> str:
+        now, path, actor, code, trace = (
+            timestamp().decode(),
+            done.what[:200],
+            done.actor,
+            done.code,
+            done.trace,
+        )
         if self._as_json:
-            by = f'"{actor}"' if actor else "null"
+            by = f'"{actor.handle}","key":"{actor.key_prefix}"' if actor else 'null,"key":null'
             error = f',"error":"{code}"' if code else ""
+            part_of = f',"trace":"{trace.id}","span":"{trace.span}"' if trace else ""
             return (
-                f'{{"time":"{now}","status":{status},"method":"{method}","path":{_quoted(path)},"ms":{ms:.2f},'
-                f'"actor":{by},"request":"{request_id}"{error}}}\n'
+                f'{{"time":"{now}","status":{done.status},"method":"{done.method}","path":{_quoted(path)},"ms":{ms:.2f},'
+                f'"bytes":{done.body_bytes},"actor":{by},"request":"{done.request_id}"{error}{part_of}}}\n'
             )
         shown = path if _plain(path) and " " not in path else msgspec.json.encode(path).decode()
+        by = f"{actor.handle} key={actor.key_prefix}" if actor else "- key=-"
         error = f" error={code}" if code else ""
-        return f"{now} {status} {method} {shown} {ms:.1f}ms by={actor or '-'} request={request_id}{error}\n"
+        part_of = f" trace={trace.id} span={trace.span}" if trace else ""
+        return (
+            f"{now} {done.status} {done.method} {shown} {ms:.1f}ms {done.body_bytes}B by={by} request={done.request_id}"
+            f"{error}{part_of}\n"
+        )
 
 
 @lru_cache(PATHS_REMEMBERED_MAX)

@@ -37,6 +37,8 @@ from app.db.encoded import as_json
 from app.db.pipeline import PipelineConnection
 from app.db.query import TENANT, BatchQuery, Item
 from app.errors import DatabaseUnavailable, Overloaded
+from app.tally import Tally
+from app.tally.shape import BATCH
 
 # The batcher carries the items and rows of every statement and looks into none; `Database` gives them their types.
 AnyRow: TypeAlias = Any
@@ -148,10 +150,16 @@ class _Line:
 class Batcher:
     """A few connections, and the lines of those who wait for one."""
 
-    def __init__(self, run_alone: Callable[[AnyBatchQuery, Item], Awaitable[AnyRow]], causes: Causes) -> None:
+    def __init__(
+        self,
+        run_alone: Callable[[AnyBatchQuery, Item], Awaitable[AnyRow]],
+        causes: Causes,
+        tally: Tally | None = None,
+    ) -> None:
         self.connections: list[PipelineConnection] = []
         self._run_alone = run_alone
         self._causes = causes
+        self._tally = tally
         self._lines: OrderedDict[AnyBatchQuery, _Line] = OrderedDict()  # those in which somebody waits
         self._only_ones_under_way: set[object] = set()
         self._pump_soon = False
@@ -161,6 +169,11 @@ class Batcher:
         self._alone: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None  # asked for once: that is a call into the kernel
 
+    @property
+    def waiting(self) -> int:
+        """How many items are in line."""
+        return sum(line.length for line in self._lines.values())
+
     def submit(self, query: AnyBatchQuery, item: Item) -> AnyFuture:
         """Put an item in line. The future gets its row, or None if it had no effect."""
         loop = self._loop = self._loop or asyncio.get_running_loop()
@@ -169,7 +182,7 @@ class Batcher:
         if line is None:
             line = self._lines[query] = _Line()
         if not line.add(_Waiting(query, item, future)):
-            self._causes.note(LineFull(f"{line.length} calls wait for one statement"))
+            self._causes.refused(BATCH, LineFull(f"{line.length} calls wait for one statement"))
         if not self._pump_soon:
             self._pump_soon = True
             loop.call_soon(self.pump)
@@ -213,6 +226,8 @@ class Batcher:
 
     def _send(self, connection: PipelineConnection, query: AnyBatchQuery, batch: list[_Waiting]) -> None:
         self._sent_at = time.monotonic()
+        if self._tally is not None:
+            self._tally.batch(len(batch), writes=query.writes)
         if sort_by := query.sort_by:
             batch.sort(key=lambda waiting: _place(waiting, sort_by))
         items = encode_items([waiting.item for waiting in batch])
@@ -263,7 +278,7 @@ class Batcher:
         for query, line in list(self._lines.items()):
             for waiting in line.take_older_than(time.monotonic() - WAIT_SECONDS_MAX):
                 waiting.refuse(Overloaded())
-                self._causes.note(LineFull(f"it waited in line for {WAIT_SECONDS_MAX:g} s"))
+                self._causes.refused(BATCH, LineFull(f"it waited in line for {WAIT_SECONDS_MAX:g} s"))
             if not line.length:
                 del self._lines[query]
         if self._lines:

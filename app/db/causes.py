@@ -8,6 +8,8 @@ import logging
 import time
 from typing import Final
 
+from app.tally import Tally
+
 AGAIN_SECONDS: Final = 1.0
 CAUSES_MAX: Final = 100  # remembered; texts may hold numbers that differ each time
 
@@ -17,11 +19,24 @@ log = logging.getLogger("baton.db")
 class Causes:
     """What was said lately, and how often since it was written."""
 
-    def __init__(self) -> None:
+    def __init__(self, tally: Tally | None = None) -> None:
+        self._tally = tally
         self._written_at: dict[str, float] = {}
         self._since: dict[str, int] = {}
 
-    def note(self, error: BaseException) -> None:
+    def refused(self, line: str, error: Exception) -> None:
+        """Note that a call was sent away from a line, for this reason."""
+        if self._tally is not None:
+            self._tally.refused(line)
+        self._write(error)
+
+    def failed(self, reason: str, error: BaseException) -> None:
+        """Note that the database could not serve a call: one of the FAILURES of app/tally/shape.py, and what was said."""
+        if self._tally is not None:
+            self._tally.failed(reason)
+        self._write(error)
+
+    def _write(self, error: BaseException) -> None:
         """Write why a call could not be answered, unless that was written a moment ago."""
         said = " ".join(str(error).split()) or type(error).__name__
         now = time.monotonic()

@@ -31,6 +31,7 @@ from app.db.pipeline import CONNECT_TIMEOUT_SECONDS, SILENCE_GRACE_SECONDS, Pipe
 from app.db.query import BatchCommand, BatchQuery, Item, Query
 from app.db.turns import CONNECTIONS_LEFT, Turns, Whose
 from app.errors import DatabaseUnavailable, StorageFull, TimedOut
+from app.tally import Tally
 
 R = TypeVar("R", bound=msgspec.Struct)
 
@@ -57,9 +58,17 @@ class Database:
     """Connections to one Postgres, shared by everything in this process."""
 
     def __init__(
-        self, dsn: str, *, connections_max: int, statement_timeout_seconds: float, pooler: bool
+        self,
+        dsn: str,
+        *,
+        connections_max: int,
+        statement_timeout_seconds: float,
+        pooler: bool,
+        tally: Tally | None = None,
     ) -> None:
         dsn = address(dsn)
+        self.tally = tally
+        """Where is counted what happens, if it is."""
         settings = f"-c statement_timeout={int(statement_timeout_seconds * 1000)} -c timezone=UTC"
         self._dsn = dsn
         self._how: dict[str, Any] = {  # Any: what the driver takes by name
@@ -67,7 +76,7 @@ class Database:
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             **({"prepare_threshold": None} if pooler else {"prepare_threshold": 1, "options": settings}),
         }
-        self._causes = Causes()
+        self._causes = Causes(tally)
         self._pool = psycopg_pool.AsyncConnectionPool(
             dsn,
             min_size=min(2, connections_max),
@@ -81,10 +90,10 @@ class Database:
         )
         # Of each sort half: those who write do not wait for those who read.
         turns = max(1, (connections_max - CONNECTIONS_LEFT) // 2)
-        self._reading, self._writing = Turns(turns), Turns(turns)
+        self._reading, self._writing = Turns(turns, tally), Turns(turns, tally)
         self._silence_seconds_max = statement_timeout_seconds + SILENCE_GRACE_SECONDS
-        self._writes = Batcher(self._alone, self._causes)
-        self._asks = Batcher(self._alone, self._causes)
+        self._writes = Batcher(self._alone, self._causes, tally)
+        self._asks = Batcher(self._alone, self._causes, tally)
         self._readers: list[PipelineConnection] = []
         self._closing = AsyncExitStack()
 
@@ -95,6 +104,7 @@ class Database:
                     settings=options,
                     statement_timeout_seconds=statement_timeout_seconds,
                     on_up=batcher.pump if batcher else lambda: None,
+                    tally=tally,
                 )
                 for _ in range(count)
             ]
@@ -114,13 +124,16 @@ class Database:
             self._readers = connect(READERS, settings, None)
 
     @classmethod
-    def from_config(cls, config: Config, dsn: str, *, connections_max: int | None = None) -> Self:
+    def from_config(
+        cls, config: Config, dsn: str, *, connections_max: int | None = None, tally: Tally | None = None
+    ) -> Self:
         """The database at `dsn`, used as the settings say; a command needs fewer connections than a server."""
         return cls(
             dsn,
             connections_max=connections_max or config.database_connections,
             statement_timeout_seconds=config.statement_timeout_seconds,
             pooler=config.database_pooler,
+            tally=tally,
         )
 
     async def __aenter__(self) -> Self:
@@ -150,6 +163,20 @@ class Database:
     async def close(self) -> None:
         """Let go of all connections."""
         await self._closing.aclose()
+
+    def levels(self) -> dict[str, float]:
+        """How full it is just now, by the LEVELS of app/tally/shape.py."""
+        pool = self._pool.get_stats()
+        size, idle = pool.get("pool_size", 0), pool.get("pool_available", 0)
+        return {
+            "batch read": self._asks.waiting,
+            "batch write": self._writes.waiting,
+            "turn read": self._reading.waiting,
+            "turn write": self._writing.waiting,
+            "pool_idle": idle,
+            "pool_used": size - idle,
+            "pool_waiting": pool.get("requests_waiting", 0),
+        }
 
     def write(self, batch: BatchCommand[R], item: Item) -> Awaitable[R | None]:
         """Run one item of a batch statement: its row if it took effect, None if not."""
@@ -240,10 +267,10 @@ class Database:
         except pg_errors.UniqueViolation as e:
             raise Duplicate(e.diag.constraint_name or "") from e
         except pg_errors.QueryCanceled as e:  # statement_timeout
-            self._causes.note(e)
+            self._causes.failed("statement_timeout", e)
             raise TimedOut from e
         except pg_errors.DiskFull as e:
-            self._causes.note(e)
+            self._causes.failed("disk_full", e)
             raise StorageFull from e
         except (
             psycopg.OperationalError,
@@ -252,7 +279,9 @@ class Database:
             psycopg_pool.PoolClosed,
             TimeoutError,  # the server says nothing at all
         ) as e:
-            self._causes.note(e)
+            self._causes.failed(
+                "no_connection" if isinstance(e, psycopg_pool.PoolTimeout) else "unreachable", e
+            )
             raise DatabaseUnavailable from e
 
 

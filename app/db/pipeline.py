@@ -29,6 +29,7 @@ from psycopg.errors import error_from_result
 
 from app.ending import end
 from app.errors import DatabaseUnavailable
+from app.tally import Tally
 
 CONNECT_TIMEOUT_SECONDS: Final = 5  # a local or nearby server answers in milliseconds
 RECONNECT_SECONDS_MIN: Final = 0.05  # a restarted Postgres is back within a tenth of a second
@@ -55,9 +56,16 @@ class PipelineConnection:
     """A connection that many callers use at once. From `open()` to `close()` it keeps itself up."""
 
     def __init__(
-        self, dsn: str, *, settings: str, statement_timeout_seconds: float, on_up: Callable[[], None]
+        self,
+        dsn: str,
+        *,
+        settings: str,
+        statement_timeout_seconds: float,
+        on_up: Callable[[], None],
+        tally: Tally | None = None,
     ) -> None:
         self._dsn = dsn
+        self._tally = tally
         self._settings = settings
         self._silence_seconds_max = statement_timeout_seconds + SILENCE_GRACE_SECONDS
         self._on_up = on_up
@@ -167,6 +175,8 @@ class PipelineConnection:
     def _lose(self, why: str) -> None:
         """Give the connection up, and say so."""
         if self._connection is not None:
+            if self._tally is not None:
+                self._tally.lost_connection()
             log.warning(
                 "a database connection is gone with %d statements under way: %s", len(self._line), why.strip()
             )

@@ -16,6 +16,8 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from app.errors import Overloaded
+from app.tally import Tally
+from app.tally.shape import TURN
 
 WAIT_SECONDS_MAX: Final = 5.0  # for a turn; then the caller hears 503 and knows that nothing was sent
 CALLER_WAITING_MAX: Final = 256  # statements of one caller in line; more could not be served in that time
@@ -32,7 +34,8 @@ class Whose(NamedTuple):
 class Turns:
     """A number of turns, handed round."""
 
-    def __init__(self, turns: int) -> None:
+    def __init__(self, turns: int, tally: Tally | None = None) -> None:
+        self._tally = tally
         self._free = turns
         self._workspace_max = max(1, turns - 1)  # one is left for whoever else comes
         self._caller_max = max(1, turns // 2)
@@ -85,7 +88,7 @@ class Turns:
     async def _wait(self, whose: Whose) -> None:
         line = self._waiting.setdefault(whose.workspace_id, OrderedDict()).setdefault(whose, deque())
         if len(line) >= CALLER_WAITING_MAX:
-            raise Overloaded
+            raise self._refusal()
         called: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         line.append(called)
         try:
@@ -97,8 +100,13 @@ class Turns:
             else:
                 self._leave(whose, called)
             if isinstance(e, TimeoutError):
-                raise Overloaded from None
+                raise self._refusal() from None
             raise
+
+    def _refusal(self) -> Overloaded:
+        if self._tally is not None:
+            self._tally.refused(TURN)
+        return Overloaded()
 
     def _leave(self, whose: Whose, called: "asyncio.Future[None]") -> None:
         callers = self._waiting.get(whose.workspace_id, OrderedDict())

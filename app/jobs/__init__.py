@@ -11,6 +11,7 @@ the database's `now()`. To add a job, write its module and put a line into `JOBS
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final, NoReturn
 
@@ -57,6 +58,7 @@ async def repeat(
     """Run one job again and again: at once while it finds work, else after a pause, after a failure later and later."""
     failures = 0
     while True:
+        began, done = time.perf_counter(), None
         try:
             done = await job.run_once(db, config)
         except ApiError as e:  # the database is away or slow: normal, and it passes
@@ -67,9 +69,11 @@ async def repeat(
             log.exception("job %s failed", job.name)
         else:
             failures = 0
-            if done:
-                await sleep(0)  # others first, then the next portion
-                continue
+        if db.tally is not None:
+            db.tally.job(job.name, time.perf_counter() - began, done)
+        if done:
+            await sleep(0)  # others first, then the next portion
+            continue
         await sleep(pause_seconds(job, failures))
 
 

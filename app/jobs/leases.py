@@ -9,6 +9,8 @@ Time is the database's, and a lease is judged on the row as it is under lock: a 
 
 from typing import Final
 
+import msgspec
+
 from app.config import Config
 from app.db import Command, Database, One
 from app.ids import new_id
@@ -44,10 +46,18 @@ PUT_OFF = Command(
     everywhere=True,
 )
 
+
 # Locks tasks first and runs second, as everyone does. It is nobody's doing: the event and the comment name the service
 # itself, and the late holder hears of it as of what others did.
+class Expired(msgspec.Struct):
+    """How many claims were ended, and how many of their tasks were parked for it."""
+
+    value: int
+    parked: int
+
+
 EXPIRE = Command(
-    One[int],
+    Expired,
     f"""
     WITH held AS MATERIALIZED (
         SELECT r.workspace_id, r.id AS run_id, r.holder_id, r.holder_kind, h.status AS old_status,
@@ -75,7 +85,7 @@ EXPIRE = Command(
                   (%(message_ids)s::uuid[])[n.ord] AS message_id,
                   n.old_status, n.old_assignee_id, n.old_assignee_kind, n.old_failures, n.old_completed_at, n.old_run_id
     ), {END_CTES}
-    SELECT count(*) FROM moved
+    SELECT count(*), count(*) FILTER (WHERE parked) FROM moved
     """,
     everywhere=True,
 )
@@ -94,4 +104,7 @@ async def run_once(db: Database, config: Config) -> int:
         message_ids=[new_id() for _ in range(PORTION_ROWS)],
     )
     assert put_off is not None and expired is not None, "an aggregate has one row"
+    if db.tally is not None:
+        db.tally.expired(expired.value)
+        db.tally.parked(expired.parked)
     return put_off.value + expired.value

@@ -34,6 +34,8 @@ class Actor(msgspec.Struct, frozen=True):
     handle: str
     scopes: frozenset[str]
     key_id: UUID
+    key_prefix: str
+    """What everybody may see of the key."""
 
 
 class Admission(Protocol):

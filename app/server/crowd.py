@@ -59,6 +59,9 @@ class Crowd:
         self._timer: asyncio.TimerHandle | None = None
         self._crowd_logged_at = -math.inf
 
+    def __len__(self) -> int:
+        return len(self._callers)
+
     def admit(self, caller: Caller) -> bool:
         """Let somebody in, if need be in place of the oldest who says nothing; whether that was possible."""
         self._callers[caller] = self._strangers[caller] = None

@@ -18,6 +18,8 @@ from app.ending import end
 from app.logs import RequestLog
 from app.operations import OPERATIONS
 from app.operations.runs.bell import bell_of
+from app.server.metrics.pulse import beat
+from app.tally import Tally
 from app.transports import pages
 from app.transports.deadlines import Deadlines
 from app.transports.frame import Frame
@@ -70,9 +72,11 @@ class Application(Starlette):
             await super().__call__(scope, receive, send)
 
 
-def create_app(config: Config, dsn: str) -> Application:
-    """The service, on the database at `dsn`, whose schema is in place."""
-    db = Database.from_config(config, dsn)
+def create_app(
+    config: Config, dsn: str, tally: Tally | None = None, connections: Callable[[], int] = lambda: 0
+) -> Application:
+    """The service, on the database at `dsn`, whose schema is in place. With a `tally` it counts what happens."""
+    db = Database.from_config(config, dsn, tally=tally)
     keys = Keys(db)
     request_log = RequestLog(
         enabled=config.log_level in {"debug", "info"}, as_json=config.log_format == "json"
@@ -86,10 +90,12 @@ def create_app(config: Config, dsn: str) -> Application:
             stack.push_async_callback(keys.write_used)
             await stack.enter_async_context(_running(keys.watch()))
             await stack.enter_async_context(_running(jobs.run(db, config)))
+            if tally is not None:
+                await stack.enter_async_context(_running(beat(tally, db, keys, connections)))
             stack.enter_context(_warned_of_the_end(bell_of(db).close))
             yield
 
-    frame = Frame(request_log, Deadlines(config.request_timeout_seconds))
+    frame = Frame(request_log, Deadlines(config.request_timeout_seconds), tally)
     web = Pages(config.allowed_origins)
     rpc = RpcEndpoint(OPERATIONS, db, keys, frame)
     mcp = McpEndpoint(OPERATIONS, db, keys, frame, pages=web, finds_similar=config.similar_tasks)

@@ -339,6 +339,11 @@ class Door:
     def __init__(self, limits: Limits) -> None:
         self._crowd = Crowd(limits)
 
+    @property
+    def connections(self) -> int:
+        """How many callers are connected."""
+        return len(self._crowd)
+
     def __call__(
         self,
         config: Config,

@@ -15,9 +15,9 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine
-from contextlib import ExitStack
-from typing import Final, TypeAlias
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import ExitStack, contextmanager
+from typing import Final, NamedTuple, TypeAlias
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
@@ -27,9 +27,15 @@ from app.config import BadSetting, Config, from_environment
 from app.db import schema
 from app.db.database import SHARED
 from app.embedded import DEFAULT_SETTINGS
+from app.jobs import JOBS
+from app.operations import OPERATIONS
 from app.server.crowd import Limits
 from app.server.main import Application, create_app
+from app.server.metrics import page
 from app.server.protocol import Door
+from app.server.worker import Worker
+from app.tally import Board, Shape, Tally
+from app.transports.gate import Names
 
 DRAIN_SECONDS_MAX: Final = 10  # how long calls under way may take to finish after SIGTERM
 FILES_SPARE: Final = 100  # for the database, the log, modules, and connections that are being dropped
@@ -38,6 +44,7 @@ BACKLOG: Final = 2048  # connections the kernel holds while we are busy
 GARBAGE_YOUNG_MAX: Final = (
     10_000  # new objects before the collector looks at them; a call leaves almost no cycles
 )
+PLACES_SPARE: Final = 2  # for numbers of processes, besides two for each worker
 GARBAGE_ROUNDS: Final = 10  # as Python has it
 
 PR_SET_PDEATHSIG: Final = 1
@@ -55,7 +62,8 @@ def serve(config: Config, prepare: Callable[[Config, str], Coroutine[None, None,
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, _exit)  # until the server takes them over, and after it gives them back
     with ExitStack() as stack:
-        listener = stack.enter_context(_bind(config))  # first: nothing has happened yet if that fails
+        listener = stack.enter_context(_bind(config.host, config.port, "HOST", "PORT"))
+        metrics = _metrics(config, stack)  # both first: nothing has happened yet if that fails
         door = Door(_limits(config, _open_files()))
         found = stack.enter_context(database_url.owned(config, _postgres_settings(config)))
         dsn = found.dsn
@@ -67,16 +75,52 @@ def serve(config: Config, prepare: Callable[[Config, str], Coroutine[None, None,
         url = _url(listener)
         if told := welcome(url):
             _say(told)
+        if metrics is not None:
+            stack.enter_context(metrics.served(config, dsn))
+            _say(f"Metrics are on {_url(metrics.listener)}/metrics")
         _say(f"Baton listens on {url}")
+        board = None if metrics is None else metrics.board
         if config.workers == 1:
-            app = create_app(config, dsn)
+            app = _app(config, dsn, door, board)
             _forget_garbage()
             uvicorn.Server(_uvicorn_config(config, app, door)).run(sockets=[listener])
         else:
             os.environ["DATABASE_URL"] = dsn  # the workers are fresh interpreters: this is how they learn it
-            _Supervisor(
-                _uvicorn_config(config, "app.server.serve:worker_app", door), sockets=[listener]
-            ).run()
+            _Supervisor(_uvicorn_config(config, Worker(door, board), door), sockets=[listener]).run()
+
+
+class _Metrics(NamedTuple):
+    """Where metrics are served, and where the workers show theirs."""
+
+    listener: socket.socket
+    board: Board
+
+    @contextmanager
+    def served(self, config: Config, dsn: str) -> Generator[None]:
+        """Serve them for as long as the block is open."""
+        self.listener.listen(BACKLOG)
+        names = Names(config.metrics_host, config.allowed_host_names)
+        with page.answering(self.listener, _shape(), self.board, dsn, names):
+            yield
+
+
+def _metrics(config: Config, stack: ExitStack) -> _Metrics | None:
+    if config.metrics_port is None:
+        return None
+    listener = stack.enter_context(
+        _bind(config.metrics_host, config.metrics_port, "METRICS_HOST", "METRICS_PORT")
+    )
+    # While workers are replaced there are more of them.
+    return _Metrics(listener, Board(_shape().size, 2 * config.workers + PLACES_SPARE))
+
+
+def _shape() -> Shape:
+    return Shape((op.name for op in OPERATIONS), (job.name for job in JOBS))
+
+
+def _app(config: Config, dsn: str, door: Door, board: Board | None) -> Application:
+    tally = None if board is None else Tally(_shape(), board)
+    return create_app(config, dsn, tally, lambda: door.connections)
 
 
 def _open_standard_descriptors() -> None:
@@ -94,7 +138,7 @@ class _Supervisor(Multiprocess):
             listener.close()
 
 
-def worker_app() -> Application:
+def worker_app(worker: Worker) -> Application:
     """The application of a worker process, which must not outlive the one that watches it."""
     if sys.platform == "linux":
         parent = multiprocessing.parent_process()
@@ -103,7 +147,7 @@ def worker_app() -> Application:
             raise SystemExit(1)  # it died before that was set
     config = from_environment()
     logs.configure(config.log_level, config.log_format)
-    app = create_app(config, config.database_url)
+    app = _app(config, config.database_url, worker.door, worker.board)
     _forget_garbage()
     return app
 
@@ -155,10 +199,10 @@ def _limits(config: Config, open_files: int) -> Limits:
     )
 
 
-def _uvicorn_config(config: Config, app: Application | str, door: Door) -> uvicorn.Config:
+def _uvicorn_config(config: Config, app: Application | Worker, door: Door) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        factory=isinstance(app, str),
+        factory=isinstance(app, Worker),
         loop="uvloop",
         http=door,  # pyright: ignore[reportArgumentType] -- called as uvicorn calls the class it expects here
         ws="none",
@@ -182,17 +226,17 @@ def _postgres_settings(config: Config) -> dict[str, str]:
     }
 
 
-def _bind(config: Config) -> socket.socket:
-    """A socket at the configured address, which does not take connections yet."""
-    listener = socket.socket(socket.AF_INET6 if ":" in config.host else socket.AF_INET)
+def _bind(host: str, port: int, host_setting: str, port_setting: str) -> socket.socket:
+    """A socket at an address that two settings say. It does not take connections yet."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.set_inheritable(True)
     try:
-        listener.bind((config.host, config.port))
+        listener.bind((host, port))
     except OSError as e:
         listener.close()
         raise BadSetting(
-            f"Cannot listen on {config.host}, port {config.port}: {e.strerror}. Set HOST or PORT to something else."
+            f"Cannot listen on {host}, port {port}: {e.strerror}. Set {host_setting} or {port_setting} to something else."
         ) from None
     return listener
 

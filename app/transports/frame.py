@@ -6,7 +6,8 @@ What is to hold for all requests goes in here, once:
 
     a limit            in `Door.__call__`, before `_answer`: raise an ApiError, and the caller hears it in its own dialect.
                        One for each caller needs to know who calls: a door sets `call.actor` as soon as it does
-    a metric           in `Door.__call__`, behind the last answer, beside the line in the log: it has the same facts
+    a metric           in `Door.__call__`, behind the last answer, beside the line in the log: it has the same facts.
+                       What only the result of an operation tells is counted in `Call.took`
     a stream of events `Call.stream` for each piece and `Call.answer` for the last; `hung_up` says when nobody listens
 """
 
@@ -17,15 +18,17 @@ import secrets
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import ClassVar, Final, Generic, TypeAlias, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
 from app.errors import ApiError, InternalError
 from app.logs import RequestLog
-from app.rpc import Actor, family_at
+from app.rpc import Actor, Outcome, Result, family_at
+from app.tally import Tally
 from app.transports import envelope
 from app.transports.deadlines import Deadlines
+from app.transports.traces import traced
 
 Header: TypeAlias = tuple[bytes, bytes]
 
@@ -43,6 +46,18 @@ class Call:
     actor: Actor | None = None
     status = 0
     code: str | None = None
+    error: type[ApiError] | str | None = None
+    """Why it was refused; a word where that is none of our errors."""
+    operation: str | None = None
+    """The operation that is called, if it is one."""
+    counted = False
+    """Whether its parts are counted, so that it does not count itself."""
+    merged = False
+    """Whether its change was merged into what others had done since."""
+    replayed = False
+    """Whether it got the answer of the first time."""
+    body_bytes = 0
+    """How much of an answer was sent, without its head."""
     what: str
     """What is called, for the log."""
     ignored: Sequence[str] = ()
@@ -58,6 +73,7 @@ class Call:
         self.query: bytes = scope["query_string"]
         self.headers = headers
         self.request_id = request_id
+        self.trace = traced(headers[b"traceparent"]) if b"traceparent" in headers else None
         self._send = send
 
     async def answer(self, status: int, body: bytes, headers: list[Header]) -> None:
@@ -70,7 +86,10 @@ class Call:
             if status not in _WITHOUT_BODY:
                 headers.append((b"content-length", b"%d" % len(body)))
             await self._send({"type": "http.response.start", "status": status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
+        if self.method == "HEAD":
+            body = b""
+        self.body_bytes += len(body)
+        await self._send({"type": "http.response.body", "body": body})
 
     async def stream(self, piece: bytes, headers: Iterable[Header]) -> None:
         """Send a piece of an answer, and with the first its headers."""
@@ -78,13 +97,25 @@ class Call:
             self.streaming, self.status = True, 200
             said = [*headers, (b"x-request-id", self.request_id.encode())]
             await self._send({"type": "http.response.start", "status": 200, "headers": said})
+        self.body_bytes += len(piece)
         await self._send({"type": "http.response.body", "body": piece, "more_body": True})
 
     async def refuse(self, error: ApiError) -> None:
         """Answer with an error, in the words of the family whose path this is."""
-        self.code = error.code
+        self.fail(error)
         body = envelope.failure(error, self.request_id, family_at(self.path))
         await self.answer(error.status, body, [JSON, *envelope.headers(error)])
+
+    def took(self, result: Result) -> None:
+        """Note what an operation answered."""
+        if isinstance(result, Outcome):
+            self.merged = result.merged_from is not None
+            self.replayed = result.first is not None and result.first.replayed
+
+    def fail(self, error: ApiError) -> None:
+        """Note that it is refused."""
+        self.code, self.error = error.code, type(error)
+        self.replayed = error.first is not None and error.first.replayed
 
 
 C = TypeVar("C", bound=Call)
@@ -93,8 +124,9 @@ C = TypeVar("C", bound=Call)
 class Frame:
     """What all doors of a process share."""
 
-    def __init__(self, request_log: RequestLog, deadlines: Deadlines) -> None:
+    def __init__(self, request_log: RequestLog, deadlines: Deadlines, tally: Tally | None = None) -> None:
         self.log = request_log
+        self.tally = tally
         self.deadlines = deadlines
         """A door says what a call must have done by then: sending the answer is no part of it, but up to who takes it."""
         self._request_ids = itertools.count(1)
@@ -110,9 +142,14 @@ class Frame:
 class Door(ABC, Generic[C]):
     """A way in: an ASGI application that answers each request, whatever it is."""
 
+    kind: ClassVar[str] = "page"
+    """As what its calls are counted: one of the DOORS of app/tally/shape.py."""
+
     def __init__(self, frame: Frame, calls: type[C]) -> None:
         self._frame = frame
         self._calls = calls
+        self._tally = frame.tally
+        self._places = {} if frame.tally is None else frame.tally.shape.calls[self.kind]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -127,8 +164,17 @@ class Door(ABC, Generic[C]):
             log.exception("request %s failed: %s %s", call.request_id, call.method, call.what)
             await call.refuse(InternalError())
         seconds = time.perf_counter() - began
-        actor = None if call.actor is None else call.actor.handle
-        self._frame.log.add(call.method, call.what, call.status, seconds, call.request_id, actor, call.code)
+        if self._tally is not None and not call.counted:
+            self._tally.call(self._places, call, seconds)
+        self._frame.log.add(call, seconds)
+
+    def _count_part(self, call: C, seconds: float) -> None:
+        """Count one of several things that one request asks, and be ready for the next."""
+        if self._tally is not None:
+            self._tally.call(self._places, call, seconds)
+        call.counted = True
+        call.operation = call.error = None
+        call.merged = call.replayed = False
 
     @abstractmethod
     async def _answer(self, call: C, receive: Receive) -> None:

@@ -28,6 +28,8 @@ _JSON: Final = (b"application/json", b"text/json")
 class RpcEndpoint(Door[Call]):
     """Every operation over HTTP."""
 
+    kind = "http"
+
     def __init__(self, operations: tuple[Operation, ...], db: Database, keys: Keys, frame: Frame) -> None:
         super().__init__(frame, Call)
         self._operations = {op.path: op for op in operations if op.method is None}
@@ -40,6 +42,7 @@ class RpcEndpoint(Door[Call]):
             # Who asks comes before what they ask for: to a stranger every path looks the same.
             call.actor = actor = await self._keys.actor(call.headers.get(b"authorization"))
             op, placed = self._find(call)
+            call.operation = op.name
             body: bytes | None = None  # then the query says all
             if call.method not in {"GET", "HEAD"}:
                 body = await _read(call.headers, receive)
@@ -58,6 +61,7 @@ class RpcEndpoint(Door[Call]):
                     ctx = msgspec.structs.replace(ctx, admission=stay)
                     work = execute(op, ctx, body=body, query=call.query, placed=placed, ignored=call.ignored)
                     result = await _while_connected(stay.accompany(work), receive)
+        call.took(result)
         said = envelope.success(result, call.request_id, op.family)
         headers = [JSON, *envelope.headers(result)]
         if op.family is RECORDS:

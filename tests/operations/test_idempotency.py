@@ -386,7 +386,13 @@ async def test_an_answer_is_shown_only_to_a_key_with_the_scope_it_needed(workspa
     lesser = Context(
         workspace.db,
         type(actor)(
-            actor.workspace_id, actor.id, actor.kind, actor.handle, frozenset({"task-read"}), actor.key_id
+            actor.workspace_id,
+            actor.id,
+            actor.kind,
+            actor.handle,
+            frozenset({"task-read"}),
+            actor.key_id,
+            actor.key_prefix,
         ),
         "r",
     )

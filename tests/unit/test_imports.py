@@ -23,6 +23,7 @@ LAYERS = (
     "app.clock",
     "app.ending",
     "app.logs",
+    "app.tally",
     # the database
     "app.embedded",
     "app.db",

@@ -245,7 +245,7 @@ async def fail_run(ctx: Context, req: FailRun) -> Outcome[RunAndTask]:
     The task goes back to `todo` for another try. After 5 claims that failed or expired, or at once with
     `retry: false`, it is parked as `blocked` with a comment that says why. Failing twice is harmless.
     """
-    return await _end(
+    outcome = await _end(
         ctx,
         req,
         "failed",
@@ -253,6 +253,9 @@ async def fail_run(ctx: Context, req: FailRun) -> Outcome[RunAndTask]:
         "retry" if req.retry else "park",
         changes(req, "errors", "handoff"),
     )
+    if ctx.db.tally is not None and outcome.wrote and _is_parked(outcome.result):
+        ctx.db.tally.parked(1)
+    return outcome
 
 
 @operation(scope="task-write", errors=(VersionConflict, Contended), tells=True)
@@ -286,6 +289,22 @@ async def force_release_run(ctx: Context, req: ForceReleaseRun) -> Outcome[Run]:
 
     item = _item(ctx.run_id, "force_released", "cancelled", "todo", said)
     return await ctx.settle(FORCE_END, otherwise, **item)
+
+
+class _Fate(msgspec.Struct):
+    """What became of the task of a claim that failed."""
+
+    task: "_Status"
+
+
+class _Status(msgspec.Struct):
+    status: str
+
+
+def _is_parked(result: object) -> bool:
+    return (
+        isinstance(result, Encoded) and msgspec.json.decode(result.raw, type=_Fate).task.status == "blocked"
+    )
 
 
 async def give_back(ctx: Context, run_ids: list[UUID]) -> None:

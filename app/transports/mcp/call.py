@@ -120,7 +120,7 @@ class Call(frame.Call):
 
     async def refuse(self, error: ApiError) -> None:
         """Refuse before any method runs: in the protocol's terms, with the error that every door knows."""
-        self.code = error.code
+        self.fail(error)
         headers = envelope.headers(error)
         if isinstance(error, Unauthenticated):
             headers.append((b"www-authenticate", _challenge(error)))

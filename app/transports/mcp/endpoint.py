@@ -13,6 +13,7 @@ or goes away.
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qs
@@ -39,6 +40,7 @@ from app.auth import Keys
 from app.db import Database
 from app.errors import InternalError, InvalidInput, PermissionDenied
 from app.rpc import Actor, Operation
+from app.tally.shape import CANCELLED, PROTOCOL
 from app.transports.frame import Door, Frame
 from app.transports.gate import Pages
 from app.transports.mcp import messages
@@ -68,6 +70,8 @@ log = logging.getLogger("baton.mcp")
 class McpEndpoint(Door[Call]):
     """Every operation as a tool, every read that declares a URI as a resource."""
 
+    kind = "mcp"
+
     def __init__(
         self,
         operations: tuple[Operation, ...],
@@ -92,6 +96,7 @@ class McpEndpoint(Door[Call]):
         try:
             await self._take(call, receive)
         except Refused as e:
+            call.code, call.error = f"rpc{e.error.code}", PROTOCOL
             await call.answer(e.status, messages.failure(e.request_id, e.error), [*e.headers])
 
     async def _take(self, call: Call, receive: Receive) -> None:
@@ -168,7 +173,7 @@ class McpEndpoint(Door[Call]):
         except asyncio.CancelledError:
             if not call.was_given_up():  # then the server is going down
                 raise
-            call.code = "cancelled"
+            call.code = call.error = CANCELLED
             cancelled = protocol.ErrorData(code=REQUEST_CANCELLED, message="Request cancelled")
             status, said = 200, messages.failure(request_id, cancelled)
         finally:
@@ -206,12 +211,14 @@ class McpEndpoint(Door[Call]):
                 if message.method == "notifications/cancelled":
                     self._cancel(session, message, call.caller)
                 if message.method is not UNSET and message.id is not UNSET:
+                    began = time.perf_counter()
                     reply = await self._reply(call, message.id, message.method, message.given, connection)
                     answers.append(reply[1])
+                    self._count_part(call, time.perf_counter() - began)
         except asyncio.CancelledError:
             if not call.was_given_up():
                 raise
-            call.code = "cancelled"  # nobody waits for the answers
+            call.code = call.error = CANCELLED  # nobody waits for the answers
         finally:
             call.end()
         call.what = "/mcp batch"
@@ -233,12 +240,13 @@ class McpEndpoint(Door[Call]):
             error = protocol.ErrorData(code=protocol.INVALID_PARAMS, message=text)
         except Exception:
             log.exception("request %s failed: %s", call.request_id, call.what)
+            call.fail(InternalError())
             error = protocol.ErrorData(code=protocol.INTERNAL_ERROR, message=InternalError().message)
         else:
             if method in GREETINGS:  # the SDK would tell all the same; what to tell depends on the connection
                 result = {**result, "instructions": self._methods.instructions(call)}
             return 200, messages.success(request_id, result)
-        call.code = call.code or f"rpc{error.code}"
+        call.code, call.error = call.code or f"rpc{error.code}", call.error or PROTOCOL
         modern = connection.protocol_version in MODERN_PROTOCOL_VERSIONS
         return ERROR_CODE_HTTP_STATUS.get(error.code, 200) if modern else 200, messages.failure(
             request_id, error

@@ -107,6 +107,7 @@ class Methods:
         if tool is None or params.name not in call.names:
             text = f"There is no tool `{params.name[:80]}` on this connection. Connect with ?tools=all to see all."
             raise MCPError(code=protocol.INVALID_PARAMS, message=text)
+        call.operation = tool.operation.name
         try:
             tool.operation.check(call.caller.scopes)
             taken = tool.arguments.read(params.arguments or {})
@@ -154,7 +155,7 @@ class Methods:
 
     async def _refusal(self, call: Call, refused: ApiError, params: protocol.CallToolRequestParams) -> Json:
         """A refusal as a result, so that the model sees what went wrong and what to do next."""
-        call.code = refused.code
+        call.fail(refused)
         at_hand = self._at_hand(call)
         data = refusals.told(refused, params.name, params.arguments or {}, at_hand)
         tool = self.tools.find(params.name)
@@ -211,9 +212,11 @@ class Methods:
         for document in self._documents:
             if (fields := document.fields(uri)) is None:
                 continue
+            call.operation = document.operation.name
             try:
                 result = await self._execute(call, document.operation, fields)
             except ApiError as e:
+                call.fail(e)
                 refusal = protocol.INVALID_PARAMS if isinstance(e, InvalidInput) else protocol.INTERNAL_ERROR
                 code = missing if isinstance(e, NotFound) else refusal
                 raise MCPError(code=code, message=e.message, data=e.body()) from None
@@ -231,10 +234,13 @@ class Methods:
         body = msgspec.json.encode(arguments)
         with self._deadlines.within(operation.patience_seconds):
             if not operation.patience_seconds:
-                return await execute(operation, ctx, body=body)
-            with self._keys.stay(call.caller, operation.scope) as stay:
-                ctx = msgspec.structs.replace(ctx, admission=stay)
-                return await stay.accompany(execute(operation, ctx, body=body))
+                result = await execute(operation, ctx, body=body)
+            else:
+                with self._keys.stay(call.caller, operation.scope) as stay:
+                    ctx = msgspec.structs.replace(ctx, admission=stay)
+                    result = await stay.accompany(execute(operation, ctx, body=body))
+        call.took(result)
+        return result
 
 
 def instructions(tools: Toolbox, shown: Sequence[Tool]) -> str:

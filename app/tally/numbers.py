@@ -1,0 +1,128 @@
+"""The numbers of one process, and what adds to them. Nothing here takes a lock: the event loop is the only one who counts."""
+
+import time
+from collections.abc import Mapping
+from typing import Protocol
+
+from app.errors import ApiError
+from app.tally.board import Board
+from app.tally.shape import OTHER, Histogram, Shape, reason_of
+
+
+class Asked(Protocol):
+    """A call that was answered."""
+
+    @property
+    def operation(self) -> str | None:
+        """What was called; None if that was no operation."""
+        ...
+
+    @property
+    def error(self) -> type[ApiError] | str | None:
+        """Why it was refused."""
+        ...
+
+    @property
+    def merged(self) -> bool:
+        """Whether its change was merged into what others had done since."""
+        ...
+
+    @property
+    def replayed(self) -> bool:
+        """Whether it got the answer of the first time."""
+        ...
+
+
+class Tally:
+    """What was counted in this process, or by whoever had its place on the board before it."""
+
+    def __init__(self, shape: Shape, board: Board | None = None) -> None:
+        self.shape = shape
+        self.cells = [0.0] * shape.size
+        self._board = board
+        self._place = None
+        self._reasons: dict[type[ApiError], str] = {}
+        if board is not None and (place := board.take_place()) is not None:
+            self._place = place
+            self.cells = board.read(place)
+        self.cells[shape.starts] += 1
+        self.show()
+
+    def show(self) -> None:
+        """Show the numbers to whoever answers /metrics, and that this process lives."""
+        self.cells[self.shape.levels["alive_at"]] = time.monotonic()
+        if self._board is not None and self._place is not None:
+            self._board.write(self._place, self.cells)
+
+    def leave(self) -> None:
+        """Show the numbers a last time: this process goes, what it counted stays."""
+        self.show()
+        self.cells[self.shape.levels["alive_at"]] = 0.0
+        if self._board is not None and self._place is not None:
+            self._board.write(self._place, self.cells)
+
+    def level(self, name: str, value: float) -> None:
+        """Note what goes up and down, as it is now."""
+        self.cells[self.shape.levels[name]] = value
+
+    # Calls ----------------------------------------------------------------------------------------------
+
+    def call(self, places: Mapping[str | None, Histogram], asked: Asked, seconds: float) -> None:
+        """Count a call that was answered, at the door that has these places. It happens with every call, so it is short."""
+        places[asked.operation].add(self.cells, seconds)
+        if asked.error is not None:
+            self._error(asked.operation or OTHER, asked.error)
+        if asked.merged:
+            self.cells[self.shape.merges[asked.operation or OTHER]] += 1
+        if asked.replayed:
+            self.cells[self.shape.replays[asked.operation or OTHER]] += 1
+
+    def _error(self, operation: str, error: type[ApiError] | str) -> None:
+        reason = error if isinstance(error, str) else self._reason(error)
+        places = self.shape.errors[operation]
+        self.cells[places.get(reason, places[OTHER])] += 1
+
+    def _reason(self, error: type[ApiError]) -> str:
+        if (reason := self._reasons.get(error)) is None:
+            reason = self._reasons[error] = reason_of(error)
+        return reason
+
+    # The database ---------------------------------------------------------------------------------------
+
+    def batch(self, items: int, *, writes: bool) -> None:
+        """Count a statement that serves as many calls."""
+        self.shape.batches["write" if writes else "read"].add(self.cells, items)
+
+    def refused(self, line: str) -> None:
+        """Count a call that was sent away because too many wait, or that has waited for too long."""
+        self.cells[self.shape.refusals[line]] += 1
+
+    def failed(self, reason: str) -> None:
+        """Count a statement that the database could not serve."""
+        self.cells[self.shape.failures[reason]] += 1
+
+    def lost_connection(self) -> None:
+        """Count a connection that broke."""
+        self.cells[self.shape.lost_connections] += 1
+
+    # What is done ---------------------------------------------------------------------------------------
+
+    def expired(self, claims: int) -> None:
+        """Count claims whose lease ran out."""
+        self.cells[self.shape.expired_claims] += claims
+
+    def parked(self, tasks: int) -> None:
+        """Count tasks that were set aside because too many claims failed."""
+        self.cells[self.shape.parked_tasks] += tasks
+
+    def job(self, name: str, seconds: float, rows: int | None) -> None:
+        """Count a portion of a job: how many rows it dealt with; None if it failed."""
+        place, cells = self.shape.jobs[name], self.cells
+        cells[place.runs] += 1
+        cells[place.seconds] += seconds
+        if rows is None:
+            cells[place.failures] += 1
+            return
+        cells[place.rows] += rows
+        cells[place.last_seconds] = seconds
+        cells[place.last_success_at] = time.time()
