@@ -6,10 +6,7 @@ process: it starts before the first worker and stops after the last.
 """
 
 import asyncio
-import ctypes
-import gc
 import logging
-import multiprocessing
 import os
 import resource
 import signal
@@ -23,31 +20,24 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from app import database_url, logs
-from app.config import BadSetting, Config, from_environment
+from app.config import BadSetting, Config
 from app.db import schema
 from app.db.database import SHARED
 from app.embedded import DEFAULT_SETTINGS
-from app.jobs import JOBS
-from app.operations import OPERATIONS
 from app.server.crowd import Limits
-from app.server.main import Application, create_app
+from app.server.main import Application
 from app.server.metrics import page
+from app.server.process import application, shape
 from app.server.protocol import Door
 from app.server.worker import Worker
-from app.tally import Board, Shape, Tally
+from app.tally import Board
 from app.transports.gate import Names
 
 DRAIN_SECONDS_MAX: Final = 10  # how long calls under way may take to finish after SIGTERM
 FILES_SPARE: Final = 100  # for the database, the log, modules, and connections that are being dropped
 CONNECTIONS_SPARE: Final = 30  # for commands, which take nine each, for psql, and for Postgres itself
 BACKLOG: Final = 2048  # connections the kernel holds while we are busy
-GARBAGE_YOUNG_MAX: Final = (
-    10_000  # new objects before the collector looks at them; a call leaves almost no cycles
-)
-PLACES_SPARE: Final = 2  # for numbers of processes, besides two for each worker
-GARBAGE_ROUNDS: Final = 10  # as Python has it
-
-PR_SET_PDEATHSIG: Final = 1
+PLACES_SPARE: Final = 2  # on the board of numbers, besides two for each worker
 
 Welcome: TypeAlias = Callable[[str], str]
 """What to tell whoever started the service, once it is known at which address it listens; nothing if it is empty."""
@@ -81,8 +71,7 @@ def serve(config: Config, prepare: Callable[[Config, str], Coroutine[None, None,
         _say(f"Baton listens on {url}")
         board = None if metrics is None else metrics.board
         if config.workers == 1:
-            app = _app(config, dsn, door, board)
-            _forget_garbage()
+            app = application(config, dsn, door, board)
             uvicorn.Server(_uvicorn_config(config, app, door)).run(sockets=[listener])
         else:
             os.environ["DATABASE_URL"] = dsn  # the workers are fresh interpreters: this is how they learn it
@@ -100,7 +89,7 @@ class _Metrics(NamedTuple):
         """Serve them for as long as the block is open."""
         self.listener.listen(BACKLOG)
         names = Names(config.metrics_host, config.allowed_host_names)
-        with page.answering(self.listener, _shape(), self.board, dsn, names):
+        with page.answering(self.listener, shape(), self.board, dsn, names):
             yield
 
 
@@ -111,16 +100,7 @@ def _metrics(config: Config, stack: ExitStack) -> _Metrics | None:
         _bind(config.metrics_host, config.metrics_port, "METRICS_HOST", "METRICS_PORT")
     )
     # While workers are replaced there are more of them.
-    return _Metrics(listener, Board(_shape().size, 2 * config.workers + PLACES_SPARE))
-
-
-def _shape() -> Shape:
-    return Shape((op.name for op in OPERATIONS), (job.name for job in JOBS))
-
-
-def _app(config: Config, dsn: str, door: Door, board: Board | None) -> Application:
-    tally = None if board is None else Tally(_shape(), board)
-    return create_app(config, dsn, tally, lambda: door.connections)
+    return _Metrics(listener, Board(shape().size, 2 * config.workers + PLACES_SPARE))
 
 
 def _open_standard_descriptors() -> None:
@@ -138,20 +118,6 @@ class _Supervisor(Multiprocess):
             listener.close()
 
 
-def worker_app(worker: Worker) -> Application:
-    """The application of a worker process, which must not outlive the one that watches it."""
-    if sys.platform == "linux":
-        parent = multiprocessing.parent_process()
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if parent is not None and os.getppid() != parent.pid:
-            raise SystemExit(1)  # it died before that was set
-    config = from_environment()
-    logs.configure(config.log_level, config.log_format)
-    app = _app(config, config.database_url, worker.door, worker.board)
-    _forget_garbage()
-    return app
-
-
 def _tell_of_pending(state: schema.State) -> None:
     if state.pending:
         log.warning(
@@ -159,16 +125,6 @@ def _tell_of_pending(state: schema.State) -> None:
             state.prepared,
             schema.APPLY,
         )
-
-
-def _forget_garbage() -> None:
-    """Spare the garbage collector what stays for good: modules, operations, schemas.
-
-    It would walk through all of that again and again, and no call moves on in the 70 milliseconds that takes.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE_YOUNG_MAX, GARBAGE_ROUNDS, GARBAGE_ROUNDS)
 
 
 def _open_files() -> int:

@@ -18,6 +18,6 @@ class Worker(NamedTuple):
 
     def __call__(self) -> "Application":
         """Its application."""
-        from app.server.serve import worker_app  # noqa: PLC0415 - all of Baton, which takes a while
+        from app.server.process import worker_application  # noqa: PLC0415 - all of Baton, which takes a while
 
-        return worker_app(self)
+        return worker_application(self.door, self.board)

@@ -184,6 +184,8 @@ BAD_SETTINGS = {
     "POSTGRES_BIN": "/nowhere",
     "DATA_DIR": "/proc/nowhere",
     "HOST": "999.999.999.999",
+    "METRICS_PORT": "none",
+    "METRICS_HOST": "999.999.999.999",
 }
 
 

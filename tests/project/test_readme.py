@@ -172,6 +172,8 @@ def test_the_table_of_settings_is_what_the_code_reads() -> None:
 def plain(default: object) -> str:
     """A default as one would set it."""
     match default:
+        case None:
+            return ""
         case bool():
             return str(default).lower()
         case float():

@@ -25,6 +25,8 @@ def test_each_setting_is_read_from_the_variable_of_its_name() -> None:
         "PORT": ("0", 0),
         "DATA_DIR": ("/var/lib/baton", Path("/var/lib/baton")),
         "DATABASE_URL": ("postgresql://db/baton", "postgresql://db/baton"),
+        "METRICS_PORT": ("9464", 9464),
+        "METRICS_HOST": ("0.0.0.0", "0.0.0.0"),
         "DATABASE_POOLER": ("true", True),
         "DATABASE_CONNECTIONS": ("25", 25),
         "POSTGRES_BIN": ("/opt/postgres/bin", "/opt/postgres/bin"),

@@ -97,10 +97,10 @@ class KeysRow(OfWorkspace):
 EXPIRING_KEYS = Query(
     KeysRow,
     """
-    SELECT w.slug, count(*)
+    SELECT w.slug, count(k.id)
       FROM workspaces w
-      JOIN api_keys k ON k.workspace_id = w.id
-     WHERE k.revoked_at IS NULL AND k.expires_at > now() AND k.expires_at <= now() + make_interval(days => %(days)s::int)
+      LEFT JOIN api_keys k ON k.workspace_id = w.id AND k.revoked_at IS NULL AND k.expires_at > now()
+                          AND k.expires_at <= now() + make_interval(days => %(days)s::int)
      GROUP BY w.id
      ORDER BY w.id
     """,
