@@ -198,6 +198,10 @@ EVERYWHERE: Final = {
     "operations.inbox.sections.HORIZON",  # what is seen of the log, whoever wrote it
     "operations.runs.bell.COUNTER",  # the log's counter
     "transports.pages.ALIVE",
+    "server.metrics.gauges.WORKSPACES",  # what an operator sees is of all of them
+    "server.metrics.gauges.EXPIRING_KEYS",
+    "server.metrics.gauges.DATABASE",
+    "server.metrics.gauges.TABLES",
 }
 """What does not say before it is sent which workspace it serves."""
 

@@ -7,15 +7,33 @@ from typing import Any
 
 import httpx
 
+from app.auth import KEY_VISIBLE_CHARACTERS
 from tests.conftest import Caller, Server, World
+from tests.installation import eventually
 
 MARKER = "marker-4f1d"  # stands in every text that a log must not hold
 LINE_ENDS = "/nowhere/%22quoted%22%5C%0A%0D%E2%80%A8%C3%A9%20request=forged%00"  # a path that would like to be two lines
 
-JSON_KEYS = {"time", "status", "method", "path", "ms", "actor", "request"}
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+TRACES: dict[str, bool] = {  # what is sent, and whether it counts
+    f"00-{TRACE}-{SPAN}-01": True,
+    f"cc-{TRACE}-{SPAN}-01-what-the-future-holds": True,
+    f"00-{TRACE}-{SPAN}-01-more": False,
+    f"cc-{TRACE}-{SPAN}-01.more": False,
+    f"ff-{TRACE}-{SPAN}-01": False,
+    f"00-{TRACE.upper()}-{SPAN}-01": False,
+    f"00-{'0' * 32}-{SPAN}-01": False,
+    f"00-{TRACE}-{'0' * 16}-01": False,
+    f"00-{TRACE}-{SPAN}": False,
+    f"00-{MARKER}": False,
+    "nonsense": False,
+}
+
+JSON_KEYS = {"time", "status", "method", "path", "ms", "bytes", "actor", "key", "request"}
 TEXT_LINE = re.compile(
     r'(?P<time>\d{4}-\d\d-\d\dT[\d:.]+Z) (?P<status>\d{3}) (?P<method>[A-Z]+) (?P<path>[^ ]+|".*") (?P<ms>[\d.]+)ms '
-    r"by=(?P<actor>[^ ]+) request=(?P<request>[^ ]+)( error=(?P<error>[^ ]+))?"
+    r"(?P<bytes>\d+)B by=(?P<actor>[^ ]+) key=(?P<key>[^ ]+) request=(?P<request>[^ ]+)( error=(?P<error>[^ ]+))?"
+    r"( trace=(?P<trace>[^ ]+) span=(?P<span>[^ ]+))?"
 )
 
 
@@ -25,6 +43,7 @@ class Logged:
 
     caller: Caller
     asked: list[tuple[str, int]] = field(default_factory=list)  # request id and status
+    bytes: list[int] = field(default_factory=list)  # the size of each answer
     log: str = ""
 
     @property
@@ -36,6 +55,11 @@ class Logged:
         """What of the things that were sent stands in the log, but should not."""
         key = self.caller.api_key
         return [secret for secret in (MARKER, key, key[9:], key[-8:]) if secret in self.log]
+
+
+def visible(caller: Caller) -> str:
+    """What `key list` shows of a key, and what an operator searches the log for."""
+    return caller.api_key[:KEY_VISIBLE_CHARACTERS]
 
 
 async def logged(dsn: str, workspace: World, **settings: str) -> Logged:
@@ -59,6 +83,7 @@ async def ask_all_sorts_of_things(url: str, seen: Logged) -> None:
             id = f"request-{len(seen.asked)}"
             answer = await client.request(verb, path, headers={**headers, "X-Request-Id": id}, **what)
             seen.asked.append((id, answer.status_code))
+            seen.bytes.append(int(answer.headers["content-length"]))
 
         create, key = "/v1/agent/create-task", seen.caller.headers
         await ask("POST", create, key, json={"title": MARKER, "description": MARKER})
@@ -87,7 +112,9 @@ async def test_every_request_is_one_line_of_json(dsn: str, workspace: World) -> 
         assert line["ms"] > 0
         assert len(line["path"]) <= 200
     assert (ours[0]["method"], ours[0]["path"], ours[0]["actor"]) == ("POST", "/v1/agent/create-task", "bot")
-    assert (ours[4]["actor"], ours[4]["error"]) == (None, "AUTH_INVALID_API_KEY")
+    assert (ours[4]["actor"], ours[4]["key"], ours[4]["error"]) == (None, None, "AUTH_INVALID_API_KEY")
+    assert [line["bytes"] for line in ours] == seen.bytes
+    assert ours[0]["key"] == visible(seen.caller)
     assert seen.secrets == []
 
 
@@ -97,7 +124,9 @@ async def test_every_request_is_one_line_of_text(dsn: str, workspace: World) -> 
     ours = [match for match in lines if match["request"].startswith("request-")]
     assert [(match["request"], int(match["status"])) for match in ours] == seen.asked
     assert (ours[0]["method"], ours[0]["path"], ours[0]["actor"]) == ("POST", "/v1/agent/create-task", "bot")
-    assert (ours[4]["actor"], ours[4]["error"]) == ("-", "AUTH_INVALID_API_KEY")
+    assert (ours[4]["actor"], ours[4]["key"], ours[4]["error"]) == ("-", "-", "AUTH_INVALID_API_KEY")
+    assert [int(line["bytes"]) for line in ours] == seen.bytes
+    assert ours[0]["key"] == visible(seen.caller)
     assert seen.secrets == []
 
 
@@ -105,3 +134,33 @@ async def test_with_log_level_warning_a_server_without_trouble_says_nothing(
     dsn: str, workspace: World
 ) -> None:
     assert (await logged(dsn, workspace, LOG_LEVEL="warning")).lines == []
+
+
+async def test_a_valid_traceparent_stands_in_the_line_and_any_other_is_no_trace(
+    server: Server, workspace: World
+) -> None:
+    bot = await workspace.agent("bot")
+    expected: dict[str, str | None] = {}
+
+    def ask(sent: str, expects: str | None, **what: Any) -> None:
+        id = f"trace-{workspace.slug}-{len(expected)}"
+        expected[id] = expects
+        headers = {**bot.headers, "X-Request-Id": id, **({"traceparent": sent} if sent else {})}
+        httpx.post(headers=headers, **what)
+
+    get_me, mcp = f"{server.url}/v1/agent/get-me", f"{server.url}/mcp"
+    for sent, counts in TRACES.items():
+        ask(sent, TRACE if counts else None, url=get_me, json={})
+    message: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+    valid = next(iter(TRACES))
+    ask(valid, TRACE, url=mcp, json=message)
+    ask("", TRACE, url=mcp, json={**message, "params": {"_meta": {"traceparent": valid}}})
+    ask("", None, url=mcp, json={**message, "params": {"_meta": {"traceparent": 7}}})
+
+    def lines() -> dict[str, dict[str, Any]]:
+        whole = server.stderr().split("\n")[:-1]
+        return {line["request"]: line for line in map(json.loads, whole) if line.get("request") in expected}
+
+    eventually(lambda: len(lines()) == len(expected))
+    assert {id: line.get("trace") for id, line in lines().items()} == expected
+    assert {line["span"] for line in lines().values() if "span" in line} == {SPAN}

@@ -47,6 +47,7 @@ from app.transports.mcp import messages
 from app.transports.mcp.call import Call, Exchange, Refused, accepts_stream, body
 from app.transports.mcp.messages import Message
 from app.transports.mcp.methods import Methods
+from app.transports.traces import traced
 
 Json: TypeAlias = dict[str, Any]  # Any: a JSON object of any shape
 
@@ -107,6 +108,8 @@ class McpEndpoint(Door[Call]):
         if isinstance(message, list):
             await self._serve_batch(call, message, session, receive)
             return
+        if call.trace is None and isinstance(said := message.meta.get("traceparent"), str):
+            call.trace = traced(said.encode())  # where the protocol has it
         if message.method is UNSET or message.id is UNSET:
             _check_version(call.headers)
             if message.method == "notifications/cancelled":
