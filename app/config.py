@@ -60,6 +60,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename=str.upper):
             description="A connection that is idle for this long is closed. A proxy must close its own idle connections sooner."
         ),
     ] = 75.0
+    drain_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=SECONDS_MAX,
+            description="How long calls are still taken after SIGTERM, while `/readyz` answers 503.",
+        ),
+    ] = 0.0
     web_origins: Annotated[
         str,
         Meta(

@@ -18,6 +18,10 @@ WRITE_INTERVAL_SECONDS: Final = 0.05  # lines wait this long for company
 PATHS_REMEMBERED_MAX: Final = 256  # more than there are operations
 STDERR: Final = 2
 
+LEVELS: Final = ("debug", "info", "warning", "error")
+REQUESTS_AT: Final = frozenset({"debug", "info"})
+"""The levels at which each request has its line."""
+
 log = logging.getLogger("baton.log")
 
 
@@ -96,8 +100,8 @@ class Answered(Protocol):
 class RequestLog:
     """Gathers request lines and writes them together."""
 
-    def __init__(self, *, enabled: bool, as_json: bool) -> None:
-        self.enabled = enabled
+    def __init__(self, *, level: str, as_json: bool) -> None:
+        self.level = level
         self._as_json = as_json
         self._lines: list[str] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -106,7 +110,7 @@ class RequestLog:
 
     def add(self, done: Answered, seconds: float) -> None:
         """Note one finished request."""
-        if not self.enabled:
+        if self.level not in REQUESTS_AT:
             return
         self._lines.append(self._line(done, seconds * 1000))
         if self._timer is None:

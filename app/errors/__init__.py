@@ -61,7 +61,8 @@
         ├── TimedOut
         ├── CallerGone
         ├── Overloaded
-        └── Contended
+        ├── Contended
+        └── NotReady                 only at /readyz
 
 Anything else that is raised is a bug: it is logged whole, and the caller sees `internal_error` and the
 request id. Messages are read by agents, so each says what to do next. `code` is the spelling of the agent
@@ -131,7 +132,15 @@ from app.errors.missing import (
     UnknownPath,
     VersionNotFound,
 )
-from app.errors.outages import CallerGone, Contended, DatabaseUnavailable, Overloaded, StorageFull, TimedOut
+from app.errors.outages import (
+    CallerGone,
+    Contended,
+    DatabaseUnavailable,
+    NotReady,
+    Overloaded,
+    StorageFull,
+    TimedOut,
+)
 
 __all__ = [
     "AlreadyExists",
@@ -169,6 +178,7 @@ __all__ = [
     "NotClaimable",
     "NotFound",
     "NotHolder",
+    "NotReady",
     "NotYoursToShow",
     "Overloaded",
     "ParentCycle",

@@ -55,3 +55,7 @@ class Contended(Unavailable):
         super().__init__(
             "This task is being changed too often for this call to get a turn. Nothing was written; try again in a second."
         )
+
+
+class NotReady(Unavailable):
+    """The service goes on answering, but whoever can choose should call another one. Only `/readyz` says this."""

@@ -1,7 +1,9 @@
 """The commands that look after the database itself: its schema, its backups, and the Postgres that is embedded."""
 
+import sys
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 import typer
@@ -10,10 +12,13 @@ from app import COMMAND, logs
 from app.config import BadSetting, Config, forget_libpq, from_environment
 from app.database_url import borrowed
 from app.db import schema
+from app.db.announcement import Announcement
 from app.embedded import majors
 from app.operator import backups
 from app.operator.console import AsJson, fail, show
 from app.operator.names import Made
+
+HOLD_SECONDS: Final = 5.0  # between two looks whether the servers are there
 
 clusters = typer.Typer(no_args_is_help=True, help="The embedded Postgres.")
 schemas = typer.Typer(no_args_is_help=True, help="The database's schema.")
@@ -198,6 +203,50 @@ def restore(
     print(f"The database holds the {made.rows} rows of {made.tables} tables that {file} has.")
     if made.next:
         print(f"An older Baton made it: it has schema version {made.schema_version}. Next: {made.next}")
+
+
+class LogLevel(Made):
+    """How much the servers log for now."""
+
+    level: str
+    minutes: int
+
+
+def log_level(
+    level: Annotated[str, typer.Argument(help="debug, info, warning or error.")],
+    minutes: Annotated[
+        int, typer.Option(min=1, max=24 * 60, help="Take it back after so many minutes.")
+    ] = 60,
+    as_json: AsJson = False,
+) -> None:
+    """Have every server process of this database log more, or less, while the command runs. Ctrl-C takes it back.
+
+    Of several at once the one that logs most counts.
+    """
+    config = from_environment()
+    if level not in logs.LEVELS:
+        fail(f"There is no log level {level!r}. There are {', '.join(logs.LEVELS)}.")
+    with borrowed(config) as found:
+        schema.check(found.dsn)
+        told = Announcement(found.dsn, logs.LEVELS.index(level), pooler=config.database_pooler)
+    # From here on nobody waits for us: an embedded Postgres may stop with its server, or has, if it ran for us only.
+    try:
+        if not told.holds():
+            fail("No server runs on the embedded Postgres.")
+        if as_json:
+            show(LogLevel(level=level, minutes=minutes), as_json=True)
+        else:
+            print(
+                f"Within two seconds the servers log at {level}. Ctrl-C takes it back, and so do {minutes} minutes."
+            )
+        sys.stdout.flush()
+        until = time.monotonic() + 60 * minutes
+        while (left := until - time.monotonic()) > 0 and told.holds():
+            time.sleep(min(left, HOLD_SECONDS))
+    except KeyboardInterrupt:
+        pass
+    finally:
+        told.take_back()
 
 
 def _embedded() -> Config:

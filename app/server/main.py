@@ -19,6 +19,7 @@ from app.logs import RequestLog
 from app.operations import OPERATIONS
 from app.operations.runs.bell import bell_of
 from app.server.metrics.pulse import beat
+from app.server.verbosity import heed
 from app.tally import Tally
 from app.transports import pages
 from app.transports.deadlines import Deadlines
@@ -26,7 +27,7 @@ from app.transports.frame import Frame
 from app.transports.gate import Gate, Names, Pages
 from app.transports.http import RpcEndpoint
 from app.transports.mcp.endpoint import McpEndpoint
-from app.transports.pages import HOME, Content, Nowhere, Page, fixed, healthz
+from app.transports.pages import HOME, Content, Nowhere, Page, Readiness, fixed, healthz
 
 
 class Doors:
@@ -77,10 +78,9 @@ def create_app(
 ) -> Application:
     """The service, on the database at `dsn`, whose schema is in place. With a `tally` it counts what happens."""
     db = Database.from_config(config, dsn, tally=tally)
+    readiness = Readiness(db)
     keys = Keys(db)
-    request_log = RequestLog(
-        enabled=config.log_level in {"debug", "info"}, as_json=config.log_format == "json"
-    )
+    request_log = RequestLog(level=config.log_level, as_json=config.log_format == "json")
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncGenerator[None]:
@@ -90,9 +90,10 @@ def create_app(
             stack.push_async_callback(keys.write_used)
             await stack.enter_async_context(_running(keys.watch()))
             await stack.enter_async_context(_running(jobs.run(db, config)))
+            await stack.enter_async_context(_running(heed(db, request_log, config.log_level)))
             if tally is not None:
                 await stack.enter_async_context(_running(beat(tally, db, keys, connections)))
-            stack.enter_context(_warned_of_the_end(bell_of(db).close))
+            stack.enter_context(_warned_of_the_end(readiness, bell_of(db).close, config.drain_seconds))
             yield
 
     frame = Frame(request_log, Deadlines(config.request_timeout_seconds), tally)
@@ -102,6 +103,7 @@ def create_app(
     contents = {
         "/": fixed(HOME),
         "/healthz": healthz(db),
+        "/readyz": readiness.write,
         "/openapi.json": fixed(Content((PROJECT / "docs" / "openapi.json").read_bytes())),
     }
     shown = {path: Page(write, frame) for path, write in contents.items()}
@@ -112,17 +114,32 @@ def create_app(
 
 
 @contextmanager
-def _warned_of_the_end(prepare: Callable[[], None]) -> Generator[None]:
-    """Call `prepare` when a signal ends the service. The server itself says so only after every call was answered."""
+def _warned_of_the_end(
+    readiness: Readiness, prepare: Callable[[], None], drain_seconds: float
+) -> Generator[None]:
+    """Call `prepare` when a signal ends the service. The server itself says so only after every call was answered.
+
+    It ends `drain_seconds` after the signal, or at once with a second one. Until then it says that it is not ready.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are heard in the main thread only
         return
     loop = asyncio.get_running_loop()
     handlers: dict[int, Callable[[int, FrameType | None], object]] = {}
+    ended: list[int] = []
 
     def hear(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(prepare)
-        handlers[number](number, frame)
+        again, readiness.draining = readiness.draining, True
+        if again or not drain_seconds:
+            go(number)
+        else:
+            loop.call_soon_threadsafe(loop.call_later, drain_seconds, go, number)
+
+    def go(number: int) -> None:
+        if not ended:
+            ended.append(number)
+            loop.call_soon_threadsafe(prepare)
+            handlers[number](number, None)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         if callable(handler := signal.getsignal(number)):

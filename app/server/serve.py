@@ -37,6 +37,7 @@ DRAIN_SECONDS_MAX: Final = 10  # how long calls under way may take to finish aft
 FILES_SPARE: Final = 100  # for the database, the log, modules, and connections that are being dropped
 CONNECTIONS_SPARE: Final = 30  # for commands, which take nine each, for psql, and for Postgres itself
 BACKLOG: Final = 2048  # connections the kernel holds while we are busy
+JOIN_SECONDS: Final = 0.1  # how soon a second signal is passed on
 PLACES_SPARE: Final = 2  # on the board of numbers, besides two for each worker
 
 Welcome: TypeAlias = Callable[[str], str]
@@ -111,6 +112,15 @@ def _open_standard_descriptors() -> None:
 
 
 class _Supervisor(Multiprocess):
+    def join_all(self) -> None:
+        """Wait for the workers. A second signal is for them: it ends what they wait for."""
+        while living := [process for process in self.processes if process.process.is_alive()]:
+            if self.signal_queue:
+                self.signal_queue.clear()
+                for process in living:
+                    process.process.terminate()
+            living[0].process.join(JOIN_SECONDS)
+
     def terminate_all(self) -> None:
         """Refuse new calls at once: ours is the last copy of the listening socket when the workers drain."""
         super().terminate_all()

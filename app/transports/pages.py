@@ -1,4 +1,4 @@
-"""The pages of the service itself, which need no key: /, /healthz and /openapi.json; and what is said where nothing is.
+"""The pages of the service itself, which need no key: /, /healthz, /readyz and /openapi.json; and what is said where nothing is.
 
 Apart from that they are like every other answer: a request id, a line in the log, and never the words of a framework.
 
@@ -10,15 +10,18 @@ import asyncio
 import gzip
 import hashlib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import cached_property
-from typing import Final
+from typing import Any, Final, TypeVar
 
+import msgspec
 from starlette.types import Receive
 
-from app.db import Database, One, Query
-from app.errors import DatabaseUnavailable, MethodNotAllowed, UnknownPath
+from app.db import Database, One, Query, schema
+from app.errors import DatabaseUnavailable, MethodNotAllowed, NotReady, UnknownPath
 from app.transports.frame import Call, Door, Frame
+
+R = TypeVar("R")
 
 VERBS: Final = ("GET", "HEAD", "OPTIONS")
 
@@ -102,15 +105,56 @@ def healthz(db: Database) -> Callable[[], Awaitable[Content]]:
     """Whether the service can serve: it runs, and its database answers."""
 
     async def write() -> Content:
-        asked = asyncio.create_task(db.one(ALIVE))
-        await asyncio.wait({asked}, timeout=HEALTHZ_SECONDS_MAX)
-        if not asked.done():
-            asked.cancel()  # not awaited: letting go of a silent server takes a while
-            raise DatabaseUnavailable
-        await asked
+        await _in_time(db.one(ALIVE))
         return OK
 
     return write
+
+
+async def _in_time(asking: Coroutine[Any, Any, R]) -> R:  # Any: what passes between it and the loop
+    """An answer of the database, unless it takes longer than whoever looks wants to wait."""
+    asked = asyncio.create_task(asking)
+    await asyncio.wait({asked}, timeout=HEALTHZ_SECONDS_MAX)
+    if not asked.done():
+        asked.cancel()  # not awaited: letting go of a silent server takes a while
+        raise DatabaseUnavailable
+    return await asked
+
+
+READY: Final = Content(b'{"ready":true}', keeps=False)
+
+
+class SchemaRow(msgspec.Struct):
+    """How far the database has come, as app/db/schema.py writes it down."""
+
+    version: int
+    prepared: int
+
+
+SCHEMA = Query(
+    SchemaRow,
+    "SELECT version, coalesce(prepared, version) FROM baton_schema",
+    pipelined=True,
+    everywhere=True,
+)
+
+
+class Readiness:
+    """Whether callers who can choose should come here: whether the service can serve, and will for some time."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self.draining = False
+        """Whether it is about to stop."""
+
+    async def write(self) -> Content:
+        """The page that says so."""
+        if self.draining:
+            raise NotReady("The service is about to stop.")
+        row = await _in_time(self._db.one(SCHEMA))
+        if row is None or row.version > schema.VERSION or row.prepared < schema.VERSION:
+            raise NotReady("The database has the schema of another release.")
+        return READY
 
 
 def fixed(content: Content) -> Callable[[], Awaitable[Content]]:
@@ -144,7 +188,7 @@ HOME: Final = Content(
 <li>Agents connect to <code>/mcp</code> (Model Context Protocol, Streamable HTTP) or call operations under
 <code>/v1/agent/</code>, with their key in the header <code>Authorization: Bearer &lt;key&gt;</code>.</li>
 <li><a href="openapi.json">openapi.json</a> describes every operation.</li>
-<li><a href="healthz">healthz</a> says whether the service can serve.</li>
+<li><a href="healthz">healthz</a> says whether the service can serve, <a href="readyz">readyz</a> whether to send it calls.</li>
 </ul>
 <p>The operator makes users, agents and keys with <code>python -m app</code>; <code>README.md</code> says how to begin.</p>
 </html>

@@ -198,6 +198,8 @@ EVERYWHERE: Final = {
     "operations.inbox.sections.HORIZON",  # what is seen of the log, whoever wrote it
     "operations.runs.bell.COUNTER",  # the log's counter
     "transports.pages.ALIVE",
+    "transports.pages.SCHEMA",
+    "db.announcement.TOLD",
     "server.metrics.gauges.WORKSPACES",  # what an operator sees is of all of them
     "server.metrics.gauges.EXPIRING_KEYS",
     "server.metrics.gauges.DATABASE",

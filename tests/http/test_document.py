@@ -80,6 +80,7 @@ def test_every_operation_is_a_post_and_reads_are_also_gets() -> None:
     expected = {(op.path, verb) for op in OPERATIONS for verb in verbs(op)}
     assert {(path, verb) for path, verb, _ in methods()} == expected | {
         ("/healthz", "get"),
+        ("/readyz", "get"),
         ("/openapi.json", "get"),
     }
     ids = [method["operationId"] for _, _, method in methods()]

@@ -336,7 +336,7 @@ async def test_where_nothing_is_nobody_needs_a_key_to_hear_it(http: httpx.AsyncC
         assert code(await http.request(verb, path)) == (404, "not_found")
 
 
-@pytest.mark.parametrize("path", ["/", "/healthz", "/openapi.json", "/healthz/", "/openapi.json/"])
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/openapi.json", "/healthz/", "/openapi.json/"])
 async def test_the_pages_of_the_service_need_no_key(server: Server, path: str) -> None:
     async with httpx.AsyncClient(base_url=server.url) as http:
         for verb in ("GET", "HEAD"):

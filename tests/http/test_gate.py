@@ -25,7 +25,14 @@ OTHERS = (
     "null",
     "",
 )
-PATHS = ("/", "/healthz", "/openapi.json", "/mcp", *sorted(op.path for op in OPERATIONS if op.method is None))
+PATHS = (
+    "/",
+    "/healthz",
+    "/readyz",
+    "/openapi.json",
+    "/mcp",
+    *sorted(op.path for op in OPERATIONS if op.method is None),
+)
 PATTERNS = sorted({re.sub(r"\{\w+\}", "x", op.path) for op in OPERATIONS if op.method is not None})
 SENT = "authorization,content-type,idempotency-key,mcp-protocol-version,mcp-session-id,x-request-id"
 

@@ -35,6 +35,7 @@ def test_each_setting_is_read_from_the_variable_of_its_name() -> None:
         "STATEMENT_TIMEOUT_SECONDS": ("1", 1.0),
         "IDEMPOTENCY_HOURS": ("48", 48),
         "KEEP_ALIVE_SECONDS": ("20", 20.0),
+        "DRAIN_SECONDS": ("5", 5.0),
         "WEB_ORIGINS": ("https://board.example", "https://board.example"),
         "ALLOWED_HOSTS": ("tasks.example", "tasks.example"),
         "MCP_ORIGINS": ("https://agents.example", "https://agents.example"),

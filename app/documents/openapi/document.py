@@ -135,6 +135,24 @@ def _page(name: str, summary: str, responses: Schema) -> Schema:
 
 
 PAGES: Final[Schema] = {
+    "/readyz": _page(
+        "readyz",
+        "Say whether to send calls here: the service can serve, its database has the right schema, and it is not about to stop.",
+        {
+            "200": {
+                "description": "Yes.",
+                "headers": HEADERS,
+                "content": {
+                    "application/json": {
+                        "schema": closed({"ready": {"const": True}}),
+                        "example": {"ready": True},
+                    }
+                },
+            },
+            "403": {"$ref": "#/components/responses/UnknownHost"},
+            "503": {"$ref": "#/components/responses/Unavailable"},
+        },
+    ),
     "/healthz": _page(
         "healthz",
         "Say whether the service can serve: it runs, and its database answers.",
