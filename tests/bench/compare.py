@@ -45,7 +45,7 @@ def run(*, rounds: int, seconds: int, minutes: int) -> Run:
     """Measure everything."""
     started = datetime.now(UTC).isoformat(timespec="seconds")
     about = machine()
-    ours, two_of_ours = baton(), baton(workers=2)
+    ours, two_of_ours, counting = baton(), baton(workers=2), baton(counts=True)
     peers = [fastapi(), fastapi(workers=2), fastify("transaction"), fastify("statement"), django()]
     left_out = {peer.name: peer.missing for peer in peers if peer.missing is not None}
     for name, why in left_out.items():
@@ -55,6 +55,9 @@ def run(*, rounds: int, seconds: int, minutes: int) -> Run:
         mine, theirs = lab.world("baton", ROWS), lab.world("peers", ROWS)
         for round in range(rounds):
             _ours(lab, round, ours, mine, seconds)
+            with lab.running(counting, mine) as server:
+                for kind in ("update", "get"):
+                    lab.measure(round, server, mine, kind, seconds=seconds)
             with lab.running(two_of_ours, mine) as server:
                 for kind in ("update", "get"):
                     lab.measure(round, server, mine, kind, seconds=seconds)

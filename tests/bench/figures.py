@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-Value = Literal["per_second", "p50_ms", "p99_ms", "cpu_us", "megabytes", "seconds"]
+Value = Literal["per_second", "p50_ms", "p99_ms", "cpu_us", "service_us", "megabytes", "seconds"]
 Verdict = Literal["goal", "must", "missed", ""]
 
 
@@ -74,6 +74,7 @@ UNITS: Final[dict[Value, str]] = {
     "p50_ms": " ms",
     "p99_ms": " ms",
     "cpu_us": " µs",
+    "service_us": " µs",
     "megabytes": " MB",
     "seconds": " s",
 }
@@ -103,6 +104,14 @@ FIGURES: Final[tuple[Figure, ...]] = (
     ),
     Figure("all CPU of a call ÷ pgbench's", "baton update", "pgbench update", "cpu_us", less_is_better=True),
     Figure("all CPU of a call ÷ FastAPI's", "baton update", "fastapi update", "cpu_us", less_is_better=True),
+    Figure(
+        "CPU of the service, update-task with metrics ÷ without", "baton, metrics update", "baton update", "service_us",
+        1.03, 1.01, less_is_better=True,
+    ),
+    Figure(
+        "CPU of the service, get-task with metrics ÷ without", "baton, metrics get", "baton get", "service_us", 1.03, 1.01,
+        less_is_better=True,
+    ),
     Figure("32 racers for one version ÷ uncontended", "baton race", "baton update", must=0.5, goal=0.8),
     Figure("1 connection ÷ 32", "baton update 1", "baton update"),
     Figure("16 connections ÷ 32", "baton update 16", "baton update"),

@@ -49,14 +49,16 @@ class Stack(NamedTuple):
     missing: str | None = None  # what must be installed first
 
 
-def baton(workers: int = 1) -> Stack:
-    """Baton as it is run in production, log line and all."""
+def baton(workers: int = 1, *, counts: bool = False) -> Stack:
+    """Baton as it is run in production, log line and all; one that `counts` also has a metrics port."""
     name = "baton" if workers == 1 else f"baton, {workers} workers"
+    if counts:
+        name += ", metrics"
     return Stack(
         name,
         name.capitalize(),
         [sys.executable, "-m", "app", "serve"],
-        {"WORKERS": str(workers)},
+        {"WORKERS": str(workers), **({"METRICS_PORT": "0"} if counts else {})},
         database="baton",
     )
 
