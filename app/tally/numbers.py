@@ -1,12 +1,14 @@
 """The numbers of one process, and what adds to them. Nothing here takes a lock: the event loop is the only one who counts."""
 
 import time
-from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from app.errors import ApiError
 from app.tally.board import Board
-from app.tally.shape import OTHER, Histogram, Shape, reason_of
+from app.tally.shape import OTHER, Shape, reason_of
+
+Took: TypeAlias = dict[str | None, list[float]]
+"""How long calls took, by operation."""
 
 
 class Asked(Protocol):
@@ -23,13 +25,8 @@ class Asked(Protocol):
         ...
 
     @property
-    def merged(self) -> bool:
-        """Whether its change was merged into what others had done since."""
-        ...
-
-    @property
-    def replayed(self) -> bool:
-        """Whether it got the answer of the first time."""
+    def aside(self) -> str | None:
+        """What there is to say of it besides: one of the ASIDES of app/tally/shape.py."""
         ...
 
 
@@ -39,6 +36,12 @@ class Tally:
     def __init__(self, shape: Shape, board: Board | None = None) -> None:
         self.shape = shape
         self.cells = [0.0] * shape.size
+        self.took: dict[str, Took] = {
+            door: {name: [] for name in places} for door, places in shape.calls.items()
+        }
+        """The times of calls that are not in their buckets yet, by door and operation."""
+        for took in self.took.values():
+            took[None] = took[OTHER]
         self._board = board
         self._place = None
         self._reasons: dict[type[ApiError], str] = {}
@@ -50,6 +53,7 @@ class Tally:
 
     def show(self) -> None:
         """Show the numbers to whoever answers /metrics, and that this process lives."""
+        self.settle()
         self.cells[self.shape.levels["alive_at"]] = time.monotonic()
         if self._board is not None and self._place is not None:
             self._board.write(self._place, self.cells)
@@ -67,15 +71,22 @@ class Tally:
 
     # Calls ----------------------------------------------------------------------------------------------
 
-    def call(self, places: Mapping[str | None, Histogram], asked: Asked, seconds: float) -> None:
-        """Count a call that was answered, at the door that has these places. It happens with every call, so it is short."""
-        places[asked.operation].add(self.cells, seconds)
+    def call(self, took: Took, asked: Asked, seconds: float) -> None:
+        """Count a call that was answered, at the door whose times these are. It happens with every call, so it is short."""
+        took[asked.operation].append(seconds)
         if asked.error is not None:
             self._error(asked.operation or OTHER, asked.error)
-        if asked.merged:
-            self.cells[self.shape.merges[asked.operation or OTHER]] += 1
-        if asked.replayed:
-            self.cells[self.shape.replays[asked.operation or OTHER]] += 1
+        if asked.aside is not None:
+            self.cells[self.shape.asides[asked.aside][asked.operation or OTHER]] += 1
+
+    def settle(self) -> None:
+        """Put the times that calls took into their buckets: all of a second at once, which takes a third of the time."""
+        for door, places in self.shape.calls.items():
+            took = self.took[door]
+            for operation, place in places.items():
+                if times := took[operation]:
+                    place.add_all(self.cells, times)
+                    times.clear()
 
     def _error(self, operation: str, error: type[ApiError] | str) -> None:
         reason = error if isinstance(error, str) else self._reason(error)

@@ -1,7 +1,8 @@
 """Which number stands where: a place for each that can ever be counted, known before anything is."""
 
+import math
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
@@ -19,6 +20,11 @@ OTHER: Final = "other"
 CANCELLED: Final = "cancelled"
 PROTOCOL: Final = "protocol"
 """Errors at /mcp that are none of ours: the caller took the call back, or it is not what the protocol says."""
+
+MERGED: Final = "merged"
+REPLAYED: Final = "replayed"
+ASIDES: Final = (MERGED, REPLAYED)
+"""What an operation may have done besides: merged a change into what others had done, or given the first answer again."""
 
 BATCH: Final = "batch"
 TURN: Final = "turn"
@@ -58,6 +64,16 @@ class Histogram(NamedTuple):
         cells[self.sum] += value
         cells[self.sum + 1 + bisect_left(self.bounds, value)] += 1
 
+    def add_all(self, cells: list[float], values: list[float]) -> None:
+        """Count as many values as there are, and leave them sorted: each bucket is then looked up once."""
+        cells[self.sum] += sum(values)
+        values.sort()
+        before = 0
+        for place, bound in zip(self.buckets, (*self.bounds, math.inf), strict=True):
+            until = bisect_right(values, bound)
+            cells[place] += until - before
+            before = until
+
 
 class Job(NamedTuple):
     """Where the numbers of a job stand."""
@@ -89,19 +105,16 @@ class Shape:
     def __init__(self, operations: Iterable[str], jobs: Iterable[str]) -> None:
         self._size = 0
         self.operations = (*operations, OTHER)
-        self.calls: dict[str, dict[str | None, Histogram]] = {
+        self.calls: dict[str, dict[str, Histogram]] = {
             door: {
                 name: self._histogram(SECONDS) for name in (self.operations if door != "page" else (OTHER,))
             }
             for door in DOORS
         }
-        for of_door in self.calls.values():
-            of_door[None] = of_door[OTHER]
         self.codes = {**dict(reasons()), CANCELLED: CANCELLED, PROTOCOL: PROTOCOL, OTHER: OTHER}
         """The code of each reason."""
         self.errors = {name: self._named(self.codes) for name in self.operations}
-        self.merges = self._named(self.operations)
-        self.replays = self._named(self.operations)
+        self.asides = {aside: self._named(self.operations) for aside in ASIDES}
         self.batches = {kind: self._histogram(ITEMS) for kind in STATEMENTS}
         self.refusals = self._named(LINES)
         self.failures = self._named(FAILURES)

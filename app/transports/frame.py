@@ -26,6 +26,7 @@ from app.errors import ApiError, InternalError
 from app.logs import RequestLog
 from app.rpc import Actor, Outcome, Result, family_at
 from app.tally import Tally
+from app.tally.shape import MERGED, REPLAYED
 from app.transports import envelope
 from app.transports.deadlines import Deadlines
 from app.transports.traces import traced
@@ -52,10 +53,8 @@ class Call:
     """The operation that is called, if it is one."""
     counted = False
     """Whether its parts are counted, so that it does not count itself."""
-    merged = False
-    """Whether its change was merged into what others had done since."""
-    replayed = False
-    """Whether it got the answer of the first time."""
+    aside: str | None = None
+    """What is to be counted besides: one of the ASIDES of app/tally/shape.py."""
     body_bytes = 0
     """How much of an answer was sent, without its head."""
     what: str
@@ -109,13 +108,16 @@ class Call:
     def took(self, result: Result) -> None:
         """Note what an operation answered."""
         if isinstance(result, Outcome):
-            self.merged = result.merged_from is not None
-            self.replayed = result.first is not None and result.first.replayed
+            if result.first is not None and result.first.replayed:
+                self.aside = REPLAYED
+            elif result.merged_from is not None:
+                self.aside = MERGED
 
     def fail(self, error: ApiError) -> None:
         """Note that it is refused."""
         self.code, self.error = error.code, type(error)
-        self.replayed = error.first is not None and error.first.replayed
+        if error.first is not None and error.first.replayed:
+            self.aside = REPLAYED
 
 
 C = TypeVar("C", bound=Call)
@@ -149,7 +151,7 @@ class Door(ABC, Generic[C]):
         self._frame = frame
         self._calls = calls
         self._tally = frame.tally
-        self._places = {} if frame.tally is None else frame.tally.shape.calls[self.kind]
+        self._took = {} if frame.tally is None else frame.tally.took[self.kind]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -165,16 +167,15 @@ class Door(ABC, Generic[C]):
             await call.refuse(InternalError())
         seconds = time.perf_counter() - began
         if self._tally is not None and not call.counted:
-            self._tally.call(self._places, call, seconds)
+            self._tally.call(self._took, call, seconds)
         self._frame.log.add(call, seconds)
 
     def _count_part(self, call: C, seconds: float) -> None:
         """Count one of several things that one request asks, and be ready for the next."""
         if self._tally is not None:
-            self._tally.call(self._places, call, seconds)
+            self._tally.call(self._took, call, seconds)
         call.counted = True
-        call.operation = call.error = None
-        call.merged = call.replayed = False
+        call.operation = call.error = call.aside = None
 
     @abstractmethod
     async def _answer(self, call: C, receive: Receive) -> None:

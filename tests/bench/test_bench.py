@@ -115,4 +115,5 @@ def test_the_document_quotes_the_runs_that_lie_beside_it() -> None:
     document = report.DOCUMENT.read_text()
     assert report.quoted(document, run, growth) == document
     assert report.CHART.read_text() == chart.svg(run.measurements, report.caption(run))
-    assert {figure.name for figure in FIGURES} == {result.name for result in results(run.measurements)}
+    # A figure that is newer than the run is quoted with the next one.
+    assert {result.name for result in results(run.measurements)} <= {figure.name for figure in FIGURES}

@@ -43,6 +43,7 @@ def shape() -> Shape:
 
 def seen(tally: Tally) -> Scrape:
     """What /metrics would say of one process with these numbers."""
+    tally.settle()
     board = Board(tally.shape.size, 1)
     board.write(0, tally.cells)
     return read(text(counted(tally.shape, board)).decode())
@@ -191,3 +192,17 @@ def test_a_place_is_one_processs_and_its_numbers_go_on() -> None:
     assert sum(numbers[a_shape.expired_claims] for numbers in board) == 3
     tally.leave()
     assert sum(numbers[a_shape.expired_claims] for numbers in board) == 3
+
+
+def test_each_time_stands_in_the_bucket_whose_bound_it_does_not_exceed() -> None:
+    tally = Tally(shape())
+    for seconds in (0.0, 0.001, 0.0011, 0.03, 30.0, 31.0, 0.0005):
+        tally.took["http"]["get-task"].append(seconds)
+    now = seen(tally)
+    at_most = {
+        le: now("baton_call_seconds_bucket", operation="get-task", le=le)
+        for le in ("0.001", "0.0025", "0.05", "30", "+Inf")
+    }
+    assert at_most == {"0.001": 3, "0.0025": 4, "0.05": 5, "30": 6, "+Inf": 7}
+    assert now("baton_call_seconds_sum", operation="get-task") == pytest.approx(61.0326)
+    assert seen(tally)("baton_calls_total", door="http", operation="get-task") == 7, "none counts twice"

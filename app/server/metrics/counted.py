@@ -8,7 +8,7 @@ from app import version
 from app.db import schema
 from app.server.metrics.text import Sample, histogram
 from app.tally import Board, Shape
-from app.tally.shape import ITEMS, LINES, SECONDS, STATEMENTS, Histogram
+from app.tally.shape import ITEMS, LINES, MERGED, REPLAYED, SECONDS, STATEMENTS, Histogram
 
 ALIVE_SECONDS_MAX: Final = 5.0
 """Since a process last showed itself. It does so every second; one that is gone has nothing open and nobody waiting."""
@@ -42,8 +42,8 @@ def _calls(shape: Shape, total: Sequence[float]) -> Iterator[Sample]:
         for reason, place in reasons.items():
             if total[place]:  # most can never happen
                 yield Sample("baton_errors_total", total[place], (operation, shape.codes[reason], reason))
-    for name, of_operation in (("baton_merges_total", shape.merges), ("baton_replays_total", shape.replays)):
-        for operation, place in of_operation.items():
+    for name, aside in (("baton_merges_total", MERGED), ("baton_replays_total", REPLAYED)):
+        for operation, place in shape.asides[aside].items():
             if total[place]:
                 yield Sample(name, total[place], (operation,))
 
