@@ -43,6 +43,7 @@ cli.add_typer(upkeep.schemas, name="schema")
 cli.add_typer(upkeep.clusters, name="postgres")
 cli.command("backup")(upkeep.backup)
 cli.command("restore")(upkeep.restore)
+cli.command("doctor")(upkeep.examine)
 
 
 def _print_version(wanted: bool) -> None:
