@@ -80,7 +80,9 @@ async def test_the_daily_loop_goes_as_ever_on_a_database_with_other_defaults(odd
         changed = await bot(update_task, task_id="T-1", version=2, priority="high")
         await other(comment_on_task, task_id="T-1", body="@bot look")
         assert [task.version for task in await other(list_tasks)] == [changed.version]
-        assert [hit.task.title for hit in (await other(search_tasks, query="backslash")).tasks] == [made.title]
+        assert [hit.task.title for hit in (await other(search_tasks, query="backslash")).tasks] == [
+            made.title
+        ]
         assert (await bot(complete_task, task_id="T-1")).status == "done"
 
 
