@@ -81,7 +81,7 @@ def apply(
 
     `before` is called before anything changes in a database that holds data: to write a dump.
     """
-    with _connect(dsn) as connection:
+    with connect(dsn) as connection:
         if _progress(connection) is None and _create(connection, ladder):
             return State(ladder.version, ladder.version, created=True, done=(), pending=())
         if not any(ladder.pending(_recognised(connection, ladder))):
@@ -105,7 +105,7 @@ def apply(
 
 def plan(dsn: str, ladder: Ladder = LADDER) -> State:
     """What `apply` would do."""
-    with _connect(dsn) as connection:
+    with connect(dsn) as connection:
         if _progress(connection) is None:
             raise SchemaMismatch(f"The database has no schema yet. `{APPLY}` applies the whole of it.")
         progress = _recognised(connection, ladder)
@@ -120,13 +120,13 @@ def plan(dsn: str, ladder: Ladder = LADDER) -> State:
 
 def check(dsn: str, ladder: Ladder = LADDER) -> State:
     """Where a database stands that this code can serve; SchemaMismatch if it cannot."""
-    with _connect(dsn) as connection:
+    with connect(dsn) as connection:
         return _fitting(connection, ladder, thorough=True)
 
 
 def ready(dsn: str, ladder: Ladder = LADDER) -> State:
     """The same, but an empty database gets its schema first."""
-    with _connect(dsn) as connection:
+    with connect(dsn) as connection:
         if _progress(connection) is not None:
             return _fitting(connection, ladder)
     return apply(dsn, ladder=ladder)
@@ -143,7 +143,7 @@ class Still(NamedTuple):
 @contextmanager
 def still(dsn: str) -> Generator[Still]:
     """Look at a database, and keep what was seen: to copy it while others write, or to see that two are the same."""
-    with _connect(dsn) as connection, connection.transaction():
+    with connect(dsn) as connection, connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         tables = connection.execute("""
             SELECT pg_export_snapshot(), array(
@@ -167,7 +167,7 @@ def contents(dsn: str) -> tuple[dict[str, int], dict[str, str]]:
 
 def is_empty(dsn: str) -> bool:
     """Whether a database has no table of anybody's."""
-    with _connect(dsn) as connection:
+    with connect(dsn) as connection:
         row = connection.execute("""
             SELECT NOT EXISTS (SELECT FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema'))
         """).fetchone()
@@ -177,7 +177,7 @@ def is_empty(dsn: str) -> bool:
 
 def settle(dsn: str) -> State:
     """Give a restored database the statistics that a dump leaves out, and say where it stands."""
-    with _connect(dsn) as connection:
+    with connect(dsn) as connection:
         connection.execute("ANALYZE")
         progress = _recognised(connection, LADDER)
         return State(*progress[:2], created=False, done=(), pending=list(LADDER.pending(progress)))
@@ -323,7 +323,8 @@ def _progress(connection: psycopg.Connection) -> Progress | None:
 
 
 @contextmanager
-def _connect(dsn: str) -> Generator[psycopg.Connection]:
+def connect(dsn: str) -> Generator[psycopg.Connection]:
+    """A session with a database that Baton can work with; Unreachable or Unsuitable if it is none."""
     try:
         connection = psycopg.connect(address(dsn), connect_timeout=CONNECT_TIMEOUT_SECONDS, autocommit=True)
     except psycopg.OperationalError as e:

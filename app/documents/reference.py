@@ -26,7 +26,8 @@ from app.documents.openapi.schemas import item_of
 from app.documents.openapi.shared import ENUMS, FREE
 from app.documents.openapi.structs import Schema, request_schema
 from app.documents.refusals import ERRORS
-from app.errors import ApiError, ScopeMissing
+from app.errors import ApiError, MethodNotAllowed, ScopeMissing, UnknownEncoding, UnknownPath
+from app.errors.kinds import Unframed
 from app.operations import OPERATIONS
 from app.operations.tasks.task import Task
 from app.rpc import AGENT, Family, Operation
@@ -82,7 +83,8 @@ def operations_md() -> str:
         "| --- | --- |",
         *(f"| [{op.name}](#{op.name}) | {op.summary} |" for op in OPERATIONS),
         "",
-        "Then: [errors of every operation](#errors-of-every-operation), [what comes back](#what-comes-back).",
+        "Then: [errors of every operation](#errors-of-every-operation), [errors before any",
+        "operation](#errors-before-any-operation), [what comes back](#what-comes-back).",
         "",
     ]
     for noun, ops in by_noun:
@@ -93,6 +95,12 @@ def operations_md() -> str:
         "## Errors of every operation",
         "",
         *_errors((*ALWAYS, ScopeMissing), AGENT, explained=True),
+        "",
+        "## Errors before any operation",
+        "",
+        "What no client of these operations is meant to meet: a wrong address or verb, and requests that cannot be read.",
+        "",
+        *_at_the_door(),
         "",
     ]
     lines += ["## What comes back", ""]
@@ -201,6 +209,13 @@ def _errors(errors: Sequence[type[ApiError]], family: Family, *, explained: bool
     for error in in_order(errors):
         row = f"| {error.status} `{name_of(error, family)}` | {ERRORS[error].message} |"
         yield f"{row} {prose(error)} |" if explained else row
+
+
+def _at_the_door() -> Iterator[str]:
+    """The errors that come before it is known which operation is meant, as a table."""
+    yield from ("| Error | Means |", "| --- | --- |")
+    for error in (UnknownPath, MethodNotAllowed, UnknownEncoding, *Unframed.__subclasses__()):
+        yield f"| {error.status} `{error.code}` | {prose(error)} |"
 
 
 def _curl(op: Operation) -> Iterator[str]:

@@ -44,6 +44,7 @@ cli.add_typer(upkeep.clusters, name="postgres")
 cli.command("backup")(upkeep.backup)
 cli.command("restore")(upkeep.restore)
 cli.command("log-level")(upkeep.log_level)
+cli.command("doctor")(upkeep.examine)
 
 
 def _print_version(wanted: bool) -> None:

@@ -14,8 +14,8 @@ from app.database_url import borrowed
 from app.db import schema
 from app.db.announcement import Announcement
 from app.embedded import majors
-from app.operator import backups
-from app.operator.console import AsJson, fail, show
+from app.operator import backups, doctor
+from app.operator.console import AsJson, fail, say, show
 from app.operator.names import Made
 
 HOLD_SECONDS: Final = 5.0  # between two looks whether the servers are there
@@ -247,6 +247,23 @@ def log_level(
         pass
     finally:
         told.take_back()
+
+
+def examine(
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for a warning, too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look at the settings, the database and what waits there, and say what to do. Exits with 1 if there is a problem."""
+    found = doctor.examine()
+    if as_json:
+        show(found, as_json=True)
+    else:
+        for finding in found.findings:
+            say(f"{finding.state:8} {finding.check:12} {finding.found}")
+            if finding.do:
+                say(f"{'':21} {finding.do}")
+    if not found.healthy or (strict and any(finding.state != "ok" for finding in found.findings)):
+        raise SystemExit(1)
 
 
 def _embedded() -> Config:

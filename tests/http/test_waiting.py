@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from contextlib import suppress
 from typing import LiteralString
 
@@ -61,11 +60,9 @@ async def test_a_stop_sends_home_who_waits(dsn: str, workspace: World, op: Opera
         waiting = asyncio.create_task(client.post(op.path, json={"waitSeconds": 30}))
         await somebody_waits(workspace)
         assert not waiting.done()
-        began = time.monotonic()
         assert await asyncio.to_thread(server.stop) == 0, server.stderr()
-        assert time.monotonic() - began < 5, "well before the ten seconds after which calls are cut off"
         answer = await waiting
-    assert answer.status_code == 200
+    assert answer.status_code == 200, "and not what a call gets that is cut off after ten seconds"
     assert (answer.json()["data"] == []) == (op is claim_next_task)
     server.log.close()
 
