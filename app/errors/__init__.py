@@ -54,6 +54,9 @@
     │   ├── HeadTooLarge        431  head_too_large
     │   ├── UnknownCoding       501  unknown_coding
     │   └── UnknownVersion      505  unknown_version
+    ├── RateLimited             429  rate_limited
+    │   ├── CallsLimited
+    │   └── WaitsLimited
     ├── InternalError           500  internal_error
     └── Unavailable             503  upstream_unavailable
         ├── DatabaseUnavailable
@@ -113,12 +116,14 @@ from app.errors.kinds import (
     MethodNotAllowed,
     NotFound,
     PermissionDenied,
+    RateLimited,
     Unauthenticated,
     Unavailable,
     Unframed,
     UnknownEncoding,
     Way,
 )
+from app.errors.limits import CallsLimited, WaitsLimited
 from app.errors.missing import (
     AttachmentNotFound,
     ChannelNotFound,
@@ -139,6 +144,7 @@ __all__ = [
     "AttachmentNotFound",
     "BlockerHidden",
     "CallerGone",
+    "CallsLimited",
     "ChannelArchived",
     "ChannelNotAdmin",
     "ChannelNotFound",
@@ -173,6 +179,7 @@ __all__ = [
     "Overloaded",
     "ParentCycle",
     "PermissionDenied",
+    "RateLimited",
     "RelationCycle",
     "RunClaimed",
     "RunEnded",
@@ -197,5 +204,6 @@ __all__ = [
     "UrlTooLong",
     "VersionConflict",
     "VersionNotFound",
+    "WaitsLimited",
     "Way",
 ]

@@ -18,6 +18,7 @@ from app.ending import end
 from app.logs import RequestLog
 from app.operations import OPERATIONS
 from app.operations.runs.bell import bell_of
+from app.rpc import Limits, Rate, Waits
 from app.transports import pages
 from app.transports.deadlines import Deadlines
 from app.transports.frame import Frame
@@ -73,7 +74,7 @@ class Application(Starlette):
 def create_app(config: Config, dsn: str) -> Application:
     """The service, on the database at `dsn`, whose schema is in place."""
     db = Database.from_config(config, dsn)
-    keys = Keys(db)
+    keys = Keys(db, _limits(config))
     request_log = RequestLog(
         enabled=config.log_level in {"debug", "info"}, as_json=config.log_format == "json"
     )
@@ -103,6 +104,14 @@ def create_app(config: Config, dsn: str) -> Application:
     names = Names(config.host, config.allowed_host_names)
     gate = Gate(doors, pages=web, names=names, verbs=doors.verbs, frame=frame)
     return Application(gate, lifespan=lifespan)
+
+
+def _limits(config: Config) -> Limits:
+    return Limits(
+        Rate(config.rate_limit_key_per_second, config.rate_limit_key_burst),
+        Rate(config.rate_limit_workspace_per_second, config.rate_limit_workspace_burst),
+        Waits(config.waiting_key_max, config.waiting_max),
+    )
 
 
 @contextmanager
