@@ -19,6 +19,10 @@ tps = 10041.254 (without initial connection time)
 """
 
 
+NEWER = {"p99 while a key of another workspace floods ÷ while none does"}
+"""Figures that the run which is quoted does not have yet."""
+
+
 def measured(name: str, *per_round: float) -> list[Measurement]:
     return [Measurement(round=n, name=name, per_second=value) for n, value in enumerate(per_round)]
 
@@ -115,4 +119,6 @@ def test_the_document_quotes_the_runs_that_lie_beside_it() -> None:
     document = report.DOCUMENT.read_text()
     assert report.quoted(document, run, growth) == document
     assert report.CHART.read_text() == chart.svg(run.measurements, report.caption(run))
-    assert {figure.name for figure in FIGURES} == {result.name for result in results(run.measurements)}
+    quoted = {result.name for result in results(run.measurements)}
+    assert {figure.name for figure in FIGURES} == quoted | NEWER
+    assert not quoted & NEWER, "the run has it now"
