@@ -83,10 +83,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename=str.upper):
             le=RATE_MAX,
             description="What a key may ask for each second; one read of a task is worth 1. 0 for no limit.",
         ),
-    ] = 500.0
+    ] = 200.0
     rate_limit_key_burst: Annotated[
         int, Meta(ge=1, le=RATE_MAX, description="What a key may ask for at once, after a while of rest.")
-    ] = 5000
+    ] = 2000
     rate_limit_workspace_per_second: Annotated[
         float,
         Meta(
@@ -94,10 +94,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename=str.upper):
             le=RATE_MAX,
             description="What all keys of a workspace may ask for each second together. 0 for no limit.",
         ),
-    ] = 5000.0
+    ] = 2000.0
     rate_limit_workspace_burst: Annotated[
         int, Meta(ge=1, le=RATE_MAX, description="What they may ask for at once, after a while of rest.")
-    ] = 50_000
+    ] = 20_000
     waiting_key_max: Annotated[
         int, Meta(ge=1, le=CALLERS_MAX, description="How many calls of one key may wait at a time.")
     ] = 100

@@ -140,7 +140,7 @@ _ERRORS: Final[tuple[ApiError, ...]] = (
     LogFull(100_000),
     TooManyParts(1000),
     EtagMismatch('"2"'),
-    CallsLimited("key", per_second=500, burst=5000, used=4998.5, cost=20),
+    CallsLimited("key", per_second=200, burst=2000, used=1998.5, cost=20),
     WaitsLimited("waiting-key", most=100),
     InternalError(),
     DatabaseUnavailable(),

@@ -46,7 +46,7 @@ RATE_POLICY_HEADER: Final[Schema] = {
     ),
     "required": True,
     "schema": {"type": "string"},
-    "example": '"key";q=5000;w=10',
+    "example": '"key";q=2000;w=10',
 }
 
 RATE_HEADER: Final[Schema] = {
