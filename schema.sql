@@ -21,7 +21,7 @@ CREATE TABLE baton_schema (
     prepared    integer,                     -- what only adds is done up to here; null: as version
     fingerprint text                         -- of the catalogue at that moment; null: nobody looked
 );
-INSERT INTO baton_schema (version) VALUES (4);
+INSERT INTO baton_schema (version) VALUES (5);
 
 
 -- Who there is ------------------------------------------------------------------------------------------
@@ -82,11 +82,15 @@ CREATE TABLE api_keys (
     last_used_at  timestamptz,               -- null until first used; written at most once a minute
     expires_at    timestamptz,               -- null: never
     revoked_at    timestamptz,               -- set once, by revocation
+    calls_per_second double precision,       -- what it may ask for; null: as the settings say, 0: no limit
+    calls_burst   integer,                   -- and at once; null exactly if that is
+    limited_at    timestamptz,               -- when that was last set
     PRIMARY KEY (workspace_id, id),
     FOREIGN KEY (workspace_id, identity_id) REFERENCES identities (workspace_id, id)
 );
 CREATE INDEX api_keys_identity ON api_keys (workspace_id, identity_id);
 CREATE INDEX api_keys_revoked ON api_keys (revoked_at) WHERE revoked_at IS NOT NULL;  -- every process asks for the latest
+CREATE INDEX api_keys_limited ON api_keys (limited_at) WHERE limited_at IS NOT NULL;  -- and for these
 
 -- A one-shot token that an agent echoes to prove that its connection works (verify-connection).
 CREATE TABLE verify_tokens (

@@ -3,7 +3,10 @@
 A key is looked up once, and its owner then remembered by its SHA-256. Revocation must bite within a second in every
 process, so each process asks the database twice a second which keys were revoked lately: polling works behind
 any connection pooler, where LISTEN does not. A process that has not heard for too long trusts nothing it
-remembers and looks every key up again.
+remembers and looks every key up again. A key has 256 random bits, so guessing is hopeless; what trying costs us is bounded
+all the same.
+
+How much a key may ask for is read with it, so a change of that is asked for as well.
 
 A call that waits has shown its key once, long ago. So as long as it waits it has a `Stay`: each poll asks about its key
 too, and ends the call when that was revoked, has expired or lost the scope; and before it takes anything, it asks anew.
@@ -14,16 +17,16 @@ import hashlib
 import logging
 import secrets
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, NamedTuple, Self, TypeVar
 from uuid import UUID
 
 import msgspec
 
 from app.db import Command, Database, One, Query
-from app.errors import ApiError, KeyExpired, KeyInvalid, KeyMissing, KeyRevoked, ScopeMissing
-from app.rpc import Actor
+from app.errors import ApiError, KeyExpired, KeyInvalid, KeyMissing, KeyRevoked, ScopeMissing, Unauthenticated
+from app.rpc import UNLIMITED, Actor, Allowance, Bucket, Limits, Rate
 from app.types import IdentityKind
 
 T = TypeVar("T")
@@ -36,7 +39,12 @@ POLL_INTERVAL_SECONDS: Final = 0.4  # with a round trip and a late wake-up still
 TRUST_SECONDS: Final = 0.9  # since the last good poll; after that remembered keys are looked up again
 LOOK_BACK_SECONDS: Final = 30  # a poll sees revocations this old, so one that commits late is not missed
 REMEMBERED_KEYS_MAX: Final = 10_000  # about 10 MB; more active keys than one process can serve
+REFUSED_REMEMBERED_SECONDS: Final = 2.0  # so who tries the same bad key all the time costs no look-up
+WRONG_KEYS: Final = Rate(per_second=20, burst=200)  # that are looked up; of more the answers are late,
+WRONG_KEY_PAUSE_SECONDS: Final = 0.5  # so that who tries keys is bounded by their connections
 LAST_USED_INTERVAL_SECONDS: Final = 60.0
+
+_PREFIX: Final = KEY_PREFIX.encode()
 
 log = logging.getLogger("baton.auth")
 
@@ -53,6 +61,8 @@ class KeyRow(msgspec.Struct):
     revoked: bool
     seconds_left: float | None  # None: it never expires; zero or less: it has
     prefix: str
+    calls_per_second: float | None  # None: as many as the settings say
+    calls_burst: int | None
 
 
 class StayRow(msgspec.Struct):
@@ -69,7 +79,7 @@ FIND_KEY = Query(
     """
     SELECT k.workspace_id, k.id, i.id, i.kind, i.handle, k.scopes,
            k.revoked_at IS NOT NULL,
-           extract(epoch FROM k.expires_at - now())::float8, k.prefix
+           extract(epoch FROM k.expires_at - now())::float8, k.prefix, k.calls_per_second, k.calls_burst
       FROM api_keys k
       JOIN identities i ON i.workspace_id = k.workspace_id AND i.id = k.identity_id
      WHERE k.hash = %(hash)s::bytea
@@ -78,10 +88,12 @@ FIND_KEY = Query(
     everywhere=True,
 )
 
-REVOKED_LATELY = Query(
+CHANGED_LATELY = Query(
     One[bytes],
     """
     SELECT hash FROM api_keys WHERE revoked_at > now() - make_interval(secs => %(seconds)s::float8)
+     UNION ALL
+    SELECT hash FROM api_keys WHERE limited_at > now() - make_interval(secs => %(seconds)s::float8)
     """,
     everywhere=True,
     pipelined=True,  # on a connection that no slow call holds: who hears nothing for too long trusts no key
@@ -133,6 +145,11 @@ class _Remembered(msgspec.Struct, frozen=True):
     until: float  # time.monotonic() at which the key expires
 
 
+class _Refused(NamedTuple):
+    why: Callable[[], Unauthenticated]
+    until: float  # by time.monotonic()
+
+
 class Stay:
     """A call that waits, for as long as its key allows: a context manager."""
 
@@ -141,6 +158,7 @@ class Stay:
         self.scope = scope
         self._keys = keys
         self._ended: asyncio.Future[ApiError] = asyncio.get_running_loop().create_future()
+        self._waits = False
 
     def __enter__(self) -> Self:
         self._keys.add(self)
@@ -150,6 +168,14 @@ class Stay:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._keys.discard(self)
+        if self._waits and self._keys.limits.waits is not None:
+            self._keys.limits.waits.leave(self.actor.key_id)
+
+    def wait(self) -> None:
+        """Count the call among those that wait, until it ends. Raises WaitsLimited if too many do."""
+        if not self._waits and self._keys.limits.waits is not None:
+            self._keys.limits.waits.enter(self.actor.key_id)
+            self._waits = True
 
     async def check(self) -> None:
         """Raise if the key is no longer good, as the database has it now."""
@@ -179,9 +205,12 @@ class Stay:
 class Keys:
     """The keys this process has seen, and the door they open."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, limits: Limits | None = None) -> None:
+        self.limits = Limits() if limits is None else limits
         self._db = db
         self._remembered: dict[bytes, _Remembered] = {}
+        self._refused: dict[bytes, _Refused] = {}
+        self._wrong = Allowance(Bucket(WRONG_KEYS), Bucket(UNLIMITED))
         self._heard_at = 0.0  # when the last good poll began
         self._used: dict[bytes, Actor] = {}  # by the hash of their key, since that was last written down
         self._stays: set[Stay] = set()
@@ -199,8 +228,10 @@ class Keys:
         digest = hashlib.sha256(key).digest()
         now = time.monotonic()
         known = self._remembered.get(digest)
+        if known is None and (refused := self._refused.get(digest)) is not None and now < refused.until:
+            raise refused.why()
         if known is None or now >= known.until or now - self._heard_at > TRUST_SECONDS:
-            known = await self._look_up(digest, now)
+            known = await self._look_up(key, digest, now)
         self._used[digest] = known.actor
         return known.actor
 
@@ -249,7 +280,7 @@ class Keys:
         while True:
             began = time.monotonic()
             try:
-                for row in await self._db.all(REVOKED_LATELY, seconds=float(LOOK_BACK_SECONDS)):
+                for row in await self._db.all(CHANGED_LATELY, seconds=float(LOOK_BACK_SECONDS)):
                     self._remembered.pop(row.value, None)
                 self._heard_at = began
                 if self._stays:
@@ -269,15 +300,18 @@ class Keys:
             items = [{"workspaceId": actor.workspace_id, "keyId": actor.key_id} for actor in actors]
             await self._db.one(MARK_USED, used=msgspec.json.encode(items).decode())
 
-    async def _look_up(self, digest: bytes, now: float) -> _Remembered:
+    async def _look_up(self, key: bytes, digest: bytes, now: float) -> _Remembered:
+        if not key.startswith(_PREFIX):
+            raise KeyInvalid  # nobody was ever given such a key
         row = await self._db.one(FIND_KEY, hash=digest)
         self._remembered.pop(digest, None)
         if row is None:
-            raise KeyInvalid
+            raise await self._refuse(digest, KeyInvalid)
         if row.revoked:
-            raise KeyRevoked
+            raise await self._refuse(digest, KeyRevoked)
         if row.seconds_left is not None and row.seconds_left <= 0:
-            raise KeyExpired
+            raise await self._refuse(digest, KeyExpired)
+        own = None if row.calls_per_second is None else Rate(row.calls_per_second, row.calls_burst or 1)
         actor = Actor(
             row.workspace_id,
             row.identity_id,
@@ -286,12 +320,23 @@ class Keys:
             frozenset(row.scopes),
             row.key_id,
             row.prefix,
+            self.limits.allowance(row.workspace_id, row.key_id, own),
         )
         known = _Remembered(actor, now + (row.seconds_left if row.seconds_left is not None else float("inf")))
         if len(self._remembered) >= REMEMBERED_KEYS_MAX:
             self._remembered.clear()  # rare, and costs each key one look-up
         self._remembered[digest] = known
         return known
+
+    async def _refuse(self, digest: bytes, why: Callable[[], Unauthenticated]) -> Unauthenticated:
+        """Remember for a moment that a key is no good; where many are tried, answer late."""
+        now = time.monotonic()
+        if len(self._refused) >= REMEMBERED_KEYS_MAX:
+            self._refused.clear()
+        self._refused[digest] = _Refused(why, now + REFUSED_REMEMBERED_SECONDS)
+        if self._wrong.refusal(1) is not None:
+            await asyncio.sleep(WRONG_KEY_PAUSE_SECONDS)
+        return why()
 
 
 def _ended(key: StayRow | None, scope: str | None) -> ApiError | None:

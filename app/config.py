@@ -10,6 +10,8 @@ from msgspec import Meta
 
 PROJECT: Final = Path(__file__).parents[1]
 
+RATE_MAX: Final = 1_000_000_000
+CALLERS_MAX: Final = 1_000_000
 SECONDS_MAX: Final = 3600.0  # a call that takes longer is not a call any more
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -86,6 +88,42 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename=str.upper):
     idempotency_hours: Annotated[
         int, Meta(ge=24, le=24 * 366, description="How long a repeated request gets the first answer.")
     ] = 24
+    rate_limit_key_per_second: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=RATE_MAX,
+            description="What a key may ask for each second; one read of a task is worth 1. 0 for no limit.",
+        ),
+    ] = 200.0
+    rate_limit_key_burst: Annotated[
+        int, Meta(ge=1, le=RATE_MAX, description="What a key may ask for at once, after a while of rest.")
+    ] = 5000
+    rate_limit_workspace_per_second: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=RATE_MAX,
+            description="What all keys of a workspace may ask for each second together. 0 for no limit.",
+        ),
+    ] = 5000.0
+    rate_limit_workspace_burst: Annotated[
+        int, Meta(ge=1, le=RATE_MAX, description="What they may ask for at once, after a while of rest.")
+    ] = 50_000
+    waiting_key_max: Annotated[
+        int, Meta(ge=1, le=CALLERS_MAX, description="How many calls of one key may wait at a time.")
+    ] = 100
+    waiting_max: Annotated[
+        int, Meta(ge=1, le=CALLERS_MAX, description="How many calls may wait at a time, of all keys.")
+    ] = 5000
+    connections_max: Annotated[
+        int,
+        Meta(
+            ge=10,
+            le=CALLERS_MAX,
+            description="How many connections callers may have. Of more, the oldest that says nothing is dropped.",
+        ),
+    ] = 10_000
     similar_tasks: Annotated[
         bool, Meta(description="Whether the tool create-task names open tasks that look like the new one.")
     ] = True

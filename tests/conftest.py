@@ -265,11 +265,18 @@ async def other_workspace(db: Database) -> World:
     return World(db, await admin.create_workspace(db, f"o-{os.getpid()}-{next(_numbers)}"))
 
 
+UNREACHED = {
+    "RATE_LIMIT_KEY_PER_SECOND": "1000000",
+    "RATE_LIMIT_WORKSPACE_PER_SECOND": "1000000",
+}
+"""Tests call faster than any agent. Those about limits give a key one of its own."""
+
+
 class Server:
     """`python -m app serve` in a process of its own, of this checkout or another."""
 
     def __init__(self, dsn: str, checkout: Path | None = None, /, **settings: str) -> None:
-        environ = {**os.environ, "DATABASE_URL": dsn, "PORT": "0", **settings}
+        environ = {**os.environ, "DATABASE_URL": dsn, "PORT": "0", **UNREACHED, **settings}
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 - the fixture closes it
         self.process = subprocess.Popen(
             [sys.executable, "-m", "app", "serve"],

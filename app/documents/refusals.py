@@ -12,6 +12,7 @@ from app.errors import (
     AttachmentNotFound,
     BlockerHidden,
     CallerGone,
+    CallsLimited,
     ChannelArchived,
     ChannelNotAdmin,
     ChannelNotFound,
@@ -55,6 +56,7 @@ from app.errors import (
     UnknownHost,
     VersionConflict,
     VersionNotFound,
+    WaitsLimited,
 )
 from app.operations.runs.explain import Obstacle
 from app.operations.tasks.conflict import Author, ChangedField, OverlappingField
@@ -138,6 +140,8 @@ _ERRORS: Final[tuple[ApiError, ...]] = (
     LogFull(100_000),
     TooManyParts(1000),
     EtagMismatch('"2"'),
+    CallsLimited("key", per_second=200, burst=2000, used=1998.5, cost=20),
+    WaitsLimited("waiting-key", most=100),
     InternalError(),
     DatabaseUnavailable(),
     StorageFull(),

@@ -54,6 +54,9 @@
     │   ├── HeadTooLarge        431  head_too_large
     │   ├── UnknownCoding       501  unknown_coding
     │   └── UnknownVersion      505  unknown_version
+    ├── RateLimited             429  rate_limited
+    │   ├── CallsLimited
+    │   └── WaitsLimited
     ├── InternalError           500  internal_error
     └── Unavailable             503  upstream_unavailable
         ├── DatabaseUnavailable
@@ -114,12 +117,14 @@ from app.errors.kinds import (
     MethodNotAllowed,
     NotFound,
     PermissionDenied,
+    RateLimited,
     Unauthenticated,
     Unavailable,
     Unframed,
     UnknownEncoding,
     Way,
 )
+from app.errors.limits import CallsLimited, WaitsLimited
 from app.errors.missing import (
     AttachmentNotFound,
     ChannelNotFound,
@@ -148,6 +153,7 @@ __all__ = [
     "AttachmentNotFound",
     "BlockerHidden",
     "CallerGone",
+    "CallsLimited",
     "ChannelArchived",
     "ChannelNotAdmin",
     "ChannelNotFound",
@@ -183,6 +189,7 @@ __all__ = [
     "Overloaded",
     "ParentCycle",
     "PermissionDenied",
+    "RateLimited",
     "RelationCycle",
     "RunClaimed",
     "RunEnded",
@@ -207,5 +214,6 @@ __all__ = [
     "UrlTooLong",
     "VersionConflict",
     "VersionNotFound",
+    "WaitsLimited",
     "Way",
 ]

@@ -35,7 +35,7 @@ class ApiError(Exception):
     status: ClassVar[int]
     code: ClassVar[str]
     retryable: ClassVar[bool] = False
-    retry_after_seconds: ClassVar[int | None] = None
+    retry_after_seconds: int | None = None
 
     def __init__(
         self,
@@ -131,6 +131,37 @@ class UnknownEncoding(ApiError):
 
 class Unframed(ApiError):
     """What came is no request that can be read to its end. The connection is closed after the answer."""
+
+
+class RateLimited(ApiError):
+    """The caller asks for more than their share. Nothing was done; the same call may be sent again in a while.
+
+    `policy` names the limit, which is `quota` in so many seconds; None: at any one time. `left` is what is left of it.
+    """
+
+    status = 429
+    code = "rate_limited"
+    retryable = True
+    retry_after_seconds = 1
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        policy: str,
+        quota: int,
+        window_seconds: int | None,
+        left: int,
+        retry_after_seconds: int,
+        **facts: object,
+    ) -> None:
+        details = {"policy": policy, "limit": quota, **facts, "retryAfterSeconds": retry_after_seconds}
+        super().__init__(message, details)
+        self.policy = policy
+        self.quota = quota
+        self.window_seconds = window_seconds
+        self.left = left
+        self.retry_after_seconds = retry_after_seconds
 
 
 class InternalError(ApiError):

@@ -22,6 +22,7 @@ from app.rpc import AgentRequest, Answer, Context, Excerpt, HistoryCutoff, given
 from app.types import NO_NUL, PAGE_ROWS_MAX, Id, Limit, Timestamp
 from app.writes.access import CALLER, VISIBLE
 
+SEARCH_COST: Final = 20  # among calls that are limited: Postgres looks at many rows for a few
 HITS_DEFAULT: Final = 20  # the contract's number
 SEARCH_CHARACTERS_MAX: Final = 10_000  # some 1,500 words, each an index probe; more than anybody would type
 
@@ -166,7 +167,7 @@ class SearchTasks(AgentRequest):
     )
 
 
-@operation(scope="channel-read", read_only=True, errors=(ChannelNotFound, ChannelNotMember))
+@operation(scope="channel-read", read_only=True, errors=(ChannelNotFound, ChannelNotMember), cost=SEARCH_COST)
 async def search_messages(ctx: Context, req: SearchMessages) -> Excerpt[SearchMessagesResponse]:
     """Search messages: find what was said in your channels by its words, best match first.
 
@@ -185,7 +186,7 @@ async def search_messages(ctx: Context, req: SearchMessages) -> Excerpt[SearchMe
     return Excerpt(Encoded(b'{"messages":[%b]}' % hits), len(rows) > limit, None, cutoff)
 
 
-@operation(scope="task-read", read_only=True, errors=(ChannelNotFound, ChannelNotMember))
+@operation(scope="task-read", read_only=True, errors=(ChannelNotFound, ChannelNotMember), cost=SEARCH_COST)
 async def search_tasks(ctx: Context, req: SearchTasks) -> Excerpt[SearchTasksResponse]:
     """Search tasks: find those whose title or description has these words, best match first.
 

@@ -6,7 +6,16 @@ same errors that operations raise.
 
 from app.operator.channels import GENERAL, Channel, create_channel, find_channels
 from app.operator.identities import Identity, create_identity
-from app.operator.keys import Key, NewKey, VerifyToken, create_key, create_verify_token, list_keys, revoke_key
+from app.operator.keys import (
+    Key,
+    NewKey,
+    VerifyToken,
+    create_key,
+    create_verify_token,
+    limit_key,
+    list_keys,
+    revoke_key,
+)
 from app.operator.members import Member, Membership, Readmission, join_channel, list_members, readmit
 from app.operator.scopes import ALL_SCOPES, OPERATOR
 from app.operator.workspaces import History, Workspace, create_workspace, find_workspace, set_history
@@ -33,6 +42,7 @@ __all__ = [
     "find_channels",
     "find_workspace",
     "join_channel",
+    "limit_key",
     "list_keys",
     "list_members",
     "readmit",

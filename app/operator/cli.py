@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from app import version
-from app.config import BadSetting, from_environment
+from app.config import RATE_MAX, BadSetting, from_environment
 from app.db import Database, Unreachable, schema
 from app.embedded import EmbeddedPostgresError
 from app.errors import ApiError
@@ -301,6 +301,35 @@ def key_revoke(
         return await admin.revoke_key(db, await admin.find_workspace(db, workspace), key)
 
     show(run(revoke), as_json=as_json)
+
+
+@keys.command("limit")
+def key_limit(
+    key: Annotated[str, typer.Argument(help="Id or visible prefix of the key.")],
+    workspace: InWorkspace,
+    per_second: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=RATE_MAX,
+            help="What it may ask for each second, 0 for no limit; by default what the settings say.",
+        ),
+    ] = None,
+    burst: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=RATE_MAX, help="What it may ask for at once; by default that of ten seconds."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say how much a key may ask for. Every server process knows within a second. See docs/operating/limits.md."""
+
+    async def limit(db: Database) -> admin.Key:
+        found = await admin.find_workspace(db, workspace)
+        return await admin.limit_key(db, found, key, per_second, burst)
+
+    show(run(limit), as_json=as_json)
 
 
 @tokens.command("create")

@@ -1,6 +1,7 @@
 """API keys and one-shot tokens. Whoever makes one sees it this once."""
 
 import hashlib
+import math
 import secrets
 from typing import Final
 from uuid import UUID
@@ -17,6 +18,7 @@ from app.operator.workspaces import Workspace
 from app.types import Timestamp
 
 VERIFY_TOKEN_MINUTES: Final = 10
+BURST_SECONDS: Final = 10  # of what a key may ask for each second, at once
 
 
 class Key(Made):
@@ -31,6 +33,8 @@ class Key(Made):
     last_used_at: Timestamp | None
     expires_at: Timestamp | None
     revoked_at: Timestamp | None
+    calls_per_second: float | None
+    calls_burst: int | None
 
 
 class NewKey(Made):
@@ -52,18 +56,20 @@ class VerifyToken(Made):
     expires_at: Timestamp
 
 
-# Without scopes of its own a key gets those of the newest before it: rotating a narrow key must not widen it.
+# Without scopes of its own a key gets those of the newest before it, and its limit: rotating a narrow key must not widen it.
 CREATE_KEY = Command(
     One[list[str]],
     """
-    INSERT INTO api_keys (workspace_id, id, identity_id, hash, prefix, scopes, expires_at)
+    INSERT INTO api_keys (workspace_id, id, identity_id, hash, prefix, scopes, expires_at, calls_per_second, calls_burst)
     SELECT a.workspace_id, %(id)s, a.id, %(hash)s, %(prefix)s,
-           coalesce(%(scopes)s::text[],
-                    (SELECT k.scopes FROM api_keys k
-                      WHERE k.workspace_id = a.workspace_id AND k.identity_id = a.id
-                      ORDER BY k.created_at DESC, k.id DESC LIMIT 1)),
-           now() + make_interval(days => %(days)s::int)
+           coalesce(%(scopes)s::text[], newest.scopes),
+           now() + make_interval(days => %(days)s::int),
+           newest.calls_per_second, newest.calls_burst
       FROM identities a
+      LEFT JOIN LATERAL (
+           SELECT k.scopes, k.calls_per_second, k.calls_burst FROM api_keys k
+            WHERE k.workspace_id = a.workspace_id AND k.identity_id = a.id
+            ORDER BY k.created_at DESC, k.id DESC LIMIT 1) newest ON true
      WHERE a.workspace_id = %(workspace_id)s AND a.id = %(identity_id)s
     RETURNING scopes
     """,
@@ -78,7 +84,8 @@ LIST_KEYS = Query(
            {moment("k.created_at")},
            {moment("k.last_used_at")},
            {moment("k.expires_at")},
-           {moment("k.revoked_at")}
+           {moment("k.revoked_at")},
+           k.calls_per_second, k.calls_burst
       FROM api_keys k
       JOIN identities a ON a.workspace_id = k.workspace_id AND a.id = k.identity_id
      WHERE k.workspace_id = %(workspace_id)s AND (%(handle)s::text IS NULL OR a.handle = %(handle)s)
@@ -99,8 +106,31 @@ REVOKE_KEY = Command(
            {moment("k.created_at")},
            {moment("k.last_used_at")},
            {moment("k.expires_at")},
-           {moment("k.revoked_at")}
+           {moment("k.revoked_at")},
+           k.calls_per_second, k.calls_burst
       FROM revoked k
+      JOIN identities a ON a.workspace_id = k.workspace_id AND a.id = k.identity_id
+    """,
+)
+
+
+LIMIT_KEY = Command(
+    Key,
+    f"""
+    WITH limited AS (
+        UPDATE api_keys k
+           SET calls_per_second = %(per_second)s::float8, calls_burst = %(burst)s::int, limited_at = now()
+         WHERE k.workspace_id = %(workspace_id)s AND (k.id::text = %(key)s OR k.prefix = %(key)s)
+        RETURNING *
+    )
+    SELECT k.id, a.handle, k.prefix, k.scopes,
+           CASE WHEN k.revoked_at IS NOT NULL THEN 'revoked' WHEN k.expires_at <= now() THEN 'expired' ELSE 'active' END,
+           {moment("k.created_at")},
+           {moment("k.last_used_at")},
+           {moment("k.expires_at")},
+           {moment("k.revoked_at")},
+           k.calls_per_second, k.calls_burst
+      FROM limited k
       JOIN identities a ON a.workspace_id = k.workspace_id AND a.id = k.identity_id
     """,
 )
@@ -154,9 +184,26 @@ async def revoke_key(db: Database, workspace: Workspace, key: str) -> Key:
     """Revoke a key, named by its id or its visible prefix. Every process refuses it within a second."""
     revoked = await db.one(REVOKE_KEY, workspace_id=workspace.id, key=key)
     if revoked is None:
-        message = f"There is no key `{key}` in this workspace. `key list` shows ids and prefixes."
-        raise NotFound(message)
+        raise _no_key(key)
     return revoked
+
+
+async def limit_key(
+    db: Database, workspace: Workspace, key: str, per_second: float | None, burst: int | None = None
+) -> Key:
+    """Say how much a key may ask for, or that it may as much as the settings say. Every process knows within a second."""
+    if per_second is None:
+        burst = None
+    elif burst is None:
+        burst = max(1, math.ceil(per_second * BURST_SECONDS))
+    limited = await db.one(LIMIT_KEY, workspace_id=workspace.id, key=key, per_second=per_second, burst=burst)
+    if limited is None:
+        raise _no_key(key)
+    return limited
+
+
+def _no_key(key: str) -> NotFound:
+    return NotFound(f"There is no key `{key}` in this workspace. `key list` shows ids and prefixes.")
 
 
 async def create_verify_token(db: Database, workspace: Workspace, handle: str) -> VerifyToken:

@@ -18,6 +18,7 @@ from app.rpc.answers import Answer, Excerpt, HistoryCutoff, Outcome, Page, Resul
 from app.rpc.context import ATTEMPTS_MAX, Actor, Context, whose
 from app.rpc.execute import execute
 from app.rpc.families import AGENT, RECORDS, SDK, Family, family_at
+from app.rpc.limits import SPARED_PAUSE_SECONDS, UNLIMITED, Allowance, Bucket, Limits, Rate, Waits
 from app.rpc.named import looked_up, names_in, places_of, with_ids
 from app.rpc.operation import BadDeclaration, Operation, Step, operation
 from app.rpc.requests import (
@@ -48,12 +49,16 @@ __all__ = [
     "IN_QUERY",
     "RECORDS",
     "SDK",
+    "SPARED_PAUSE_SECONDS",
+    "UNLIMITED",
     "UNTOLD",
     "Actor",
     "AgentRequest",
     "AgentWrite",
+    "Allowance",
     "Answer",
     "BadDeclaration",
+    "Bucket",
     "ClaimWrite",
     "Context",
     "Excerpt",
@@ -61,9 +66,11 @@ __all__ = [
     "HistoryCutoff",
     "IdempotencyKey",
     "IfMatch",
+    "Limits",
     "Operation",
     "Outcome",
     "Page",
+    "Rate",
     "RecordRequest",
     "RecordWrite",
     "Request",
@@ -72,6 +79,7 @@ __all__ = [
     "SdkAnswer",
     "SdkWrite",
     "Step",
+    "Waits",
     "changes",
     "emptied_by_null",
     "etag_of",

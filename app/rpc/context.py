@@ -9,6 +9,7 @@ import msgspec
 from app.db import Answered, BatchCommand, BatchQuery, Database, Item, Query, Whose
 from app.errors import ApiError, Contended
 from app.rpc.answers import Outcome
+from app.rpc.limits import UNLIMITED, Allowance, Bucket
 from app.types import IdentityKind
 from app.writes import fence, receipts
 from app.writes.fence import Under
@@ -25,6 +26,9 @@ ATTEMPTS_MAX: Final = (
 )
 
 
+FREE: Final = Allowance(Bucket(UNLIMITED), Bucket(UNLIMITED))
+
+
 class Actor(msgspec.Struct, frozen=True):
     """Who is calling: the identity behind the API key."""
 
@@ -36,6 +40,7 @@ class Actor(msgspec.Struct, frozen=True):
     key_id: UUID
     key_prefix: str
     """What everybody may see of the key."""
+    allowance: Allowance = FREE  # what it may ask for
 
 
 class Admission(Protocol):
@@ -43,6 +48,9 @@ class Admission(Protocol):
 
     async def check(self) -> None:
         """Raise if the key is no longer good."""
+
+    def wait(self) -> None:
+        """Note that the call is about to wait. Raises WaitsLimited if too many do."""
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -64,6 +72,11 @@ class Context(msgspec.Struct, frozen=True):
     admission: Admission | None = None  # of a call that may wait: whether its key is still good
     for_model: bool = False  # whether a model reads the answer: the call of a tool
     finds_similar: bool = True  # whether it is told what looks like a task it creates, as the setting says
+
+    def about_to_wait(self) -> None:
+        """Before waiting: raise if too many calls do."""
+        if self.admission is not None:
+            self.admission.wait()
 
     async def still_admitted(self) -> None:
         """After waiting, before taking anything: raise if the caller's key has ended meanwhile."""

@@ -9,10 +9,12 @@ import msgspec
 from msgspec import UNSET
 
 from app.db import Duplicate
-from app.errors import ApiError, Contended, DatabaseUnavailable, First
+from app.decoding import Sent
+from app.errors import ApiError, Contended, DatabaseUnavailable, First, InvalidInput, ScopeMissing
 from app.rpc.answers import Outcome, Page, Result
 from app.rpc.context import Context, whose
 from app.rpc.families import SDK
+from app.rpc.limits import SPARED_PAUSE_SECONDS
 from app.rpc.named import looked_up, names_in, with_ids
 from app.rpc.operation import Operation, Work
 from app.writes import receipts
@@ -29,18 +31,48 @@ def execute(
     placed: Mapping[str, str] | None = None,
     ignored: list[str] | None = None,
 ) -> Work:
-    """Run one call: scope, decode, handler. The scope comes before the body is looked at.
+    """Run one call: scope, decode, limits, handler. The scope comes before the body is looked at.
 
     `ignored` takes the names of fields that were sent and that nobody reads.
 
     Raises at once what is wrong with the call itself. The rest happens when the outcome is awaited.
     """
-    op.check(ctx.actor.scopes)
-    if body is None:
-        return _work(op, ctx, op.decoder.from_query(query, ignored))
-    req, sent = op.decoder.read(body, placed)
+    sent: Sent = {}
+    try:
+        op.check(ctx.actor.scopes)
+        if body is None:
+            req = op.decoder.from_query(query, ignored)
+        else:
+            req, sent = op.decoder.read(body, placed)
+    except (ScopeMissing, InvalidInput) as e:  # which is not for nothing
+        if (limited := ctx.actor.allowance.refusal(op.cost)) is None:
+            raise
+        return ctx.actor.allowance.refuse(e if op.spared is True else limited)
     if ignored is not None and not sent.keys() <= op.decoder.known:
         ignored.extend(sent.keys() - op.decoder.known)
+    if (limited := ctx.actor.allowance.refusal(op.costs(req))) is not None:
+        if not op.spares(req):
+            return ctx.actor.allowance.refuse(limited)
+        return _paced(op, ctx, req, sent, placed)
+    return _run(op, ctx, req, sent, placed)
+
+
+async def _paced(
+    op: Operation,
+    ctx: Context,
+    req: Any,  # Any: the request of this operation
+    sent: Sent,
+    placed: Mapping[str, str] | None,
+) -> Result:
+    """Run a call that is one too many, and that no limit may refuse, a moment later."""
+    await asyncio.sleep(SPARED_PAUSE_SECONDS)
+    return await _run(op, ctx, req, sent, placed)
+
+
+def _run(
+    op: Operation, ctx: Context, req: Any, sent: Sent, placed: Mapping[str, str] | None
+) -> Work:  # Any: see above
+    """The work of a call that may take place, under its idempotency key if it has one."""
     if op.read_only:
         return _work(op, ctx, req)
     key = receipts.key_of(ctx.idempotency_key, getattr(req, "idempotency_key", UNSET))

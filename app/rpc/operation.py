@@ -63,6 +63,17 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     tools_ask: tuple[tuple[str, object], ...] = ()
     tells: bool = False
     places: tuple[Place, ...] = ()
+    cost: int = 1
+    more: Callable[[Any], int] | None = None  # Any: each operation has its own request
+    spared: bool | Callable[[Any], bool] = False
+
+    def costs(self, req: Any) -> int:  # Any: its own request
+        """What a call is worth among those that are limited."""
+        return self.cost if self.more is None else self.cost + self.more(req)
+
+    def spares(self, req: Any) -> bool:  # Any: its own request
+        """Whether a call is never refused for being one too many."""
+        return self.spared if isinstance(self.spared, bool) else self.spared(req)
 
     def allows(self, scopes: frozenset[str]) -> bool:
         """Whether a key with these scopes may call it."""
@@ -96,6 +107,9 @@ def operation(
     under_claim: bool = True,
     tools_ask: Mapping[str, object] | None = None,
     tells: bool = False,
+    cost: int | None = None,
+    more: Callable[[Any], int] | None = None,
+    spared: bool | Callable[[Any], bool] = False,
 ) -> Callable[[Handler], Operation]:
     """Declare an operation. `scope=None` lets any valid key call it; `read_only` also makes it answer to GET.
 
@@ -111,6 +125,10 @@ def operation(
     braces, as in `thing://{thingId}`. `tools_ask` are arguments that a tool sends unless its caller says otherwise,
     where a model is served better by more than plain HTTP gives. One that `tells` can say something besides its data,
     over HTTP, too: see app/operations/told.py.
+
+    For limits (app/rpc/limits.py): `cost` is what a call is worth, about one for what it takes to read one task; by default
+    1 for a read, 2 for a write and 3 for a list. `more` adds what its request makes it worth. `spared` says that a call keeps
+    or ends a claim, so that no limit may refuse it.
     """
 
     def declare(handler: Handler) -> Operation:
@@ -148,9 +166,18 @@ def operation(
             tools_ask=tuple((tools_ask or {}).items()),
             tells=tells,
             places=places,
+            cost=_usual_cost(read_only=read_only, paged=origin in (Page, Excerpt)) if cost is None else cost,
+            more=more,
+            spared=spared,
         )
 
     return declare
+
+
+def _usual_cost(*, read_only: bool, paged: bool) -> int:
+    if not read_only:
+        return 2
+    return 3 if paged else 1
 
 
 def _not_found(places: tuple[Place, ...]) -> Iterator[type[ApiError]]:

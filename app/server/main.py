@@ -18,6 +18,7 @@ from app.ending import end
 from app.logs import RequestLog
 from app.operations import OPERATIONS
 from app.operations.runs.bell import bell_of
+from app.rpc import Limits, Rate, Waits
 from app.server.metrics.pulse import beat
 from app.server.verbosity import heed
 from app.tally import Tally
@@ -79,7 +80,7 @@ def create_app(
     """The service, on the database at `dsn`, whose schema is in place. With a `tally` it counts what happens."""
     db = Database.from_config(config, dsn, tally=tally)
     readiness = Readiness(db)
-    keys = Keys(db)
+    keys = Keys(db, _limits(config))
     request_log = RequestLog(level=config.log_level, as_json=config.log_format == "json")
 
     @asynccontextmanager
@@ -111,6 +112,14 @@ def create_app(
     names = Names(config.host, config.allowed_host_names)
     gate = Gate(doors, pages=web, names=names, verbs=doors.verbs, frame=frame)
     return Application(gate, lifespan=lifespan)
+
+
+def _limits(config: Config) -> Limits:
+    return Limits(
+        Rate(config.rate_limit_key_per_second, config.rate_limit_key_burst),
+        Rate(config.rate_limit_workspace_per_second, config.rate_limit_workspace_burst),
+        Waits(config.waiting_key_max, config.waiting_max),
+    )
 
 
 @contextmanager

@@ -161,7 +161,7 @@ def _limits(config: Config, open_files: int) -> Limits:
     ours = FILES_SPARE + config.database_connections + SHARED
     return usual._replace(
         keep_alive_seconds=config.keep_alive_seconds,
-        connections_max=min(usual.connections_max, max(open_files - ours, open_files // 4)),
+        connections_max=min(config.connections_max, max(open_files - ours, open_files // 4)),
     )
 
 

@@ -22,6 +22,7 @@ from app.errors import (
     ChannelNotMember,
     LeaseLost,
     MethodNotAllowed,
+    RateLimited,
     UnknownEncoding,
     VersionConflict,
 )
@@ -105,6 +106,17 @@ class ErrorDetails(Answer):
         list[Obstacle] | UnsetType, msgspec.Meta(description="What stands in the way of a claim.")
     ] = UNSET
     reason: Annotated[str | UnsetType, msgspec.Meta(description="Which kind of conflict it is.")] = UNSET
+    policy: Annotated[
+        str | UnsetType,
+        msgspec.Meta(description="Which limit it is: `key`, `workspace`, `waiting-key` or `waiting`."),
+    ] = UNSET
+    limit: Annotated[
+        int | UnsetType, msgspec.Meta(description="How much may be asked for at once, or how many may wait.")
+    ] = UNSET
+    cost: Annotated[int | UnsetType, msgspec.Meta(description="What the call is worth among those.")] = UNSET
+    retry_after_seconds: Annotated[
+        int | UnsetType, msgspec.Meta(description="How long to wait before the same call is sent again.")
+    ] = UNSET
     operation: Annotated[
         str | UnsetType, msgspec.Meta(description="What you used the idempotency key for before.")
     ] = UNSET
@@ -276,11 +288,22 @@ def headers(said: Result | ApiError) -> list[tuple[bytes, bytes]]:
         headers.append((b"idempotency-replayed", b"true"))
     if isinstance(said, ApiError) and said.retry_after_seconds is not None:
         headers.append((b"retry-after", b"%d" % said.retry_after_seconds))
+    if isinstance(said, RateLimited):
+        headers += _rate(said)
     if isinstance(said, MethodNotAllowed):
         headers.append((b"allow", ", ".join(said.allowed).encode()))
     if isinstance(said, UnknownEncoding):
         headers.append((b"accept-encoding", said.known.encode()))
     return headers
+
+
+def _rate(limited: RateLimited) -> list[tuple[bytes, bytes]]:
+    """The limit that a call met, and what is left of it, as draft-ietf-httpapi-ratelimit-headers-11 has it."""
+    unit = f";w={limited.window_seconds}" if limited.window_seconds else ';qu="concurrent-requests"'
+    return [
+        (b"ratelimit-policy", f'"{limited.policy}";q={limited.quota}{unit}'.encode()),
+        (b"ratelimit", f'"{limited.policy}";r={limited.left};t={limited.retry_after_seconds}'.encode()),
+    ]
 
 
 def _record(result: Result, request_id: str) -> bytes:

@@ -4,8 +4,8 @@ A door says what it answers. The frame sees to it that it always answers, and ne
 
 What is to hold for all requests goes in here, once:
 
-    a limit            in `Door.__call__`, before `_answer`: raise an ApiError, and the caller hears it in its own dialect.
-                       One for each caller needs to know who calls: a door sets `call.actor` as soon as it does
+    a limit            on who is not known yet: in `Door.__call__`, before `_answer`: raise an ApiError, and the caller hears
+                       it in its own dialect. On a caller: app/rpc/limits.py, where `execute` knows what a call is worth
     a metric           in `Door.__call__`, behind the last answer, beside the line in the log: it has the same facts.
                        What only the result of an operation tells is counted in `Call.took`
     a stream of events `Call.stream` for each piece and `Call.answer` for the last; `hung_up` says when nobody listens

@@ -32,6 +32,8 @@ EXPOSED: Final = b", ".join(
         b"etag",
         b"idempotency-replayed",
         b"mcp-session-id",
+        b"ratelimit",
+        b"ratelimit-policy",
         b"retry-after",
         b"www-authenticate",
         b"x-request-id",

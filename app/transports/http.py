@@ -14,7 +14,7 @@ from starlette.types import Receive
 
 from app.auth import Keys
 from app.db import Database
-from app.errors import CallerGone, InvalidInput, MethodNotAllowed
+from app.errors import ApiError, CallerGone, InvalidInput, MethodNotAllowed
 from app.rpc import RECORDS, Context, Operation, Result, execute
 from app.transports import bodies, envelope
 from app.transports.frame import JSON, Call, Door, Frame, hung_up
@@ -41,13 +41,18 @@ class RpcEndpoint(Door[Call]):
         with self._frame.deadlines.within() as deadline:
             # Who asks comes before what they ask for: to a stranger every path looks the same.
             call.actor = actor = await self._keys.actor(call.headers.get(b"authorization"))
-            op, placed = self._find(call)
-            call.operation = op.name
-            body: bytes | None = None  # then the query says all
-            if call.method not in {"GET", "HEAD"}:
-                body = await _read(call.headers, receive)
-            elif placed is not None:
-                body = b""  # then the path does
+            op: Operation | None = None
+            try:
+                op, placed = self._find(call)
+                call.operation = op.name
+                body: bytes | None = None  # then the query says all
+                if call.method not in {"GET", "HEAD"}:
+                    body = await _read(call.headers, receive)
+                elif placed is not None:
+                    body = b""  # then the path does
+            except ApiError:  # such a call has no price, but is not for nothing
+                await actor.allowance.pay(1, spared=op is not None and op.spared is True)
+                raise
             key = call.headers.get(b"idempotency-key")
             call.ignored, call.meant = [], op.decoder.known
             ctx = Context(self._db, actor, call.request_id, None if key is None else key.decode("latin-1"))

@@ -79,6 +79,7 @@ def _ours(lab: Laboratory, round: int, ours: Stack, world: World, seconds: int) 
             lab.measure(round, server, world, kind, seconds=min(seconds, ONCE_SECONDS_MAX))
         for connections in (1, 16, 64):
             lab.measure(round, server, world, "update", connections=connections, seconds=seconds)
+        lab.measure_flood(round, server, world, seconds=seconds)
         lab.measure(round, server, world, "race", seconds=seconds)
         world.reset()
         race.winners(server.port, RACED.first + RACED.size - 1, STRICT_RACE_ROUNDS)

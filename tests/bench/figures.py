@@ -113,6 +113,10 @@ FIGURES: Final[tuple[Figure, ...]] = (
         less_is_better=True,
     ),
     Figure("32 racers for one version ÷ uncontended", "baton race", "baton update", must=0.5, goal=0.8),
+    Figure(
+        "p99 while a key of another workspace floods ÷ while none does", "baton flooded", "baton quiet", "p99_ms", 3, 1.5,
+        less_is_better=True,
+    ),
     Figure("1 connection ÷ 32", "baton update 1", "baton update"),
     Figure("16 connections ÷ 32", "baton update 16", "baton update"),
     Figure("64 connections ÷ 32", "baton update 64", "baton update"),

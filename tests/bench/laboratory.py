@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +18,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from app.embedded import DEFAULT_SETTINGS, SUPERUSER, EmbeddedPostgres, find_binaries
-from tests.bench import load, pgbench, processes
+from tests.bench import flood, load, pgbench, processes
 from tests.bench.figures import Measurement
 from tests.bench.load import Failed, Kind
 from tests.bench.servers import INSTALLED, UPDATE_TASK, Server, Stack
@@ -78,6 +78,7 @@ WRITES: Final[frozenset[Kind]] = frozenset(
     {"update", "bound", "keyed", "priority", "complete", "block", "comment", "race", "claim", "mcp"}
 )
 WARM_UP_SECONDS: Final = 1
+QUIET_CALLERS: Final = 4  # who work on while somebody floods
 WAL_SEGMENT_MEGABYTES: Final = 16
 TASK_KEYS: Final = 24
 
@@ -212,6 +213,28 @@ class Laboratory:
             self._check(name, world, kind, answered, cut_off=connections * (2 if kind == "claim" else 1))
         server.forget_log()
         self._keep(measured)
+
+    def measure_flood(self, round: int, server: Server, world: World, *, seconds: int) -> None:
+        """The same few calls of one workspace, first alone and then while a key of another floods."""
+        flooder = flood.new_flooder(world.dsn, f"flood-{round}")
+        for name in ("quiet", "flooded"):
+            world.reset()
+            meter = Meter(self._postmaster, server)
+            storm = flood.flooding(server.url, flooder, seconds + 1) if name == "flooded" else nullcontext()
+            with storm:
+                seen = load.wrk(
+                    server.url, UPDATE_TASK, "update", UPDATED, connections=QUIET_CALLERS, seconds=seconds
+                )
+            measured = Measurement(
+                round=round,
+                name=f"{server.stack.name} {name}",
+                per_second=seen.calls_per_second,
+                p50_ms=seen.p50_ms,
+                p99_ms=seen.p99_ms,
+            )
+            self._keep(meter.read(measured, seen.calls, load_seconds=seen.cpu_seconds))
+            self._check(name, world, "update", seen.calls, cut_off=QUIET_CALLERS)
+            server.forget_log()
 
     def measure_pgbench(self, round: int, world: World, kind: Kind, *, seconds: int) -> None:
         """One run of pgbench with the statement of a kind of call, checked the same way."""

@@ -120,6 +120,22 @@ def test_a_key_is_rotated_by_making_a_second_and_revoking_the_first(installation
     assert listed[1]["expiresAt"] is not None
 
 
+def test_a_key_gets_a_limit_of_its_own_and_loses_it(installation: Installation) -> None:
+    made = installation.ask("agent", "create", "calm", "--workspace", "acme")
+    limit = ("key", "limit", made["keyPrefix"], "--workspace", "acme")
+    said = [
+        installation.ask(*limit, "--per-second", "2.5"),
+        installation.ask(*limit, "--per-second", "0.01"),
+        installation.ask(*limit, "--per-second", "3", "--burst", "7"),
+        installation.ask(*limit, "--per-second", "0"),
+        installation.ask(*limit),
+    ]
+    told = [(key["callsPerSecond"], key["callsBurst"]) for key in said]
+    assert told == [(2.5, 25), (0.01, 1), (3, 7), (0, 1), (None, None)]
+    assert installation.ask("key", "list", "calm", "--workspace", "acme") == [said[-1]]
+    assert said[-1]["state"] == "active"
+
+
 def test_a_key_is_revoked_by_its_visible_prefix_too(installation: Installation) -> None:
     made = installation.ask("agent", "create", "prefixed", "--workspace", "acme")
     revoked = installation.ask("key", "revoke", made["keyPrefix"], "--workspace", "acme")
@@ -135,6 +151,7 @@ def test_keys_are_listed_without_what_lets_one_in(installation: Installation) ->
     assert not WHOLE_KEY.search(listed + plain)
     assert keys_of(installation.ask("key", "list", "discreet", "--workspace", "acme")[0]) == [
         *("id", "handle", "prefix", "scopes", "state", "createdAt", "lastUsedAt", "expiresAt", "revokedAt"),
+        *("callsPerSecond", "callsBurst"),
     ]
 
 

@@ -63,6 +63,8 @@ REFUSED = {
     "a key that expires at once": (("key", "create", "bot", *ACME, "--expires-days", "0"), "--expires-days"),
     "days that are no number": (("key", "create", "bot", *ACME, "--expires-days", "soon"), "--expires-days"),
     "revoking what is not there": (("key", "revoke", "baton_sk_nothing", *ACME), "`key list`"),
+    "limiting what is not there": (("key", "limit", "baton_sk_nothing", *ACME), "`key list`"),
+    "a limit that is none": (("key", "limit", "baton_sk_nothing", "--per-second", "-1", *ACME), "--help"),
     "keys of nobody": (("key", "list", "nobody", *ACME), "`nobody`"),
     "a token for nobody": (("verify-token", "create", "nobody", *ACME), "`nobody`"),
     "a command that does not exist": (("agent", "dance"), "--help"),

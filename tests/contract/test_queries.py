@@ -179,7 +179,7 @@ TENANT_TABLES: Final = [
 ]
 ACROSS_WORKSPACES: Final = {
     "auth.FIND_KEY": "the hash of a key is unique in all of them, and says which workspace its bearer is in",
-    "auth.REVOKED_LATELY": "every process forgets the keys of every workspace",
+    "auth.CHANGED_LATELY": "every process forgets the keys of every workspace",
     "operator.welcome.NEVER_ENTERED": "the first key is the first of all workspaces",
     "jobs.leases.PUT_OFF": "one job looks after the leases of all",
     "jobs.idempotency.REAP": "idempotency keys grow old in every workspace alike",

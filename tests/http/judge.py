@@ -24,6 +24,7 @@ STRANGERS = {
     401: "UnauthenticatedError",
     404: "NotFoundError",
     405: "NotFoundError",
+    429: "RateLimitedError",
     503: "UnavailableError",
 }
 

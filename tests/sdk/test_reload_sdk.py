@@ -28,10 +28,11 @@ from reload.errors import (
     InternalServerError,
     NotFoundError,
     ServiceUnavailableError,
+    TooManyRequestsError,
     UnauthorizedError,
 )
 
-from app.operations import create_task, get_task, update_task
+from app.operations import create_task, get_task, list_tasks, update_task
 from app.operator import administration as admin
 from tests.apart import new_agent, served_apart
 from tests.conftest import Caller, Server, World, drop_database, new_database
@@ -453,6 +454,45 @@ async def test_the_clients_own_retries_after_a_409_do_no_harm(server: Server, bo
     assert sorted(sent) == [("", ""), ("", ""), ("k-1", ""), ("k-1", "true")]
     task_now = await bot(get_task, task_id=made.id)
     assert (task_now.title, task_now.version) == ("B", 2)
+
+
+async def limited(workspace: World, bot: Caller, per_second: float) -> None:
+    """Let somebody create one task, and then so many units a second more; a task is worth two."""
+    key_id = str(bot.context.actor.key_id)
+    await admin.limit_key(workspace.db, workspace.info, key_id, per_second=per_second, burst=2)
+
+
+async def test_429_is_a_too_many_requests_error_that_says_when_to_try_again(
+    connect: Connect, server: Server, workspace: World, bot: Caller
+) -> None:
+    await limited(workspace, bot, per_second=0.001)
+    sdk = connect(server.url, bot.api_key)
+    await task(sdk)
+    with pytest.raises(TooManyRequestsError) as caught:
+        await task(sdk, title="B")
+    error = explained(caught.value, "rate_limited")
+    assert error.retryable is True
+    assert (error.details["policy"], error.details["retryAfterSeconds"]) == ("key", 30)
+    assert (caught.value.headers or {})["retry-after"] == "30", "the most that this client obeys"
+    assert len(await bot(list_tasks)) == 1
+
+
+async def test_the_clients_own_retry_after_a_429_waits_as_told_and_is_answered(
+    server: Server, workspace: World, bot: Caller
+) -> None:
+    """Three seconds, where by itself it waits for two at most: then it would be refused once more."""
+    await limited(workspace, bot, per_second=0.7)
+    statuses: list[int] = []
+
+    def note(response: httpx.Response) -> None:
+        statuses.append(response.status_code)
+
+    with httpx.Client(timeout=60, event_hooks={"response": [note]}) as client:
+        sdk = InThread(ReloadApi(base_url=server.url, token=bot.api_key, httpx_client=client))
+        for _ in range(2):
+            await sdk.tasks.create_task(title="A", request_options={"max_retries": 3})
+    assert statuses in ([200, 429, 200], [200, 200]), "the second is not refused if this machine stood still"
+    assert len(await bot(list_tasks)) == 2
 
 
 async def test_500_is_an_internal_server_error_and_the_log_has_the_rest(

@@ -11,6 +11,8 @@ from app.documents.openapi.headers import (
     IDEMPOTENCY_KEY_PARAMETER,
     IGNORED_HEADER,
     MERGED_FROM_HEADER,
+    RATE_HEADER,
+    RATE_POLICY_HEADER,
     REPLAYED_HEADER,
     REQUEST_ID_HEADER,
     REQUEST_ID_PARAMETER,
@@ -78,6 +80,8 @@ def document(operations: tuple[Operation, ...]) -> Schema:
             "headers": {
                 "RequestId": REQUEST_ID_HEADER,
                 "RetryAfter": RETRY_AFTER_HEADER,
+                "RateLimitPolicy": RATE_POLICY_HEADER,
+                "RateLimit": RATE_HEADER,
                 "Replayed": REPLAYED_HEADER,
                 "MergedFrom": MERGED_FROM_HEADER,
                 "Told": TOLD_HEADER,

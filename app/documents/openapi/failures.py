@@ -7,6 +7,7 @@ from typing import Final
 from app.documents.refusals import refusal
 from app.errors import (
     ApiError,
+    CallsLimited,
     DatabaseUnavailable,
     IdempotencyKeyReused,
     InternalError,
@@ -20,6 +21,7 @@ from app.errors import (
     StorageFull,
     TimedOut,
     UnknownHost,
+    WaitsLimited,
 )
 from app.rpc import AGENT, Family, Operation
 
@@ -43,7 +45,9 @@ def errors_of(op: Operation) -> list[type[ApiError]]:
     """Every error that an operation can answer with."""
     scope = () if op.scope is None else (ScopeMissing,)
     key = () if op.read_only else (IdempotencyKeyReused,)
-    return in_order((*ALWAYS, *scope, *key, *op.errors))
+    limited = () if op.spared is True else (CallsLimited,)
+    waits = (WaitsLimited,) if op.patience_seconds else ()
+    return in_order((*ALWAYS, *scope, *key, *limited, *waits, *op.errors))
 
 
 def in_order(errors: Iterable[type[ApiError]]) -> list[type[ApiError]]:

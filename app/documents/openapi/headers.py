@@ -39,6 +39,23 @@ RETRY_AFTER_HEADER: Final[Schema] = {
     "schema": {"type": "integer", "minimum": 1, "maximum": 30},
 }
 
+RATE_POLICY_HEADER: Final[Schema] = {
+    "description": (
+        "The limit that was met: its name, how much may be asked for at once (`q`), and in how many seconds that comes again "
+        "(`w`). See draft-ietf-httpapi-ratelimit-headers-11."
+    ),
+    "required": True,
+    "schema": {"type": "string"},
+    "example": '"key";q=2000;w=10',
+}
+
+RATE_HEADER: Final[Schema] = {
+    "description": "What is left of that limit (`r`), and after how many seconds the same call may be sent again (`t`).",
+    "required": True,
+    "schema": {"type": "string"},
+    "example": '"key";r=1;t=1',
+}
+
 REPLAYED_HEADER: Final[Schema] = {
     "description": "This is the answer that the same request got the first time; nothing was done now.",
     "schema": {"const": "true"},
@@ -68,3 +85,9 @@ IGNORED_HEADER: Final[Schema] = {
 HEADERS: Final[Schema] = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
 
 HEADERS_503: Final[Schema] = {**HEADERS, "Retry-After": {"$ref": "#/components/headers/RetryAfter"}}
+
+HEADERS_429: Final[Schema] = {
+    **HEADERS_503,
+    "RateLimit-Policy": {"$ref": "#/components/headers/RateLimitPolicy"},
+    "RateLimit": {"$ref": "#/components/headers/RateLimit"},
+}

@@ -13,12 +13,12 @@ from app.documents.openapi.failures import (
     spelled,
     together,
 )
-from app.documents.openapi.headers import HEADERS, HEADERS_503
+from app.documents.openapi.headers import HEADERS, HEADERS_429, HEADERS_503
 from app.documents.openapi.links import id_of, links_of
 from app.documents.openapi.schemas import envelope_name
 from app.documents.openapi.shared import shaped
 from app.documents.openapi.structs import REF, Schema, schema_of
-from app.errors import ApiError, Unavailable
+from app.errors import ApiError, RateLimited, Unavailable
 from app.rpc import RECORDS, SDK, Family, Operation
 
 
@@ -143,7 +143,7 @@ def _failure(errors: Sequence[type[ApiError]], family: Family) -> Schema:
     schema = "RecordError" if family is RECORDS else spelled(family, schema_name(errors[0]))
     return {
         "description": "\n".join(f"- `{name_of(error, family)}`: {prose(error)}" for error in errors),
-        "headers": HEADERS_503 if issubclass(errors[0], Unavailable) else HEADERS,
+        "headers": _headers(errors[0]),
         "content": {
             "application/json": {
                 "schema": {"$ref": REF.format(name=schema)},
@@ -154,6 +154,12 @@ def _failure(errors: Sequence[type[ApiError]], family: Family) -> Schema:
             }
         },
     }
+
+
+def _headers(error: type[ApiError]) -> Schema:
+    if issubclass(error, RateLimited):
+        return HEADERS_429
+    return HEADERS_503 if issubclass(error, Unavailable) else HEADERS
 
 
 def tag_of(op: Operation) -> str:

@@ -77,6 +77,7 @@ TRIM_ORDER: Final[tuple[SectionName, ...]] = (
     read_only=True,
     patience_seconds=WAIT_SECONDS_MAX,
     core=Step(10, "start here: what is yours, waits for you, changed."),
+    cost=3,
 )
 async def get_inbox(ctx: Context, req: GetInbox) -> Encoded[Inbox]:
     """See what waits for you and what changed: the call to start with when you remember nothing.

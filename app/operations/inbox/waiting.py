@@ -98,6 +98,7 @@ async def woken_by(ctx: Context, cursor: str | None, seconds: float) -> Waker | 
         seconds_left = 0 if bell.closed else deadline - time.monotonic()
         if seconds_left <= 0:
             return None
+        ctx.about_to_wait()
         await bell.wait(ctx.db, seconds_left)
         await ctx.still_admitted()
 

@@ -354,6 +354,7 @@ async def claim_task(ctx: Context, req: ClaimTask) -> Outcome[Claim]:
         "take the next task; `run.id` is your `runId`.",
         "Send `runId` with all you write; on `lease_lost` stop: the task is not yours any more.",
     ),
+    cost=5,
 )
 async def claim_next_task(ctx: Context, req: ClaimNextTask) -> Outcome[list[Claim]]:
     """Take the next task to work on: claim the most urgent task that is ready for you, the oldest among equals.
@@ -385,6 +386,7 @@ async def claim_next_task(ctx: Context, req: ClaimNextTask) -> Outcome[list[Clai
             return claims
         seconds_left = 0 if bell.closed else deadline - time.monotonic()
         if seconds_left > 0:
+            ctx.about_to_wait()
             await bell.wait(ctx.db, seconds_left)
             await ctx.still_admitted()
         elif attempt >= ATTEMPTS_MAX or not await _anything_ready(ctx, asked):

@@ -228,7 +228,7 @@ class ForceReleaseRun(ClaimWrite, kw_only=True):
     ] = UNSET
 
 
-@operation(scope="task-write", errors=(VersionConflict, Contended), tells=True)
+@operation(scope="task-write", errors=(VersionConflict, Contended), tells=True, spared=True)
 async def complete_run(ctx: Context, req: CompleteRun) -> Outcome[RunAndTask]:
     """End your claim with what came of it; complete-task does so, too, and closes the task.
 
@@ -238,7 +238,7 @@ async def complete_run(ctx: Context, req: CompleteRun) -> Outcome[RunAndTask]:
     return await _end(ctx, req, "completed", "completed", goal, changes(req, "output"))
 
 
-@operation(scope="task-write", errors=(VersionConflict, Contended), tells=True)
+@operation(scope="task-write", errors=(VersionConflict, Contended), tells=True, spared=True)
 async def fail_run(ctx: Context, req: FailRun) -> Outcome[RunAndTask]:
     """End your claim: it could not be done.
 
@@ -258,7 +258,7 @@ async def fail_run(ctx: Context, req: FailRun) -> Outcome[RunAndTask]:
     return outcome
 
 
-@operation(scope="task-write", errors=(VersionConflict, Contended), tells=True)
+@operation(scope="task-write", errors=(VersionConflict, Contended), tells=True, spared=True)
 async def release_run(ctx: Context, req: ReleaseRun) -> Outcome[RunAndTask]:
     """End your claim and give the task back, with a `handoff` for others; for a mere assignment there is release-task.
 
@@ -268,7 +268,9 @@ async def release_run(ctx: Context, req: ReleaseRun) -> Outcome[RunAndTask]:
     return await _end(ctx, req, "released", "cancelled", "todo", changes(req, "handoff"))
 
 
-@operation(scope="operator", errors=(RunNotFound, RunEnded, Contended), under_claim=False, tells=True)
+@operation(
+    scope="operator", errors=(RunNotFound, RunEnded, Contended), under_claim=False, tells=True, spared=True
+)
 async def force_release_run(ctx: Context, req: ForceReleaseRun) -> Outcome[Run]:
     """End somebody's claim, as an operator: the task goes back to `todo`, and its holder can write nothing more.
 

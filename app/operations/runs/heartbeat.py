@@ -223,6 +223,7 @@ class ListRunLog(AgentRequest):
     scope="task-write",
     errors=(Contended,),
     core=LoopStep(30, "keep your claim, every third of the lease."),
+    spared=True,
 )
 async def heartbeat_run(ctx: Context, req: HeartbeatRun) -> Outcome[Alive]:
     """Send a heartbeat: keep your claim alive for another lease, and report progress.

@@ -62,9 +62,16 @@ class CreateTasksBulk(AgentWrite):
     ] = UNSET
 
 
+def _number_of(req: CreateTasksBulk) -> int:
+    """About how many there are, which is for limits to know."""
+    rows = req.tasks.count('"title"') if isinstance(req.tasks, str) else len(req.tasks)
+    return min(rows, BULK_ROWS_MAX)
+
+
 @operation(
     scope="task-write",
     errors=CREATE_ERRORS,
+    more=_number_of,
 )
 async def create_tasks_bulk(ctx: Context, req: CreateTasksBulk) -> Outcome[list[Task]]:
     """Make up to 50 tasks at once: all of them, or none if one is refused.

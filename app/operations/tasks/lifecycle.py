@@ -65,6 +65,7 @@ class ReleaseTask(OnTask, kw_only=True):
     core=Step(80, "done; it ends your claim."),
     idempotent=True,
     tells=True,
+    spared=True,
 )
 async def complete_task(ctx: Context, req: CompleteTask) -> Outcome[Task]:
     """Complete a task: finish it and mark it as done.
@@ -81,6 +82,7 @@ async def complete_task(ctx: Context, req: CompleteTask) -> Outcome[Task]:
     errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, Contended),
     destructive=True,
     tells=True,
+    spared=True,
 )
 async def cancel_task(ctx: Context, req: CancelTask) -> Outcome[Task]:
     """Close a task without finishing it.
@@ -94,6 +96,7 @@ async def cancel_task(ctx: Context, req: CancelTask) -> Outcome[Task]:
     scope="task-write",
     errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, Contended),
     tells=True,
+    spared=lambda req: bool(given(req.run_id)),
 )
 async def block_task(ctx: Context, req: BlockTask) -> Outcome[Task]:
     """Mark a task as blocked: it is stuck.
@@ -108,6 +111,7 @@ async def block_task(ctx: Context, req: BlockTask) -> Outcome[Task]:
     errors=(TaskNotFound, TaskReadOnly, VersionConflict, NotAssignee, NotAssigned, Contended),
     idempotent=True,
     tells=True,
+    spared=True,
 )
 async def release_task(ctx: Context, req: ReleaseTask) -> Outcome[Task]:
     """Give back a task that is merely assigned to you; a claim with a run is given back with release-run.

@@ -19,7 +19,14 @@ from app.errors import TaskNotFound
 from app.ids import LAST_ID, uuid_or_none
 from app.operations.tasks.comment import SEES_TASK
 from app.operations.tasks.reading import look_up
-from app.operations.tasks.selection import IncludeTotal, OfStatus, OnlyFields, statuses_in, trimmed
+from app.operations.tasks.selection import (
+    IncludeTotal,
+    OfStatus,
+    OnlyFields,
+    cost_of_total,
+    statuses_in,
+    trimmed,
+)
 from app.operations.tasks.task import (
     ASKERS_TASK_JSON,
     DIGITS_MAX,
@@ -237,7 +244,14 @@ class ListTasks(AgentRequest):
     cursor: PageCursor = UNSET
 
 
-@operation(scope="task-read", read_only=True)
+WORDS_COST: Final = 10  # of looking for parts of words
+
+
+def _cost_of(req: ListTasks) -> int:
+    return cost_of_total(req) + (WORDS_COST if req.query else 0)
+
+
+@operation(scope="task-read", read_only=True, more=_cost_of)
 async def list_tasks(ctx: Context, req: ListTasks) -> Page[Task]:
     """List the tasks you can see, newest first.
 

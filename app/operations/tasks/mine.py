@@ -7,7 +7,14 @@ from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Encoded, One, Query
 from app.ids import FIRST_ID
-from app.operations.tasks.selection import IncludeTotal, OfStatus, OnlyFields, statuses_in, trimmed
+from app.operations.tasks.selection import (
+    IncludeTotal,
+    OfStatus,
+    OnlyFields,
+    cost_of_total,
+    statuses_in,
+    trimmed,
+)
 from app.operations.tasks.task import ASKERS_TASK_JSON, Task
 from app.rpc import AgentRequest, Context, Page, given, operation
 from app.types import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, PageLimit
@@ -72,7 +79,7 @@ class ListMyTasks(AgentRequest):
     ] = UNSET
 
 
-@operation(scope="task-read", read_only=True)
+@operation(scope="task-read", read_only=True, more=cost_of_total)
 async def list_my_tasks(ctx: Context, req: ListMyTasks) -> Page[Task]:
     """List all tasks assigned to you, open before closed, most urgent first; get-inbox shows the first of the open ones.
 

@@ -1,6 +1,6 @@
 """What a caller selects when reading tasks: by status, and which keys of each; and how many there are."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, Protocol
 
 from msgspec import UNSET, Meta, UnsetType
 
@@ -24,6 +24,21 @@ OfStatus = Annotated[
 ]
 OnlyFields = Annotated[Fields | UnsetType, Meta(description="Only these keys of each task, to save tokens.")]
 IncludeTotal = Annotated[bool, Meta(description="Also count all matches, which takes time.")]
+TOTAL_COST: Final = 20  # of counting all matches, among calls that are limited
+
+
+class Counted(Protocol):
+    """A request that may ask how many match in all."""
+
+    @property
+    def include_total(self) -> bool:
+        """Whether it does."""
+        ...
+
+
+def cost_of_total(req: Counted) -> int:
+    """What a list is worth more for its total."""
+    return TOTAL_COST if req.include_total else 0
 
 
 def statuses_in(sent: Statuses | UnsetType) -> tuple[list[str] | None, list[bool]]:

@@ -99,6 +99,11 @@ class UpdateTask(AgentWrite):
         self.priority = self.priority or UNSET
 
 
+def _ends_claim(req: UpdateTask) -> bool:
+    """Whether an update gives up the claim that it is made under, or sends its task to review."""
+    return bool(given(req.run_id)) and given(req.status) not in {None, "in_progress"}
+
+
 @operation(
     scope="task-write",
     errors=(
@@ -123,6 +128,7 @@ class UpdateTask(AgentWrite):
     destructive=True,
     idempotent=True,
     tells=True,
+    spared=_ends_claim,
 )
 async def update_task(ctx: Context, req: UpdateTask) -> Outcome[Task]:
     """Update a task: set its status (blocked, in review), priority or other fields, assign it, hand it over, give it up.

@@ -38,10 +38,11 @@ from starlette.types import Receive
 
 from app.auth import Keys
 from app.db import Database
-from app.errors import InternalError, InvalidInput, PermissionDenied
-from app.rpc import Actor, Operation
+from app.errors import CallsLimited, InternalError, InvalidInput, PermissionDenied
+from app.rpc import SPARED_PAUSE_SECONDS, Actor, Operation
 from app.tally.shape import CANCELLED, PROTOCOL
-from app.transports.frame import Door, Frame
+from app.transports import envelope
+from app.transports.frame import Door, Frame, Header
 from app.transports.gate import Pages
 from app.transports.mcp import messages
 from app.transports.mcp.call import Call, Exchange, Refused, accepts_stream, body
@@ -62,6 +63,12 @@ BATCH_MESSAGES_MAX: Final = 50  # a batch is answered in one piece, after its la
 
 GREETINGS: Final = frozenset({"initialize", "server/discover"})
 """The methods by which a client learns whom it is talking to, before 2026-07-28 and since."""
+
+PRICED: Final = frozenset({"tools/call", "resources/read"})
+SPARED: Final = frozenset({*GREETINGS, "ping", "tools/list"})
+"""What no limit refuses: whoever lost their connection does this before they can show a sign of life."""
+METHODS: Final = {"tools/list": (50, 1.0)}
+"""What other methods are worth where that is not 1, and for how long they pause where there is not as much."""
 
 _HANDSHAKE_DEFAULT: Final = protocol.DEFAULT_NEGOTIATED_VERSION.encode()
 
@@ -112,6 +119,7 @@ class McpEndpoint(Door[Call]):
             call.trace = traced(said.encode())  # where the protocol has it
         if message.method is UNSET or message.id is UNSET:
             _check_version(call.headers)
+            await call.caller.allowance.pay(1, spared=True)
             if message.method == "notifications/cancelled":
                 self._cancel(session, message, call.caller)
             await call.answer(
@@ -172,22 +180,21 @@ class McpEndpoint(Door[Call]):
             self._under_way[place] = call
         call.begin(receive)
         try:
-            status, said = await self._reply(call, request_id, method, params, connection)
+            status, said, headers = await self._reply(call, request_id, method, params, connection)
         except asyncio.CancelledError:
             if not call.was_given_up():  # then the server is going down
                 raise
             call.code = call.error = CANCELLED
             cancelled = protocol.ErrorData(code=REQUEST_CANCELLED, message="Request cancelled")
-            status, said = 200, messages.failure(request_id, cancelled)
+            status, said, headers = 200, messages.failure(request_id, cancelled), []
         finally:
             call.end()
             if self._under_way.get(place) is call:
                 del self._under_way[place]
         if method == "initialize":
             # It only tells one client's request ids from another's, so that a cancellation ends the right call.
-            await call.answer(status, said, [(b"mcp-session-id", secrets.token_urlsafe(16).encode())])
-        else:
-            await call.answer(status, said, [])
+            headers.append((b"mcp-session-id", secrets.token_urlsafe(16).encode()))
+        await call.answer(status, said, headers)
 
     async def _serve_batch(
         self,
@@ -229,13 +236,20 @@ class McpEndpoint(Door[Call]):
 
     async def _reply(
         self, call: Call, request_id: protocol.RequestId, method: str, params: Json, connection: Connection
-    ) -> tuple[int, bytes]:
-        """The JSON-RPC answer to a request, and the HTTP status that goes with it."""
+    ) -> tuple[int, bytes, list[Header]]:
+        """The JSON-RPC answer to a request, and the HTTP status and headers that go with it."""
         exchange = Exchange(call, request_id)
         try:
+            if method not in PRICED:  # the price of those is known where their operation is
+                cost, pause = METHODS.get(method, (1, SPARED_PAUSE_SECONDS))
+                await call.caller.allowance.pay(cost, spared=method in SPARED, pause=pause)
             result = await serve_one(
                 self._methods.server, exchange, method, params, connection=connection, lifespan_state={}
             )
+        except CallsLimited as e:
+            call.fail(e)
+            error = protocol.ErrorData(code=protocol.INVALID_REQUEST, message=e.message, data=e.body())
+            return e.status, messages.failure(request_id, error), envelope.headers(e)
         except MCPError as e:
             error = e.error
         except ValidationError:
@@ -248,12 +262,11 @@ class McpEndpoint(Door[Call]):
         else:
             if method in GREETINGS:  # the SDK would tell all the same; what to tell depends on the connection
                 result = {**result, "instructions": self._methods.instructions(call)}
-            return 200, messages.success(request_id, result)
+            return 200, messages.success(request_id, result), []
         call.code, call.error = call.code or f"rpc{error.code}", call.error or PROTOCOL
         modern = connection.protocol_version in MODERN_PROTOCOL_VERSIONS
-        return ERROR_CODE_HTTP_STATUS.get(error.code, 200) if modern else 200, messages.failure(
-            request_id, error
-        )
+        status = ERROR_CODE_HTTP_STATUS.get(error.code, 200) if modern else 200
+        return status, messages.failure(request_id, error), []
 
 
 def _message(sent: bytes) -> Message | list[Message]:

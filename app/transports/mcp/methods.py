@@ -18,7 +18,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from app import version
 from app.auth import Keys
 from app.db import Database
-from app.errors import ApiError, InternalError, InvalidInput, NotFound
+from app.errors import ApiError, InternalError, InvalidInput, NotFound, ScopeMissing
 from app.operations.told import Told
 from app.rpc import Actor, Context, Operation, Outcome, Page, Result, execute
 from app.transports import envelope
@@ -105,12 +105,17 @@ class Methods:
         call.what = f"/mcp tools/call {params.name[:80]}"
         tool = self.tools.find(params.name)
         if tool is None or params.name not in call.names:
+            await call.caller.allowance.pay(1, spared=True)  # what is said of it is no tool's answer
             text = f"There is no tool `{params.name[:80]}` on this connection. Connect with ?tools=all to see all."
             raise MCPError(code=protocol.INVALID_PARAMS, message=text)
         call.operation = tool.operation.name
         try:
-            tool.operation.check(call.caller.scopes)
-            taken = tool.arguments.read(params.arguments or {})
+            try:
+                tool.operation.check(call.caller.scopes)
+                taken = tool.arguments.read(params.arguments or {})
+            except (ScopeMissing, InvalidInput):
+                await call.caller.allowance.pay(tool.operation.cost, spared=tool.operation.spared is True)
+                raise
             whole = taken.whole or bool(taken.arguments.get("fields"))
             arguments = {**dict(tool.operation.tools_ask), **taken.arguments}
             if tool.brief and not whole:
