@@ -1,0 +1,2 @@
+-- Hold the place of a migration that another branch brings.
+SELECT 1;
