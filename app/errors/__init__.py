@@ -23,6 +23,7 @@
     │   ├── TaskNotFound
     │   ├── VersionNotFound
     │   ├── IdentityNotFound
+    │   │   └── IdentityDeactivated
     │   ├── ChannelNotFound
     │   ├── MemberNotFound
     │   ├── MessageNotFound
@@ -122,6 +123,7 @@ from app.errors.kinds import (
 from app.errors.missing import (
     AttachmentNotFound,
     ChannelNotFound,
+    IdentityDeactivated,
     IdentityNotFound,
     MemberNotFound,
     MessageNotFound,
@@ -150,6 +152,7 @@ __all__ = [
     "First",
     "HeadTooLarge",
     "IdempotencyKeyReused",
+    "IdentityDeactivated",
     "IdentityNotFound",
     "InternalError",
     "InvalidInput",

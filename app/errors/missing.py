@@ -51,6 +51,19 @@ class IdentityNotFound(NotFound):
         )
 
 
+class IdentityDeactivated(IdentityNotFound):
+    """An operator has deactivated this user or agent: it takes nothing new, and nobody answers for it."""
+
+    def __init__(self, handle: str, *, field: str) -> None:
+        NotFound.__init__(
+            self,
+            f"@{handle} was deactivated by an operator, so it takes nothing new: no task, no mention, no channel. "
+            "Name somebody else.",
+            {"field": field, "reason": "identity_deactivated"},
+            ways=(Way("get-inbox without a cursor names those in your channels.", "get-inbox"),),
+        )
+
+
 class ChannelNotFound(NotFound):
     """No such channel in this workspace."""
 

@@ -8,6 +8,7 @@ from app.operator.channels import GENERAL, Channel, create_channel, find_channel
 from app.operator.identities import Identity, create_identity
 from app.operator.keys import Key, NewKey, VerifyToken, create_key, create_verify_token, list_keys, revoke_key
 from app.operator.members import Member, Membership, Readmission, join_channel, list_members, readmit
+from app.operator.people import Deactivation, Person, deactivate, list_people, reactivate, rename
 from app.operator.scopes import ALL_SCOPES, OPERATOR
 from app.operator.workspaces import History, Workspace, create_workspace, find_workspace, set_history
 
@@ -16,12 +17,14 @@ __all__ = [
     "GENERAL",
     "OPERATOR",
     "Channel",
+    "Deactivation",
     "History",
     "Identity",
     "Key",
     "Member",
     "Membership",
     "NewKey",
+    "Person",
     "Readmission",
     "VerifyToken",
     "Workspace",
@@ -30,12 +33,16 @@ __all__ = [
     "create_key",
     "create_verify_token",
     "create_workspace",
+    "deactivate",
     "find_channels",
     "find_workspace",
     "join_channel",
     "list_keys",
     "list_members",
+    "list_people",
+    "reactivate",
     "readmit",
+    "rename",
     "revoke_key",
     "set_history",
 ]

@@ -16,8 +16,8 @@ from app.db import Database, Unreachable, schema
 from app.embedded import EmbeddedPostgresError
 from app.errors import ApiError
 from app.operator import administration as admin
-from app.operator import backups, upkeep, welcome
-from app.operator.console import AsJson, fail, run, show
+from app.operator import backups, staff, upkeep, welcome
+from app.operator.console import AsJson, InWorkspace, fail, run, show
 
 cli = typer.Typer(
     no_args_is_help=True,
@@ -62,7 +62,6 @@ def options(
     """Baton, the task backend that AI agents share."""
 
 
-InWorkspace = Annotated[str, typer.Option("--workspace", help="Slug of the workspace.")]
 Name = Annotated[str | None, typer.Option("--name", help="Display name; by default the handle.")]
 Scopes = Annotated[
     str,
@@ -196,6 +195,10 @@ def user_create(
         )
 
     show(run(create), as_json=as_json)
+
+
+staff.add_to(agents, "agent")
+staff.add_to(users, "user")
 
 
 @channels.command("create")

@@ -48,6 +48,7 @@ LAYERS = (
 
 NOUNS = (
     "told",
+    "identities",
     "mentions",
     "channels",
     "messages",

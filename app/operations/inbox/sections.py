@@ -346,7 +346,7 @@ YOUR_CHANNELS = Query(
                          FROM channel_members m
                          JOIN identities a ON a.workspace_id = m.workspace_id AND a.id = m.identity_id
                         WHERE m.workspace_id = c.workspace_id AND m.channel_id = c.id
-                          AND m.identity_id <> %(actor_id)s::uuid
+                          AND m.identity_id <> %(actor_id)s::uuid AND a.deactivated_at IS NULL
                         ORDER BY m.identity_id
                         LIMIT {MEMBERS_NAMED_MAX}) o) AS members) w))
       FROM channel_members me
