@@ -16,7 +16,7 @@ from app.db import Database, Unreachable, schema
 from app.embedded import EmbeddedPostgresError
 from app.errors import ApiError
 from app.operator import administration as admin
-from app.operator import backups, staff, upkeep, welcome
+from app.operator import backups, staff, tenancy, upkeep, welcome
 from app.operator.console import AsJson, InWorkspace, fail, run, show
 
 cli = typer.Typer(
@@ -125,6 +125,9 @@ def workspace_set_history(
         return await admin.set_history(db, await admin.find_workspace(db, slug), days)
 
     show(run(set_history), as_json=as_json)
+
+
+tenancy.add_to(workspaces)
 
 
 @agents.command("create")

@@ -36,7 +36,9 @@ class Work:
     def begins(self, name: str, whose: Whose | None) -> None:
         self._ends[name] = asyncio.Event()
         self.tasks[name] = task = asyncio.create_task(self._run(name, whose))
-        task.add_done_callback(lambda task: task.cancelled() or task.exception())  # which a test may want, or not
+        task.add_done_callback(
+            lambda task: task.cancelled() or task.exception()
+        )  # which a test may want, or not
 
     async def ends(self, name: str) -> None:
         self._ends[name].set()
