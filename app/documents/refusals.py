@@ -109,6 +109,7 @@ _ERRORS: Final[tuple[ApiError, ...]] = (
             )
         ],
         overlapping=[OverlappingField(field="status", yours="blocked", theirs="in_progress")],
+        removed_to=None,
         knows_merge=True,
     ),
     NotAssigned(),

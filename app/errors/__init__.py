@@ -32,6 +32,7 @@
     │   └── StateNotFound
     ├── Conflict                409  conflict
     │   ├── VersionConflict
+    │   ├── CursorExpired
     │   ├── NotAssigned
     │   ├── ParentCycle
     │   ├── IdempotencyKeyReused
@@ -89,6 +90,7 @@ from app.errors.callers import (
 from app.errors.conflicts import (
     AlreadyExists,
     ChannelArchived,
+    CursorExpired,
     EtagMismatch,
     IdempotencyKeyReused,
     LastAdmin,
@@ -147,6 +149,7 @@ __all__ = [
     "ChannelNotMember",
     "Conflict",
     "Contended",
+    "CursorExpired",
     "DatabaseUnavailable",
     "EtagMismatch",
     "First",

@@ -28,12 +28,20 @@ class TaskNotFound(NotFound):
 
 
 class VersionNotFound(NotFound):
-    """The task has not had this version yet."""
+    """The task has not had this version yet, or its history was removed because it had been closed for long."""
 
-    def __init__(self, *, version: int, current_version: int) -> None:
+    def __init__(self, *, version: int, current_version: int, removed_to: int | None = None) -> None:
+        details = {"field": "atVersion", "currentVersion": current_version}
+        if removed_to is not None:
+            super().__init__(
+                f"How this task was at version {version} is no longer known: its history up to version {removed_to} was "
+                "removed. Ask for a later one.",
+                {**details, "removedTo": removed_to},
+            )
+            return
         super().__init__(
             f"This task has no version {version}: it is at version {current_version}. Ask for that or an earlier one.",
-            {"field": "atVersion", "currentVersion": current_version},
+            details,
         )
 
 

@@ -13,12 +13,14 @@ from app.operator.removal import Contents, Deleted, contents, delete_workspace
 from app.operator.scopes import ALL_SCOPES, OPERATOR
 from app.operator.workspaces import (
     History,
+    Retention,
     Tenancy,
     Workspace,
     create_workspace,
     find_workspace,
     list_workspaces,
     set_history,
+    set_retention,
 )
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "NewKey",
     "Person",
     "Readmission",
+    "Retention",
     "Tenancy",
     "VerifyToken",
     "Workspace",
@@ -60,4 +63,5 @@ __all__ = [
     "rename",
     "revoke_key",
     "set_history",
+    "set_retention",
 ]

@@ -18,6 +18,7 @@ Slug = Annotated[str, typer.Argument(help="Slug of the workspace.")]
 def add_to(cli: typer.Typer) -> None:
     """Add the commands."""
     cli.command("list")(_list)
+    cli.command("set-retention")(_set_retention)
     cli.command("export")(_export)
     cli.command("delete")(_delete)
 
@@ -25,6 +26,30 @@ def add_to(cli: typer.Typer) -> None:
 def _list(as_json: AsJson = False) -> None:
     """List the workspaces, who is in them, and how long they keep what."""
     show(run(admin.list_workspaces), as_json=as_json)
+
+
+def _set_retention(
+    slug: Slug,
+    days: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=36_500,
+            help="Remove what has been done with for this many days; everything is kept by default.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say how long what is done with is kept. What is older is removed for good, little by little.
+
+    Of tasks closed for so long: their history between the creation and the current version, ended runs but the last, and
+    steps of runs. Revoked and expired keys, too. Tasks, comments and messages stay.
+    """
+
+    async def set_retention(db: Database) -> admin.Retention:
+        return await admin.set_retention(db, await admin.find_workspace(db, slug), days)
+
+    show(run(set_retention), as_json=as_json)
 
 
 def _export(

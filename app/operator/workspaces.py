@@ -26,6 +26,13 @@ class History(Made):
     history_days: int | None
 
 
+class Retention(Made):
+    """How long a workspace keeps what is done with."""
+
+    workspace_slug: str
+    retention_days: int | None
+
+
 class Tenancy(Made):
     """A workspace, who is in it, and how long it keeps and shows what."""
 
@@ -92,6 +99,14 @@ SET_HISTORY = Command(
 )
 
 
+SET_RETENTION = Command(
+    Retention,
+    """
+    UPDATE workspaces SET retention_days = %(days)s::int WHERE id = %(workspace_id)s RETURNING slug, retention_days
+    """,
+)
+
+
 async def create_workspace(db: Database | Transaction, slug: str, *, name: str | None = None) -> Workspace:
     """Make a workspace with its #general."""
     check_name("slug", slug)
@@ -119,6 +134,14 @@ async def list_workspaces(db: Database) -> list[Tenancy]:
 async def set_history(db: Database, workspace: Workspace, days: int | None) -> History:
     """Hide messages older than this many days from everyone; None shows all. They are kept in any case."""
     set_to = await db.one(SET_HISTORY, workspace_id=workspace.id, days=days)
+    if set_to is None:
+        raise _gone(workspace.slug)
+    return set_to
+
+
+async def set_retention(db: Database, workspace: Workspace, days: int | None) -> Retention:
+    """Remove what is done with for this many days, see app/jobs/retention.py; None keeps everything from now on."""
+    set_to = await db.one(SET_RETENTION, workspace_id=workspace.id, days=days)
     if set_to is None:
         raise _gone(workspace.slug)
     return set_to

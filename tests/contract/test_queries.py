@@ -201,6 +201,7 @@ EVERYWHERE: Final = {
     "operator.workspaces.CREATE_WORKSPACE",
     "operator.workspaces.FIND_WORKSPACE",
     "operator.workspaces.LIST_WORKSPACES",
+    "jobs.retention.KEEPING",  # one job serves all that do not keep everything
     "operator.export.EXPORT_WORKSPACE",
     "operator.welcome.ANY_WORKSPACE",
     "operator.welcome.FIRST_START_LOCK",

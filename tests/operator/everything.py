@@ -12,7 +12,6 @@ from app.operations import (
     link_tasks,
     remove_channel_member,
     send_message,
-    states,
 )
 from app.operator import administration as admin
 from tests.conftest import World
@@ -34,8 +33,7 @@ async def fill(world: World) -> set[str]:
     await bot(append_run_log, run_id=claim.run.id, steps=[{"text": f"step {n}"} for n in range(3)])
     await bot(complete_run, run_id=claim.run.id, complete_task=True)
     await bot(send_message, channel_id=channel, content="@ada, done")
-    state = await bot(states.create_state, name="memory")
-    outer = await bot(create_task_record, kind="build", work_item_id=parent.id, state_id=state.id)
+    outer = await bot(create_task_record, kind="build", work_item_id=parent.id, stateful=True)
     await bot(create_task_record, kind="build", work_item_id=parent.id, parent_id=outer.id)
     token = await admin.create_verify_token(world.db, world.info, "bot")
     key = await admin.create_key(world.db, world.info, "bot")

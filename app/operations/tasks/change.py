@@ -72,6 +72,7 @@ class RefusalRow(msgspec.Struct):
     mergeable: bool
     changed: Encoded[list[ChangedField]] | None  # null: the version has not passed
     overlapping: Encoded[list[OverlappingField]] | None
+    removed_to: int | None
 
 
 _TAKES_OWN: Final = (
@@ -357,7 +358,7 @@ WHY = BatchQuery(
            {MAY_BIND},
            {MAY_PUT_UNDER},
            i.parent_task_id IS NOT NULL AND {PARENT_BELOW},
-           {NONE_OVERLAPS}, seen.changed, {OVERLAPPING}
+           {NONE_OVERLAPS}, seen.changed, {OVERLAPPING}, seen.removed_to
       FROM i
       JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
       JOIN seen ON (seen.workspace_id, seen.task_id) = (i.workspace_id, i.task_id) AND seen.sent IS NOT DISTINCT FROM i.version
@@ -478,5 +479,6 @@ def _passed(sent: int, why: RefusalRow, *, knows_merge: bool) -> VersionConflict
         mergeable=why.mergeable,
         changed=why.changed,
         overlapping=why.overlapping,
+        removed_to=why.removed_to,
         knows_merge=knows_merge,
     )
