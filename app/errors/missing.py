@@ -46,7 +46,10 @@ class VersionNotFound(NotFound):
 
 
 class IdentityNotFound(NotFound):
-    """No user or agent of this workspace that the caller may know of has this id, handle or email."""
+    """No user or agent of this workspace that the caller may know of has this id, handle or email.
+
+    Or an operator has deactivated whoever it is: then `reason` is `identity_deactivated`, and they take nothing new.
+    """
 
     def __init__(self, name: str, *, field: str) -> None:
         super().__init__(

@@ -205,8 +205,7 @@ class ListMyActivity(AgentRequest):
 async def list_task_history(ctx: Context, req: ListTaskHistory) -> Page[HistoryEntry]:
     """List what happened to a task: every change, who made it, the values before and after, and the comments.
 
-    Newest first by default. Of a task that was closed long ago the middle may be gone; an entry of the kind `removed` stands
-    there. To see the whole task as it was at some version, use get-task with `atVersion`.
+    Newest first by default. To see the whole task as it was at some version, use get-task with `atVersion`.
     """
     id = await task_id(ctx, req.task_id)
     if not await ctx.one(SEES_TASK, task_id=id):
