@@ -121,6 +121,13 @@ def blockers(
               FROM (SELECT {workspace} AS workspace_id, {viewer} AS actor_id, {task} AS task_id) i)"""
 
 
+def open_blockers(workspace: LiteralString, task: LiteralString) -> LiteralString:
+    """SQL for how many open tasks block a task."""
+    return f"""(
+            SELECT count(*)::int
+              FROM (SELECT {workspace} AS workspace_id, {task} AS task_id) i CROSS JOIN LATERAL (SELECT FROM {_OPEN}) b)"""
+
+
 def any_blocker(workspace: LiteralString, task: LiteralString) -> LiteralString:
     """SQL for whether anything open blocks a task."""
     return f"""EXISTS (

@@ -7,15 +7,13 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, Literal, LiteralString
-
-import psycopg
-from psycopg.rows import TupleRow
+from typing import Final, Literal
 
 from app import COMMAND
 from app.config import BadSetting, Config, from_environment
 from app.database_url import borrowed
 from app.db import Unreachable, catalogue, schema
+from app.db.looking import Looking, looking
 from app.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from app.operator.names import Made
 
@@ -86,12 +84,12 @@ def _findings() -> Iterator[Finding]:
 
 
 def _database(config: Config, dsn: str) -> Iterator[Finding]:
-    with schema.connect(dsn) as connection:
-        yield from _version(connection)
-        yield from _clock(connection)
+    with looking(dsn) as look:
+        yield from _version(look)
+        yield from _clock(look)
         for check in SERVERS:
-            yield from check(connection)
-        yield from _connections(connection, config)
+            yield from check(look)
+        yield from _connections(look, config)
     try:
         state = schema.check(dsn)
     except schema.SchemaMismatch as e:
@@ -113,9 +111,9 @@ def _database(config: Config, dsn: str) -> Iterator[Finding]:
         yield Finding(
             check="schema", state="ok", found=f"Version {state.version}, each object as it should be."
         )
-    with schema.connect(dsn) as connection:
+    with looking(dsn) as look:
         for check in CONTENTS:
-            yield from check(connection)
+            yield from check(look)
 
 
 def _disk(data_dir: Path) -> Iterator[Finding]:
@@ -133,8 +131,8 @@ def _disk(data_dir: Path) -> Iterator[Finding]:
         )
 
 
-def _version(connection: psycopg.Connection) -> Iterator[Finding]:
-    major = connection.info.server_version // 10_000
+def _version(look: Looking) -> Iterator[Finding]:
+    major = look.major
     if major > catalogue.NEWEST_TRIED:
         yield Finding(
             check="database",
@@ -143,13 +141,13 @@ def _version(connection: psycopg.Connection) -> Iterator[Finding]:
             do="Look for a newer Baton.",
         )
     else:
-        size = _value(connection, "SELECT pg_size_pretty(pg_database_size(current_database()))")
+        size = look.text("SELECT pg_size_pretty(pg_database_size(current_database()))")
         yield Finding(check="database", state="ok", found=f"PostgreSQL {major} answers; it holds {size}.")
 
 
-def _clock(connection: psycopg.Connection) -> Iterator[Finding]:
+def _clock(look: Looking) -> Iterator[Finding]:
     before = time.time()
-    theirs = float(str(_value(connection, "SELECT extract(epoch FROM clock_timestamp())::float8")))
+    theirs = look.number("SELECT extract(epoch FROM clock_timestamp())::float8")
     after = time.time()
     # Whatever the way there took is no difference.
     apart = max(before - theirs, theirs - after, 0.0)
@@ -166,11 +164,10 @@ def _clock(connection: psycopg.Connection) -> Iterator[Finding]:
         )
 
 
-def _durability(connection: psycopg.Connection) -> Iterator[Finding]:
+def _durability(look: Looking) -> Iterator[Finding]:
     off = [
         name
-        for name, value in _rows(
-            connection,
+        for name, value in look.rows(
             "SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') ORDER BY 1",
         )
         if value == "off"
@@ -186,12 +183,11 @@ def _durability(connection: psycopg.Connection) -> Iterator[Finding]:
         yield Finding(check="durability", state="ok", found="What was answered is on disk.")
 
 
-def _transactions(connection: psycopg.Connection) -> Iterator[Finding]:
+def _transactions(look: Looking) -> Iterator[Finding]:
     """What keeps dead rows from being removed: a session in a transaction, a prepared one, a slot that nobody reads."""
     old = [
         f"{what} ({int(seconds) // 60} minutes)"
-        for what, seconds in _rows(
-            connection,
+        for what, seconds in look.rows(
             """
             SELECT 'session ' || pid || coalesce(' of ' || usename, ''), extract(epoch FROM now() - xact_start)
               FROM pg_stat_activity
@@ -205,9 +201,7 @@ def _transactions(connection: psycopg.Connection) -> Iterator[Finding]:
     ]
     idle = [
         str(name)
-        for (name,) in _rows(
-            connection, "SELECT slot_name FROM pg_replication_slots WHERE NOT active ORDER BY 1"
-        )
+        for (name,) in look.rows("SELECT slot_name FROM pg_replication_slots WHERE NOT active ORDER BY 1")
     ]
     if old:
         yield Finding(
@@ -227,8 +221,8 @@ def _transactions(connection: psycopg.Connection) -> Iterator[Finding]:
         yield Finding(check="transactions", state="ok", found="None is open for long.")
 
 
-def _vacuum(connection: psycopg.Connection) -> Iterator[Finding]:
-    if _value(connection, "SELECT current_setting('autovacuum')") == "off":
+def _vacuum(look: Looking) -> Iterator[Finding]:
+    if look.text("SELECT current_setting('autovacuum')") == "off":
         yield Finding(
             check="vacuum",
             state="problem",
@@ -236,8 +230,8 @@ def _vacuum(connection: psycopg.Connection) -> Iterator[Finding]:
             do="Set autovacuum = on in postgresql.conf and reload.",
         )
         return
-    age = _value(connection, "SELECT age(datfrozenxid) FROM pg_database WHERE datname = current_database()")
-    if isinstance(age, int) and age > TRANSACTIONS_MAX:
+    age = look.number("SELECT age(datfrozenxid) FROM pg_database WHERE datname = current_database()")
+    if age > TRANSACTIONS_MAX:
         yield Finding(
             check="vacuum",
             state="problem",
@@ -246,8 +240,7 @@ def _vacuum(connection: psycopg.Connection) -> Iterator[Finding]:
         )
     littered = [
         f"{table} ({dead} dead, {live} live)"
-        for table, dead, live in _rows(
-            connection,
+        for table, dead, live in look.rows(
             "SELECT relname, n_dead_tup, n_live_tup FROM pg_stat_user_tables ORDER BY n_dead_tup DESC",
         )
         if dead > DEAD_ROWS_MIN + live
@@ -263,11 +256,10 @@ def _vacuum(connection: psycopg.Connection) -> Iterator[Finding]:
         yield Finding(check="vacuum", state="ok", found="Autovacuum keeps up.")
 
 
-def _indexes(connection: psycopg.Connection) -> Iterator[Finding]:
+def _indexes(look: Looking) -> Iterator[Finding]:
     invalid = [
         str(name)
-        for (name,) in _rows(
-            connection,
+        for (name,) in look.rows(
             """
             SELECT i.indexrelid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
              WHERE NOT i.indisvalid AND c.relnamespace = 'public'::regnamespace ORDER BY 1
@@ -285,20 +277,11 @@ def _indexes(connection: psycopg.Connection) -> Iterator[Finding]:
         yield Finding(check="indexes", state="ok", found="All are valid.")
 
 
-def _connections(connection: psycopg.Connection, config: Config) -> Iterator[Finding]:
-    allowed = int(
-        str(
-            _value(
-                connection,
-                """
-                SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
-                """,
-            )
-        )
+def _connections(look: Looking, config: Config) -> Iterator[Finding]:
+    allowed = look.number(
+        "SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"
     )
-    used = int(
-        str(_value(connection, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"))
-    )
+    used = look.number("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'")
     wanted = config.workers * (config.database_connections + SHARED_CONNECTIONS)
     said = f"{used} of {allowed} are in use; a server with these settings takes up to {wanted}."
     if wanted > allowed and not config.database_pooler:
@@ -312,9 +295,8 @@ def _connections(connection: psycopg.Connection, config: Config) -> Iterator[Fin
         yield Finding(check="connections", state="ok", found=said)
 
 
-def _jobs(connection: psycopg.Connection) -> Iterator[Finding]:
-    overdue = _value(
-        connection,
+def _jobs(look: Looking) -> Iterator[Finding]:
+    overdue = look.number(
         """
         SELECT count(*) FROM runs
          WHERE holder_id IS NOT NULL AND ended_at IS NULL AND lease_check_at < now() - make_interval(secs => %s)
@@ -332,9 +314,8 @@ def _jobs(connection: psycopg.Connection) -> Iterator[Finding]:
         yield Finding(check="jobs", state="ok", found="Nothing is overdue.")
 
 
-def _keys(connection: psycopg.Connection) -> Iterator[Finding]:
-    rows = _rows(
-        connection,
+def _keys(look: Looking) -> Iterator[Finding]:
+    rows = look.rows(
         """
         SELECT w.slug, count(k.id), count(*) FILTER (WHERE k.expires_at < now() + make_interval(days => %s))
           FROM workspaces w
@@ -371,22 +352,13 @@ def _keys(connection: psycopg.Connection) -> Iterator[Finding]:
         yield Finding(check="keys", state="ok", found="Every workspace has keys, and none ends soon.")
 
 
-Check = Callable[[psycopg.Connection], Iterator[Finding]]
+Check = Callable[[Looking], Iterator[Finding]]
 
 SERVERS: Final[tuple[Check, ...]] = (_durability, _transactions, _vacuum, _indexes)
 """What can be asked of any database."""
 
 CONTENTS: Final[tuple[Check, ...]] = (_jobs, _keys)
 """What can be asked where the tables are as this Baton knows them."""
-
-
-def _rows(connection: psycopg.Connection, statement: LiteralString, *given: object) -> list[TupleRow]:
-    return connection.execute(statement, given or None).fetchall()
-
-
-def _value(connection: psycopg.Connection, statement: LiteralString, *given: object) -> object:
-    [[value]] = _rows(connection, statement, *given)
-    return value
 
 
 def _named(things: list[str]) -> str:

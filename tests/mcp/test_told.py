@@ -2,7 +2,7 @@
 
 import json
 
-from app.operations import claim_next_task, comment_on_task, create_task, link_tasks
+from app.operations import claim_next_task, comment_on_task, complete_task, create_task, link_tasks
 from tests.conftest import Server, World
 from tests.mcp.connecting import connected, structure_of, text_of
 
@@ -40,3 +40,16 @@ async def test_a_tool_says_besides_what_it_ended_what_blocks_and_what_looks_the_
         around = json.loads(text_of(seen))
         assert [remark["body"] for remark in around["comments"]["last"]] == ["It drops the last line."]
         assert (around["relations"][0]["identifier"], around["handoff"]["text"]) == ("T-2", "half of it")
+
+
+async def test_an_agent_hears_when_everything_is_done(server: Server, workspace: World) -> None:
+    bot, other = await workspace.agent(), await workspace.agent("other")
+    channel = await workspace.channel("work", bot, other)
+    await other(create_task, title="The last one", channel_id=channel)
+    await other(claim_next_task)
+    async with connected(server, bot.api_key, tools="core") as client:
+        while_it_is_held = structure_of(await client.call_tool("claim-next-task", {}))["waiting"]["message"]
+        assert while_it_is_held.startswith("Nothing in your channels is todo and free.")
+        await other(complete_task, task_id="T-1")
+        afterwards = structure_of(await client.call_tool("claim-next-task", {}))["waiting"]["message"]
+        assert afterwards.startswith("Every task in your channels is done or cancelled.")

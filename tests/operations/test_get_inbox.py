@@ -21,6 +21,7 @@ from app.operations import (
     get_task,
     get_unread_mentions,
     heartbeat_run,
+    link_tasks,
     release_run,
     send_message,
     update_task,
@@ -380,11 +381,13 @@ async def test_a_first_inbox_has_the_open_tasks_of_my_channels_with_their_holder
     finished = await ada(create_task, title="finished", channel_id=channel)
     await ada(complete_task, task_id=finished.id)
     await other(claim_task, task_id="T-2")
+    for blocker in ("T-2", "T-4", finished.id):  # one of them is not shared, and one is done
+        await ada(link_tasks, task_id=blocker, kind="blocks", other_task_id="T-1")
     inbox = await bot(get_inbox)
-    assert [(t.identifier, t.status, t.holder, t.channel) for t in inbox.channel_tasks] == [
-        ("T-2", "in_progress", "other", "builds"),
-        ("T-3", "todo", None, "builds"),
-        ("T-1", "todo", None, "builds"),
+    assert [(t.identifier, t.status, t.holder, t.channel, t.open_blockers) for t in inbox.channel_tasks] == [
+        ("T-2", "in_progress", "other", "builds", 0),
+        ("T-3", "todo", None, "builds", 0),
+        ("T-1", "todo", None, "builds", 2),
     ]
     assert (await bot(get_inbox, cursor=inbox.cursor)).channel_tasks == []
 

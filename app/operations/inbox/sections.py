@@ -14,6 +14,7 @@ from app.errors import CursorExpired
 from app.operations.inbox.shapes import InboxChange, InboxMention, You, YourChannel
 from app.operations.messages.unread import COUNT_WAITING, LISTED, MENTIONS_COUNTED_MAX, WHAT_WAITS
 from app.operations.tasks.task import priority
+from app.operations.told import open_blockers
 from app.rpc import Answer, Context
 from app.writes.access import CALLER, VISIBLE
 
@@ -191,7 +192,7 @@ CHANNEL_TASKS = Query(
     )
     SELECT row_to_json((SELECT w FROM (SELECT
                'T-' || t.number AS identifier, t.title, t.status, {priority("t.priority")} AS priority, t.version,
-               t.channel, {_HOLDER}) w)),
+               t.channel, {_HOLDER}, {open_blockers("t.workspace_id", "t.id")} AS "openBlockers") w)),
            (SELECT count(*) FROM around)
       FROM around t
      ORDER BY t.urgency, t.id

@@ -73,7 +73,15 @@ class InboxReview(InboxTask):
 class ChannelTask(Answer):
     """An open task in one of your channels, in short."""
 
-    brief: ClassVar[tuple[str, ...]] = ("identifier", "title", "status", "priority", "channel", "holder")
+    brief: ClassVar[tuple[str, ...]] = (
+        "identifier",
+        "title",
+        "status",
+        "priority",
+        "channel",
+        "holder",
+        "openBlockers",
+    )
 
     identifier: Annotated[str, Meta(description="`T-42`.")]
     title: Annotated[str, Meta(description="What is to be done.")]
@@ -82,6 +90,7 @@ class ChannelTask(Answer):
     version: Annotated[int, Meta(description="The optimistic lock: send it with your next update.")]
     channel: Annotated[str, Meta(description="The channel, by name.")]
     holder: Annotated[str | None, Meta(description="Who has it, by handle; null if nobody does.")]
+    open_blockers: Annotated[int, Meta(description="How many open tasks it waits for.")]
 
 
 class InboxMention(Answer):

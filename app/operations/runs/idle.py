@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from app.db import Encoded, Query
+from app.db import Encoded, One, Query
 from app.db.phrases import folded
 from app.operations.runs.ready import UNBLOCKED, anything_ready, ready_walks
 from app.operations.tasks.task import priority
@@ -24,6 +24,7 @@ from app.operations.told import (
 )
 from app.rpc import Context
 from app.types import TaskPriority
+from app.writes.access import CALLER
 
 
 class WaitingRow(msgspec.Struct):
@@ -65,6 +66,20 @@ STUCK = Query(
     """,
 )
 
+ANY_OPEN = Query(
+    One[bool],
+    f"""
+    WITH i AS ({CALLER})
+    SELECT EXISTS (
+        SELECT FROM i
+          JOIN channel_members m ON m.workspace_id = i.workspace_id AND m.identity_id = i.actor_id
+         CROSS JOIN LATERAL (
+               SELECT FROM tasks t
+                WHERE t.workspace_id = i.workspace_id AND t.channel_id = m.channel_id AND t.is_open
+                LIMIT 1) t)
+    """,
+)
+
 WIDEST: Final[Mapping[str, object]] = {"queue_max": 1, "priority_min": 0, "channel_id": None, "search": None}
 """The filter that leaves nothing out."""
 
@@ -75,10 +90,12 @@ async def told(ctx: Context, asked: Mapping[str, object]) -> Encoded[Told] | Non
         return None
     rows = await ctx.all(STUCK, **asked)
     wider = asked != WIDEST and await anything_ready(ctx, WIDEST)
-    return Encoded(msgspec.json.encode(Told(waiting=_why(rows, wider=wider))))
+    found = None if rows or wider else await ctx.one(ANY_OPEN)
+    finished = found is not None and not found.value
+    return Encoded(msgspec.json.encode(Told(waiting=_why(rows, wider=wider, finished=finished))))
 
 
-def _why(rows: list[WaitingRow], *, wider: bool) -> Waiting:
+def _why(rows: list[WaitingRow], *, wider: bool, finished: bool) -> Waiting:
     tasks = [_waiting(row) for row in rows]
     helps = [
         help for help in dict.fromkeys(_help(blocker) for task in tasks for blocker in task.waits_for) if help
@@ -93,6 +110,8 @@ def _why(rows: list[WaitingRow], *, wider: bool) -> Waiting:
     if tasks:
         said.append(f"{'; '.join(_line(task) for task in tasks)}.")
         said.append("Help with what they wait for, or wait with `waitSeconds`.")
+    elif finished:
+        said.append("Every task in your channels is done or cancelled. Create what else has to be done.")
     elif not wider:
         said.append(
             "Nothing in your channels is todo and free. Wait with `waitSeconds`, or create what has to be done."

@@ -118,7 +118,7 @@ class UpdateTask(AgentWrite):
         50,
         "change, block, hand over, send to review.",
         "On a version conflict merge, and send the current version. Status `blocked` or `todo` gives your claim up, and "
-        "`handoff` tells the next how far you got.",
+        "`handoff` tells the next how far you got. `in_review` keeps it; a reviewer ends it with complete-task, without `runId`.",
     ),
     destructive=True,
     idempotent=True,
