@@ -120,11 +120,13 @@ FORGET_MENTIONS = Command(
     """,
 )
 
+# Rows are deleted where they lie, and marks looked for task by task (OFFSET 0): a plan that is made once for all must not
+# come to go through the whole log, nor through the marks of all tasks.
 FORGET_ENTRIES = Command(
     One[int],
     f"""
     WITH old AS MATERIALIZED (
-        SELECT e.task_id, e.version, e.subject_id, e.xid, e.seq
+        SELECT e.task_id, e.version, e.xid, e.seq, e.ctid AS place
           FROM tasks t
           JOIN task_events e ON e.workspace_id = t.workspace_id AND e.task_id = t.id
          WHERE {_CLOSED_TASKS} AND e.created_at < {_CUTOFF} AND e.kind <> 'removed'
@@ -134,22 +136,23 @@ FORGET_ENTRIES = Command(
          LIMIT %(limit)s::int
     ), gone AS (
         DELETE FROM task_events e
-         USING old
-         WHERE e.workspace_id = %(workspace_id)s AND e.task_id = old.task_id AND e.version = old.version
-           AND e.subject_id = old.subject_id
+         WHERE e.workspace_id = %(workspace_id)s AND e.ctid = ANY(ARRAY(SELECT old.place FROM old))
         RETURNING 1
-    ), missing AS (
-        SELECT old.task_id, old.version, old.xid, old.seq FROM old
-         UNION ALL
-        SELECT e.task_id, e.version, e.xid, e.seq                     -- what was missing already
-          FROM task_events e
-         WHERE e.workspace_id = %(workspace_id)s AND e.kind = 'removed' AND e.task_id IN (SELECT old.task_id FROM old)
+    ), mark_before AS MATERIALIZED (
+        SELECT e.*
+          FROM (SELECT DISTINCT old.task_id FROM old) o
+         CROSS JOIN LATERAL (
+               SELECT e.task_id, e.version, e.subject_id, e.xid, e.seq, e.kind, e.ctid AS place
+                 FROM task_events e
+                WHERE e.workspace_id = %(workspace_id)s AND e.task_id = o.task_id
+               OFFSET 0) e
+         WHERE e.kind = 'removed'
     ), mark AS MATERIALIZED (
         SELECT DISTINCT ON (m.task_id)
                m.task_id, max(m.version) OVER (PARTITION BY m.task_id) AS version, m.xid, m.seq,
                regexp_replace('ffffffffffffffff' || lpad(to_hex(m.seq), 16, '0'),
                               '(.{{8}})(.{{4}})(.{{4}})(.{{4}})(.{{12}})', '\\1-\\2-\\3-\\4-\\5')::uuid AS subject_id
-          FROM missing m
+          FROM (SELECT task_id, version, xid, seq FROM old UNION ALL SELECT task_id, version, xid, seq FROM mark_before) m
          ORDER BY m.task_id, m.xid DESC, m.seq DESC
     ), marked AS (
         INSERT INTO task_events (workspace_id, task_id, version, subject_id, kind, actor_id, actor_kind, request_id, xid, seq)
@@ -157,11 +160,14 @@ FORGET_ENTRIES = Command(
         SELECT %(workspace_id)s, m.task_id, m.version, m.subject_id, 'removed', '{SYSTEM}', 'system', '{REQUEST_ID}', m.xid, m.seq
           FROM mark m
         ON CONFLICT DO NOTHING
-    ), before AS (
+    ), unmarked AS (
         DELETE FROM task_events e
-         USING mark m
-         WHERE e.workspace_id = %(workspace_id)s AND e.task_id = m.task_id AND e.kind = 'removed'
-           AND (e.version, e.subject_id) <> (m.version, m.subject_id)
+         WHERE e.workspace_id = %(workspace_id)s
+           AND e.ctid = ANY(ARRAY(
+                   SELECT b.place
+                     FROM mark_before b
+                    WHERE NOT EXISTS (SELECT FROM mark m
+                                       WHERE (m.task_id, m.version, m.subject_id) = (b.task_id, b.version, b.subject_id))))
     )
     SELECT count(*)::int FROM gone
     """,

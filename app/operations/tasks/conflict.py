@@ -125,9 +125,9 @@ SEEN: Final = f"""
                   FROM i JOIN tasks p ON p.workspace_id = i.workspace_id AND p.id = i.task_id) k
           JOIN tasks t ON t.workspace_id = k.workspace_id AND t.id = k.task_id
          CROSS JOIN LATERAL (
-                SELECT max(v.version) AS removed_to
+                SELECT max(v.version) FILTER (WHERE v.kind = 'removed') AS removed_to
                   FROM task_events v
-                 WHERE v.workspace_id = k.workspace_id AND v.task_id = k.task_id AND v.kind = 'removed'
+                 WHERE v.workspace_id = k.workspace_id AND v.task_id = k.task_id
                    AND v.version > k.version) gone
           LEFT JOIN LATERAL (
                 SELECT coalesce(array_to_json(array_agg(row_to_json((SELECT w FROM (SELECT

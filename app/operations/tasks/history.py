@@ -159,10 +159,9 @@ TASK_AT = Query(
               FROM task_events e
              WHERE e.workspace_id = t.workspace_id AND e.task_id = t.id AND e.version = %(version)s::int
                AND e.subject_id = '00000000-0000-0000-0000-000000000000'),
-           (SELECT max(e.version)
+           (SELECT max(e.version) FILTER (WHERE e.kind = 'removed')
               FROM task_events e
-             WHERE e.workspace_id = t.workspace_id AND e.task_id = t.id AND e.kind = 'removed'
-               AND e.version >= %(version)s::int)
+             WHERE e.workspace_id = t.workspace_id AND e.task_id = t.id AND e.version >= %(version)s::int)
       FROM i
       JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = %(task_id)s::uuid
      WHERE {VISIBLE}
