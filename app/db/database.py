@@ -53,6 +53,23 @@ class Duplicate(Exception):
         self.constraint = constraint
 
 
+OURS: Final = " ".join(
+    f"-c {name}={value}"
+    for name, value in {
+        "timezone": "UTC",
+        "datestyle": "ISO",
+        "intervalstyle": "postgres",
+        "extra_float_digits": "1",
+        "standard_conforming_strings": "on",
+        "default_transaction_isolation": "read\\ committed",  # a conflict is an answer here, no failure
+        "default_transaction_read_only": "off",
+        "jit": "off",  # to compile a write takes ten seconds, to run it one millisecond
+        "max_parallel_workers_per_gather": "0",  # one call, one core
+    }.items()
+)
+"""What each session asks for, because the statements mean it, whatever server, database and role have as their own."""
+
+
 class Database:
     """Connections to one Postgres, shared by everything in this process."""
 
@@ -60,7 +77,7 @@ class Database:
         self, dsn: str, *, connections_max: int, statement_timeout_seconds: float, pooler: bool
     ) -> None:
         dsn = address(dsn)
-        settings = f"-c statement_timeout={int(statement_timeout_seconds * 1000)} -c timezone=UTC"
+        settings = f"-c statement_timeout={int(statement_timeout_seconds * 1000)} {OURS}"
         self._dsn = dsn
         self._how: dict[str, Any] = {  # Any: what the driver takes by name
             "autocommit": True,

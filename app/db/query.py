@@ -90,7 +90,7 @@ class BatchQuery(Query[R]):
     """A statement that serves any number of calls at once.
 
     Its only parameter is `%(items)s`, an array with one JSON object per call. A call that has an answer comes back as a
-    row with the place of its item in `ord`, from 1; one that has none has no row. Which calls share a statement is the
+    row that begins with the place of its item, `ord`, from 1; one that has none has no row. Which calls share a statement is the
     database layer's business: operations hand over one item and get one row or none.
 
     `one_per` says of what in an item a batch holds each at most once: where no version decides, the second call must see
@@ -111,8 +111,10 @@ class BatchQuery(Query[R]):
         self.one_per = one_per
         self.sort_by = sort_by
         self.alone = alone
-        if self.parameters != ("items",) or "ord" not in get_type_hints(self._make):
-            message = f"{self!r}: a batch statement has the one parameter %(items)s and a row with `ord`"
+        if self.parameters != ("items",) or next(iter(get_type_hints(self._make)), None) != "ord":
+            message = (
+                f"{self!r}: a batch statement has the one parameter %(items)s, and its rows begin with `ord`"
+            )
             raise TypeError(message)
 
 

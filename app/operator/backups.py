@@ -19,6 +19,7 @@ from app.config import Config, libpq
 from app.database_url import borrowed
 from app.db import schema
 from app.db.address import without_password
+from app.db.replaying import ReplayFailed, replay
 from app.embedded import EmbeddedPostgres
 from app.embedded.dumps import sync
 from app.embedded.programs import Identity, Programs, find_binaries
@@ -27,7 +28,7 @@ from app.operator.names import Made
 logger = logging.getLogger("baton.dump")
 
 MARK: Final = "TABLE DATA public baton_schema "  # in the table of contents of every database of ours
-TABLE: Final = re.compile(rb'(?:dumping contents of|processing data for) table "(.+)"')
+TABLE: Final = re.compile(rb'dumping contents of table "(.+)"')
 OWNERLESS: Final = ("--no-owner", "--no-privileges")
 
 
@@ -141,17 +142,30 @@ def _dump(postgres: Postgres, file: Path) -> dict[str, int]:
 
 
 def _fill(postgres: Postgres, written: IO[bytes]) -> None:
-    options = ("--verbose", "--single-transaction", "--exit-on-error", "--no-comments", *OWNERLESS)
+    """Carry out what pg_restore makes of a file: to its good end, or not at all."""
     written.seek(0)
-    _run(postgres, "pg_restore", *options, postgres.address, takes=written)
+    options = ("--no-comments", *OWNERLESS, "--file=-")
+    with _started(postgres, "pg_restore", *options, takes=written, gives=subprocess.PIPE) as process:
+
+        def script() -> Generator[bytes]:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            yield from process.stdout
+            said = process.stderr.read()
+            if process.wait() != 0:
+                raise BackupFailed(f"{written.name} is broken: {said.decode(errors='replace').strip()}.")
+
+        try:
+            replay(postgres.dsn, script(), lambda table: logger.info("restore: %s", table))
+        except ReplayFailed as error:
+            raise BackupFailed(f"The database refused what is in {written.name}: {error}") from None
 
 
 def _run(
     postgres: Postgres,
     name: str,
     *arguments: str,
-    takes: IO[bytes] | int = subprocess.DEVNULL,
-    into: IO[bytes] | None = None,
+    into: IO[bytes],
 ) -> None:
     """Run one of the programs to its end, and tell which table it is at.
 
@@ -167,13 +181,12 @@ def _run(
             elif b"error:" in line:
                 said.append(line.decode(errors="replace").strip())
 
-    gives = subprocess.DEVNULL if into is None else subprocess.PIPE
-    with _started(postgres, name, *arguments, takes=takes, gives=gives) as process:
+    with _started(postgres, name, *arguments, takes=subprocess.DEVNULL, gives=subprocess.PIPE) as process:
+        assert process.stdout is not None
         assert process.stderr is not None
         listener = threading.Thread(target=listen, args=(process.stderr,), daemon=True)
         listener.start()
-        if into is not None and process.stdout is not None:
-            shutil.copyfileobj(process.stdout, into)
+        shutil.copyfileobj(process.stdout, into)
         listener.join()
     if process.returncode != 0:
         raise BackupFailed(

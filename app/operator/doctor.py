@@ -90,6 +90,7 @@ def _database(config: Config, dsn: str) -> Iterator[Finding]:
         for check in SERVERS:
             yield from check(look)
         yield from _connections(look, config)
+        yield from _planning(look, config)
     try:
         state = schema.check(dsn)
     except schema.SchemaMismatch as e:
@@ -293,6 +294,21 @@ def _connections(look: Looking, config: Config) -> Iterator[Finding]:
         )
     else:
         yield Finding(check="connections", state="ok", found=said)
+
+
+def _planning(look: Looking, config: Config) -> Iterator[Finding]:
+    """Behind a pooler the role's own settings count, and not what we would ask for."""
+    if not config.database_pooler:
+        return
+    if look.text("SELECT current_setting('jit')") == "on":
+        yield Finding(
+            check="planning",
+            state="problem",
+            found="`jit` is on: Postgres compiles each write for seconds, and creating a task ends in a time-out.",
+            do="ALTER ROLE … SET jit = off, for the role in DATABASE_URL.",
+        )
+    else:
+        yield Finding(check="planning", state="ok", found="No statement is compiled.")
 
 
 def _jobs(look: Looking) -> Iterator[Finding]:

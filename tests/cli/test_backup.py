@@ -11,8 +11,11 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from app.db import schema
-from tests.conftest import Server
+from app.embedded import EmbeddedPostgres, find_binaries
+from tests.conftest import POSTGRES_BIN_DIR, Server
 from tests.installation import Installation, eventually
+
+OLD_BIN = Path("/usr/lib/postgresql/15/bin")
 
 
 @pytest.fixture(scope="module")
@@ -159,3 +162,15 @@ def test_ones_own_postgres_is_backed_up_and_restored_alike(
         finally:
             for name in names:
                 administrator.execute(f"DROP DATABASE IF EXISTS {name}".encode())
+
+
+@pytest.mark.skipif(
+    not (OLD_BIN / "postgres").exists() or find_binaries(POSTGRES_BIN_DIR).samefile(OLD_BIN),
+    reason="there is only one Postgres on this machine",
+)
+def test_newer_programs_restore_into_an_older_postgres(file: Path, tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path / "old", OLD_BIN).use() as dsn:
+        older = Installation(tmp_path / "nowhere", DATABASE_URL=dsn)
+        restored = older.ask("restore", str(file))
+        assert restored["rows"] == older.ask("backup", str(tmp_path / "again.dump"))["rows"]
+        assert older.ask("schema", "check")["fits"] is True

@@ -139,6 +139,17 @@ def test_more_connections_than_the_database_allows_are_a_problem(
     assert "max_connections" in str(finding.do)
 
 
+def test_behind_a_pooler_it_matters_whether_statements_are_compiled(
+    database: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_POOLER", "true")
+    database.execute(f"ALTER DATABASE {NAME} SET jit = on".encode())
+    [finding] = found("planning")
+    assert (finding.state, "jit = off" in str(finding.do)) == ("problem", True)
+    database.execute(f"ALTER DATABASE {NAME} SET jit = off".encode())
+    assert [finding.state for finding in found("planning")] == ["ok"]
+
+
 def test_a_bad_setting_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKERS", "none")
     [finding] = doctor.examine().findings
