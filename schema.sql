@@ -218,7 +218,7 @@ CREATE INDEX tasks_ready_assigned ON tasks (workspace_id, assignee_id, queue, cl
 -- a million tasks reads fifty rows. Channel members see a bound task without standing here.
 --
 -- This table and those below have no foreign key to tasks: the one statement that writes them selects the task
--- in the same breath and tasks are never deleted, while the check would lock the task's row with every remark.
+-- in the same breath and tasks go with their workspace only, while the check would lock the task's row with every remark.
 CREATE TABLE task_participants (
     workspace_id  uuid NOT NULL,
     identity_id   uuid NOT NULL,

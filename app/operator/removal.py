@@ -3,10 +3,12 @@
 import asyncio
 import logging
 import time
+from collections.abc import AsyncGenerator
 from typing import Final
 
 from app.auth import REFUSED_WITHIN_SECONDS
-from app.db import Command, Database, One, Query
+from app.db import Command, Database, One, Query, Referred
+from app.errors import Conflict
 from app.operator.names import Made
 from app.operator.tenants import TENANTS
 from app.operator.workspaces import Workspace
@@ -79,21 +81,28 @@ async def delete_workspace(
     """Delete a workspace with everything in it. If it is interrupted, nobody is in it any more, and it can be done again.
 
     All tables are gone through until nothing is found: a call that was let in before the keys were revoked may have written
-    something meanwhile.
+    something meanwhile, which then also keeps what it refers to.
     """
     locked_out = await db.one(LOCK_OUT, workspace_id=workspace.id)
     if locked_out is not None and locked_out.value:
         await asyncio.sleep(settle_seconds)
     rows = 0
-    while removed := await _pass(db, workspace):
-        rows += removed
-    gone = await db.one(DELETE_WORKSPACE, workspace_id=workspace.id)
-    return Deleted(workspace_slug=workspace.slug, rows=rows + (gone.value if gone else 0))
+    while True:
+        before = rows
+        try:
+            async for removed in _portions(db, workspace):
+                rows += removed
+            if rows == before:
+                gone = await db.one(DELETE_WORKSPACE, workspace_id=workspace.id)
+                return Deleted(workspace_slug=workspace.slug, rows=rows + (gone.value if gone else 0))
+        except Referred as e:
+            if rows == before:
+                message = f"Something that is not Baton's refers to `{workspace.slug}`: see the constraint {e.constraint}."
+                raise Conflict(message) from None
 
 
-async def _pass(db: Database, workspace: Workspace) -> int:
-    """Empty one table after the other; say how many rows that took."""
-    rows = 0
+async def _portions(db: Database, workspace: Workspace) -> AsyncGenerator[int]:
+    """Empty one table after the other; say of each portion how many rows it had."""
     for name, tenant in TENANTS.items():
         here, removed = 0, 1
         while removed:  # of a tree those at its ends go first, so a small portion need not be the last
@@ -102,8 +111,7 @@ async def _pass(db: Database, workspace: Workspace) -> int:
             assert row is not None, "an aggregate has a row"
             removed = row.value
             here += removed
+            yield removed
             await asyncio.sleep(time.monotonic() - began)  # as much time for everybody else
         if here:
             logger.info("%s: %d rows", name, here)
-        rows += here
-    return rows

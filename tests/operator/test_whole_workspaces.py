@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Identifier, Literal
 
 from app.auth import Keys
 from app.config import Config
@@ -97,6 +97,26 @@ async def test_deleting_goes_on_where_it_was_interrupted(workspace: World, dsn: 
     for name in ("unread_mentions", "messages", "task_events"):
         await workspace.db.one(TENANTS[name].empty, workspace_id=workspace.info.id, limit=2)
     await admin.delete_workspace(workspace.db, workspace.info, settle_seconds=0)
+    assert set(counts(dsn, workspace.id).values()) == {0}
+
+
+async def test_what_is_written_behind_the_deletion_is_found_too(workspace: World, dsn: str) -> None:
+    bot = await workspace.agent("late")
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(
+            """CREATE FUNCTION write_late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                   INSERT INTO verify_tokens VALUES (OLD.workspace_id, 'x', OLD.identity_id, now()); RETURN NULL; END $$"""
+        )
+        connection.execute(
+            SQL(
+                """CREATE TRIGGER late AFTER DELETE ON api_keys
+                   FOR EACH ROW WHEN (OLD.identity_id = {}) EXECUTE FUNCTION write_late()"""
+            ).format(Literal(bot.id))
+        )
+        try:
+            await admin.delete_workspace(workspace.db, workspace.info, settle_seconds=0)
+        finally:
+            connection.execute("DROP FUNCTION write_late CASCADE")
     assert set(counts(dsn, workspace.id).values()) == {0}
 
 
