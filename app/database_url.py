@@ -4,6 +4,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from app import COMMAND
 from app.config import Config, forget_libpq
 from app.db import Unreachable
 from app.embedded import EmbeddedPostgres, EmbeddedPostgresError
@@ -34,13 +35,22 @@ def owned(config: Config, settings: Mapping[str, str]) -> Generator[Found]:
 
 
 @contextmanager
-def borrowed(config: Config) -> Generator[Found]:
-    """The database for a command, which borrows the running Postgres or owns one for the block."""
+def borrowed(config: Config, *, creates: bool = False) -> Generator[Found]:
+    """The database for a command, which borrows the running Postgres or owns one for the block.
+
+    Only what may be the first command of all `creates` one. Any other on a directory without a database is in the wrong
+    directory, and is told so instead of working on an empty world.
+    """
     if config.database_url:
         yield Found(config.database_url, is_ours=False, dump=_nothing)
         return
     forget_libpq()
     postgres = EmbeddedPostgres(config.data_dir, config.postgres_bin_dir)
+    if not creates and not postgres.exists():
+        raise EmbeddedPostgresError(
+            f"There is no database in {postgres.data_dir}. Set DATA_DIR or DATABASE_URL as the service has it, or make "
+            f"the first workspace there: `{COMMAND} workspace create SLUG`."
+        )
     with postgres.use() as dsn, _named(postgres):
         yield Found(dsn, is_ours=True, dump=lambda: postgres.dump(dsn))
 

@@ -94,11 +94,19 @@ class EmbeddedPostgres:
         self._socket_dir = self.cluster
         self._server: subprocess.Popen[bytes] | None = None
 
+    def exists(self) -> bool:
+        """Whether there is a cluster in the directory, or one that an upgrade was about to put back."""
+        return self.data_dir.is_dir() and any(self.data_dir.glob("postgres*/"))
+
     def start(self, *, wait_seconds: float = START_WAIT_SECONDS) -> str:
         """Own a running server until `stop()` and return its DSN; the first start creates the cluster."""
         deadline = time.monotonic() + wait_seconds
         if not self._own():
-            logger.info("waiting for %s, which owns the Postgres in %s", self._owner_name(), self.data_dir)
+            logger.warning(
+                "waiting for %s, which owns the Postgres in %s, to end; to run beside it, set another DATA_DIR",
+                self._owner_name(),
+                self.data_dir,
+            )
             if not self._own(deadline):
                 raise EmbeddedPostgresError(
                     f"Another Baton server is already running on {self.data_dir} ({self._owner_name()}). "

@@ -69,8 +69,8 @@ class Postgres(NamedTuple):
 
 
 @contextmanager
-def _postgres(config: Config) -> Generator[Postgres]:
-    with borrowed(config) as found:
+def _postgres(config: Config, *, creates: bool = False) -> Generator[Postgres]:
+    with borrowed(config, creates=creates) as found:
         if found.is_ours:
             programs = EmbeddedPostgres(config.data_dir, config.postgres_bin_dir).programs()
             yield Postgres(found.dsn, programs, {})
@@ -89,6 +89,8 @@ def write(config: Config, file: Path) -> Backup:
     """Write the whole database to a file, while the service goes on, and see that the file can be read."""
     if file.exists():
         raise BackupFailed(f"There is a {file} already. Give the backup another name.")
+    if not file.absolute().parent.is_dir():
+        raise BackupFailed(f"There is no directory {file.parent}.")
     growing = file.with_name(f"{file.name}.new")
     with _postgres(config) as postgres:
         schema.plan(postgres.dsn)  # it has a schema of ours
@@ -103,7 +105,7 @@ def write(config: Config, file: Path) -> Backup:
 
 def restore(config: Config, file: Path) -> Restored:
     """Fill an empty database from a backup: all of it or nothing. One that holds anything is left as it is."""
-    with file.open("rb") as written, _postgres(config) as postgres:
+    with file.open("rb") as written, _postgres(config, creates=True) as postgres:
         if MARK not in _listed(postgres, written):
             raise BackupFailed(f"{file} is no backup of a Baton.")
         if not schema.is_empty(postgres.dsn):

@@ -107,7 +107,7 @@ def mcp(
 @workspaces.command("create")
 def workspace_create(slug: str, name: Name = None, as_json: AsJson = False) -> None:
     """Make a workspace with its channel #general."""
-    show(run(lambda db: admin.create_workspace(db, slug, name=name)), as_json=as_json)
+    show(run(lambda db: admin.create_workspace(db, slug, name=name), creates=True), as_json=as_json)
 
 
 @workspaces.command("set-history")
@@ -326,6 +326,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         cli(arguments, standalone_mode=False)
     except UnicodeEncodeError:
         fail("The arguments are not valid UTF-8.")
+    except typer.Abort:
+        fail("Nothing was done: somebody at a terminal has to say yes. --yes does without.")
     except typer.TyperException as e:
         if not (said := e.format_message().rstrip(".")):  # it has shown the help already
             raise SystemExit(1) from None
@@ -340,9 +342,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         schema.SchemaMismatch,
         Unreachable,
         schema.Unsuitable,
-        OSError,
     ) as e:
         fail(str(e))
+    except OSError as e:
+        fail(f"{e.filename}: {e.strerror}." if e.filename and e.strerror else str(e))
 
 
 def _joined(channel: list[str] | None, *, no_general: bool) -> list[str]:

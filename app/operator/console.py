@@ -30,15 +30,15 @@ def fail(message: str) -> NoReturn:
     raise SystemExit(1) from None
 
 
-def run(work: Callable[[Database], Awaitable[T]]) -> T:
-    """Run something on the database, wherever it is."""
+def run(work: Callable[[Database], Awaitable[T]], *, creates: bool = False) -> T:
+    """Run something on the database, wherever it is; `creates` says that it may be the first there."""
     config = from_environment()
 
     async def at(dsn: str) -> T:
         async with Database.from_config(config, dsn, connections_max=CONNECTIONS) as db:
             return await work(db)
 
-    with borrowed(config) as found:
+    with borrowed(config, creates=creates) as found:
         schema.ready(found.dsn)
         return asyncio.run(at(found.dsn))
 

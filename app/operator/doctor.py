@@ -63,7 +63,7 @@ def _findings() -> Iterator[Finding]:
     yield Finding(check="settings", state="ok", found=f"They can be read; the database is {where}.")
     if not config.database_url:
         yield from _disk(config.data_dir)
-        if not EmbeddedPostgres(config.data_dir, config.postgres_bin_dir).cluster.exists():
+        if not EmbeddedPostgres(config.data_dir, config.postgres_bin_dir).exists():
             yield Finding(
                 check="database",
                 state="warning",

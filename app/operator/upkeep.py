@@ -82,7 +82,7 @@ def schema_apply(
     config = from_environment()
     phases: list[schema.Phase] = [phase for phase in schema.PHASES if {"pre": pre, "post": post}[phase]]
     logs.show_progress()
-    with borrowed(config) as found:
+    with borrowed(config, creates=True) as found:
         state = schema.apply(
             found.dsn, phases or schema.PHASES, before=found.dump, pooler=config.database_pooler
         )

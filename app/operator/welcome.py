@@ -50,10 +50,19 @@ async def prepare(config: Config, dsn: str) -> Callable[[str], str]:
     """Give a new database something to start with. What there is to tell depends on where the service will listen."""
     async with Database.from_config(config, dsn, connections_max=CONNECTIONS) as db:
         if (agent := await first_start(db)) is not None:
-            return lambda url: _WELCOME.format(url=url, key=agent.api_key, command=COMMAND)
+            return lambda url: _WELCOME.format(url=url, key=agent.api_key, command=_command(config))
         if (newcomer := await never_entered(db)) is not None:
-            return lambda url: _NO_KEY_USED.format(handle=newcomer.handle, slug=newcomer.slug)
+            return lambda url: _NO_KEY_USED.format(
+                command=_command(config), handle=newcomer.handle, slug=newcomer.slug
+            )
         return lambda url: ""
+
+
+def _command(config: Config) -> str:
+    """How a command is called that is to find the same database. A DATABASE_URL may hold a password, which is not said."""
+    if config.database_url:
+        return f"DATABASE_URL=… {COMMAND}"
+    return COMMAND if config.data_dir == Config().data_dir else f"DATA_DIR={config.data_dir} {COMMAND}"
 
 
 async def first_start(db: Database) -> Identity | None:
@@ -94,5 +103,5 @@ Lost it? `{command} key create agent --workspace default` makes another.
 
 _NO_KEY_USED: Final = (
     "No API key has been used here yet. If the first one is lost, make another: "
-    f"{COMMAND} key create {{handle}} --workspace {{slug}}"
+    "{command} key create {handle} --workspace {slug}"
 )

@@ -111,14 +111,18 @@ def test_a_backup_writes_over_nothing(used: Installation, file: Path) -> None:
 
 
 def test_a_backup_that_fails_leaves_nothing_behind(used: Installation, tmp_path: Path) -> None:
-    assert "No such file or directory" in used.refusal("backup", str(tmp_path / "nowhere" / "baton.dump"))
+    assert "There is no directory" in used.refusal("backup", str(tmp_path / "nowhere" / "baton.dump"))
     other = Installation(used.data_dir, POSTGRES_BIN=str(tmp_path))
     assert "There is no Postgres in" in other.refusal("backup", str(tmp_path / "baton.dump"))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_database_without_a_schema_has_nothing_to_back_up(other: Installation, tmp_path: Path) -> None:
-    assert "has no schema yet" in other.refusal("backup", str(tmp_path / "baton.dump"))
+def test_a_directory_without_a_database_has_nothing_to_back_up_and_gets_none(
+    other: Installation, tmp_path: Path
+) -> None:
+    for command in (("backup", str(tmp_path / "baton.dump")), ("key", "list", "--workspace", "default")):
+        assert "There is no database in" in other.refusal(*command)
+    assert not other.data_dir.exists()
     assert not (tmp_path / "baton.dump").exists()
 
 

@@ -1,6 +1,14 @@
 """explain-task: why a task cannot be claimed."""
 
-from app.operations import block_task, claim_task, complete_task, create_task, explain_task, link_tasks
+from app.operations import (
+    block_task,
+    claim_task,
+    complete_task,
+    create_task,
+    explain_task,
+    link_tasks,
+    update_task,
+)
 from tests.conftest import World
 from tests.operations.claims import expire
 
@@ -60,3 +68,17 @@ async def test_what_cannot_be_seen_and_what_is_not_there_are_explained_alike(
     assert [(a.task_id, a.claimable, a.obstacles[0].code) for a in answers] == [
         (None, False, "not_visible")
     ] * 2
+
+
+async def test_the_call_that_helps_can_be_made_as_it_is_told(workspace: World) -> None:
+    bot = await workspace.agent()
+    task = await bot(create_task, title="a")
+    await bot(complete_task, task_id=task.id)
+    [obstacle] = (await bot(explain_task, task_id=task.id)).obstacles
+    [help] = obstacle.helps
+    assert (help.operation, help.arguments) == (
+        "update-task",
+        {"taskId": "T-1", "version": 2, "status": "todo"},
+    )
+    reopened = await bot(update_task, task_id="T-1", version=2, status="todo")
+    assert (await bot(explain_task, task_id=reopened.id)).claimable

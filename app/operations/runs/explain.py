@@ -89,6 +89,7 @@ class FactsRow(msgspec.Struct):
 
     task_id: str
     identifier: str
+    version: int
     status: TaskStatus
     writable: bool
     offered: bool
@@ -108,7 +109,7 @@ FACTS = Query(
     FactsRow,
     f"""
     WITH i AS ({CALLER})
-    SELECT o.id::text, 'T-' || o.number, o.status, {WRITABLE},
+    SELECT o.id::text, 'T-' || o.number, o.version, o.status, {WRITABLE},
            o.assignee_id IS NOT NULL OR o.channel_id IS NULL
                OR EXISTS (SELECT FROM channel_members m
                            WHERE m.workspace_id = i.workspace_id AND m.identity_id = i.actor_id AND m.channel_id = o.channel_id
@@ -193,6 +194,11 @@ def obstacles_of(facts: FactsRow) -> list[Obstacle]:
     return [obstacle for obstacle in found if obstacle is not None]
 
 
+def _task(facts: FactsRow) -> dict[str, object]:
+    """The task as update-task takes it."""
+    return {"taskId": facts.identifier, "version": facts.version}
+
+
 def _permission(facts: FactsRow) -> Obstacle | None:
     if facts.writable:
         return None
@@ -202,7 +208,7 @@ def _permission(facts: FactsRow) -> Obstacle | None:
         helps=[
             Help(
                 operation="update-task",
-                arguments={"taskId": facts.identifier, "assigneeAgentId": "<you>"},
+                arguments={**_task(facts), "assigneeAgentId": "<you>"},
                 by="holder",
             )
         ],
@@ -229,7 +235,7 @@ def _hold(facts: FactsRow) -> Obstacle | None:
                 Help(operation="release-task", arguments={"taskId": facts.identifier}, by="holder"),
                 Help(
                     operation="update-task",
-                    arguments={"taskId": facts.identifier, "assigneeAgentId": "<you>"},
+                    arguments={**_task(facts), "assigneeAgentId": "<you>"},
                     by="you",
                 ),
             ],
@@ -255,9 +261,7 @@ def _hold(facts: FactsRow) -> Obstacle | None:
 def _status(facts: FactsRow) -> Obstacle | None:
     if facts.status in {"todo", "backlog", "in_progress"}:
         return None
-    reopen = [
-        Help(operation="update-task", arguments={"taskId": facts.identifier, "status": "todo"}, by="you")
-    ]
+    reopen = [Help(operation="update-task", arguments={**_task(facts), "status": "todo"}, by="you")]
     if facts.status in {"done", "cancelled"}:
         return Obstacle(
             code="closed",
