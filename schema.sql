@@ -21,7 +21,7 @@ CREATE TABLE baton_schema (
     prepared    integer,                     -- what only adds is done up to here; null: as version
     fingerprint text                         -- of the catalogue at that moment; null: nobody looked
 );
-INSERT INTO baton_schema (version) VALUES (5);
+INSERT INTO baton_schema (version) VALUES (6);
 
 
 -- Who there is ------------------------------------------------------------------------------------------
@@ -33,7 +33,11 @@ CREATE TABLE workspaces (
     name        text        NOT NULL,
     created_at  timestamptz NOT NULL DEFAULT now(),
     history_days integer,                    -- messages older than this many days are kept but not shown; null: all are shown
+    retention_days integer,                  -- what is done with is removed after so many days, see app/jobs/retention.py; null: never
+    swept_xid   xid8,                        -- how far the log was looked through for what may go: (xid, seq) of the last entry
+    swept_seq   bigint,
     CONSTRAINT workspaces_history_check CHECK (history_days BETWEEN 1 AND 36500),
+    CONSTRAINT workspaces_retention_check CHECK (retention_days BETWEEN 1 AND 36500),
     CONSTRAINT workspaces_slug_check CHECK (slug ~ '^[a-z][a-z0-9-]{0,62}$'),
     CONSTRAINT workspaces_name_check CHECK (length(name) BETWEEN 1 AND 200)
 );
@@ -58,6 +62,7 @@ CREATE TABLE identities (
     is_private    boolean     NOT NULL DEFAULT false,  -- agents only: it exists for its owner, the owner's other agents, and who is in a channel with it
     agent_type    text        NOT NULL DEFAULT 'local',
     created_at    timestamptz NOT NULL DEFAULT now(),
+    deactivated_at timestamptz,              -- set: has no key, and takes nothing new; what it did and was called stays
     PRIMARY KEY (workspace_id, id),
     CONSTRAINT identities_handle_key UNIQUE (workspace_id, handle),
     CONSTRAINT identities_owner_fkey FOREIGN KEY (workspace_id, owner_id) REFERENCES identities (workspace_id, id),
@@ -217,7 +222,7 @@ CREATE INDEX tasks_ready_assigned ON tasks (workspace_id, assignee_id, queue, cl
 -- a million tasks reads fifty rows. Channel members see a bound task without standing here.
 --
 -- This table and those below have no foreign key to tasks: the one statement that writes them selects the task
--- in the same breath and tasks are never deleted, while the check would lock the task's row with every remark.
+-- in the same breath and tasks go with their workspace only, while the check would lock the task's row with every remark.
 CREATE TABLE task_participants (
     workspace_id  uuid NOT NULL,
     identity_id   uuid NOT NULL,
@@ -493,7 +498,8 @@ CREATE TABLE task_events (
     version       integer     NOT NULL,      -- the task's version after the change
     subject_id    uuid        NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',  -- nil: the task itself; else the comment, or a name for what left the version alone
     kind          text        NOT NULL,      -- created, updated, completed, cancelled, blocked, released, commented,
-                                             -- claimed, run_completed, run_failed, run_released, run_expired, run_force_released, linked, unlinked
+                                             -- claimed, run_completed, run_failed, run_released, run_expired, run_force_released, linked, unlinked;
+                                             -- removed: stands where retention took entries out, at the place of the last of them
     actor_id      uuid        NOT NULL,
     actor_kind    text        NOT NULL,
     request_id    text        NOT NULL,
@@ -507,3 +513,4 @@ CREATE TABLE task_events (
 );
 CREATE INDEX task_events_actor ON task_events (workspace_id, actor_id, seq);  -- list-my-activity
 CREATE INDEX task_events_feed ON task_events (workspace_id, xid, seq);
+CREATE INDEX task_events_removed ON task_events (workspace_id, xid, seq) WHERE kind = 'removed';  -- how far back a cursor may lie

@@ -37,6 +37,7 @@ KEY_VISIBLE_CHARACTERS: Final = len(KEY_PREFIX) + 8  # what people may see of a 
 
 POLL_INTERVAL_SECONDS: Final = 0.4  # with a round trip and a late wake-up still well inside one second
 TRUST_SECONDS: Final = 0.9  # since the last good poll; after that remembered keys are looked up again
+REFUSED_WITHIN_SECONDS: Final = 1.0  # after its revocation every process refuses a key
 LOOK_BACK_SECONDS: Final = 30  # a poll sees revocations this old, so one that commits late is not missed
 REMEMBERED_KEYS_MAX: Final = 10_000  # about 10 MB; more active keys than one process can serve
 REFUSED_REMEMBERED_SECONDS: Final = 2.0  # so who tries the same bad key all the time costs no look-up

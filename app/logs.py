@@ -198,7 +198,7 @@ def show_progress() -> None:
     """Show an operator, on stderr, how far a command that takes its time has come."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
-    for slow in ("baton.schema", "baton.dump"):
+    for slow in ("baton.schema", "baton.dump", "baton.export", "baton.delete"):
         logging.getLogger(slow).addHandler(handler)
         logging.getLogger(slow).setLevel(logging.INFO)
 

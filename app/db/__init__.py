@@ -5,7 +5,7 @@ A result that Postgres already wrote as JSON stays bytes until it leaves: `Encod
 """
 
 from app.db.address import Unreachable
-from app.db.database import Database, Duplicate, Transaction
+from app.db.database import Database, Duplicate, Referred, Transaction
 from app.db.encoded import Encoded, array
 from app.db.query import BatchCommand, BatchQuery, Command, Item, Query
 from app.db.rows import Answered, Listed, One
@@ -23,6 +23,7 @@ __all__ = [
     "Listed",
     "One",
     "Query",
+    "Referred",
     "Transaction",
     "Unreachable",
     "Whose",

@@ -71,6 +71,14 @@ OURS: Final = " ".join(
 """What each session asks for, because the statements mean it, whatever server, database and role have as their own."""
 
 
+class Referred(Exception):
+    """A statement was undone because something refers to what it deletes, or it refers to what is gone."""
+
+    def __init__(self, constraint: str) -> None:
+        super().__init__(constraint)
+        self.constraint = constraint
+
+
 class Database:
     """Connections to one Postgres, shared by everything in this process."""
 
@@ -283,6 +291,8 @@ class Database:
             yield
         except pg_errors.UniqueViolation as e:
             raise Duplicate(e.diag.constraint_name or "") from e
+        except pg_errors.ForeignKeyViolation as e:
+            raise Referred(e.diag.constraint_name or "") from e
         except pg_errors.QueryCanceled as e:  # statement_timeout
             self._causes.failed("statement_timeout", e)
             raise TimedOut from e

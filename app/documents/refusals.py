@@ -18,6 +18,7 @@ from app.errors import (
     ChannelNotFound,
     ChannelNotMember,
     Contended,
+    CursorExpired,
     DatabaseUnavailable,
     EtagMismatch,
     IdempotencyKeyReused,
@@ -111,8 +112,10 @@ _ERRORS: Final[tuple[ApiError, ...]] = (
             )
         ],
         overlapping=[OverlappingField(field="status", yours="blocked", theirs="in_progress")],
+        removed_to=None,
         knows_merge=True,
     ),
+    CursorExpired(),
     NotAssigned(),
     IdempotencyKeyReused("create-task"),
     ParentCycle(),

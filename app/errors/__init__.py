@@ -23,6 +23,7 @@
     │   ├── TaskNotFound
     │   ├── VersionNotFound
     │   ├── IdentityNotFound
+    │   │   └── IdentityDeactivated
     │   ├── ChannelNotFound
     │   ├── MemberNotFound
     │   ├── MessageNotFound
@@ -31,6 +32,7 @@
     │   └── StateNotFound
     ├── Conflict                409  conflict
     │   ├── VersionConflict
+    │   ├── CursorExpired
     │   ├── NotAssigned
     │   ├── ParentCycle
     │   ├── IdempotencyKeyReused
@@ -92,6 +94,7 @@ from app.errors.callers import (
 from app.errors.conflicts import (
     AlreadyExists,
     ChannelArchived,
+    CursorExpired,
     EtagMismatch,
     IdempotencyKeyReused,
     LastAdmin,
@@ -128,6 +131,7 @@ from app.errors.limits import CallsLimited, WaitsLimited
 from app.errors.missing import (
     AttachmentNotFound,
     ChannelNotFound,
+    IdentityDeactivated,
     IdentityNotFound,
     MemberNotFound,
     MessageNotFound,
@@ -160,11 +164,13 @@ __all__ = [
     "ChannelNotMember",
     "Conflict",
     "Contended",
+    "CursorExpired",
     "DatabaseUnavailable",
     "EtagMismatch",
     "First",
     "HeadTooLarge",
     "IdempotencyKeyReused",
+    "IdentityDeactivated",
     "IdentityNotFound",
     "InternalError",
     "InvalidInput",

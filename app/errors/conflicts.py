@@ -16,7 +16,8 @@ class VersionConflict(Conflict):
     `details` holds all it takes to go on: `reason: "version_conflict"`, `sentVersion`, `currentVersion`, the whole
     task as it is `current`ly, the fields that `changed` since your version, by whom and when, and which of them are
     `overlapping` with yours. If there are none, your change is `mergeable`: send it again with `currentVersion`,
-    or with `onConflict: "merge"`.
+    or with `onConflict: "merge"`. If some of what changed was removed because the task had been closed for long,
+    `removedTo` says up to which version; nothing is said of fields then, and nothing can be merged.
     """
 
     def __init__(
@@ -28,6 +29,7 @@ class VersionConflict(Conflict):
         mergeable: bool,
         changed: object,
         overlapping: object,
+        removed_to: int | None,
         knows_merge: bool,
     ) -> None:
         passed = f"You sent version {sent}, but the task is at version {current_version}."
@@ -39,6 +41,15 @@ class VersionConflict(Conflict):
             merge = ", or `onConflict: merge`" if knows_merge else ""
             advice = f"Nobody touched your fields since then: send the same change with that version{merge}."
             to_models = advice
+        if removed_to is not None:
+            advice = (
+                f"What changed up to version {removed_to} is no longer known: the task had been closed for long, and its "
+                "history was removed. Compare `details.current` with what you read, and send your change with its version."
+            )
+            to_models = (
+                f"What changed up to version {removed_to} is no longer known: its history was removed. Read the task "
+                "again, and send your change with the current version."
+            )
         super().__init__(
             f"{passed} {advice}",
             {
@@ -48,9 +59,29 @@ class VersionConflict(Conflict):
                 "mergeable": mergeable,
                 "overlapping": overlapping,
                 "changed": changed,
+                **({} if removed_to is None else {"removedTo": removed_to}),
                 "current": current,
             },
             to_models=f"{passed} {to_models}",
+        )
+
+
+class CursorExpired(Conflict):
+    """Some of what happened after this cursor was removed, as the workspace's retention says. So nothing is listed.
+
+    What goes on from where others have been silently skipped would be wrong. Start anew without a cursor.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This cursor is too old: some of what happened after it was removed from the history.",
+            {"reason": "cursor_expired", "field": "cursor"},
+            ways=(
+                Way(
+                    "Call get-inbox without `cursor`: it lists what is yours and the latest changes, and gives a new one.",
+                    "get-inbox",
+                ),
+            ),
         )
 
 

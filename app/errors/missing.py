@@ -28,17 +28,28 @@ class TaskNotFound(NotFound):
 
 
 class VersionNotFound(NotFound):
-    """The task has not had this version yet."""
+    """The task has not had this version yet, or its history was removed because it had been closed for long."""
 
-    def __init__(self, *, version: int, current_version: int) -> None:
+    def __init__(self, *, version: int, current_version: int, removed_to: int | None = None) -> None:
+        details = {"field": "atVersion", "currentVersion": current_version}
+        if removed_to is not None:
+            super().__init__(
+                f"How this task was at version {version} is no longer known: its history up to version {removed_to} was "
+                "removed. Ask for a later one.",
+                {**details, "removedTo": removed_to},
+            )
+            return
         super().__init__(
             f"This task has no version {version}: it is at version {current_version}. Ask for that or an earlier one.",
-            {"field": "atVersion", "currentVersion": current_version},
+            details,
         )
 
 
 class IdentityNotFound(NotFound):
-    """No user or agent of this workspace that the caller may know of has this id, handle or email."""
+    """No user or agent of this workspace that the caller may know of has this id, handle or email.
+
+    Or an operator has deactivated whoever it is: then `reason` is `identity_deactivated`, and they take nothing new.
+    """
 
     def __init__(self, name: str, *, field: str) -> None:
         super().__init__(
@@ -48,6 +59,19 @@ class IdentityNotFound(NotFound):
                 Way("Look one up with resolve-identity.", "resolve-identity"),
                 Way("get-inbox without a cursor names those in your channels.", "get-inbox"),
             ),
+        )
+
+
+class IdentityDeactivated(IdentityNotFound):
+    """An operator has deactivated this user or agent: it takes nothing new, and nobody answers for it."""
+
+    def __init__(self, handle: str, *, field: str) -> None:
+        NotFound.__init__(
+            self,
+            f"@{handle} was deactivated by an operator, so it takes nothing new: no task, no mention, no channel. "
+            "Name somebody else.",
+            {"field": field, "reason": "identity_deactivated"},
+            ways=(Way("get-inbox without a cursor names those in your channels.", "get-inbox"),),
         )
 
 

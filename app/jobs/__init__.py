@@ -20,7 +20,7 @@ import msgspec
 from app.config import Config
 from app.db import Database
 from app.errors import ApiError
-from app.jobs import idempotency, leases
+from app.jobs import idempotency, leases, retention
 
 BACK_OFF_SECONDS_MIN: Final = 1.0  # after the first failure; doubled with each further one
 BACK_OFF_SECONDS_MAX: Final = 60.0  # a database that comes back is noticed within a minute
@@ -42,6 +42,8 @@ JOBS: tuple[Job, ...] = (
     Job("idempotency keys", idempotency.run_once, pause_seconds=60.0),
     # So long may a task lie idle after its holder is gone.
     Job("leases", leases.run_once, pause_seconds=1.0),
+    # It counts in days.
+    Job("retention", retention.run_once, pause_seconds=300.0),
 )
 
 

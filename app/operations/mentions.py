@@ -14,8 +14,9 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Query
-from app.errors import IdentityNotFound, InvalidInput
+from app.errors import InvalidInput
 from app.ids import uuid_or_none
+from app.operations.identities import not_named
 from app.rpc import Answer, Context
 from app.types import MENTIONS_MAX, Id, IdentityKind
 from app.writes.access import CALLER, NAMED_IDENTITY
@@ -55,7 +56,7 @@ FIND_ADDRESSED = Query(
       FROM i
       JOIN identities a ON a.workspace_id = i.workspace_id
        AND (a.handle = ANY(%(handles)s::text[]) OR a.id = ANY(%(ids)s::uuid[]))
-     WHERE {NAMED_IDENTITY}
+     WHERE a.deactivated_at IS NULL AND {NAMED_IDENTITY}
      ORDER BY a.id
     """,
     pipelined=True,
@@ -65,7 +66,10 @@ FIND_ADDRESSED = Query(
 async def addressed(
     ctx: Context, text: str, mentions: Sequence[GivenMention] = (), *, field: str
 ) -> list[Addressed]:
-    """Everyone whom a text addresses, and everyone mentioned besides. An unknown handle is just text."""
+    """Everyone whom a text addresses, and everyone mentioned besides.
+
+    A handle in a text that nobody has, or that somebody had who was deactivated, is just text.
+    """
     handles = handles_in(text)
     named = [mention.id[1:].lower() for mention in mentions if mention.id.startswith("@")]
     ids = [id for mention in mentions if (id := uuid_or_none(mention.id))]
@@ -80,7 +84,7 @@ async def addressed(
     for mention in mentions:
         kind = kinds.get(str(uuid_or_none(mention.id) or mention.id.lower()))
         if kind is None or mention.type not in {kind, UNSET}:
-            raise IdentityNotFound(mention.id, field=field)
+            raise await not_named(ctx, mention.id, field=field)
     if len(found) > MENTIONS_MAX:
         message = (
             f"One text addresses at most {MENTIONS_MAX} users and agents; this one addresses {len(found)}."

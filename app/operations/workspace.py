@@ -118,14 +118,16 @@ INFO = Query(
     SELECT row_to_json((SELECT r FROM (SELECT
            w.id, w.name, w.slug,
            {moment("w.created_at")} AS "createdAt",
-           (SELECT count(*) FROM identities a WHERE a.workspace_id = w.id AND a.kind = 'user') AS "memberCount",
+           (SELECT count(*) FROM identities a WHERE a.workspace_id = w.id AND a.kind = 'user' AND a.deactivated_at IS NULL)
+               AS "memberCount",
            (SELECT count(*) FROM channels c
              WHERE c.workspace_id = w.id AND c.archived_at IS NULL
                AND (c.kind = 'public' OR EXISTS (
                         SELECT FROM channel_members m
                          WHERE m.workspace_id = c.workspace_id AND m.channel_id = c.id AND m.identity_id = i.actor_id)))
                AS "channelCount",
-           (SELECT count(*) FROM identities a WHERE a.workspace_id = w.id AND a.kind = 'agent' AND {NAMED_IDENTITY})
+           (SELECT count(*) FROM identities a
+             WHERE a.workspace_id = w.id AND a.kind = 'agent' AND a.deactivated_at IS NULL AND {NAMED_IDENTITY})
                AS "agentCount") r))
       FROM i
       JOIN workspaces w ON w.id = i.workspace_id

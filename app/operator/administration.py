@@ -17,35 +17,61 @@ from app.operator.keys import (
     revoke_key,
 )
 from app.operator.members import Member, Membership, Readmission, join_channel, list_members, readmit
+from app.operator.people import Deactivation, Person, deactivate, list_people, reactivate, rename
+from app.operator.removal import Contents, Deleted, contents, delete_workspace
 from app.operator.scopes import ALL_SCOPES, OPERATOR
-from app.operator.workspaces import History, Workspace, create_workspace, find_workspace, set_history
+from app.operator.workspaces import (
+    History,
+    Retention,
+    Tenancy,
+    Workspace,
+    create_workspace,
+    find_workspace,
+    list_workspaces,
+    set_history,
+    set_retention,
+)
 
 __all__ = [
     "ALL_SCOPES",
     "GENERAL",
     "OPERATOR",
     "Channel",
+    "Contents",
+    "Deactivation",
+    "Deleted",
     "History",
     "Identity",
     "Key",
     "Member",
     "Membership",
     "NewKey",
+    "Person",
     "Readmission",
+    "Retention",
+    "Tenancy",
     "VerifyToken",
     "Workspace",
+    "contents",
     "create_channel",
     "create_identity",
     "create_key",
     "create_verify_token",
     "create_workspace",
+    "deactivate",
+    "delete_workspace",
     "find_channels",
     "find_workspace",
     "join_channel",
     "limit_key",
     "list_keys",
     "list_members",
+    "list_people",
+    "list_workspaces",
+    "reactivate",
     "readmit",
+    "rename",
     "revoke_key",
     "set_history",
+    "set_retention",
 ]

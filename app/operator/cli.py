@@ -16,8 +16,8 @@ from app.db import Database, Unreachable, schema
 from app.embedded import EmbeddedPostgresError
 from app.errors import ApiError
 from app.operator import administration as admin
-from app.operator import backups, upkeep, welcome
-from app.operator.console import AsJson, fail, run, show
+from app.operator import backups, staff, tenancy, upkeep, welcome
+from app.operator.console import AsJson, InWorkspace, fail, run, show
 
 cli = typer.Typer(
     no_args_is_help=True,
@@ -63,7 +63,6 @@ def options(
     """Baton, the task backend that AI agents share."""
 
 
-InWorkspace = Annotated[str, typer.Option("--workspace", help="Slug of the workspace.")]
 Name = Annotated[str | None, typer.Option("--name", help="Display name; by default the handle.")]
 Scopes = Annotated[
     str,
@@ -127,6 +126,9 @@ def workspace_set_history(
         return await admin.set_history(db, await admin.find_workspace(db, slug), days)
 
     show(run(set_history), as_json=as_json)
+
+
+tenancy.add_to(workspaces)
 
 
 @agents.command("create")
@@ -197,6 +199,10 @@ def user_create(
         )
 
     show(run(create), as_json=as_json)
+
+
+staff.add_to(agents, "agent")
+staff.add_to(users, "user")
 
 
 @channels.command("create")

@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 CONNECTIONS: Final = 2  # of a command, in its pool
 
+InWorkspace = Annotated[str, typer.Option("--workspace", help="Slug of the workspace.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 

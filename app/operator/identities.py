@@ -9,7 +9,7 @@ import msgspec
 
 from app.auth import KEY_VISIBLE_CHARACTERS, hash_of, new_key
 from app.db import Command, Database, One, Query, Transaction
-from app.errors import AlreadyExists, IdentityNotFound, InvalidInput
+from app.errors import AlreadyExists, Conflict, IdentityNotFound, InvalidInput
 from app.ids import TICK_NOW, id_at, new_id
 from app.operator.channels import GENERAL, find_channels
 from app.operator.names import Made, check_name, check_text
@@ -42,12 +42,13 @@ class Known(msgspec.Struct):
     id: UUID
     kind: IdentityKind
     handle: str
+    active: bool
 
 
 FIND_IDENTITY = Query(
     Known,
     """
-    SELECT id, kind, handle FROM identities WHERE workspace_id = %(workspace_id)s AND handle = %(handle)s
+    SELECT id, kind, handle, deactivated_at IS NULL FROM identities WHERE workspace_id = %(workspace_id)s AND handle = %(handle)s
     """,
 )
 
@@ -108,6 +109,7 @@ async def create_identity(
         if found.kind != "user":
             message = f"`{owner}` is an agent; only a user can own one."
             raise InvalidInput(message, field="owner")
+        check_active(found, workspace)
         owner_id = found.id
     if channels is None:
         channels = () if private else (GENERAL,)
@@ -153,3 +155,13 @@ async def find_identity(db: Database | Transaction, workspace: Workspace, handle
     if found is None:
         raise IdentityNotFound(handle, field="handle")
     return found
+
+
+def check_active(identity: Known, workspace: Workspace) -> None:
+    """Refuse to give something new to somebody who was deactivated."""
+    if not identity.active:
+        message = (
+            f"`{identity.handle}` was deactivated and takes nothing new. To undo that: "
+            f"`{identity.kind} reactivate {identity.handle} --workspace {workspace.slug}`."
+        )
+        raise Conflict(message, {"reason": "identity_deactivated"})

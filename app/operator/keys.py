@@ -11,7 +11,7 @@ from app.db import Command, Database, One, Query
 from app.db.phrases import moment
 from app.errors import NotFound
 from app.ids import new_id
-from app.operator.identities import find_identity
+from app.operator.identities import check_active, find_identity
 from app.operator.names import Made
 from app.operator.scopes import parse_scopes
 from app.operator.workspaces import Workspace
@@ -57,6 +57,7 @@ class VerifyToken(Made):
 
 
 # Without scopes of its own a key gets those of the newest before it, and its limit: rotating a narrow key must not widen it.
+# Somebody who is being deactivated at this moment gets none: it waits for that, and sees it.
 CREATE_KEY = Command(
     One[list[str]],
     """
@@ -70,7 +71,8 @@ CREATE_KEY = Command(
            SELECT k.scopes, k.calls_per_second, k.calls_burst FROM api_keys k
             WHERE k.workspace_id = a.workspace_id AND k.identity_id = a.id
             ORDER BY k.created_at DESC, k.id DESC LIMIT 1) newest ON true
-     WHERE a.workspace_id = %(workspace_id)s AND a.id = %(identity_id)s
+     WHERE a.workspace_id = %(workspace_id)s AND a.id = %(identity_id)s AND a.deactivated_at IS NULL
+       FOR SHARE OF a
     RETURNING scopes
     """,
 )
@@ -156,6 +158,7 @@ async def create_key(
 ) -> NewKey:
     """Make another key for an identity. Rotation is this, then revoking the old one."""
     identity = await find_identity(db, workspace, handle)
+    check_active(identity, workspace)
     key, id = new_key(), new_id()
     row = await db.one(
         CREATE_KEY,
@@ -167,7 +170,9 @@ async def create_key(
         scopes=None if scopes is None else parse_scopes(scopes),
         days=expires_days,
     )
-    assert row is not None, "every identity is made with a key"
+    if row is None:  # deactivated since the look above
+        check_active(await find_identity(db, workspace, handle), workspace)
+    assert row is not None, "every identity is made with a key, and keeps its newest"
     return NewKey(
         id=id, handle=identity.handle, prefix=key[:KEY_VISIBLE_CHARACTERS], scopes=row.value, api_key=key
     )
@@ -209,6 +214,7 @@ def _no_key(key: str) -> NotFound:
 async def create_verify_token(db: Database, workspace: Workspace, handle: str) -> VerifyToken:
     """Make a token that an agent echoes with verify-connection: once, within ten minutes."""
     identity = await find_identity(db, workspace, handle)
+    check_active(identity, workspace)
     token = "verify_" + secrets.token_urlsafe(24)
     row = await db.one(
         CREATE_VERIFY_TOKEN,

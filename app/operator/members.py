@@ -6,7 +6,7 @@ from app.db import Command, Database, One, Query
 from app.db.phrases import moment
 from app.errors import InvalidInput, LastAdmin, NotFound
 from app.operator.channels import find_channels
-from app.operator.identities import find_identity
+from app.operator.identities import check_active, find_identity
 from app.operator.names import Made
 from app.operator.workspaces import Workspace
 from app.types import IdentityKind, Timestamp
@@ -61,7 +61,10 @@ JOIN_CHANNEL = Command(
          WHERE m.role <> 'admin' OR excluded.role = 'admin'
             OR EXISTS (SELECT FROM channel_members o
                         WHERE o.workspace_id = m.workspace_id AND o.channel_id = m.channel_id
-                          AND o.identity_id <> m.identity_id AND o.role = 'admin')
+                          AND o.identity_id <> m.identity_id AND o.role = 'admin'
+                          AND EXISTS (SELECT FROM identities x
+                                       WHERE x.workspace_id = o.workspace_id AND x.id = o.identity_id
+                                         AND x.deactivated_at IS NULL))
         RETURNING role
     ), forgotten AS (
         DELETE FROM channel_standings
@@ -110,6 +113,7 @@ async def join_channel(
         raise InvalidInput(message, field="role")
     [channel] = await find_channels(db, workspace, [name])
     identity = await find_identity(db, workspace, handle)
+    check_active(identity, workspace)
     if identity.kind == "agent" and role == "admin":
         message = "An agent can be reader or poster, never admin."
         raise InvalidInput(message, field="role")

@@ -26,6 +26,27 @@ class History(Made):
     history_days: int | None
 
 
+class Retention(Made):
+    """How long a workspace keeps what is done with."""
+
+    workspace_slug: str
+    retention_days: int | None
+
+
+class Tenancy(Made):
+    """A workspace, who is in it, and how long it keeps and shows what."""
+
+    id: UUID
+    slug: str
+    name: str
+    users: int
+    agents: int
+    tasks: int
+    history_days: int | None
+    retention_days: int | None
+    created_at: Timestamp
+
+
 CREATE_WORKSPACE = Command(
     Workspace,
     f"""
@@ -53,10 +74,35 @@ FIND_WORKSPACE = Query(
 )
 
 
+LIST_WORKSPACES = Query(
+    Tenancy,
+    f"""
+    SELECT w.id, w.slug, w.name,
+           (SELECT count(*) FROM identities a
+             WHERE a.workspace_id = w.id AND a.kind = 'user' AND a.deactivated_at IS NULL)::int,
+           (SELECT count(*) FROM identities a
+             WHERE a.workspace_id = w.id AND a.kind = 'agent' AND a.deactivated_at IS NULL)::int,
+           coalesce((SELECT n.last_number FROM task_counters n WHERE n.workspace_id = w.id), 0),
+           w.history_days, w.retention_days, {moment("w.created_at")}
+      FROM workspaces w
+     ORDER BY w.slug
+    """,
+    everywhere=True,
+)
+
+
 SET_HISTORY = Command(
     History,
     """
     UPDATE workspaces SET history_days = %(days)s::int WHERE id = %(workspace_id)s RETURNING slug, history_days
+    """,
+)
+
+
+SET_RETENTION = Command(
+    Retention,
+    """
+    UPDATE workspaces SET retention_days = %(days)s::int WHERE id = %(workspace_id)s RETURNING slug, retention_days
     """,
 )
 
@@ -80,8 +126,27 @@ async def find_workspace(db: Database, slug: str) -> Workspace:
     return found
 
 
+async def list_workspaces(db: Database) -> list[Tenancy]:
+    """All workspaces, by slug."""
+    return await db.all(LIST_WORKSPACES)
+
+
 async def set_history(db: Database, workspace: Workspace, days: int | None) -> History:
     """Hide messages older than this many days from everyone; None shows all. They are kept in any case."""
     set_to = await db.one(SET_HISTORY, workspace_id=workspace.id, days=days)
-    assert set_to is not None, "the workspace was found, and none is ever deleted"
+    if set_to is None:
+        raise _gone(workspace.slug)
     return set_to
+
+
+async def set_retention(db: Database, workspace: Workspace, days: int | None) -> Retention:
+    """Remove what is done with for this many days, see app/jobs/retention.py; None keeps everything from now on."""
+    set_to = await db.one(SET_RETENTION, workspace_id=workspace.id, days=days)
+    if set_to is None:
+        raise _gone(workspace.slug)
+    return set_to
+
+
+def _gone(slug: str) -> NotFound:
+    """The workspace was deleted since it was found."""
+    return NotFound(f"There is no workspace `{slug}` any more.")

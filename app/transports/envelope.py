@@ -138,6 +138,10 @@ class ErrorDetails(Answer):
             description="All fields that have changed since your version, of the last 1000 versions."
         ),
     ] = UNSET
+    removed_to: Annotated[
+        int | UnsetType,
+        msgspec.Meta(description="The last version of which the history was removed."),
+    ] = UNSET
     current: Annotated[
         Task | UnsetType, msgspec.Meta(description="The whole task as it is now: merge your change into it.")
     ] = UNSET

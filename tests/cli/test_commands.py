@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,6 +44,52 @@ def test_workspace_set_history_limits_how_far_back_messages_can_be_read(installa
     limited = installation.ask("workspace", "set-history", "acme", "--days", "90")
     assert limited == {"workspaceSlug": "acme", "historyDays": 90}
     assert installation.ask("workspace", "set-history", "acme")["historyDays"] is None
+
+
+def test_workspace_set_retention_says_how_long_what_is_done_with_is_kept(installation: Installation) -> None:
+    limited = installation.ask("workspace", "set-retention", "acme", "--days", "365")
+    assert limited == {"workspaceSlug": "acme", "retentionDays": 365}
+    [listed] = [one for one in installation.ask("workspace", "list") if one["slug"] == "acme"]
+    assert listed["retentionDays"] == 365
+    assert installation.ask("workspace", "set-retention", "acme")["retentionDays"] is None
+
+
+def test_a_workspace_is_exported_and_deleted_whole(installation: Installation, tmp_path: Path) -> None:
+    installation.ask("workspace", "create", "leaving")
+    installation.ask("user", "create", "ada", "--workspace", "leaving", "--email", "ada@example.test")
+    file = tmp_path / "leaving.jsonl"
+    made = installation.ask("workspace", "export", "leaving", str(file))
+    assert keys_of(made) == ["file", "workspaceSlug", "bytes", "rows"]
+    assert len(file.read_text().splitlines()) == made["rows"] + 2
+    assert "--yes" in installation.run("workspace", "delete", "leaving").stderr, "nobody is there to answer"
+    assert "leaving" in {one["slug"] for one in installation.ask("workspace", "list")}
+    deleted = installation.ask("workspace", "delete", "leaving", "--yes")
+    assert deleted == {"workspaceSlug": "leaving", "rows": made["rows"]}
+    assert "There is no workspace `leaving`" in installation.refusal(
+        "workspace", "delete", "leaving", "--yes"
+    )
+
+
+def test_an_agent_is_listed_renamed_deactivated_and_let_in_again(installation: Installation) -> None:
+    installation.ask("agent", "create", "veteran", "--workspace", "acme")
+    renamed = installation.ask("agent", "rename", "veteran", "--name", "Old Hand", "--workspace", "acme")
+    assert (renamed["handle"], renamed["name"]) == ("veteran", "Old Hand")
+    done = installation.ask("agent", "deactivate", "veteran", "--workspace", "acme")
+    assert keys_of(done) == [
+        *("handle", "name", "keysRevoked", "claimsReleased", "openTasks", "onlyAdminOf", "agents"),
+        *("deactivatedAt", "undo"),
+    ]
+    refused = installation.refusal("key", "create", "veteran", "--workspace", "acme")
+    assert "`agent reactivate veteran --workspace acme`" in refused
+    [listed] = [
+        one for one in installation.ask("agent", "list", "--workspace", "acme") if one["handle"] == "veteran"
+    ]
+    assert (listed["name"], listed["state"], listed["keys"]) == ("Old Hand", "deactivated", 0)
+    again = installation.ask(*done["undo"].split())
+    assert (again["state"], again["deactivatedAt"]) == ("active", None)
+    assert "use `agent` instead" in installation.refusal(
+        "user", "deactivate", "veteran", "--workspace", "acme"
+    )
 
 
 def test_agent_create_answers_with_the_agent_and_its_key(installation: Installation) -> None:

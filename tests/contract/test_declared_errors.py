@@ -22,6 +22,7 @@ from app.errors import (
     ChannelNotFound,
     ChannelNotMember,
     Contended,
+    CursorExpired,
     IdempotencyKeyReused,
     IdentityNotFound,
     InvalidInput,
@@ -53,6 +54,7 @@ from app.operations import (
     create_tasks_bulk,
     flag_needs_human,
     get_channel_members,
+    get_inbox,
     get_messages,
     get_task,
     join_channel,
@@ -144,6 +146,16 @@ def calls_as_reader(op: Operation, **fields: object) -> Scenario:
 def calls_with_two_assignees(op: Operation, **fields: object) -> Scenario:
     """A call that names an agent and a user."""
     return calls_on_own_task(op, **fields, assignee_agent_id=str(uuid4()), assignee_user_id=str(uuid4()))
+
+
+async def asks_from_before_what_was_removed(workspace: World) -> None:
+    """A call with a cursor behind which something was taken out of the log."""
+    bot = await workspace.agent("bot")
+    await bot(create_task, title="x")
+    await workspace.rows(
+        "UPDATE task_events SET kind = 'removed' WHERE workspace_id = %(workspace)s RETURNING task_id"
+    )
+    await bot(get_inbox, cursor="0-0")
 
 
 async def foreign_channel(workspace: World) -> tuple[Caller, str]:
@@ -490,6 +502,7 @@ SCENARIOS: list[tuple[Operation, type[ApiError], Scenario]] = [
     (set_channel_member_role, InvalidInput, makes_an_agent_admin(set_channel_member_role)),
     (add_channel_member, InvalidInput, makes_an_agent_admin(add_channel_member)),
     (add_channel_member, IdentityNotFound, calls_in_channel(add_channel_member, member_id=NOBODY)),
+    (get_inbox, CursorExpired, asks_from_before_what_was_removed),
     *RUN_SCENARIOS,
 ]
 

@@ -62,6 +62,13 @@ def statements() -> dict[str, Query[Any]]:
             continue
         for name, value in vars(importlib.import_module(module.name)).items():
             forms: dict[str, object] = {name: value}
+            if isinstance(value, dict):  # one for each of something
+                forms = {
+                    f"{name}, {key}, {nth}": each
+                    for key, row in value.items()
+                    if isinstance(row, tuple)
+                    for nth, each in enumerate(row)
+                }
             if isinstance(value, Write):
                 forms = {f"{name}, {form}": query for form, query in value.forms().items()}
             for form, query in forms.items():
@@ -193,6 +200,9 @@ EVERYWHERE: Final = {
     "auth.MARK_USED",  # of all who called this process
     "operator.workspaces.CREATE_WORKSPACE",
     "operator.workspaces.FIND_WORKSPACE",
+    "operator.workspaces.LIST_WORKSPACES",
+    "jobs.retention.KEEPING",  # one job serves all that do not keep everything
+    "operator.export.EXPORT_WORKSPACE",
     "operator.welcome.ANY_WORKSPACE",
     "operator.welcome.FIRST_START_LOCK",
     "operations.inbox.sections.HORIZON",  # what is seen of the log, whoever wrote it

@@ -117,8 +117,10 @@ def matches(actual: Any, written: Any) -> bool:
     return actual == written
 
 
-def test_the_operators_commands_do_what_is_written(installation: Installation, server: Server) -> None:
-    [session] = snippets("Running it", "sh")
+def test_the_operators_commands_do_what_is_written(
+    installation: Installation, server: Server, tmp_path: Path
+) -> None:
+    session, leaving = snippets("Running it", "sh")
     first_of_builder = "$(baton key list builder --workspace acme | sed -n 's/^prefix *//p' | head -n 1)"
     session = session.replace(".venv/bin/python", sys.executable).replace(
         "baton_sk_a1B2c3D4", first_of_builder
@@ -129,6 +131,12 @@ def test_the_operators_commands_do_what_is_written(installation: Installation, s
     assert (
         keys[0]["scopes"] == keys[1]["scopes"] == ["channel-read", "channel-write", "task-read", "task-write"]
     )
+    defined = session.splitlines()[0]
+    leaving = leaving.replace("acme.jsonl", str(tmp_path / "acme.jsonl"))
+    assert leaving.endswith("baton workspace delete acme                                    # asks first\n")
+    leaving = leaving.replace("delete acme", "delete acme --yes")
+    execute(["sh", "-euc"], installation, f"{defined}\n{leaving}", shows_progress=True)
+    assert "acme" not in {workspace["slug"] for workspace in installation.ask("workspace", "list")}
 
 
 def test_a_backup_is_made_and_restored_as_written(

@@ -49,6 +49,7 @@ LAYERS = (
 
 NOUNS = (
     "told",
+    "identities",
     "mentions",
     "channels",
     "messages",
@@ -145,7 +146,7 @@ def test_only_the_database_layer_knows_the_driver(module: str) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_operations_know_of_no_transport_and_no_framework(module: str) -> None:
-    printing = {"app.operator.cli", "app.operator.console", "app.operator.upkeep"}
+    printing = {f"app.operator.{room}" for room in ("cli", "console", "staff", "tenancy", "upkeep")}
     if module.startswith(("app.operations", "app.rpc", "app.operator")) and module not in printing:
         assert not {"starlette", "uvicorn", "typer"} & {name.split(".")[0] for name in imports(module)}
 

@@ -101,7 +101,7 @@ _MEMBER_OF: Final = """
       JOIN channel_members m ON m.workspace_id = me.workspace_id AND m.channel_id = me.channel_id
       JOIN identities a ON a.workspace_id = m.workspace_id AND a.id = m.identity_id
      WHERE me.workspace_id = %(workspace_id)s::uuid AND me.channel_id = %(channel_id)s::uuid
-       AND me.identity_id = %(actor_id)s::uuid AND m.identity_id > %(after)s::uuid
+       AND me.identity_id = %(actor_id)s::uuid AND m.identity_id > %(after)s::uuid AND a.deactivated_at IS NULL
      ORDER BY m.identity_id
      LIMIT %(limit)s::int"""
 
@@ -151,7 +151,7 @@ MANIFEST = Query(
                                    {moment("m.joined_at")} AS "joinedAt") w)) AS member
                           FROM channel_members m
                           JOIN identities a ON a.workspace_id = m.workspace_id AND a.id = m.identity_id
-                         WHERE m.workspace_id = f.workspace_id AND m.channel_id = f.id
+                         WHERE m.workspace_id = f.workspace_id AND m.channel_id = f.id AND a.deactivated_at IS NULL
                          ORDER BY m.joined_at, m.identity_id
                          LIMIT %(limit)s::int) l) AS members,
                f.last_position - older.messages AS "recentMessageCount") w))

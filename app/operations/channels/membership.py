@@ -41,6 +41,7 @@ from app.operations.channels.channel import (
     refuse_posting,
 )
 from app.operations.channels.directory import MEMBERSHIP_JSON, Membership
+from app.operations.identities import not_named
 from app.rpc import AgentWrite, Answer, Context, Outcome, operation
 from app.types import Id, IdentityKind
 from app.writes.access import CALLER, KNOWN_IDENTITY
@@ -132,7 +133,7 @@ ADD = Write[Membership](
           JOIN identities a ON a.workspace_id = i.workspace_id AND a.id = i.member_id
           LEFT JOIN channel_standings s
             ON s.workspace_id = i.workspace_id AND s.channel_id = i.channel_id AND s.identity_id = i.member_id
-         WHERE {KNOWN_IDENTITY} AND (a.kind = 'user' OR i.role <> 'admin')
+         WHERE a.deactivated_at IS NULL AND {KNOWN_IDENTITY} AND (a.kind = 'user' OR i.role <> 'admin')
            AND (s.standing IS DISTINCT FROM 'removed' OR s.removed_by_id = i.actor_id OR {CHANNEL_MANAGED})
         ON CONFLICT DO NOTHING
         RETURNING *
@@ -149,11 +150,12 @@ ADD = Write[Membership](
     answers=_MEMBER_ANSWERS,
 )
 
-# A channel keeps an admin as long as somebody is in it.
+# A channel keeps an admin as long as somebody is in it. Who was deactivated is none.
 _ANOTHER_ADMIN: Final = """EXISTS (
         SELECT FROM channel_members o
+          JOIN identities x ON x.workspace_id = o.workspace_id AND x.id = o.identity_id
          WHERE o.workspace_id = i.workspace_id AND o.channel_id = i.channel_id AND o.identity_id <> i.member_id
-           AND o.role = 'admin')"""
+           AND o.role = 'admin' AND x.deactivated_at IS NULL)"""
 
 SET_ROLE = Write[Membership](
     takes="channel_id uuid, member_id uuid, role text",
@@ -352,7 +354,7 @@ async def add_channel_member(ctx: Context, req: AddChannelMember) -> Outcome[Mem
         raise _no_admin()
     if member is not None and await _was_removed(ctx, channel, member):
         raise MemberRemoved
-    raise IdentityNotFound(req.member_id, field="memberId")
+    raise await not_named(ctx, req.member_id, field="memberId")
 
 
 @operation(

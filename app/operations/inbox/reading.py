@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from app.db import Encoded
+from app.errors import CursorExpired
 from app.ids import uuid_or_none
 from app.operations.inbox.sections import (
     CHANNEL_TASKS,
@@ -23,6 +24,7 @@ from app.operations.inbox.sections import (
     changes,
     counted,
     mentions,
+    refuse_expired,
     you,
 )
 from app.operations.inbox.shapes import Inbox, SectionName, You
@@ -76,6 +78,7 @@ TRIM_ORDER: Final[tuple[SectionName, ...]] = (
     scope="task-read",
     read_only=True,
     patience_seconds=WAIT_SECONDS_MAX,
+    errors=(CursorExpired,),
     core=Step(10, "start here: what is yours, waits for you, changed."),
     cost=3,
 )
@@ -94,12 +97,14 @@ async def get_inbox(ctx: Context, req: GetInbox) -> Encoded[Inbox]:
     unless you hold one; something that addresses you; a comment on a task you take part in; or a change of what is yours.
     `wokenBy` says which, and it costs no more than waiting to claim.
     """
+    if (cursor := given(req.cursor)) is not None:
+        await refuse_expired(ctx, cursor)
     if ids := [id for sent in given(req.seen) or () if (id := uuid_or_none(sent)) is not None]:
         await ctx.one(SEE, ids=ids)
     seconds = given(req.wait_seconds)
     if seconds is None:
         return await _inbox(ctx, req)
-    waker = await woken_by(ctx, given(req.cursor), seconds)
+    waker = await woken_by(ctx, cursor, seconds)
     return (await _inbox(ctx, req)).plus({"wokenBy": waker})
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from app.db import Command, Encoded, One, Query
 from app.db.phrases import moment
+from app.errors import CursorExpired
 from app.operations.inbox.shapes import InboxChange, InboxMention, You, YourChannel
 from app.operations.messages.unread import COUNT_WAITING, LISTED, MENTIONS_COUNTED_MAX, WHAT_WAITS
 from app.operations.tasks.task import priority
@@ -43,10 +44,13 @@ class CountedRow(msgspec.Struct):
 
 
 class ChangeRow(msgspec.Struct):
-    """An event, and the cursor that continues behind it. Without an item: one the caller does not see."""
+    """An event, and the cursor that continues behind it. Without an item: one the caller does not see.
+
+    Without a cursor: some of what was to be read is gone.
+    """
 
     item: Encoded[InboxChange] | None
-    cursor: str
+    cursor: str | None
 
 
 CLAIMS = Query(
@@ -228,6 +232,15 @@ _CHANGE_JSON: Final = f"""
                               WHERE a.workspace_id = e.workspace_id AND a.id = e.actor_id), 'baton') AS "actorHandle",
                    {moment("e.created_at")} AS at) w))"""
 
+# Where something was removed from the log an entry stands that says so. One behind the cursor: the caller has missed it.
+_EXPIRED: Final = """
+           EXISTS (SELECT FROM task_events x
+                    WHERE x.workspace_id = %(workspace_id)s::uuid AND x.kind = 'removed'
+                      AND (x.xid, x.seq) > (%(xid)s::text::xid8, %(seq)s::bigint)
+                      AND x.xid < pg_snapshot_xmin(pg_current_snapshot()))"""
+
+EXPIRED = Query(One[bool], f"SELECT {_EXPIRED}", pipelined=True)
+
 # The horizon is taken before this runs. An event is the caller's to see if its task is; their own are no news.
 CHANGES = Query(
     ChangeRow,
@@ -240,11 +253,14 @@ CHANGES = Query(
          ORDER BY e.xid, e.seq
          LIMIT %(read_max)s::int
     )
-    SELECT CASE WHEN e.actor_id <> i.actor_id AND {VISIBLE} THEN {_CHANGE_JSON} END,
-           e.xid::text || '-' || e.seq
-      FROM i CROSS JOIN event e
-      JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = e.task_id
-     ORDER BY e.xid, e.seq
+    SELECT NULL AS item, NULL AS cursor WHERE {_EXPIRED}
+     UNION ALL
+    SELECT c.item, c.cursor
+      FROM (SELECT CASE WHEN e.actor_id <> i.actor_id AND {VISIBLE} THEN {_CHANGE_JSON} END AS item,
+                   e.xid::text || '-' || e.seq AS cursor
+              FROM i CROSS JOIN event e
+              JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = e.task_id
+             ORDER BY e.xid, e.seq) c
     """,
 )
 
@@ -255,7 +271,7 @@ LATEST = Query(
     WITH i AS ({CALLER}), event AS (
         SELECT e.*
           FROM task_events e
-         WHERE e.workspace_id = %(workspace_id)s::uuid AND e.xid < %(horizon)s::text::xid8
+         WHERE e.workspace_id = %(workspace_id)s::uuid AND e.xid < %(horizon)s::text::xid8 AND e.kind <> 'removed'
          ORDER BY e.xid DESC, e.seq DESC
          LIMIT {LATEST_READ_MAX}
     ), seen AS (
@@ -311,6 +327,14 @@ async def mentions(ctx: Context) -> Section:
     return Section([row.value.raw for row in rows], max(counts.count if counts else 0, len(rows)))
 
 
+async def refuse_expired(ctx: Context, cursor: str) -> None:
+    """Raise if the changes since a cursor cannot all be told any more: before waiting for more of them."""
+    xid, _, seq = cursor.partition("-")
+    expired = await ctx.one(EXPIRED, xid=xid, seq=int(seq))
+    if expired is not None and expired.value:
+        raise CursorExpired
+
+
 async def changes(ctx: Context, cursor: str | None) -> tuple[Section, list[str]]:
     """The changes since a cursor, and where each listed one begins: `cursors[n]` continues with item n.
 
@@ -327,6 +351,8 @@ async def changes(ctx: Context, cursor: str | None) -> tuple[Section, list[str]]
     items: list[bytes] = []
     cursors = [cursor]
     for row in rows:
+        if row.cursor is None:
+            raise CursorExpired
         if row.item is not None:
             items.append(row.item.raw)
             cursors.append(row.cursor)
@@ -347,7 +373,7 @@ YOUR_CHANNELS = Query(
                          FROM channel_members m
                          JOIN identities a ON a.workspace_id = m.workspace_id AND a.id = m.identity_id
                         WHERE m.workspace_id = c.workspace_id AND m.channel_id = c.id
-                          AND m.identity_id <> %(actor_id)s::uuid
+                          AND m.identity_id <> %(actor_id)s::uuid AND a.deactivated_at IS NULL
                         ORDER BY m.identity_id
                         LIMIT {MEMBERS_NAMED_MAX}) o) AS members) w))
       FROM channel_members me

@@ -56,11 +56,20 @@ class CountsRow(msgspec.Struct):
     cutoff_at: str | None
 
 
+# Whether a comment that mentions somebody, the row `u`, still waits for them on its task `t`. Retention asks it, too.
+COMMENT_WAITS: Final = """CASE WHEN u.version IS NULL THEN t.is_open
+                                             ELSE NOT EXISTS (
+                                                  SELECT FROM task_events e
+                                                   WHERE e.workspace_id = u.workspace_id AND e.task_id = u.place_id
+                                                     AND e.version > u.version
+                                                     AND (e.actor_id = u.identity_id
+                                                          OR (NOT t.is_open AND e.changes ? 'status'))) END"""
+
 # Rows `u` of the caller that can still be seen and answered: messages of channels they are in and that are not
 # archived, and comments if the key may read tasks. A mention made the task theirs to see, and nothing takes that back.
 # The caller stands here as parameters: joined from `i`, the rows could not come off the index in order.
 # OFFSET 0 has each row looked up; without, the planner may gather the members of all channels of all workspaces.
-WAITING: Final = """
+WAITING: Final = f"""
     WITH i AS (SELECT %(workspace_id)s::uuid AS workspace_id), waiting AS (
         SELECT u.*
           FROM unread_mentions u
@@ -69,13 +78,7 @@ WAITING: Final = """
            AND CASE WHEN u.channel_id IS NULL THEN %(comments)s::boolean
                      AND EXISTS (SELECT FROM tasks t
                                   WHERE t.workspace_id = u.workspace_id AND t.id = u.place_id
-                                    AND CASE WHEN u.version IS NULL THEN t.is_open
-                                             ELSE NOT EXISTS (
-                                                  SELECT FROM task_events e
-                                                   WHERE e.workspace_id = u.workspace_id AND e.task_id = u.place_id
-                                                     AND e.version > u.version
-                                                     AND (e.actor_id = u.identity_id
-                                                          OR (NOT t.is_open AND e.changes ? 'status'))) END OFFSET 0)
+                                    AND {COMMENT_WAITS} OFFSET 0)
                     ELSE EXISTS (SELECT FROM channel_members p
                                    JOIN channels c ON c.workspace_id = p.workspace_id AND c.id = p.channel_id
                                   WHERE p.workspace_id = u.workspace_id AND p.identity_id = u.identity_id

@@ -289,8 +289,12 @@ async def force_release_run(ctx: Context, req: ForceReleaseRun) -> Outcome[Run]:
             raise RunEnded(past.end_reason)
         return None
 
-    item = _item(ctx.run_id, "force_released", "cancelled", "todo", said)
-    return await ctx.settle(FORCE_END, otherwise, **item)
+    return await ctx.settle(FORCE_END, otherwise, **force_ended(ctx.run_id, said))
+
+
+def force_ended(run_id: UUID, said: dict[str, object] | None = None) -> dict[str, Any]:  # Any: becomes JSON
+    """What FORCE_END takes to give back the task of somebody's claim."""
+    return _item(run_id, "force_released", "cancelled", "todo", said or {})
 
 
 class _Fate(msgspec.Struct):

@@ -24,7 +24,6 @@ import msgspec
 from app.db import BatchQuery, Encoded, Item
 from app.errors import (
     ApiError,
-    IdentityNotFound,
     NotAssigned,
     NotAssignee,
     NotYoursToShow,
@@ -35,6 +34,7 @@ from app.errors import (
 )
 from app.ids import TICK_NOW, id_at, new_id
 from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
+from app.operations.identities import not_named
 from app.operations.tasks.comment import COMMENT_CTES
 from app.operations.tasks.conflict import (
     MERGEABLE,
@@ -72,6 +72,7 @@ class RefusalRow(msgspec.Struct):
     mergeable: bool
     changed: Encoded[list[ChangedField]] | None  # null: the version has not passed
     overlapping: Encoded[list[OverlappingField]] | None
+    removed_to: int | None
 
 
 _TAKES_OWN: Final = (
@@ -126,7 +127,8 @@ NEXT: Final = _next(_OTHERS, *_OWN_FIELDS, "channelId", "parentTaskId")
 
 ASSIGNEE_KNOWN: Final = f"""EXISTS (
         SELECT FROM identities a
-         WHERE a.workspace_id = i.workspace_id AND a.id = i.assignee_id AND a.kind = i.assignee_kind AND {KNOWN_IDENTITY})"""
+         WHERE a.workspace_id = i.workspace_id AND a.id = i.assignee_id AND a.kind = i.assignee_kind
+           AND a.deactivated_at IS NULL AND {KNOWN_IDENTITY})"""
 
 PARENT_VISIBLE: Final = f"""EXISTS (
         SELECT FROM tasks t WHERE t.workspace_id = i.workspace_id AND t.id = i.parent_task_id AND {VISIBLE})"""
@@ -356,7 +358,7 @@ WHY = BatchQuery(
            {MAY_BIND},
            {MAY_PUT_UNDER},
            i.parent_task_id IS NOT NULL AND {PARENT_BELOW},
-           {NONE_OVERLAPS}, seen.changed, {OVERLAPPING}
+           {NONE_OVERLAPS}, seen.changed, {OVERLAPPING}, seen.removed_to
       FROM i
       JOIN tasks o ON o.workspace_id = i.workspace_id AND o.id = i.task_id
       JOIN seen ON (seen.workspace_id, seen.task_id) = (i.workspace_id, i.task_id) AND seen.sent IS NOT DISTINCT FROM i.version
@@ -445,7 +447,7 @@ async def _refusal(  # noqa: PLR0911 - a ladder
         return NotAssignee() if why.assigned else NotAssigned()
     if not why.may_assign:
         field = "assigneeUserId" if changes["assigneeKind"] == "user" else "assigneeAgentId"
-        return IdentityNotFound(str(changes["assigneeId"]), field=field)
+        return await not_named(ctx, str(changes["assigneeId"]), field=field)
     if not (why.may_share and why.may_move):
         return NotYoursToShow()
     if not why.may_bind:
@@ -477,5 +479,6 @@ def _passed(sent: int, why: RefusalRow, *, knows_merge: bool) -> VersionConflict
         mergeable=why.mergeable,
         changed=why.changed,
         overlapping=why.overlapping,
+        removed_to=why.removed_to,
         knows_merge=knows_merge,
     )

@@ -101,26 +101,34 @@ def shown_changes(event: LiteralString, viewer: LiteralString) -> LiteralString:
              WHERE x.field = ANY ({_TASK_FIELDS}) AND (y.before IS NOT NULL OR y.after IS NOT NULL))"""
 
 
-# Whether a change may be applied to a task that has moved on. A version that has not been yet is no base for it.
+# Whether a change may be applied to a task that has moved on. A version that has not been yet is no base for it, nor one
+# since which something happened that nobody knows any more: see jobs/retention.py.
 MERGEABLE: Final = f"""(
         i.merge IS NOT NULL AND i.version < o.version AND i.version >= o.version - {VERSIONS_BACK_MAX}
         AND NOT EXISTS (
             SELECT FROM task_events v
              WHERE v.workspace_id = i.workspace_id AND v.task_id = i.task_id AND v.version > i.version
-               AND v.changes ?| i.merge))"""
+               AND (v.changes ?| i.merge OR v.kind = 'removed')))"""
 
 # The task as it is, and what has changed since the version that was sent, each field once: from the value it had then to
 # the value it has now. Only what it is a part of depends on who asks, so for a task that stands alone it is worked out
 # once for all who lost to the same writer. (What it was once a part of, and is no more, is then shown to nobody.)
-# Without a version, or with the one the task is at, nothing has changed and the last two are null.
+# Without a version, or with the one the task is at, nothing has changed and these are null. If some of it was removed from the
+# log, `removed_to` is the last version of which that is so, and nothing is said of what has changed: it would be wrong.
 SEEN: Final = f"""
     seen AS MATERIALIZED (
         SELECT k.workspace_id, k.task_id, k.version AS sent, k.viewer_id, t.version, {task_json("k.viewer_id")} AS task,
-               since.changed, since.became
+               CASE WHEN gone.removed_to IS NULL THEN since.changed ELSE '[]' END AS changed,
+               CASE WHEN gone.removed_to IS NULL THEN since.became ELSE '{{}}' END AS became, gone.removed_to
           FROM (SELECT DISTINCT i.workspace_id, i.task_id, i.version,
                        CASE WHEN p.parent_task_id IS NOT NULL THEN i.actor_id END AS viewer_id
                   FROM i JOIN tasks p ON p.workspace_id = i.workspace_id AND p.id = i.task_id) k
           JOIN tasks t ON t.workspace_id = k.workspace_id AND t.id = k.task_id
+         CROSS JOIN LATERAL (
+                SELECT max(v.version) FILTER (WHERE v.kind = 'removed') AS removed_to
+                  FROM task_events v
+                 WHERE v.workspace_id = k.workspace_id AND v.task_id = k.task_id
+                   AND v.version > k.version) gone
           LEFT JOIN LATERAL (
                 SELECT coalesce(array_to_json(array_agg(row_to_json((SELECT w FROM (SELECT
                            c.field, c.was AS "from", c.becomes AS "to", c.version,
@@ -150,7 +158,8 @@ OVERLAPPING: Final = """
                  FROM jsonb_each(seen.became) AS f (field, becomes)
                 WHERE f.field = ANY(i.merge)) END"""
 NONE_OVERLAPS: Final = f"""coalesce(
-               i.version < o.version AND i.version >= o.version - {VERSIONS_BACK_MAX} AND NOT seen.became ?| i.merge, false)"""
+               i.version < o.version AND i.version >= o.version - {VERSIONS_BACK_MAX} AND seen.removed_to IS NULL
+               AND NOT seen.became ?| i.merge, false)"""
 
 _PAIR: Final = (
     "assigneeUserId",

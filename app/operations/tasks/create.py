@@ -22,6 +22,7 @@ from app.errors import (
 )
 from app.ids import TICK_NOW, id_at, new_id, tick_of, uuid_or_none
 from app.operations.channels.channel import CHANNEL_OPEN, refuse_posting
+from app.operations.identities import not_named
 from app.operations.messages.message import SPOKEN
 from app.operations.tasks.change import ASSIGNEE_KNOWN, PARENT_VISIBLE
 from app.operations.tasks.comment import in_its_place
@@ -379,7 +380,7 @@ async def _refuse(ctx: Context, bad: UnusableRow, task: NewTask) -> None:
     """Raise what stands in the way of a row, if it still does."""
     if not bad.assignee_known:
         agent, user = given(task.assignee_agent_id), given(task.assignee_user_id)
-        raise IdentityNotFound(str(agent or user), field="assigneeAgentId" if agent else "assigneeUserId")
+        raise await not_named(ctx, str(agent or user), field="assigneeAgentId" if agent else "assigneeUserId")
     if not bad.channel_open_to_caller:
         await refuse_posting(ctx, str(task.channel_id))
     if not bad.parent_visible:

@@ -39,7 +39,7 @@ EventKind: TypeAlias = Annotated[
         description=(
             "`created`, `updated`, `completed`, `cancelled`, `blocked`, `released`, `commented`, `linked`, `unlinked`, "
             "`claimed`, or how a claim ended: `run_completed`, `run_failed`, `run_released`, `run_expired`, "
-            "`run_force_released`."
+            "`run_force_released`. `removed`: what happened up to here is no longer known, but for the creation."
         )
     ),
 ]
@@ -84,7 +84,8 @@ class TaskAtRow(msgspec.Struct):
     task: EncodedTask
     version: int
     then: dict[str, object]
-    updated_at: str | None  # None: it has not had that version
+    updated_at: str | None  # None: it has not had that version, or nobody knows any more
+    removed_to: int | None
 
 
 _ENTRY: Final = f"""
@@ -157,7 +158,10 @@ TASK_AT = Query(
            (SELECT {moment("e.created_at")}
               FROM task_events e
              WHERE e.workspace_id = t.workspace_id AND e.task_id = t.id AND e.version = %(version)s::int
-               AND e.subject_id = '00000000-0000-0000-0000-000000000000')
+               AND e.subject_id = '00000000-0000-0000-0000-000000000000'),
+           (SELECT max(e.version) FILTER (WHERE e.kind = 'removed')
+              FROM task_events e
+             WHERE e.workspace_id = t.workspace_id AND e.task_id = t.id AND e.version >= %(version)s::int)
       FROM i
       JOIN tasks t ON t.workspace_id = i.workspace_id AND t.id = %(task_id)s::uuid
      WHERE {VISIBLE}
@@ -223,7 +227,7 @@ async def list_my_activity(ctx: Context, req: ListMyActivity) -> Page[Activity]:
     """List what you did yourself, newest first; what others did says get-inbox.
 
     For an agent that starts with an empty memory: what was I working on, and what did I do already? It leaves out
-    what you can no longer see.
+    what you can no longer see, and what an operator no longer keeps.
     """
     limit = min(given(req.limit) or PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX)
     rows = await ctx.all(
@@ -239,8 +243,8 @@ async def task_at(ctx: Context, task_id: UUID, version: int) -> EncodedTask | No
     row = await ctx.one(TASK_AT, task_id=task_id, version=version)
     if row is None:
         return None
-    if row.updated_at is None:
-        raise VersionNotFound(version=version, current_version=row.version)
+    if row.updated_at is None or (row.removed_to is not None and row.removed_to > version):
+        raise VersionNotFound(version=version, current_version=row.version, removed_to=row.removed_to)
     now = msgspec.json.decode(row.task.raw, type=dict[str, object])
     then = {
         field: was for field, was in row.then.items() if field in now
