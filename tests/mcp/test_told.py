@@ -52,4 +52,4 @@ async def test_an_agent_hears_when_everything_is_done(server: Server, workspace:
         assert while_it_is_held.startswith("Nothing in your channels is todo and free.")
         await other(complete_task, task_id="T-1")
         afterwards = structure_of(await client.call_tool("claim-next-task", {}))["waiting"]["message"]
-        assert afterwards.startswith("Every task in your channels is done or cancelled.")
+        assert afterwards.startswith("Your channels have no open task: all are done or cancelled.")

@@ -277,7 +277,7 @@ async def test_an_empty_claim_says_what_waits_for_what_and_who_holds_it(workspac
 async def test_an_empty_claim_says_when_only_the_filter_was_in_the_way(workspace: World) -> None:
     bot = as_model(await workspace.agent())
     assert await bot(claim_next_task) == []
-    assert "Nothing in your channels is todo" in told(bot).waiting.message
+    assert "Your channels have no open task" in told(bot).waiting.message
     await bot(create_task, title="later", status="backlog")
     assert await bot(claim_next_task) == []
     why = told(bot).waiting

@@ -111,7 +111,9 @@ def _why(rows: list[WaitingRow], *, wider: bool, finished: bool) -> Waiting:
         said.append(f"{'; '.join(_line(task) for task in tasks)}.")
         said.append("Help with what they wait for, or wait with `waitSeconds`.")
     elif finished:
-        said.append("Every task in your channels is done or cancelled. Create what else has to be done.")
+        said.append(
+            "Your channels have no open task: all are done or cancelled. Create what else has to be done."
+        )
     elif not wider:
         said.append(
             "Nothing in your channels is todo and free. Wait with `waitSeconds`, or create what has to be done."
