@@ -67,7 +67,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, rename=str.upper):
         Meta(
             ge=0,
             le=SECONDS_MAX,
-            description="How long calls are still taken after SIGTERM, while `/readyz` answers 503.",
+            description="How long calls are still taken after SIGTERM, while `/readyz` answers 503. "
+            "Whoever stops the service has to wait half a minute longer.",
         ),
     ] = 0.0
     web_origins: Annotated[

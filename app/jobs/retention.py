@@ -27,6 +27,7 @@ import msgspec
 
 from app.config import Config
 from app.db import Command, Database, One, Query, Transaction
+from app.errors import ApiError
 from app.operations.messages.message import SYSTEM
 from app.operations.messages.unread import COMMENT_WAITS
 
@@ -51,7 +52,13 @@ class Portion(msgspec.Struct):
 
 
 KEEPING = Query(
-    One[UUID], "SELECT id FROM workspaces WHERE retention_days IS NOT NULL ORDER BY id", everywhere=True
+    One[UUID],
+    """
+    SELECT w.id FROM workspaces w, baton_schema s
+     WHERE w.retention_days IS NOT NULL AND s.version >= 6  -- servers of the release before cannot read what it leaves
+     ORDER BY w.id
+    """,
+    everywhere=True,
 )
 
 TAKE = Query(
@@ -80,11 +87,14 @@ NEXT = Query(
     WITH entry AS (
         SELECT e.task_id, e.xid, e.seq, e.created_at
           FROM workspaces w
+         CROSS JOIN LATERAL (                             -- in a cluster that counts from further back, after a restore: anew
+               SELECT CASE WHEN w.swept_xid < pg_snapshot_xmax(pg_current_snapshot()) THEN w.swept_xid ELSE '0'::xid8 END AS xid,
+                      CASE WHEN w.swept_xid < pg_snapshot_xmax(pg_current_snapshot()) THEN w.swept_seq ELSE 0 END AS seq) swept
          CROSS JOIN LATERAL (
                SELECT e.task_id, e.xid, e.seq, e.created_at
                  FROM task_events e
                 WHERE e.workspace_id = %(workspace_id)s AND e.kind <> 'removed'
-                  AND (e.xid, e.seq) > (coalesce(w.swept_xid, '0'::xid8), coalesce(w.swept_seq, 0))
+                  AND (e.xid, e.seq) > (swept.xid, swept.seq)
                 ORDER BY e.xid, e.seq
                 LIMIT %(limit)s::int) e
          WHERE w.id = %(workspace_id)s
@@ -180,7 +190,7 @@ FORGET_STEPS = Command(
         SELECT r.id, r.log_length
           FROM tasks t
           JOIN runs r ON r.workspace_id = t.workspace_id AND r.work_item_id = t.id
-         WHERE {_CLOSED_TASKS} AND r.ended_at IS NOT NULL AND r.log_length > 0
+         WHERE {_CLOSED_TASKS} AND r.ended_at < {_CUTOFF} AND r.log_length > 0
     ), old AS MATERIALIZED (
         SELECT l.run_id, l.number
           FROM ended r
@@ -211,13 +221,11 @@ FORGET_RUNS = Command(
         SELECT r.id, r.parent_id
           FROM tasks t
           JOIN runs r ON r.workspace_id = t.workspace_id AND r.work_item_id = t.id
-         WHERE {_CLOSED_TASKS} AND r.ended_at IS NOT NULL
+         WHERE {_CLOSED_TASKS} AND r.ended_at < {_CUTOFF}
            AND t.run_id IS DISTINCT FROM r.id AND r.state_id IS NULL AND r.loss_unseen IS NOT TRUE
            AND (r.holder_id IS NULL OR EXISTS (
                     SELECT FROM runs n
                      WHERE n.workspace_id = t.workspace_id AND n.work_item_id = t.id AND n.holder_id IS NOT NULL AND n.id > r.id))
-         ORDER BY r.id DESC
-         LIMIT %(limit)s::int
     ), kept (id) AS (
         SELECT old.id
           FROM old
@@ -225,11 +233,17 @@ FORGET_RUNS = Command(
          WHERE k.id NOT IN (SELECT o.id FROM old o)
          UNION
         SELECT old.parent_id FROM kept JOIN old ON old.id = kept.id
+    ), chosen AS MATERIALIZED (
+        SELECT old.id, old.parent_id
+          FROM old
+         WHERE old.id NOT IN (SELECT k.id FROM kept k WHERE k.id IS NOT NULL)
+         ORDER BY old.id DESC                             -- those that hang under others first: most are younger
+         LIMIT %(limit)s::int
     ), gone AS (
         DELETE FROM runs r
-         USING old
-         WHERE r.workspace_id = %(workspace_id)s AND r.id = old.id
-           AND r.id NOT IN (SELECT k.id FROM kept k WHERE k.id IS NOT NULL)
+         USING chosen
+         WHERE r.workspace_id = %(workspace_id)s AND r.id = chosen.id
+           AND NOT EXISTS (SELECT FROM old o WHERE o.parent_id = r.id AND o.id NOT IN (SELECT c.id FROM chosen c))
         RETURNING r.id
     ), steps AS (
         DELETE FROM run_log l USING gone WHERE l.workspace_id = %(workspace_id)s AND l.run_id = gone.id
@@ -279,13 +293,20 @@ SWEPT = Command(
 async def run_once(db: Database, config: Config) -> int:
     """Remove one portion in each workspace that does not keep everything; then leave others as much time as it took."""
     done = 0
+    failed: ApiError | None = None
     for workspace in await db.all(KEEPING):
         began = time.monotonic()
-        async with db.transaction() as tx:
-            portion = await _portion(tx, workspace.value)
+        try:
+            async with db.transaction() as tx:
+                portion = await _portion(tx, workspace.value)
+        except ApiError as e:  # one workspace must not keep the others from their turn
+            failed = failed or e
+            continue
         if portion:
             done += portion
             await asyncio.sleep(time.monotonic() - began)
+    if failed is not None and not done:
+        raise failed
     return done
 
 

@@ -180,7 +180,7 @@ async def deactivate(
     kind: IdentityKind,
     handle: str,
     *,
-    settle_seconds: float = REFUSED_WITHIN_SECONDS,
+    settle_seconds: float = 2 * REFUSED_WITHIN_SECONDS,
 ) -> Deactivation:
     """End somebody's part in a workspace: no key, no claim, nothing new. Doing it twice is harmless.
 
@@ -192,9 +192,8 @@ async def deactivate(
         revoked = await tx.one(REVOKE_ALL, workspace_id=workspace.id, id=found.id)
     assert revoked is not None, "an aggregate has a row"
     released = await _release(db, workspace, found)
-    if revoked.value:
-        await asyncio.sleep(settle_seconds)
-        released += await _release(db, workspace, found)
+    await asyncio.sleep(settle_seconds)
+    released += await _release(db, workspace, found)
     left = await db.one(WHAT_IS_LEFT, workspace_id=workspace.id, id=found.id)
     person = await _person(db, workspace, found)
     assert left is not None, "nobody is ever taken out of a workspace that goes on"

@@ -23,6 +23,7 @@ FORGET_FROM: Final = 1024  # buckets; of fewer none is looked for that is full a
 PAUSE_SECONDS: Final = 0.25  # of a call that is refused: short beside the second that it is told to wait
 SPARED_PAUSE_SECONDS: Final = 0.1  # of one that is not: short beside any lease
 PAUSE_SECONDS_MAX: Final = 5.0  # well inside the time that callers have for an answer
+PAUSING_MAX: Final = 1000  # of the calls of one key at a time: a tenth of the connections
 REFUSALS_PER_SECOND: Final = 500  # of one key, however many connections it has: the pauses grow
 
 
@@ -93,7 +94,9 @@ class Allowance:
             await asyncio.sleep(pause)
 
     async def refuse(self, refused: ApiError) -> NoReturn:
-        """Raise a refusal, after a pause."""
+        """Raise a refusal, after a pause. Who has very many calls pausing gets no more of the connections that way."""
+        if self._key.pausing >= PAUSING_MAX:
+            raise refused
         self._key.pausing += 1
         try:
             await asyncio.sleep(pause_seconds(self._key.pausing))

@@ -139,7 +139,9 @@ def _warned_of_the_end(
 
     def hear(number: int, frame: FrameType | None) -> None:
         again, readiness.draining = readiness.draining, True
-        if again or not drain_seconds:
+        if ended:  # the server was told; told again, it waits for nobody
+            handlers[number](number, frame)
+        elif again or not drain_seconds:
             go(number)
         else:
             loop.call_soon_threadsafe(loop.call_later, drain_seconds, go, number)

@@ -26,6 +26,10 @@ class Board:
         if descriptor is None:
             with tempfile.TemporaryFile(prefix="baton-", buffering=0) as file:
                 file.truncate(size * places * NUMBER_BYTES)
+                if hasattr(
+                    os, "posix_fallocate"
+                ):  # so that a full disk is met here, and not in the middle of a call
+                    os.posix_fallocate(file.fileno(), 0, size * places * NUMBER_BYTES)
                 descriptor = os.dup(file.fileno())
         self._size = size
         self._places = places

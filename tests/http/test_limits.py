@@ -33,11 +33,12 @@ HARDLY = 1e-3  # a second: nothing comes again while a test runs
 
 SPARED = {
     *("heartbeat-run", "complete-run", "fail-run", "release-run", "force-release-run"),
-    *("complete-task", "cancel-task", "release-task"),
+    *("complete-task", "release-task"),
 }
 """What keeps or ends a claim, whatever it says besides."""
 SPARED_UNDER_A_CLAIM: dict[str, dict[str, object]] = {
     "block-task": {"reason": "It waits."},
+    "cancel-task": {"reason": "Nobody needs it."},
     "update-task": {"version": 2, "status": "blocked"},
 }
 """What ends a claim when it says that it is made under it."""

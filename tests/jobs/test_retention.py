@@ -83,6 +83,8 @@ async def pass_days(world: World, days: int) -> None:
                             cancelled_at = cancelled_at - make_interval(days => %(days)s::int),
                             updated_at = updated_at - make_interval(days => %(days)s::int)
             WHERE workspace_id = %(workspace)s RETURNING 1""",
+        """UPDATE runs SET ended_at = ended_at - make_interval(days => %(days)s::int)
+            WHERE workspace_id = %(workspace)s RETURNING 1""",
         """UPDATE api_keys SET revoked_at = revoked_at - make_interval(days => %(days)s::int),
                                expires_at = expires_at - make_interval(days => %(days)s::int),
                                created_at = created_at - make_interval(days => %(days)s::int)
@@ -113,6 +115,32 @@ async def test_a_workspace_keeps_everything_by_default(own_db: Database) -> None
     await pass_days(world, 3650)
     await sweep(world)
     assert len(await kinds(bot, task.id)) == 5
+
+
+async def test_in_a_cluster_that_counts_from_further_back_it_begins_anew(world: World) -> None:
+    bot = await world.agent()
+    task = await closed(bot)
+    await pass_days(world, DAYS + 1)
+    await world.rows(
+        """UPDATE workspaces SET swept_xid = (pg_current_xact_id()::text::bigint + 1000000)::text::xid8, swept_seq = 1
+            WHERE id = %(workspace)s RETURNING 1"""
+    )
+    await sweep(world)
+    assert await kinds(bot, task.id) == [("created", 1), ("removed", 4), ("completed", 5)]
+
+
+async def test_a_run_that_ended_lately_stays_whenever_its_task_was_closed(world: World) -> None:
+    bot = await world.agent()
+    task = await bot(create_task, title="old")
+    runs: list[str] = []
+    for _ in range(2):
+        runs.append((await bot(claim_task, task_id=task.id)).run.id)
+        await bot(release_run, run_id=runs[-1])
+    await bot(complete_task, task_id=task.id)
+    await pass_days(world, DAYS + 1)
+    await world.rows("UPDATE runs SET ended_at = now() WHERE workspace_id = %(workspace)s RETURNING 1")
+    await sweep(world)
+    assert [(await bot(get_run, run_id=run)).id for run in runs] == runs
 
 
 async def test_of_what_was_closed_long_ago_the_creation_and_the_current_version_stay(world: World) -> None:

@@ -82,7 +82,7 @@ async def complete_task(ctx: Context, req: CompleteTask) -> Outcome[Task]:
     errors=(InvalidInput, TaskNotFound, TaskReadOnly, VersionConflict, Contended),
     destructive=True,
     tells=True,
-    spared=True,
+    spared=lambda req: bool(given(req.run_id)),
 )
 async def cancel_task(ctx: Context, req: CancelTask) -> Outcome[Task]:
     """Close a task without finishing it.

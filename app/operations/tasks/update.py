@@ -100,8 +100,11 @@ class UpdateTask(AgentWrite):
 
 
 def _ends_claim(req: UpdateTask) -> bool:
-    """Whether an update gives up the claim that it is made under, or sends its task to review."""
-    return bool(given(req.run_id)) and given(req.status) not in {None, "in_progress"}
+    """Whether an update gives up the claim that it is made under, or hands it to somebody."""
+    hands_over = req.assignee_agent_id is not UNSET or req.assignee_user_id is not UNSET
+    return bool(given(req.run_id)) and (
+        hands_over or given(req.status) not in {None, "in_progress", "in_review"}
+    )
 
 
 @operation(

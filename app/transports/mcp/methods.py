@@ -228,6 +228,7 @@ class Methods:
             text = envelope.data(result).decode()
             content = protocol.TextResourceContents(uri=uri, mime_type="application/json", text=text)
             return protocol.ReadResourceResult(contents=[content])
+        await call.caller.allowance.pay(1)
         known = ", ".join(document.uri for document in self._documents)
         text = f"There is no resource {uri[:80]}. There are {known}."
         raise MCPError(code=missing, message=text, data={"uri": uri[:200]})
