@@ -1,5 +1,6 @@
 """The commands that look after the database itself: its schema, its backups, and the Postgres that is embedded."""
 
+import signal
 import sys
 import time
 from pathlib import Path
@@ -219,7 +220,7 @@ def log_level(
     ] = 60,
     as_json: AsJson = False,
 ) -> None:
-    """Have every server process of this database log more, or less, while the command runs. Ctrl-C takes it back.
+    """Have every server process of this database log more, or less, while the command runs. Ctrl-C or SIGTERM takes it back.
 
     Of several at once the one that logs most counts.
     """
@@ -230,6 +231,9 @@ def log_level(
         schema.check(found.dsn)
         told = Announcement(found.dsn, logs.LEVELS.index(level), pooler=config.database_pooler)
     # From here on nobody waits for us: an embedded Postgres may stop with its server, or has, if it ran for us only.
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # like Ctrl-C, which in the background may be ignored
     try:
         if not told.holds():
             fail("No server runs on the embedded Postgres.")

@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -57,14 +58,20 @@ def test_a_service_whose_database_another_release_has_taken_over_is_not_ready(us
         assert server.stop() == 0, "it drains for as long as it is told, and ends"
 
 
-def log_level(used: Installation, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+@contextmanager
+def log_level(used: Installation, *arguments: str) -> Generator[subprocess.Popen[str]]:
+    """The command, which goes on until it is told to end, and at the end of the block at the latest."""
+    with subprocess.Popen(
         [sys.executable, "-m", "app", "log-level", *arguments],
         env={**os.environ, **used.settings},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
+    ) as command:
+        try:
+            yield command
+        finally:
+            command.kill()
 
 
 def lines_of_calls(server: Server) -> int:
@@ -81,7 +88,9 @@ def test_the_log_level_changes_while_a_command_says_so_in_every_process(used: In
             assert lines_of_calls(server) == 0
             assert status(server, "/healthz") == 200
             eventually(lambda: lines_of_calls(server) == 1)
-            command.send_signal(signal.SIGINT)
+            command.send_signal(
+                signal.SIGTERM
+            )  # SIGINT may be ignored, in whoever was started in the background
             assert command.wait(30) == 0
         eventually(lambda: server.stderr().count("the log level is warning now") == 2)
         assert status(server, "/healthz") == 200

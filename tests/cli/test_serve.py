@@ -191,7 +191,7 @@ BAD_SETTINGS = {
 
 @pytest.mark.parametrize("name", BAD_SETTINGS)
 def test_a_bad_setting_is_named(installation: Installation, name: str) -> None:
-    bad = Installation(installation.data_dir, **{"PORT": "0", name: BAD_SETTINGS[name]})
+    bad = Installation(installation.data_dir, **{"PORT": "0", "METRICS_PORT": "0", name: BAD_SETTINGS[name]})
     line = bad.refusal("serve")
     assert name in line
     assert "Traceback" not in line
