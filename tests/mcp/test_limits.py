@@ -115,5 +115,6 @@ async def test_what_is_no_tool_is_refused_with_the_status_and_the_headers_of_htt
             )
             assert int(answer.headers["retry-after"]) == error["data"]["details"]["retryAfterSeconds"]
             assert answer.headers["ratelimit-policy"] == '"key";q=1;w=1000'
-        read = await client.post("/mcp", json=request("resources/read", {"uri": "workspace://me"}))
-        assert read.json()["error"]["data"]["code"] == "rate_limited"
+        for uri in ("workspace://me", "nothing://here"):
+            read = await client.post("/mcp", json=request("resources/read", {"uri": uri}))
+            assert read.json()["error"]["data"]["code"] == "rate_limited"

@@ -253,6 +253,8 @@ class McpEndpoint(Door[Call]):
         except MCPError as e:
             error = e.error
         except ValidationError:
+            if method in PRICED:  # which came to no operation that has a price
+                await call.caller.allowance.pay(1, spared=True)
             text = f"The parameters do not fit {method[:80]}."
             error = protocol.ErrorData(code=protocol.INVALID_PARAMS, message=text)
         except Exception:
