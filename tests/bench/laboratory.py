@@ -18,6 +18,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from app.embedded import DEFAULT_SETTINGS, SUPERUSER, EmbeddedPostgres, find_binaries
+from app.embedded.role import MARK
 from tests.bench import flood, load, pgbench, processes
 from tests.bench.figures import Measurement
 from tests.bench.load import Failed, Kind
@@ -289,6 +290,11 @@ class Laboratory:
 
     def measure_start(self, stack: Stack, times: int) -> None:
         """From nothing running to the first answer: embedded Postgres, schema check, service, one get-task over HTTP."""
+        self.postgres.stop()
+        (
+            self.postgres.cluster / MARK
+        ).unlink()  # what was seeded is the superuser's; it is given to the role that serves
+        self.postgres.start()
         self.postgres.stop()
         for time_number in range(times):
             settings = {**stack.settings, "DATA_DIR": str(self.postgres.data_dir)}
