@@ -78,16 +78,20 @@ CREATE_KEY = Command(
 )
 
 
-LIST_KEYS = Query(
-    Key,
-    f"""
-    SELECT k.id, a.handle, k.prefix, k.scopes,
+_KEY: Final = f"""
+           k.id, a.handle, k.prefix, k.scopes,
            CASE WHEN k.revoked_at IS NOT NULL THEN 'revoked' WHEN k.expires_at <= now() THEN 'expired' ELSE 'active' END,
            {moment("k.created_at")},
            {moment("k.last_used_at")},
            {moment("k.expires_at")},
            {moment("k.revoked_at")},
-           k.calls_per_second, k.calls_burst
+           k.calls_per_second, k.calls_burst"""
+"""The columns of a Key, of `api_keys k` and its owner, `identities a`."""
+
+LIST_KEYS = Query(
+    Key,
+    f"""
+    SELECT {_KEY}
       FROM api_keys k
       JOIN identities a ON a.workspace_id = k.workspace_id AND a.id = k.identity_id
      WHERE k.workspace_id = %(workspace_id)s AND (%(handle)s::text IS NULL OR a.handle = %(handle)s)
@@ -125,13 +129,7 @@ LIMIT_KEY = Command(
          WHERE k.workspace_id = %(workspace_id)s AND (k.id::text = %(key)s OR k.prefix = %(key)s)
         RETURNING *
     )
-    SELECT k.id, a.handle, k.prefix, k.scopes,
-           CASE WHEN k.revoked_at IS NOT NULL THEN 'revoked' WHEN k.expires_at <= now() THEN 'expired' ELSE 'active' END,
-           {moment("k.created_at")},
-           {moment("k.last_used_at")},
-           {moment("k.expires_at")},
-           {moment("k.revoked_at")},
-           k.calls_per_second, k.calls_burst
+    SELECT {_KEY}
       FROM limited k
       JOIN identities a ON a.workspace_id = k.workspace_id AND a.id = k.identity_id
     """,
