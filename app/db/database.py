@@ -38,6 +38,7 @@ R = TypeVar("R", bound=msgspec.Struct)
 WRITERS: Final = 2  # one for the load, one for when that one is late: see batcher.py
 ASKERS: Final = 2  # the same for batches that only read, so that they do not wait behind a commit
 READERS: Final = 3  # with two, lists were a sixth slower under load; a fourth gained nothing
+SHARED_CONNECTIONS: Final = WRITERS + ASKERS + READERS  # that a process has besides its pool
 SHARED: Final = WRITERS + ASKERS + READERS  # what a Database has besides its pool
 CHECKOUT_TIMEOUT_SECONDS: Final = 5.0  # longest wait for a connection of the pool before the caller hears 503
 RECONNECT_TIMEOUT_SECONDS: Final = (

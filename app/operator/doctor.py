@@ -13,13 +13,13 @@ from app import COMMAND
 from app.config import BadSetting, Config, from_environment
 from app.database_url import borrowed
 from app.db import Unreachable, catalogue, schema
+from app.db.database import SHARED_CONNECTIONS
 from app.db.looking import Looking, looking
 from app.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from app.operator.names import Made
 
 State = Literal["ok", "warning", "problem"]
 
-SHARED_CONNECTIONS: Final = 7  # that each worker has besides its pool
 CLOCK_SECONDS_MAX: Final = 2.0
 DISK_BYTES_MIN: Final = 1 << 30
 DISK_BYTES_LEAST: Final = 200 << 20  # below this Postgres may stop within minutes
@@ -47,6 +47,18 @@ class Diagnosis(Made):
     findings: list[Finding]
 
 
+def _ok(check: str, found: str) -> Finding:
+    return Finding(check=check, state="ok", found=found)
+
+
+def _warning(check: str, found: str, do: str) -> Finding:
+    return Finding(check=check, state="warning", found=found, do=do)
+
+
+def _problem(check: str, found: str, do: str) -> Finding:
+    return Finding(check=check, state="problem", found=found, do=do)
+
+
 def examine() -> Diagnosis:
     """Look at everything that can be reached."""
     findings = list(_findings())
@@ -57,29 +69,27 @@ def _findings() -> Iterator[Finding]:
     try:
         config = from_environment()
     except BadSetting as e:
-        yield Finding(check="settings", state="problem", found=str(e), do="Correct the setting.")
+        yield _problem("settings", str(e), "Correct the setting.")
         return
     where = "DATABASE_URL" if config.database_url else f"the embedded Postgres in {config.data_dir}"
-    yield Finding(check="settings", state="ok", found=f"They can be read; the database is {where}.")
+    yield _ok("settings", f"They can be read; the database is {where}.")
     if not config.database_url:
         yield from _disk(config.data_dir)
         if not EmbeddedPostgres(config.data_dir, config.postgres_bin_dir).exists():
-            yield Finding(
-                check="database",
-                state="warning",
-                found=f"There is none in {config.data_dir} yet.",
-                do="Start the server, which makes one, or set DATA_DIR to where yours is.",
+            yield _warning(
+                "database",
+                f"There is none in {config.data_dir} yet.",
+                "Start the server, which makes one, or set DATA_DIR to where yours is.",
             )
             return
     try:
         with borrowed(config) as found:
             yield from _database(config, found.dsn)
     except (Unreachable, EmbeddedPostgresError, schema.Unsuitable) as e:
-        yield Finding(
-            check="database",
-            state="problem",
-            found=str(e),
-            do="Nothing is served before that. Start the database, or correct where it is said to be.",
+        yield _problem(
+            "database",
+            str(e),
+            "Nothing is served before that. Start the database, or correct where it is said to be.",
         )
 
 
@@ -94,24 +104,16 @@ def _database(config: Config, dsn: str) -> Iterator[Finding]:
     try:
         state = schema.check(dsn)
     except schema.SchemaMismatch as e:
-        yield Finding(
-            check="schema",
-            state="problem",
-            found=str(e),
-            do="Do what it says: until then no server starts on it.",
-        )
+        yield _problem("schema", str(e), "Do what it says: until then no server starts on it.")
         return
     if state.pending:
-        yield Finding(
-            check="schema",
-            state="warning",
-            found=f"Version {state.version} can be served, and an upgrade is half done.",
-            do=f"Once no server of an older release runs any more: `{schema.APPLY} --{state.pending[0].phase}`.",
+        yield _warning(
+            "schema",
+            f"Version {state.version} can be served, and an upgrade is half done.",
+            f"Once no server of an older release runs any more: `{schema.APPLY} --{state.pending[0].phase}`.",
         )
     else:
-        yield Finding(
-            check="schema", state="ok", found=f"Version {state.version}, each object as it should be."
-        )
+        yield _ok("schema", f"Version {state.version}, each object as it should be.")
     with looking(dsn) as look:
         for check in CONTENTS:
             yield from check(look)
@@ -122,7 +124,7 @@ def _disk(data_dir: Path) -> Iterator[Finding]:
     free = shutil.disk_usage(existing).free
     said = f"{free >> 20} MB are free where {data_dir} is."
     if free >= DISK_BYTES_MIN:
-        yield Finding(check="disk", state="ok", found=said)
+        yield _ok("disk", said)
     else:
         yield Finding(
             check="disk",
@@ -135,15 +137,14 @@ def _disk(data_dir: Path) -> Iterator[Finding]:
 def _version(look: Looking) -> Iterator[Finding]:
     major = look.major
     if major > catalogue.NEWEST_TRIED:
-        yield Finding(
-            check="database",
-            state="warning",
-            found=f"PostgreSQL {major} is newer than any that this Baton was tried on ({catalogue.NEWEST_TRIED}).",
-            do="Look for a newer Baton.",
+        yield _warning(
+            "database",
+            f"PostgreSQL {major} is newer than any that this Baton was tried on ({catalogue.NEWEST_TRIED}).",
+            "Look for a newer Baton.",
         )
     else:
         size = look.text("SELECT pg_size_pretty(pg_database_size(current_database()))")
-        yield Finding(check="database", state="ok", found=f"PostgreSQL {major} answers; it holds {size}.")
+        yield _ok("database", f"PostgreSQL {major} answers; it holds {size}.")
 
 
 def _clock(look: Looking) -> Iterator[Finding]:
@@ -153,15 +154,12 @@ def _clock(look: Looking) -> Iterator[Finding]:
     # Whatever the way there took is no difference.
     apart = max(before - theirs, theirs - after, 0.0)
     if apart <= CLOCK_SECONDS_MAX:
-        yield Finding(
-            check="clock", state="ok", found="This machine and the database agree on what time it is."
-        )
+        yield _ok("clock", "This machine and the database agree on what time it is.")
     else:
-        yield Finding(
-            check="clock",
-            state="warning",
-            found=f"This machine and the database are {apart:.0f} seconds apart.",
-            do="Let both take the time from the network (NTP). Leases and order are the database's and stay right.",
+        yield _warning(
+            "clock",
+            f"This machine and the database are {apart:.0f} seconds apart.",
+            "Let both take the time from the network (NTP). Leases and order are the database's and stay right.",
         )
 
 
@@ -174,14 +172,13 @@ def _durability(look: Looking) -> Iterator[Finding]:
         if value == "off"
     ]
     if off:
-        yield Finding(
-            check="durability",
-            state="problem",
-            found=f"{' and '.join(off)} {'is' if len(off) == 1 else 'are'} off: a write that was answered can be lost.",
-            do=f"Set {' and '.join(f'{name} = on' for name in off)} in postgresql.conf and reload.",
+        yield _problem(
+            "durability",
+            f"{' and '.join(off)} {'is' if len(off) == 1 else 'are'} off: a write that was answered can be lost.",
+            f"Set {' and '.join(f'{name} = on' for name in off)} in postgresql.conf and reload.",
         )
     else:
-        yield Finding(check="durability", state="ok", found="What was answered is on disk.")
+        yield _ok("durability", "What was answered is on disk.")
 
 
 def _transactions(look: Looking) -> Iterator[Finding]:
@@ -205,39 +202,35 @@ def _transactions(look: Looking) -> Iterator[Finding]:
         for (name,) in look.rows("SELECT slot_name FROM pg_replication_slots WHERE NOT active ORDER BY 1")
     ]
     if old:
-        yield Finding(
-            check="transactions",
-            state="warning",
-            found=f"Open for long: {_named(old)}. Meanwhile no dead row is removed, and everything gets slower.",
-            do="End it: SELECT pg_terminate_backend(PID); or ROLLBACK PREPARED 'NAME'.",
+        yield _warning(
+            "transactions",
+            f"Open for long: {_named(old)}. Meanwhile no dead row is removed, and everything gets slower.",
+            "End it: SELECT pg_terminate_backend(PID); or ROLLBACK PREPARED 'NAME'.",
         )
     if idle:
-        yield Finding(
-            check="transactions",
-            state="warning",
-            found=f"Nobody reads the replication slots {_named(idle)}; the log that they keep fills the disk.",
-            do="Start their standby, or SELECT pg_drop_replication_slot('NAME').",
+        yield _warning(
+            "transactions",
+            f"Nobody reads the replication slots {_named(idle)}; the log that they keep fills the disk.",
+            "Start their standby, or SELECT pg_drop_replication_slot('NAME').",
         )
     if not old and not idle:
-        yield Finding(check="transactions", state="ok", found="None is open for long.")
+        yield _ok("transactions", "None is open for long.")
 
 
 def _vacuum(look: Looking) -> Iterator[Finding]:
     if look.text("SELECT current_setting('autovacuum')") == "off":
-        yield Finding(
-            check="vacuum",
-            state="problem",
-            found="Autovacuum is off: tables grow without end.",
-            do="Set autovacuum = on in postgresql.conf and reload.",
+        yield _problem(
+            "vacuum",
+            "Autovacuum is off: tables grow without end.",
+            "Set autovacuum = on in postgresql.conf and reload.",
         )
         return
     age = look.number("SELECT age(datfrozenxid) FROM pg_database WHERE datname = current_database()")
     if age > TRANSACTIONS_MAX:
-        yield Finding(
-            check="vacuum",
-            state="problem",
-            found=f"The oldest row is {age} transactions old; Postgres stops writing at two billion.",
-            do="See which transaction or slot is old, then VACUUM FREEZE the database.",
+        yield _problem(
+            "vacuum",
+            f"The oldest row is {age} transactions old; Postgres stops writing at two billion.",
+            "See which transaction or slot is old, then VACUUM FREEZE the database.",
         )
     littered = [
         f"{table} ({dead} dead, {live} live)"
@@ -247,14 +240,13 @@ def _vacuum(look: Looking) -> Iterator[Finding]:
         if dead > DEAD_ROWS_MIN + live
     ]
     if littered:
-        yield Finding(
-            check="vacuum",
-            state="warning",
-            found=f"More dead rows than live ones: {_named(littered)}.",
-            do="If no transaction is open for long, let autovacuum work harder (autovacuum_vacuum_cost_limit), or VACUUM now.",
+        yield _warning(
+            "vacuum",
+            f"More dead rows than live ones: {_named(littered)}.",
+            "If no transaction is open for long, let autovacuum work harder (autovacuum_vacuum_cost_limit), or VACUUM now.",
         )
     else:
-        yield Finding(check="vacuum", state="ok", found="Autovacuum keeps up.")
+        yield _ok("vacuum", "Autovacuum keeps up.")
 
 
 def _indexes(look: Looking) -> Iterator[Finding]:
@@ -268,14 +260,13 @@ def _indexes(look: Looking) -> Iterator[Finding]:
         )
     ]
     if invalid:
-        yield Finding(
-            check="indexes",
-            state="problem",
-            found=f"Left half built: {_named(invalid)}. Writes pay for them, and no read uses them.",
-            do=f"`{schema.APPLY}` builds those of a migration; others: REINDEX INDEX CONCURRENTLY {invalid[0]}.",
+        yield _problem(
+            "indexes",
+            f"Left half built: {_named(invalid)}. Writes pay for them, and no read uses them.",
+            f"`{schema.APPLY}` builds those of a migration; others: REINDEX INDEX CONCURRENTLY {invalid[0]}.",
         )
     else:
-        yield Finding(check="indexes", state="ok", found="All are valid.")
+        yield _ok("indexes", "All are valid.")
 
 
 def _connections(look: Looking, config: Config) -> Iterator[Finding]:
@@ -286,14 +277,11 @@ def _connections(look: Looking, config: Config) -> Iterator[Finding]:
     wanted = config.workers * (config.database_connections + SHARED_CONNECTIONS)
     said = f"{used} of {allowed} are in use; a server with these settings takes up to {wanted}."
     if wanted > allowed and not config.database_pooler:
-        yield Finding(
-            check="connections",
-            state="problem",
-            found=said,
-            do="Raise max_connections, or lower WORKERS or DATABASE_CONNECTIONS.",
+        yield _problem(
+            "connections", said, "Raise max_connections, or lower WORKERS or DATABASE_CONNECTIONS."
         )
     else:
-        yield Finding(check="connections", state="ok", found=said)
+        yield _ok("connections", said)
 
 
 def _planning(look: Looking, config: Config) -> Iterator[Finding]:
@@ -301,14 +289,13 @@ def _planning(look: Looking, config: Config) -> Iterator[Finding]:
     if not config.database_pooler:
         return
     if look.text("SELECT current_setting('jit')") == "on":
-        yield Finding(
-            check="planning",
-            state="problem",
-            found="`jit` is on: Postgres compiles each write for seconds, and creating a task ends in a time-out.",
-            do="ALTER ROLE … SET jit = off, for the role in DATABASE_URL.",
+        yield _problem(
+            "planning",
+            "`jit` is on: Postgres compiles each write for seconds, and creating a task ends in a time-out.",
+            "ALTER ROLE … SET jit = off, for the role in DATABASE_URL.",
         )
     else:
-        yield Finding(check="planning", state="ok", found="No statement is compiled.")
+        yield _ok("planning", "No statement is compiled.")
 
 
 def _jobs(look: Looking) -> Iterator[Finding]:
@@ -320,14 +307,13 @@ def _jobs(look: Looking) -> Iterator[Finding]:
         OVERDUE_SECONDS,
     )
     if overdue:
-        yield Finding(
-            check="jobs",
-            state="warning",
-            found=f"{overdue} claims should have been looked at {OVERDUE_SECONDS} seconds ago or earlier.",
-            do="No server runs on this database, or its job does not come through: look for `job leases` in its log.",
+        yield _warning(
+            "jobs",
+            f"{overdue} claims should have been looked at {OVERDUE_SECONDS} seconds ago or earlier.",
+            "No server runs on this database, or its job does not come through: look for `job leases` in its log.",
         )
     else:
-        yield Finding(check="jobs", state="ok", found="Nothing is overdue.")
+        yield _ok("jobs", "Nothing is overdue.")
 
 
 def _keys(look: Looking) -> Iterator[Finding]:
@@ -344,28 +330,25 @@ def _keys(look: Looking) -> Iterator[Finding]:
     closed = [str(slug) for slug, keys, _ in rows if not keys]
     ending = [f"{slug} ({soon})" for slug, _, soon in rows if soon]
     if not rows:
-        yield Finding(
-            check="keys",
-            state="warning",
-            found="There is no workspace yet.",
-            do=f"`{COMMAND} workspace create SLUG`, or start a server on the embedded Postgres, which makes the first.",
+        yield _warning(
+            "keys",
+            "There is no workspace yet.",
+            f"`{COMMAND} workspace create SLUG`, or start a server on the embedded Postgres, which makes the first.",
         )
     if closed:
-        yield Finding(
-            check="keys",
-            state="warning",
-            found=f"Nobody has a key to {_named(closed)}.",
-            do=f"`{COMMAND} key create HANDLE --workspace SLUG`.",
+        yield _warning(
+            "keys",
+            f"Nobody has a key to {_named(closed)}.",
+            f"`{COMMAND} key create HANDLE --workspace SLUG`.",
         )
     if ending:
-        yield Finding(
-            check="keys",
-            state="warning",
-            found=f"Keys that end within {KEY_DAYS_MIN} days: {_named(ending)}.",
-            do=f"`{COMMAND} key list --workspace SLUG` names them; give their owners new ones.",
+        yield _warning(
+            "keys",
+            f"Keys that end within {KEY_DAYS_MIN} days: {_named(ending)}.",
+            f"`{COMMAND} key list --workspace SLUG` names them; give their owners new ones.",
         )
     if rows and not closed and not ending:
-        yield Finding(check="keys", state="ok", found="Every workspace has keys, and none ends soon.")
+        yield _ok("keys", "Every workspace has keys, and none ends soon.")
 
 
 Check = Callable[[Looking], Iterator[Finding]]
