@@ -8,6 +8,8 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from app.wording import explained
+
 PROJECT: Final = Path(__file__).parents[1]
 
 RATE_MAX: Final = 1_000_000_000
@@ -169,9 +171,8 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Config:
     try:
         return msgspec.convert(given, Config, strict=False, dec_hook=_path)
     except msgspec.ValidationError as e:
-        what, _, where = str(e).partition(" - at `$.")
         raise BadSetting(
-            f"Bad setting {where.rstrip('`')} in the environment: {what}. README.md lists the settings."
+            f"Bad setting in the environment: {explained(e, Config).message} README.md lists the settings."
         ) from None
 
 

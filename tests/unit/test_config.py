@@ -83,7 +83,7 @@ def test_other_variables_do_not_matter() -> None:
     ],
 )
 def test_a_bad_value_is_refused_and_its_setting_named(name: str, value: str) -> None:
-    with pytest.raises(BadSetting, match=f"Bad setting {name} in the environment: .*README"):
+    with pytest.raises(BadSetting, match=f"Bad setting in the environment: `{name}`: .*README"):
         from_environment({name: value})
 
 
@@ -101,3 +101,17 @@ def test_every_setting_is_described() -> None:
 def test_a_config_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         Config().port = 1  # pyright: ignore[reportAttributeAccessIssue] -- that it cannot is the point
+
+
+@pytest.mark.parametrize(
+    "name, value, said",
+    [
+        ("PORT", "http", "Expected a whole number, got text."),
+        ("DATABASE_POOLER", "perhaps", "Expected true or false, got text."),
+        ("LOG_LEVEL", "loud", "'loud' is none of debug, error, info, warning."),
+    ],
+)
+def test_a_bad_setting_is_explained_in_plain_words(name: str, value: str, said: str) -> None:
+    with pytest.raises(BadSetting) as refused:
+        from_environment({name: value})
+    assert said in str(refused.value)
